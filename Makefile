@@ -1,0 +1,36 @@
+# fila_lab: `make` alone says what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BUDGET ?= small
+
+.PHONY: help setup compare test lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv and install the lab into it (other targets do it themselves when it is missing)
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fila_lab needs Python 3.11 or newer: make setup PYTHON=python3.11"; exit 2; }
+	$(BIN)/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, print the table, write the report (BUDGET=full for verdicts)
+	$(BIN)/fila-lab run experiments/fusion_methods.yaml --budget $(BUDGET)
+	$(BIN)/fila-lab report experiments/fusion_methods.yaml --budget $(BUDGET)
+
+test: $(STAMP) ## run every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## remove caches of tools (results in runs/ stay)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -1,0 +1,147 @@
+"""Everything a report or the terminal says about one study, computed once from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+import fila_lab
+from fila_lab.analysis import frame as frames
+from fila_lab.analysis import selfcheck
+from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_table
+from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.style import families_of, number, rows_of, scale_of, with_bounds
+from fila_lab.analysis.verdicts import judge, p_text
+from fila_lab.config.base import FilaError
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study's frame, verdicts and (on demand) what its predictions add. Made by `Findings.of(out)`."""
+
+    folder: StudyFolder
+    frame: pd.DataFrame
+    verdicts: pd.DataFrame
+
+    @staticmethod
+    def of(out: Path | str | StudyFolder) -> Findings:
+        """Errors: FilaError as in `load_study_frame` and `judge`."""
+        folder = StudyFolder.open(out)
+        frame = frames.load_study_frame(folder)
+        return Findings(folder, frame, judge(frame, folder.study.families, folder.study.metric, folder.study.margin))
+
+    @property
+    def metric(self) -> str:
+        return self.folder.study.metric
+
+    @property
+    def families(self) -> list[str]:
+        return families_of(list(self.frame.columns), self.metric)
+
+    @property
+    def measured_on(self) -> str:
+        """Stands in every table's caption, so that no number travels without it."""
+        return f"{self.folder.study.preset}, one pair of towers"
+
+    @property
+    def limits(self) -> str:
+        preset = self.folder.study.preset
+        return (
+            f"Measured on `{preset}`, with one pair of towers; it says nothing about {'other presets' if preset == 'paper' else '`paper`'}."
+        )
+
+    @property
+    def testable(self) -> bool:
+        return bool((self.verdicts["verdict"] != "not testable").any())
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        return frames.load_costs(self.folder)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        try:
+            return frames.load_predictions(self.folder)
+        except FilaError:
+            return None
+
+    @cached_property
+    def triplets(self) -> pd.DataFrame:
+        return pd.DataFrame() if self.predictions is None else triplet_table(self.predictions)
+
+    @cached_property
+    def gaps(self) -> dict[tuple[str, str, str], GapInterval]:
+        """(arm, family, "seam" | "sham") -> gap with its interval over test images."""
+        found = {}
+        if not self.triplets.empty:
+            for (arm, family), own in self.triplets.groupby(["arm", "family"]):
+                found[str(arm), str(family), "seam"] = clustered_gap(own, "sham", "cut")
+                found[str(arm), str(family), "sham"] = clustered_gap(own, "intact", "sham")
+        return found
+
+    @cached_property
+    def checks(self) -> list[selfcheck.Check]:
+        study = self.folder.study
+        manifests = frames.load_manifests(self.folder)
+        return selfcheck.check_study(self.frame, self.predictions, manifests, self.folder.baseline, study.metric, study.margin)
+
+    @property
+    def notes(self) -> list[str]:
+        unread = list(self.predictions.attrs.get("notes", [])) if self.predictions is not None else []
+        return [*self.folder.notes(), *unread]
+
+    def headline(self) -> list[str]:
+        """What was found, one sentence a verdict, by rule from the data alone."""
+        table, scale = self.verdicts, scale_of(self.metric)
+        unit = "points" if scale == 100 else ""
+        if table.empty:
+            return ["No declared contrast has both its arms in this folder: there is nothing to judge."]
+        sentences = []
+        for word in ("better", "worse", "equivalent", "inconclusive"):
+            rows = table[table["verdict"] == word]
+            parts = [
+                f"{r.a} − {r.b} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)}"
+                f" ({'TOST' if word == 'equivalent' else 'Holm'} p {_relation(r.p_tost if word == 'equivalent' else r.p_holm)})"
+                for r in rows_of(rows)
+            ]
+            if parts:
+                sentences.append(f"{word.capitalize()}: {'; '.join(parts)}.")
+        untested = table[table["verdict"] == "not testable"]
+        for (family, reason), rows in untested.groupby(["family", "reason"], sort=False):
+            pairs = "; ".join(f"{r.a} − {r.b} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)}" for r in rows_of(rows))
+            sentences.append(f"Not testable ({family}): {reason}. Estimates only: {pairs}.")
+        if self.testable:
+            mde = table.loc[table["verdict"] != "not testable", "mde"].dropna() * scale
+            if len(mde):
+                span = number(mde.min()) if mde.max() - mde.min() < 0.05 else f"{number(mde.min())} to {number(mde.max())}"
+                margin = number(self.folder.study.margin * scale)
+                sentences.append(f"Smallest true difference these seeds find with 80 % power: {span} {unit}, against a margin of {margin}.")
+        return sentences
+
+
+def _relation(p: float) -> str:
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def find_published(folder: StudyFolder, published: Path | None = None) -> Findings | None:
+    """The committed results of the same study: `published`, else experiments/results/<study> near the folder, the cwd or the repo.
+
+    None when there are none, or when `folder` is that very folder. Errors: FilaError when a folder named explicitly cannot be read.
+    """
+    inside = Path("experiments") / "results" / folder.study.name
+    starts = [*folder.out.resolve().parents, Path.cwd(), Path(fila_lab.__file__).resolve().parents[1]]
+    candidates = [published] if published is not None else [start / inside for start in starts]
+    for candidate in candidates:
+        if candidate.resolve() == folder.out.resolve():
+            return None
+        if published is not None or (candidate / "plan.json").exists():
+            try:
+                return Findings.of(candidate)
+            except FilaError:
+                if published is not None:
+                    raise
+    return None

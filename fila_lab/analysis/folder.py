@@ -1,0 +1,160 @@
+"""Reading a study's result folder: the plan, each cell's result and manifest, and what had to be left out and why. No pandas here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.study import StudyConfig
+
+SCHEMA = 1
+"""Version of result.json this reader understands."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A result that exists and could not be used."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One planned cell with its result, when there is a readable one."""
+
+    id: str
+    arm: str
+    seed: int
+    phase: str
+    trial: int | None
+    config: dict[str, Any]
+    folder: Path
+    result: dict[str, Any] | None = None
+    problem: str | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.result is not None and self.result["status"] == "done"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """manifest.json, or an empty dict where it is missing or unreadable."""
+        try:
+            loaded = json.loads((self.folder / "manifest.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return loaded if isinstance(loaded, dict) else {}
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """A result folder as read once. `StudyFolder.open(out)` raises FilaError where there is no readable plan."""
+
+    out: Path
+    study: StudyConfig
+    study_hash: str
+    budget: str
+    cells: tuple[Cell, ...]
+    strays: tuple[str, ...] = field(default=())
+
+    @staticmethod
+    def open(out: Path | str | StudyFolder) -> StudyFolder:
+        """Read plan and results. Errors: FilaError for a missing folder, a missing or broken plan, a plan without cells."""
+        if isinstance(out, StudyFolder):
+            return out
+        out = Path(out)
+        if not out.is_dir():
+            raise FilaError(f"out={out}: no such folder; give the folder a study wrote (`fila-lab run STUDY.yaml --out DIR`)")
+        plan_file = out / "plan.json"
+        if not plan_file.exists():
+            raise FilaError(f"out={out}: no plan.json in it, so it is no study's result folder; run `fila-lab run STUDY.yaml --out {out}`")
+        try:
+            plan = json.loads(plan_file.read_text())
+            study = StudyConfig.model_validate(plan["study"])
+            planned = plan["cells"]
+            known = tuple(_read_cell(out, entry) for entry in planned)
+        except (ValueError, KeyError, TypeError, OSError, ValidationError) as error:
+            remedy = f"write it again with `fila-lab plan STUDY.yaml --out {out}`"
+            raise FilaError(f"{plan_file}: not a readable plan ({_short(error)}); {remedy}") from error
+        if not known:
+            raise FilaError(f"{plan_file}: the plan has no cells; check the study's arms and the budget's seeds")
+        ids = {cell.id for cell in known}
+        there = sorted(path.name for path in (out / "cells").iterdir() if path.is_dir()) if (out / "cells").is_dir() else []
+        strays = tuple(name for name in there if name not in ids and (out / "cells" / name / "result.json").exists())
+        return StudyFolder(out, study, str(plan.get("study_hash", "")), str(plan.get("budget", "")), known, strays)
+
+    @property
+    def main(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.phase == "main")
+
+    @property
+    def tuning(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.phase == "tuning")
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """Arms of this budget in the study file's order."""
+        planned = {cell.arm for cell in self.main}
+        return tuple(arm for arm in self.study.arms if arm in planned)
+
+    @property
+    def baseline(self) -> str | None:
+        return next((arm for arm in self.arms if self.study.arms[arm].role == "baseline"), None)
+
+    def label(self, arm: str) -> str:
+        declared = self.study.arms.get(arm)
+        return (declared.label if declared else None) or arm
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Results that exist and could not be read."""
+        return tuple(Skipped(cell.id, cell.problem) for cell in self.cells if cell.problem)
+
+    def notes(self) -> list[str]:
+        """What a reader of the report must know about the folder's completeness."""
+        found = [f"cell {skip.id}: {skip.reason}; skipped (run the study again to complete it)" for skip in self.skipped]
+        missing = [cell for cell in self.main if cell.result is None and not cell.problem]
+        if missing:
+            found.append(f"incomplete: {len(missing)} of {len(self.main)} main cells have not been run; the same command goes on")
+        if self.strays:
+            found.append(f"{len(self.strays)} results belong to no cell of this plan and were ignored")
+        return found
+
+
+def _read_cell(out: Path, entry: dict[str, Any]) -> Cell:
+    folder = out / "cells" / entry["id"]
+    result, problem = None, None
+    path = folder / "result.json"
+    if path.exists():
+        try:
+            result = _validated(json.loads(path.read_text()), entry["id"])
+        except (ValueError, OSError) as error:
+            problem = f"result.json is half-written or damaged ({_short(error)})"
+    phase, trial, config = entry.get("phase", "main"), entry.get("trial"), entry.get("config") or {}
+    return Cell(entry["id"], entry["arm"], int(entry["seed"]), phase, trial, config, folder, result, problem)
+
+
+def _validated(result: Any, cell_id: str) -> dict[str, Any]:
+    """The fields every reader relies on; ValueError names the first that fails."""
+    if not isinstance(result, dict):
+        raise ValueError("not a mapping")
+    if result.get("schema") != SCHEMA:
+        raise ValueError(f"schema={result.get('schema')!r}, expected {SCHEMA}")
+    if result.get("id") != cell_id:
+        raise ValueError(f"id={result.get('id')!r} is not the folder's {cell_id!r}")
+    if result.get("status") not in ("done", "failed"):
+        raise ValueError(f"status={result.get('status')!r}")
+    if result["status"] == "done" and not (isinstance(result.get("metrics"), dict) and result["metrics"]):
+        raise ValueError("no metrics")
+    return result
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,0 +1,194 @@
+"""Tidy pandas frames of a study folder: one row per cell, per prediction, per trial, per logged step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fila_lab.analysis.folder import Cell, StudyFolder
+from fila_lab.config.base import FilaError
+
+Source = Path | str | StudyFolder
+
+PREDICTION_COLUMNS = ("item_id", "family", "place", "prediction", "correct", "image_id")
+COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
+
+
+def load_study_frame(out: Source) -> pd.DataFrame:
+    """One row per finished main cell: arm, seed, id, every metric by its name, `timing/<part>` in seconds.
+
+    Arms are in the study's order. `frame.attrs["notes"]` says what was left out. Errors: FilaError when no main cell is finished.
+    """
+    folder = StudyFolder.open(out)
+    rows = [
+        {**_key(cell), **_floats(cell.result["metrics"]), **_floats(cell.result.get("timing"), "timing/")}
+        for cell in folder.main
+        if cell.done and cell.result is not None
+    ]
+    if not rows:
+        failed = [cell for cell in folder.main if cell.result is not None and cell.result["status"] == "failed"]
+        cause = f"; {len(failed)} failed, the first with: {_failure(failed[0])['message']}" if failed else ""
+        raise FilaError(f"out={folder.out}: none of its {len(folder.main)} main cells is finished{cause}; run the study first")
+    frame = pd.DataFrame(rows)
+    order = {arm: i for i, arm in enumerate(folder.arms)}
+    frame = frame.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c, kind="stable").reset_index(drop=True)
+    frame.attrs["notes"] = folder.notes()
+    return frame
+
+
+def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
+    """Test predictions of every finished main cell (or one arm's), with columns arm, seed and id in front.
+
+    Cells without a readable predictions.parquet are left out and named in `attrs["notes"]`. Errors: FilaError when there is none at all.
+    """
+    folder = StudyFolder.open(out)
+    if arm is not None and arm not in folder.arms:
+        raise FilaError(f"arm={arm!r}: not among this study's arms {', '.join(folder.arms)}")
+    parts, notes = [], []
+    for cell in folder.main:
+        if not cell.done or (arm is not None and cell.arm != arm):
+            continue
+        try:
+            part = pd.read_parquet(cell.folder / "predictions.parquet")
+            missing = [name for name in PREDICTION_COLUMNS if name not in part]
+            if missing:
+                raise ValueError(f"no column {', '.join(missing)}")
+        except (OSError, ValueError) as error:
+            notes.append(f"cell {cell.id} ({cell.arm}, seed {cell.seed}): predictions unreadable ({' '.join(str(error).split())[:120]})")
+            continue
+        part["correct"] = part["correct"].astype(bool)
+        head = pd.DataFrame({"arm": cell.arm, "seed": cell.seed, "id": cell.id}, index=part.index)
+        parts.append(pd.concat([head, part], axis=1))
+    if not parts:
+        raise FilaError(f"out={folder.out}: no cell has a readable predictions.parquet; run the study again")
+    whole = pd.concat(parts, ignore_index=True)
+    whole.attrs["notes"] = notes
+    return whole
+
+
+def load_tuning(out: Source) -> pd.DataFrame:
+    """One row per tuning trial: arm, trial, id, status, a column per searched path, value (the metric on validation items), winner, edge.
+
+    Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when the plan has no tuning cells.
+    Empty frame without either.
+    """
+    folder = StudyFolder.open(out)
+    space = dict(folder.study.tuning.space) if folder.study.tuning else {}
+    rows = []
+    for cell in folder.tuning:
+        config = (cell.result or {}).get("config") or cell.config
+        validation = _floats((cell.result or {}).get("validation"))
+        status = cell.result["status"] if cell.result else "missing"
+        value = validation.get(folder.study.metric, float("nan")) if cell.done else float("nan")
+        searched = {path: _dig(config, path) for path in space}
+        rows.append({"arm": cell.arm, "trial": cell.trial, "id": cell.id, "status": status, **searched, "value": value})
+    frame = pd.DataFrame(rows)
+    table = folder.out / "tuning" / "trials.csv"
+    if frame.empty and table.exists():
+        frame = pd.read_csv(table)
+        space = {path: bounds for path, bounds in space.items() if path in frame}
+        if not {"arm", "value"} <= set(frame.columns):
+            found = ", ".join(frame.columns)
+            raise FilaError(f"{table}: columns arm and value are needed, found {found}; remove the file or write it again")
+    if frame.empty:
+        return pd.DataFrame(columns=["arm", "trial", "id", "status", *space, "value", "winner", "edge"])
+    frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
+    best = frame.dropna(subset=["value"]).groupby("arm")["value"].idxmax()
+    frame["winner"] = frame.index.isin(best)
+    frame["edge"] = ""
+    for index in best:
+        own = frame[(frame["arm"] == frame.at[index, "arm"]) & frame["value"].notna()]
+        warnings = [_edge(path, float(own.loc[index, path]), own[path], bounds) for path, bounds in space.items()]
+        frame.at[index, "edge"] = "; ".join(filter(None, warnings))
+    return frame
+
+
+def load_curves(out: Source) -> pd.DataFrame:
+    """One row per logged step of a finished main cell: arm, seed, id, step, loss, learning_rate, validation (NaN where not measured)."""
+    folder = StudyFolder.open(out)
+    rows = [
+        {**_key(cell), **{name: point.get(name) for name in ("step", "loss", "learning_rate", "validation")}}
+        for cell in folder.main
+        if cell.done and cell.result is not None
+        for point in cell.result.get("curve") or []
+    ]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "id", "step", "loss", "learning_rate", "validation"])
+    return frame.astype({"loss": float, "learning_rate": float, "validation": float})
+
+
+def load_costs(out: Source) -> pd.DataFrame:
+    """Costs indexed by arm, columns COST_COLUMNS (counts, FLOPs, milliseconds, MiB); NaN where unmeasured. Errors: FilaError if damaged."""
+    folder = StudyFolder.open(out)
+    path = folder.out / "costs.json"
+    costs: dict[str, Any] = {}
+    if path.exists():
+        try:
+            costs = json.loads(path.read_text())
+        except ValueError as error:
+            raise FilaError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from error
+    rows = {arm: _floats(costs.get(arm)) for arm in folder.arms}
+    frame = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(COST_COLUMNS)).astype(float)
+    frame.index.name = "arm"
+    return frame
+
+
+def load_manifests(out: Source) -> pd.DataFrame:
+    """One row per finished main cell: arm, seed, id, the manifest flattened (`versions.torch`, ...), and its config's `runtime.*`."""
+    folder = StudyFolder.open(out)
+    rows = []
+    for cell in folder.main:
+        if cell.done and cell.result is not None:
+            runtime = cell.result.get("config", {}).get("runtime", {})
+            rows.append({**_key(cell), **_flat(cell.manifest), **_flat({"runtime": runtime})})
+    return pd.DataFrame(rows)
+
+
+def failures(out: Source) -> pd.DataFrame:
+    """One row per failed cell, tuning included: arm, seed, phase, trial, id, kind, message."""
+    folder = StudyFolder.open(out)
+    rows = [
+        {**_key(cell), "phase": cell.phase, "trial": cell.trial, **_failure(cell)}
+        for cell in folder.cells
+        if cell.result is not None and cell.result["status"] == "failed"
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "id", "phase", "trial", "kind", "message"])
+
+
+def _key(cell: Cell) -> dict[str, Any]:
+    return {"arm": cell.arm, "seed": cell.seed, "id": cell.id}
+
+
+def _failure(cell: Cell) -> dict[str, str]:
+    cause = (cell.result or {}).get("failure") or {}
+    return {"kind": str(cause.get("kind", "error")), "message": str(cause.get("message", "no message was recorded"))}
+
+
+def _floats(values: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
+    return {prefix + name: float(value) for name, value in (values or {}).items() if value is not None}
+
+
+def _dig(config: Any, path: str) -> float:
+    for part in path.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return float("nan") if config is None else float(config)
+
+
+def _edge(path: str, chosen: float, tried: pd.Series, bounds: tuple[float, float]) -> str:
+    """Why a winning value may not be the best there is: it lies in the outer twentieth of its (log) range, or no trial lies beyond it."""
+    low, high = bounds
+    if chosen <= low * (high / low) ** 0.05 or chosen >= low * (high / low) ** 0.95:
+        return f"{path} at the edge of its range"
+    if len(tried) > 1 and (chosen == tried.min() or chosen == tried.max()):
+        return f"{path} is the outermost value tried"
+    return ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found.update(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value})
+    return found

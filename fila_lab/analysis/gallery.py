@@ -1,0 +1,107 @@
+"""Triplets whose answers flip between arms or places: with page pictures where the run left some, else as a table."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fila_lab.analysis.folder import StudyFolder
+
+PLACES = ("cut", "sham", "intact")
+SHOWN = 12
+"""Triplets in a report's gallery."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One arm at one place: its most frequent answer over seeds and at how many seeds it was right."""
+
+    text: str
+    right: int
+    seeds: int
+
+    @property
+    def mark(self) -> str:
+        return "right" if 2 * self.right > self.seeds else "wrong"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A triplet with every arm's answers; pictures are data URIs by place, empty without a gallery folder."""
+
+    item_id: str
+    question: str
+    answer: str
+    cut_fraction: float
+    pictures: dict[str, str]
+    answers: dict[str, dict[str, Answer]]
+
+    @property
+    def flips(self) -> int:
+        """Arms that are mostly right at one place and mostly wrong at another."""
+        return sum(len({answer.mark for answer in places.values()}) > 1 for places in self.answers.values())
+
+
+def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, shown: int = SHOWN) -> list[Flip]:
+    """The triplets with most flips, of those with pictures when OUT/gallery exists; at most `shown`."""
+    if predictions is None:
+        return []
+    entries = _entries(folder.out / "gallery")
+    chosen = predictions[predictions["item_id"].isin(entries)] if entries else predictions
+    counts = chosen.groupby(["item_id", "arm", "place"], sort=False)["correct"].agg(["sum", "count"])
+    share = (counts["sum"] / counts["count"]).unstack("place")
+    # A large gain from cut to another place, in many arms but not in all alike, makes a telling triplet.
+    spread = (share.max(axis=1) - share.min(axis=1)).unstack("arm")
+    score = spread.sum(axis=1) + share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
+    best = score[score > 0].sort_values(ascending=False, kind="stable").index[:shown]
+    flips = [_flip(item, entries.get(str(item)), chosen[chosen["item_id"] == item], folder) for item in best]
+    return [flip for flip in flips if flip.flips or len({a.mark for p in flip.answers.values() for a in p.values()}) > 1]
+
+
+def flips_table(folder: StudyFolder, flips: list[Flip]) -> pd.DataFrame:
+    """Text form: one row per triplet, per arm right seeds of all seeds at cut / sham / intact."""
+    rows = []
+    for flip in flips:
+        row = {"item": flip.item_id, "question": flip.question, "answer": flip.answer}
+        for arm, places in flip.answers.items():
+            row[folder.label(arm)] = " / ".join(f"{places[p].right}" if p in places else "–" for p in PLACES)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _flip(item: Any, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder) -> Flip:
+    answers: dict[str, dict[str, Answer]] = {}
+    for arm in folder.arms:
+        for place in PLACES:
+            own = rows[(rows["arm"] == arm) & (rows["place"] == place)]
+            if len(own):
+                text = str(own["prediction"].mode().iloc[0])
+                answers.setdefault(arm, {})[place] = Answer(text, int(own["correct"].sum()), len(own))
+    first = rows.iloc[0]
+    cut = rows.loc[rows["place"] == "cut", "cut_fraction"] if "cut_fraction" in rows else pd.Series(dtype=float)
+    fraction = float(entry["cut_fraction"]) if entry else float(cut.max()) if len(cut) else float("nan")
+    pictures = _pictures(folder.out / "gallery", entry) if entry else {}
+    return Flip(str(item), str(first.get("question", "")), str(first.get("answer", "")), fraction, pictures, answers)
+
+
+def _entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """gallery.json by item id; empty when missing or unreadable, as pictures are an extra."""
+    try:
+        listed = json.loads((folder / "gallery.json").read_text())
+        return {str(entry["item_id"]): entry for entry in listed if entry.get("images")}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _pictures(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
+    found = {}
+    for place in PLACES:
+        path = folder / str(entry["images"].get(place, ""))
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            found[place] = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return found

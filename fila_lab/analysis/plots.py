@@ -1,0 +1,229 @@
+"""The report's figures, one function each, as matplotlib Figures without global state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fila_lab.analysis import frame as frames
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.statistics import paired_interval
+from fila_lab.analysis.style import RC, arm_styles, rows_of, scale_of
+
+MEAN: dict[str, Any] = {"markersize": 8, "capsize": 0, "elinewidth": 2.2, "markeredgewidth": 1.6, "zorder": 4}
+PLACES = ("cut", "sham", "intact")
+
+
+def seeds_plot(found: Findings) -> Figure:
+    """Every seed as a dot, the mean with its 95 % t interval; the primary metric, then its places."""
+    family = found.families[0] if found.families else ""
+    names = [found.metric, *(f"exact/{family}/{place}" for place in PLACES)]
+    names = [name for name in dict.fromkeys(names) if name in found.frame]
+    figure, axes = _rows(found, len(names))
+    for panel, name in zip(axes, names, strict=True):
+        scale = scale_of(name)
+        for y, arm, style in _arms(found):
+            values = found.frame.loc[found.frame["arm"] == arm, name].dropna().to_numpy() * scale
+            spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(len(values))
+            panel.scatter(values, y + spread, s=13, color=style.colour, alpha=0.45, linewidths=0, zorder=3)
+            _mean(panel, paired_interval(values), y, style)
+        panel.set_title(name if name == found.metric else name.split("/")[-1])
+        panel.set_xlabel("percent" if scale == 100 else "")
+    return figure
+
+
+def contrasts_plot(found: Findings) -> Figure:
+    """Differences A - B with 95 % intervals, the margin as a band, verdicts at the right."""
+    table, scale = found.verdicts, scale_of(found.metric)
+    styles = arm_styles(found.folder)
+    gaps = table["family"].ne(table["family"].shift()).cumsum() - 1
+    ys = np.arange(len(table)) + 0.9 * gaps.to_numpy()
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(8.6, 1.1 + 0.36 * (float(ys[-1]) + 1 if len(ys) else 1)), layout="constrained")
+        panel = figure.subplots()
+        margin = found.folder.study.margin * scale
+        panel.axvspan(-margin, margin, color="#9db7cf", alpha=0.28, lw=0, zorder=0)
+        panel.axvline(0, color="#666666", lw=0.9, zorder=1)
+        for y, row in zip(ys, rows_of(table), strict=True):
+            style = styles[row.a]
+            error = [[(row.difference - row.low) * scale], [(row.high - row.difference) * scale]] if row.low == row.low else None
+            panel.errorbar(row.difference * scale, y, xerr=error, fmt=style.marker, color=style.colour, mfc=style.face, **MEAN)
+            panel.text(1.02, y, row.verdict, transform=panel.get_yaxis_transform(), va="center", fontsize=9, color="#222222")
+        for family, y in zip(table["family"], ys, strict=True):
+            if list(table["family"]).index(family) == list(ys).index(y):
+                panel.text(
+                    0.01, y - 0.62, family, transform=panel.get_yaxis_transform(), fontsize=8, color="#666666", va="center", style="italic"
+                )
+        panel.set_yticks(ys, [f"{row.a} − {row.b}" for row in rows_of(table)])
+        if len(ys):
+            panel.set_ylim(float(ys[-1]) + 0.6, -0.95)
+        panel.grid(axis="y", visible=False)
+        panel.set_xlabel(f"difference in {found.metric}, {'points' if scale == 100 else 'its units'}; band: margin ±{margin:g}")
+    return figure
+
+
+def cost_plot(found: Findings) -> Figure:
+    """Primary metric against FLOPs and against median latency, with intervals; the Pareto front of the arms that are no controls."""
+    scale = scale_of(found.metric)
+    axes_of = [("flops", 1e-9, "GFLOPs a forward pass, whole model"), ("latency_ms", 1.0, "median latency, ms (bar: interquartile range)")]
+    axes_of = [entry for entry in axes_of if found.costs[entry[0]].notna().any()]
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(4.3 * max(1, len(axes_of)) + 2.0, 3.9), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, max(1, len(axes_of)), sharey=True))
+        for panel, (name, factor, title) in zip(panels, axes_of, strict=False):
+            front = []
+            for _, arm, style in _arms(found):
+                values = paired_interval(found.frame.loc[found.frame["arm"] == arm, found.metric].dropna())
+                x = found.costs[name].to_dict()[arm] * factor
+                wide = found.costs["latency_iqr_ms"].to_dict()[arm] / 2 if name == "latency_ms" else 0.0
+                error = None if values.half != values.half else values.half * scale
+                across = wide if wide > 0 else None
+                shown = {"fmt": style.marker, "color": style.colour, "mfc": style.face, "label": style.label, **MEAN}
+                panel.errorbar(x, values.mean * scale, yerr=error, xerr=across, **shown)
+                if style.filled and x == x:
+                    front.append((x, values.mean * scale))
+            xs, tops = _pareto(front)
+            panel.plot(xs, tops, color="#999999", lw=1, ls=(0, (4, 3)), zorder=1, drawstyle="steps-post")
+            panel.set_xlabel(title)
+            panel.margins(x=0.08)
+        panels[0].set_ylabel(f"{found.metric}, percent" if scale == 100 else found.metric)
+        if axes_of:
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
+    return figure
+
+
+def gaps_plot(found: Findings) -> Figure:
+    """Seam gap, sham gap, and fragmentation against its reverse, for the primary family; thick: over seeds, thin: over test images."""
+    family = found.families[0]
+    figure, panels = _rows(found, 3)
+    for panel, kind in zip(panels, ("seam", "sham"), strict=False):
+        for y, arm, style in _arms(found):
+            own = found.frame.loc[found.frame["arm"] == arm]
+            name = f"{kind}_gap/{family}"
+            values = paired_interval(own[name].dropna() * 100 if name in own else [])
+            gap = found.gaps.get((arm, family, kind))
+            if gap is not None:
+                panel.plot([gap.low * 100, gap.high * 100], [y, y], color=style.colour, lw=0.9, marker="|", ms=7, zorder=2)
+            _mean(panel, values, y, style)
+        panel.axvline(0, color="#666666", lw=0.9, zorder=1)
+        panel.set_title(f"{kind} gap ({'sham − cut' if kind == 'seam' else 'intact − sham'}), {family}")
+        panel.set_xlabel("points")
+    for y, arm, style in _arms(found):
+        own = found.frame.loc[found.frame["arm"] == arm]
+        ends = [
+            own[f"{name}/{family}"].mean() * 100 if f"{name}/{family}" in own else np.nan
+            for name in ("fragmentation_reverse", "fragmentation")
+        ]
+        panels[2].plot(ends, [y, y], color=style.colour, lw=1.2, zorder=2)
+        panels[2].plot(ends[:1], [y], "|", color=style.colour, ms=11, mew=1.8, zorder=3)
+        panels[2].plot(ends[1:], [y], style.marker, color=style.colour, mfc=style.face, ms=8, mew=1.6, zorder=4)
+    panels[2].set_xlim(left=0)
+    panels[2].set_title("fragmentation errors (bar: reverse)")
+    panels[2].set_xlabel("percent of triplets")
+    return figure
+
+
+def curves_plot(found: Findings) -> Figure | None:
+    """Training loss and validation metric by step: mean over seeds, band = range over seeds. None without curves."""
+    curves = frames.load_curves(found.folder)
+    if curves.empty:
+        return None
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(10.6, 3.6), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for panel, name, scale in zip(panels, ("loss", "validation"), (1.0, scale_of(found.metric)), strict=True):
+            for _, arm, style in _arms(found):
+                own = curves[(curves["arm"] == arm) & curves[name].notna()]
+                by = own.groupby("step")[name].agg(["mean", "min", "max"]) * scale
+                few = name == "validation" and len(by) < 30
+                panel.fill_between(by.index, by["min"], by["max"], color=style.colour, alpha=0.13, lw=0)
+                dash: Any = "-" if style.filled else (0, (4, 2))
+                marks = {"marker": style.marker, "ms": 5, "mfc": style.face} if few else {}
+                panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=style.label, **marks)
+            panel.set_xlabel("step")
+        panels[0].set_title("training loss")
+        panels[1].set_title("validation, percent" if scale_of(found.metric) == 100 else "validation")
+        if curves["loss"].min() > 0:
+            panels[0].set_yscale("log")
+            panels[0].yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+            panels[0].yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+            panels[0].yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 5)))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
+    return figure
+
+
+def tuning_plot(found: Findings) -> Figure | None:
+    """Validation value of every trial against each searched value; the winner ringed. None without tuning."""
+    trials = frames.load_tuning(found.folder)
+    trials = trials.dropna(subset=["value"]) if not trials.empty else trials
+    space = [path for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in trials]
+    if trials.empty or not space:
+        return None
+    scale, styles = scale_of(found.metric), arm_styles(found.folder)
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(5.2 * len(space) + 2, 3.8), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(space), sharey=True))
+        for panel, path in zip(panels, space, strict=True):
+            for arm in [name for name in found.folder.study.arms if name in set(trials["arm"])]:
+                own, style = trials[trials["arm"] == arm].sort_values(path), styles[arm]
+                marks = {"marker": style.marker, "ms": 5.5, "mfc": style.face}
+                panel.plot(own[path], own["value"] * scale, color=style.colour, lw=1.2, label=style.label, **marks)
+                best = own[own["winner"]]
+                panel.plot(best[path], best["value"] * scale, "o", ms=13, mfc="none", mec=style.colour, mew=1.3)
+            panel.set_xscale("log")
+            panel.set_xlabel(f"{path} (log)")
+        panels[0].set_ylabel("validation, percent" if scale == 100 else "validation")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
+    return figure
+
+
+CAPTIONS: dict[str, tuple[Callable[[Findings], Figure | None], str]] = {
+    "contrasts": (contrasts_plot, "Declared contrasts with 95 % t intervals over seeds; the band is the margin."),
+    "seeds": (seeds_plot, "Every seed a dot; the mean with its 95 % t interval. Controls are hollow."),
+    "gaps": (
+        gaps_plot,
+        "Price of a seam, price of a mere patch border, and fragmentation errors. Thick: 95 % over seeds; thin: 95 % over test images.",
+    ),
+    "cost": (cost_plot, "Accuracy against cost; dashed: Pareto front of the arms that are no controls."),
+    "curves": (curves_plot, "Learning curves: mean over seeds, band from the lowest to the highest seed."),
+    "tuning": (tuning_plot, "Tuning: every trial, the same trials for every arm; winners ringed."),
+}
+
+
+def _arms(found: Findings) -> list[tuple[int, str, Any]]:
+    """(row, arm, style) of the arms that have a finished cell."""
+    styles, present = arm_styles(found.folder), set(found.frame["arm"])
+    return [(y, arm, styles[arm]) for y, arm in enumerate(arm for arm in found.folder.arms if arm in present)]
+
+
+def _rows(found: Findings, panels: int) -> tuple[Figure, list[Axes]]:
+    """Panels side by side with one row an arm, first arm on top."""
+    arms = _arms(found)
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(2.0 + 2.75 * panels, 1.0 + 0.42 * len(arms)), layout="constrained")
+        axes = list(np.atleast_1d(figure.subplots(1, panels, sharey=True)))
+        axes[0].set_yticks([y for y, _, _ in arms], [style.label for _, _, style in arms])
+        axes[0].set_ylim(len(arms) - 0.45, -0.55)
+        for panel in axes:
+            panel.grid(axis="y", visible=False)
+            panel.tick_params(axis="y", length=0)
+    return figure, axes
+
+
+def _mean(panel: Axes, interval: Any, y: float, style: Any) -> None:
+    error = None if interval.half != interval.half else interval.half
+    panel.errorbar(interval.mean, y, xerr=error, fmt=style.marker, color=style.colour, mfc=style.face, **MEAN)
+
+
+def _pareto(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    kept: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not kept or y > kept[-1][1]:
+            kept.append((x, y))
+    return [x for x, _ in kept], [y for _, y in kept]

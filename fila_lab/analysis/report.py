@@ -1,0 +1,135 @@
+"""Writes a study's report: one self-contained HTML page, a short Markdown page, figures, and every table as CSV and LaTeX."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+
+from fila_lab.analysis import frame as frames
+from fila_lab.analysis.findings import Findings, find_published
+from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.gallery import PLACES, flips_table, load_flips
+from fila_lab.analysis.plots import CAPTIONS
+from fila_lab.analysis.style import RC, arm_styles, number, rows_of, scale_of, unique_text
+from fila_lab.analysis.tables import Table, all_tables, published_table
+from fila_lab.config.base import FilaError
+
+
+def write_report(out: Path | str | StudyFolder, published: Path | None = None) -> Path:
+    """Write OUT/report and return the path of report.html.
+
+    published: folder of the committed results shown beside fresh ones; None looks for experiments/results/<study>.
+    Errors: FilaError when no main cell is finished, or the folder cannot be written.
+    """
+    found = Findings.of(out)
+    committed = find_published(found.folder, published)
+    target = found.folder.out / "report"
+    try:
+        for part in ("figures", "tables"):
+            (target / part).mkdir(parents=True, exist_ok=True)
+        tables = all_tables(found)
+        flips = load_flips(found.folder, found.predictions)
+        if flips:
+            text = flips_table(found.folder, flips)
+            tables["flips"] = Table("flips", f"Seeds that answered right at {' / '.join(PLACES)}. {found.measured_on}", text, text)
+        if committed is not None:
+            both = published_table(found, committed)
+            tables["published"] = Table("published", f"Fresh estimates beside the committed ones, points. {found.measured_on}", both, both)
+        manifest = _manifest(found)
+        tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
+        for table in tables.values():
+            table.write(target / "tables", found.folder.study.preset)
+        context = _context(found, committed, tables) | {"figures": _figures(found, target / "figures"), "flips": flips}
+        page = target / "report.html"
+        page.write_text(_environment(html=True).get_template("report.html.j2").render(context))
+        (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context))
+    except OSError as error:
+        raise FilaError(
+            f"out={found.folder.out}: the report cannot be written ({error}); give a folder you may write to with --out"
+        ) from error
+    return page
+
+
+def _context(found: Findings, committed: Findings | None, tables: dict[str, Table]) -> dict[str, Any]:
+    study, scale = found.folder.study, scale_of(found.metric)
+    budget = study.budgets.get(found.folder.budget)
+    return {
+        "study": study,
+        "folder": found.folder,
+        "found": found,
+        "headline": found.headline(),
+        "tables": tables,
+        "notes": found.notes,
+        "checks": found.checks,
+        "committed": committed,
+        "committed_headline": committed.headline() if committed else [],
+        "same_study": committed is not None and committed.folder.study_hash == found.folder.study_hash,
+        "margin": number(study.margin * scale) + (" points" if scale == 100 else ""),
+        "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),
+        "winners": study.winners,
+        "edges": _edges(found),
+        "places": PLACES,
+        "styles": arm_styles(found.folder),
+        "planned": len(found.folder.main),
+        "hours": found.frame["timing/total"].sum() / 3600 if "timing/total" in found.frame else None,
+    }
+
+
+def _edges(found: Findings) -> list[str]:
+    trials = frames.load_tuning(found.folder)
+    return [f"{row.arm}: {row.edge}" for row in rows_of(trials[trials["winner"].astype(bool)]) if row.edge] if len(trials) else []
+
+
+def _figures(found: Findings, target: Path) -> list[dict[str, str]]:
+    """Draw, save as PNG and SVG, and hand back what the page embeds (SVG as data URI: sharp, and no ids that clash)."""
+    drawn = []
+    with matplotlib.rc_context(RC):
+        for name, (draw, caption) in CAPTIONS.items():
+            if name in ("contrasts",) and found.verdicts.empty:
+                continue
+            figure = draw(found)
+            if figure is None:
+                continue
+            figure.savefig(target / f"{name}.png", dpi=160)
+            vector = io.BytesIO()
+            figure.savefig(vector, format="svg", metadata={"Date": None})
+            (target / f"{name}.svg").write_bytes(vector.getvalue())
+            embedded = "data:image/svg+xml;base64," + base64.b64encode(vector.getvalue()).decode()
+            width = round(figure.get_size_inches()[0] * 90)
+            drawn.append({"name": name, "caption": caption, "data": embedded, "width": str(width)})
+    return drawn
+
+
+def _manifest(found: Findings) -> Any:
+    """Field and value; where cells differ, every value with its count."""
+    import pandas as pd
+
+    folder, manifests = found.folder, frames.load_manifests(found.folder)
+    rows = [
+        ("study", folder.study.name),
+        ("study hash", folder.study_hash or "–"),
+        ("budget", folder.budget or "–"),
+        ("preset", folder.study.preset),
+    ]
+    hidden = {"arm", "seed", "id", "started", "finished"}
+    for column in [name for name in manifests.columns if name not in hidden]:
+        counts = Counter(str(value) for value in manifests[column].dropna())
+        rows.append((column, unique_text(counts)))
+    for name, pick in (("started", min), ("finished", max)):
+        stamps = [str(stamp) for stamp in manifests.get(name, pd.Series(dtype=object)).dropna()]
+        if stamps:
+            rows.append((name, pick(stamps)))
+    return pd.DataFrame(rows, columns=["field", "value"])
+
+
+def _environment(html: bool) -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=html, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.tests["numeric"] = lambda text: str(text)[:1] in "+−0123456789[.<–" and len(str(text)) < 30
+    return environment

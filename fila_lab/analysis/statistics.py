@@ -1,0 +1,105 @@
+"""Paired statistics over seeds: Student-t interval, exact sign-flip test, Holm, P(A > B), equivalence (TOST), the logit scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+EXACT_UP_TO = 16
+"""Largest number of pairs whose 2^n sign assignments are enumerated; beyond it, seeded Monte Carlo."""
+
+MONTE_CARLO_DRAWS = 65_535
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of n values with its two-sided interval; NaN bounds when n < 2."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    sd: float
+
+    @property
+    def half(self) -> float:
+        return (self.high - self.low) / 2
+
+
+def paired_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Student-t interval of the mean of `values` [n] (for a contrast: the paired differences)."""
+    x = _vector(values)
+    if x.size < 2:
+        mean = float(x.mean()) if x.size else float("nan")
+        return Interval(mean, float("nan"), float("nan"), x.size, float("nan"))
+    sd = float(x.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + confidence / 2, x.size - 1)) * sd / x.size**0.5
+    return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, x.size, sd)
+
+
+def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
+    """Two-sided sign-flip p of the mean paired difference [n]: exact for n <= 16, else Monte Carlo with the observed assignment counted.
+
+    The null: each difference is symmetric about zero. The smallest possible p is 2 / 2^n.
+    """
+    d = _vector(differences)
+    if d.size == 0:
+        return float("nan")
+    observed = abs(d.sum())
+    # Sums that are equal in exact arithmetic can differ in the last bits; a relative tolerance counts them as equal.
+    reach = observed - 1e-9 * max(1e-12, float(np.abs(d).sum()))
+    if d.size <= EXACT_UP_TO:
+        codes = np.arange(2**d.size, dtype=np.uint32)[:, None]
+        signs = 1.0 - 2.0 * ((codes >> np.arange(d.size, dtype=np.uint32)) & 1)
+        return float(np.mean(np.abs(signs @ d) >= reach))
+    draws = np.random.default_rng(seed).integers(0, 2, size=(MONTE_CARLO_DRAWS, d.size)) * 2.0 - 1.0
+    return float((np.count_nonzero(np.abs(draws @ d) >= reach) + 1) / (MONTE_CARLO_DRAWS + 1))
+
+
+def holm(p_values: Sequence[float], size: int | None = None) -> list[float]:
+    """Holm-adjusted p values. `size` is the declared family's size when some of its contrasts have no p; NaN stays NaN and still counts."""
+    p = np.asarray(p_values, dtype=float)
+    m = max(size or 0, p.size)
+    adjusted = np.full(p.size, np.nan)
+    running = 0.0
+    for rank, index in enumerate(i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])):
+        running = max(running, (m - rank) * float(p[index]))
+        adjusted[index] = min(1.0, running)
+    return [float(value) for value in adjusted]
+
+
+def probability_greater(a: ArrayLike, b: ArrayLike) -> float:
+    """Share of seeds at which A exceeds B, ties counted half. a, b [n] in the same seed order."""
+    first, second = _vector(a), _vector(b)
+    return float(np.mean((first > second) + 0.5 * (first == second))) if first.size else float("nan")
+
+
+def tost(differences: ArrayLike, margin: float) -> float:
+    """p of the paired two one-sided t tests: small when the mean difference lies within (-margin, margin). NaN for n < 2."""
+    d = _vector(differences)
+    if d.size < 2:
+        return float("nan")
+    error = float(d.std(ddof=1)) / d.size**0.5
+    if error == 0:
+        return 0.0 if abs(float(d.mean())) < margin else 1.0
+    above = stats.t.sf((d.mean() + margin) / error, d.size - 1)
+    below = stats.t.cdf((d.mean() - margin) / error, d.size - 1)
+    return float(max(above, below))
+
+
+def logit(share: ArrayLike, items: float | None = None) -> NDArray[np.float64]:
+    """log(p / (1 - p)); shares of 0 and 1 are moved in by half an item (of `items`, else of 1000)."""
+    half = 0.5 / (items or 1000.0)
+    p = np.clip(np.asarray(share, dtype=float), half, 1 - half)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def _vector(values: ArrayLike) -> NDArray[np.float64]:
+    x = np.asarray(values, dtype=float).ravel()
+    if not np.isfinite(x).all():
+        raise ValueError("values must be finite; leave failed cells out before comparing")
+    return x

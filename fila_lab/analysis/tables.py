@@ -1,0 +1,238 @@
+"""The report's tables: each once as numbers (CSV) and once as text (HTML, Markdown, LaTeX)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fila_lab.analysis import frame as frames
+from fila_lab.analysis.bootstrap import FEW_CLUSTERS
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.statistics import paired_interval
+from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
+from fila_lab.analysis.verdicts import p_text
+
+PLACES = ("cut", "sham", "intact")
+
+
+@dataclass(frozen=True)
+class Table:
+    """`data`: numbers in the metric's units; `shown`: the same as text, shares in percent; the caption says what it was measured on."""
+
+    name: str
+    caption: str
+    data: pd.DataFrame
+    shown: pd.DataFrame
+
+    def markdown(self) -> str:
+        head = [str(column) for column in self.shown.columns]
+        rows = [[str(value).replace("|", "\\|").replace("\n", " ") for value in row] for row in self.shown.itertuples(index=False)]
+        return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+
+    def write(self, folder: Path, preset: str) -> None:
+        """`<name>.csv` and `<name>.tex` (booktabs). The CSV carries the preset in its first column."""
+        self.data.assign(preset=preset)[["preset", *self.data.columns]].to_csv(folder / f"{self.name}.csv", index=False)
+        text = self.shown.to_latex(
+            index=False, escape=True, caption=self.caption.replace("%", r"\%").replace("_", r"\_"), label=f"tab:{self.name}"
+        )
+        (folder / f"{self.name}.tex").write_text(text.replace("−", "$-$").replace("±", r"$\pm$").replace("–", "--"))
+
+
+def arms_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:
+    """One row per arm, numbers: seeds, failed; per family and place mean and 95 % t half-width; gaps, fragmentation; costs."""
+    found = findings if isinstance(findings, Findings) else Findings.of(findings)
+    failed = frames.failures(found.folder).query("phase == 'main'").groupby("arm").size()
+    rows = []
+    for arm in found.folder.arms:
+        own = found.frame[found.frame["arm"] == arm]
+        row: dict[str, object] = {
+            "arm": arm,
+            "role": found.folder.study.arms[arm].role,
+            "seeds": len(own),
+            "failed": int(failed.get(arm, 0)),
+        }
+        for metric in _metrics(found):
+            interval = paired_interval(own[metric].dropna())
+            row |= {metric: interval.mean, f"{metric} half": interval.half}
+        rows.append(row | {name: found.costs.at[arm, name] for name in found.costs.columns})
+    return pd.DataFrame(rows)
+
+
+def per_seed_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:
+    """Primary metric, one row per seed, one column per arm."""
+    found = findings if isinstance(findings, Findings) else Findings.of(findings)
+    wide = found.frame.pivot(index="seed", columns="arm", values=found.metric)
+    return wide[[arm for arm in found.folder.arms if arm in wide]].rename_axis(columns=None).reset_index()
+
+
+def all_tables(found: Findings) -> dict[str, Table]:
+    tables = [_verdicts(found), _arms(found), _gaps(found), _secondary(found), _per_seed(found), _tuning(found), _failures(found)]
+    return {table.name: table for table in tables if not table.shown.empty}
+
+
+def _metrics(found: Findings) -> list[str]:
+    names = []
+    for family in found.families:
+        names += [f"exact/{family}", *(f"exact/{family}/{place}" for place in PLACES)]
+        names += [f"{kind}/{family}" for kind in ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")]
+    return [name for name in dict.fromkeys([found.metric, *names]) if name in found.frame]
+
+
+def _verdicts(found: Findings) -> Table:
+    data, scale = found.verdicts, scale_of(found.metric)
+    rows = []
+    for r in rows_of(data):
+        rows.append(
+            {
+                "family": r.family,
+                "A − B": f"{r.a} − {r.b}",
+                "seeds": str(r.n),
+                "A": number(r.mean_a * scale),
+                "B": number(r.mean_b * scale),
+                "difference [95 %]": with_bounds(r.difference * scale, r.low * scale, r.high * scale),
+                "p": p_text(r.p),
+                "Holm p": p_text(r.p_holm),
+                "TOST p": p_text(r.p_tost),
+                "P(A > B)": number(r.p_greater, 2),
+                "verdict": r.verdict,
+                "detectable": number(r.mde * scale),
+                "flag": f"{r.flag}: logit {with_bounds(r.logit_difference, r.logit_low, r.logit_high, 2)}" if r.flag else "",
+            }
+        )
+    caption = f"Contrasts on {found.metric}, percent and points, paired by seed; margin {number(found.folder.study.margin * scale)}; "
+    caption += f"detectable = smallest effect found with 80 % power. {found.measured_on}"
+    shown = pd.DataFrame(rows)
+    return Table("verdicts", caption, data, shown.drop(columns="flag") if rows and not shown["flag"].any() else shown)
+
+
+def _arms(found: Findings) -> Table:
+    data = arms_table(found)
+    rows = []
+    for r in data.to_dict("records"):
+        role = " (control)" if r["role"] == "control" else ""
+        row = {"arm": found.folder.label(r["arm"]) + role, "seeds": f"{r['seeds']}" + (f" (+{r['failed']} failed)" if r["failed"] else "")}
+        kinds = {} if found.metric in {f"exact/{family}" for family in found.families} else {found.metric: found.metric}
+        for family in found.families[:1]:
+            kinds |= {family: f"exact/{family}", **{place: f"exact/{family}/{place}" for place in PLACES}}
+            kinds |= {"seam gap": f"seam_gap/{family}", "sham gap": f"sham_gap/{family}", "fragm.": f"fragmentation/{family}"}
+            kinds |= {"reverse": f"fragmentation_reverse/{family}"}
+        kinds |= {family: f"exact/{family}" for family in found.families[1:]}
+        row |= {title: _cell(r, name) for title, name in kinds.items() if name in r}
+        row |= {"params": quantity(r["parameters"]), "FLOPs": quantity(r["flops"])}
+        row |= {"ms": with_half(r["latency_ms"], r["latency_iqr_ms"] / 2), "MiB": number(r["peak_memory_mib"], 0)}
+        rows.append(row)
+    whose = found.families[0] if found.families else "no family"
+    caption = (
+        f"Percent, mean ± half of the 95 % t interval over seeds; places, gaps and errors are those of {whose}; fragm. = right at the "
+    )
+    caption += (
+        "sham place, wrong when cut, over triplets, reverse = the opposite; parameters, FLOPs of one forward pass of the whole model, "
+    )
+    caption += f"latency median ± half the interquartile range, peak memory. {found.measured_on}"
+    return Table("arms", caption, data, pd.DataFrame(rows))
+
+
+def _gaps(found: Findings) -> Table:
+    data, rows = [], []
+    keys = [(arm, family, kind) for family in found.families for kind in ("seam", "sham") for arm in found.folder.arms]
+    for arm, family, kind in [key for key in keys if key in found.gaps]:
+        gap = found.gaps[arm, family, kind]
+        metric = f"{kind}_gap/{family}"
+        seeds = found.frame.loc[found.frame["arm"] == arm]
+        over = paired_interval(seeds[metric].dropna() if metric in seeds else [])
+        record = {"family": family, "gap": kind, "arm": arm, "mean": gap.gap, "seeds_low": over.low, "seeds_high": over.high}
+        data.append(record | {"images_low": gap.low, "images_high": gap.high, "triplets": gap.triplets, "images": gap.images})
+        shown = {"family": family, "gap": kind, "arm": found.folder.label(arm), "points": number(gap.gap * 100, sign=True)}
+        shown["over seeds"] = f"[{number(over.low * 100)}, {number(over.high * 100)}]"
+        shown["over test images"] = f"[{number(gap.low * 100)}, {number(gap.high * 100)}]"
+        rows.append(shown | {"triplets": str(gap.triplets), "images": f"{gap.images}" + (" (few)" if gap.images < FEW_CLUSTERS else "")})
+    caption = (
+        "Seam gap (sham − cut) and sham gap (intact − sham), all seeds pooled; 95 % t interval over seeds, 95 % bootstrap interval over "
+    )
+    caption += f"test images with seeds fixed (few: below {FEW_CLUSTERS} images it is too narrow). {found.measured_on}"
+    return Table("gaps", caption, pd.DataFrame(data), pd.DataFrame(rows))
+
+
+def _secondary(found: Findings) -> Table:
+    """Differences of other metrics over the declared contrasts: estimates without p or verdict, as nothing was declared about them."""
+    names = [name for name in _metrics(found) if name != found.metric and not name.startswith("fragmentation_reverse")]
+    data, rows = [], []
+    for pair in rows_of(found.verdicts[["a", "b"]].drop_duplicates()):
+        row = {"A − B": f"{pair.a} − {pair.b}"}
+        for name in names:
+            wide = found.frame.pivot(index="seed", columns="arm", values=name)[[pair.a, pair.b]].dropna()
+            interval = paired_interval(wide[pair.a] - wide[pair.b])
+            data.append(
+                {
+                    "a": pair.a,
+                    "b": pair.b,
+                    "metric": name,
+                    "n": interval.n,
+                    "difference": interval.mean,
+                    "low": interval.low,
+                    "high": interval.high,
+                }
+            )
+            if name.count("/") == 1 or name.endswith("/cut"):
+                shorter = name.removeprefix("exact/").replace("_gap/", " gap, ").replace("fragmentation/", "fragm., ").replace("/", " ")
+                row[shorter] = with_bounds(interval.mean * 100, interval.low * 100, interval.high * 100)
+        rows.append(row)
+    caption = f"Secondary differences in points [95 % t]: estimates, not tested and not declared. {found.measured_on}"
+    return Table("secondary", caption, pd.DataFrame(data), pd.DataFrame(rows))
+
+
+def _per_seed(found: Findings) -> Table:
+    data, scale = per_seed_table(found), scale_of(found.metric)
+    shown = data.copy().astype(object)
+    for arm in data.columns[1:]:
+        shown[arm] = [number(value * scale) for value in data[arm]]
+    shown["seed"] = data["seed"].astype(str)
+    return Table(
+        "per_seed",
+        f"{found.metric} by seed. {found.measured_on}",
+        data,
+        shown.rename(columns={arm: found.folder.label(str(arm)) for arm in data.columns[1:]}),
+    )
+
+
+def _tuning(found: Findings) -> Table:
+    data = frames.load_tuning(found.folder)
+    rows = []
+    for r in data.to_dict("records"):
+        searched = {path: f"{r[path]:.3g}" for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r}
+        row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(found.metric))}
+        rows.append(
+            row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ("failed" if r.get("status") == "failed" else "")}
+        )
+    caption = f"Tuning trials; validation = {found.metric} on validation items. {found.measured_on}"
+    return Table("tuning", caption, data, pd.DataFrame(rows))
+
+
+def _failures(found: Findings) -> Table:
+    data = frames.failures(found.folder)
+    return Table(
+        "failures", "Cells that failed, with their cause; none was dropped silently.", data, data.drop(columns="trial").astype(str)
+    )
+
+
+def _cell(row: Mapping[Any, Any], metric: str) -> str:
+    return with_half(row[metric] * scale_of(metric), row[f"{metric} half"] * scale_of(metric))
+
+
+def published_table(found: Findings, published: Findings) -> pd.DataFrame:
+    """Declared contrasts, fresh beside committed: difference, interval and verdict of each."""
+    keys = ["family", "a", "b"]
+    both = published.verdicts.merge(found.verdicts, on=keys, how="left", suffixes=("_published", "_here"))
+    scale = scale_of(found.metric)
+    rows = []
+    for r in rows_of(both):
+        here = "not run here" if r.n_here != r.n_here else with_bounds(r.difference_here * scale, r.low_here * scale, r.high_here * scale)
+        committed = with_bounds(r.difference_published * scale, r.low_published * scale, r.high_published * scale)
+        row = {"A − B": f"{r.a} − {r.b}", "fresh [95 %]": here, "fresh verdict": "" if r.n_here != r.n_here else r.verdict_here}
+        rows.append(row | {"published [95 %]": committed, "seeds": str(r.n_published), "published verdict": r.verdict_published})
+    return pd.DataFrame(rows)

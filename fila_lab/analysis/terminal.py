@@ -1,0 +1,104 @@
+"""What the terminal shows at the end of a study: arms, contrasts, verdicts, the published verdicts beside them, the path of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fila_lab.analysis.findings import Findings, find_published
+from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
+from fila_lab.analysis.tables import arms_table
+
+COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusive": "yellow", "not testable": "dim"}
+
+
+def terminal_summary(out: Path | str | StudyFolder, published: Path | None = None) -> Group:
+    """A rich renderable: `rich.print(terminal_summary(out))`. published: folder of committed results, found by the study's name when None.
+
+    Errors: FilaError when there is nothing to show.
+    """
+    found = Findings.of(out)
+    committed = find_published(found.folder, published)
+    parts: list[RenderableType] = [Text(found.folder.study.question, style="bold"), _arms(found), _contrasts(found, committed)]
+    if not found.testable and len(found.verdicts):
+        reasons = list(dict.fromkeys(found.verdicts["reason"]))
+        parts.append(Text(f"No verdict from this run: {'; '.join(reasons)}.", style="yellow"))
+        if committed is None:
+            parts.append(Text("No published results of this study were found to show beside it.", style="dim"))
+    if committed is not None:
+        parts.append(
+            Text(
+                f"Published ({committed.folder.budget} budget, {committed.verdicts['n'].max()} seeds): {_short(committed.folder.out)}",
+                style="dim",
+            )
+        )
+        if committed.folder.study_hash != found.folder.study_hash:
+            parts.append(Text("The published results were made with another version of the study file.", style="dim"))
+    parts += [Text(note, style="yellow") for note in found.folder.notes()]
+    parts.append(Text(found.limits, style="dim"))
+    report = found.folder.out / "report" / "report.html"
+    if report.exists():
+        parts.append(Text(f"Report: {_short(report)}", style="bold"))
+    return Group(*parts)
+
+
+def _arms(found: Findings) -> Table:
+    data = arms_table(found)
+    family = found.families[0] if found.families else ""
+    scale = scale_of(found.metric)
+    columns = {
+        "cut": f"exact/{family}/cut",
+        "sham": f"exact/{family}/sham",
+        "intact": f"exact/{family}/intact",
+        "seam gap": f"seam_gap/{family}",
+    }
+    columns |= {other: f"exact/{other}" for other in found.families[1:]}
+    columns = {title: name for title, name in columns.items() if name in data}
+    title = f"{found.metric} in percent ± half of the 95 % interval over seeds; {found.measured_on}"
+    table = Table(title=title, title_justify="left", title_style="", header_style="bold")
+    table.add_column("arm", no_wrap=True)
+    for name in ("seeds", found.metric.removeprefix("exact/"), *columns, "FLOPs", "ms", "MiB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in data.to_dict("records"):
+        primary = with_half(row[found.metric] * scale, row[f"{found.metric} half"] * scale)
+        middle = [number(row[name] * 100) for name in columns.values()]
+        seeds = f"{row['seeds']}" + (f" (+{row['failed']} failed)" if row["failed"] else "")
+        costs = [quantity(row["flops"]), number(row["latency_ms"]), number(row["peak_memory_mib"], 0)]
+        table.add_row(found.folder.label(row["arm"]), seeds, primary, *middle, *costs)
+    return table
+
+
+def _contrasts(found: Findings, committed: Findings | None) -> Table:
+    scale = scale_of(found.metric)
+    table = Table(title=f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}", title_justify="left", title_style="")
+    table.add_column("contrast", no_wrap=True)
+    table.add_column("here", justify="right", no_wrap=True)
+    table.add_column("verdict")
+    if committed is not None:
+        table.add_column("published", justify="right", no_wrap=True)
+        table.add_column("published verdict")
+    theirs = {} if committed is None else {(r.family, r.a, r.b): r for r in rows_of(committed.verdicts)}
+    ours = {(r.family, r.a, r.b): r for r in rows_of(found.verdicts)}
+    for key in dict.fromkeys([*ours, *theirs]):
+        cells: list[RenderableType] = [f"{key[1]} − {key[2]}"]
+        for side in (ours, theirs) if committed is not None else (ours,):
+            row = side.get(key)
+            interval = with_bounds(row.difference * scale, row.low * scale, row.high * scale) if row is not None else "–"
+            cells += [
+                interval,
+                Text(str(row.verdict), style=COLOURS[str(row.verdict)]) if row is not None else Text("not run", style="dim"),
+            ]
+        table.add_row(*cells)
+    return table
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory where that is possible."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

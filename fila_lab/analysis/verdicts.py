@@ -1,0 +1,116 @@
+"""The verdict on each declared contrast, by the fixed order: not testable, equivalent, better or worse, inconclusive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fila_lab.analysis import power, statistics
+from fila_lab.config.base import FilaError
+from fila_lab.config.study import Family
+
+FLOOR, CEILING = 0.20, 0.90
+"""Accuracies outside this range are flagged: differences there are compressed."""
+
+
+COLUMNS = [
+    *("family", "a", "b", "n", "mean_a", "mean_b", "difference", "low", "high", "p", "p_holm", "p_greater", "p_tost", "verdict", "reason"),
+    *("sd", "mde", "seeds_for_margin", "flag", "logit_difference", "logit_low", "logit_high", "contrasts"),
+]
+
+
+class Verdict(NamedTuple):
+    """The word, and the reason as a sentence with its number."""
+
+    verdict: str
+    reason: str
+
+
+def decide(mean: float, n: int, contrasts: int, p_holm: float, p_tost: float, alpha: float = power.ALPHA) -> Verdict:
+    """DESIGN order. n = paired seeds, contrasts = size of the declared family."""
+    if not power.can_test(contrasts, n, alpha):
+        needed = power.seeds_needed(contrasts, alpha)
+        return Verdict(
+            "not testable",
+            f"{n} seed{'' if n == 1 else 's'} cannot reach p < {alpha:g} over {contrasts} contrasts; {needed} seeds are needed",
+        )
+    if p_tost < alpha:
+        return Verdict("equivalent", f"within the margin, TOST p = {p_text(p_tost)}")
+    if p_holm < alpha:
+        return Verdict("better" if mean > 0 else "worse", f"sign-flip, Holm p = {p_text(p_holm)}")
+    return Verdict("inconclusive", f"neither a difference (Holm p = {p_text(p_holm)}) nor equivalence (TOST p = {p_text(p_tost)}) is shown")
+
+
+def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, margin: float, alpha: float = power.ALPHA) -> pd.DataFrame:
+    """One row per declared contrast whose arms are in `frame` (of `load_study_frame`), per family; columns COLUMNS, units the metric's.
+
+    n: paired seeds; low, high: 95 % Student-t; mde: minimal detectable effect at 80 % power; contrasts: the declared family's size.
+    Contrasts of arms that were not run stay in the family's size. Errors: FilaError when the metric is unknown.
+    """
+    if metric not in frame:
+        known = ", ".join(sorted(name for name in frame.columns if "/" in name and not name.startswith("timing/")))
+        raise FilaError(f"metric={metric!r}: no finished cell has it; known metrics are {known}")
+    values = frame.dropna(subset=[metric]).pivot_table(index="seed", columns="arm", values=metric)
+    items = _items(frame, metric)
+    rows = []
+    for family, declared in families.items():
+        size = len(declared.contrasts)
+        own = [_contrast(values, a, b, margin, size, items) for a, b in declared.contrasts if a in values and b in values]
+        adjusted = statistics.holm([row["p"] for row in own], size)
+        for row, p_holm in zip(own, adjusted, strict=True):
+            verdict = decide(row["difference"], row["n"], size, p_holm, row["p_tost"], alpha)
+            rows.append({"family": family, **row, "p_holm": p_holm, **verdict._asdict(), "contrasts": size})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _contrast(values: pd.DataFrame, a: str, b: str, margin: float, size: int, items: float | None) -> dict[str, Any]:
+    both = values[[a, b]].dropna() if a != b else values[[a]].dropna()
+    first, second = both[a].to_numpy(), both[b].to_numpy()
+    difference = first - second
+    interval = statistics.paired_interval(difference)
+    mean_a, mean_b = (float(x.mean()) if x.size else float("nan") for x in (first, second))
+    flags = [flag for flag in (_extreme(a, mean_a), _extreme(b, mean_b)) if flag]
+    shares = bool(len(both)) and both.to_numpy().min() >= 0 and both.to_numpy().max() <= 1
+    scaled = statistics.paired_interval(statistics.logit(first, items) - statistics.logit(second, items) if flags and shares else [])
+    needed = power.seeds_for_effect(margin, interval.sd, size) if interval.n > 1 else None
+    return {
+        "a": a,
+        "b": b,
+        "n": interval.n,
+        "mean_a": mean_a,
+        "mean_b": mean_b,
+        "difference": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "p": statistics.sign_flip(difference),
+        "p_greater": statistics.probability_greater(first, second),
+        "p_tost": statistics.tost(difference, margin),
+        "sd": interval.sd,
+        "mde": power.minimal_detectable_effect(interval.sd, interval.n, size),
+        "seeds_for_margin": needed,
+        "flag": "; ".join(flags),
+        "logit_difference": scaled.mean,
+        "logit_low": scaled.low,
+        "logit_high": scaled.high,
+    }
+
+
+def _extreme(arm: str, mean: float) -> str:
+    if mean < FLOOR:
+        return f"{arm} below {FLOOR:.0%}"
+    return f"{arm} above {CEILING:.0%}" if mean > CEILING else ""
+
+
+def _items(frame: pd.DataFrame, metric: str) -> float | None:
+    """Items behind an accuracy, from `n/<family>`, for the logit scale's bounds."""
+    column = "n/" + metric.split("/")[1] if "/" in metric else ""
+    return float(frame[column].median()) if column in frame and frame[column].notna().any() else None
+
+
+def p_text(p: float) -> str:
+    """A p value for people: three decimals, `< .001` below."""
+    if p != p:
+        return "-"
+    return "< .001" if p < 0.001 else "1" if p >= 0.9995 else f"{p:.3f}".lstrip("0")

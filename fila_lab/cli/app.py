@@ -1,0 +1,84 @@
+"""The typer application, and what happens to mistakes, interruptions and `--debug`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fila_lab.config.base import FilaError
+
+INTERRUPTED = 130
+MISTAKE = 2
+VERBS = ("plan", "run", "status", "report", "sync", "predict", "cost", "calibrate", "pretrain", "data", "presets")
+_state = {"debug": False}
+
+
+class LabGroup(TyperGroup):
+    """Verbs in the order of work; a user's mistake is one message and exit code 2, Ctrl-C is 130."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        known = list(self.commands)
+        return [verb for verb in VERBS if verb in known] + [verb for verb in known if verb not in VERBS]
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FilaError as error:
+            if _state["debug"]:
+                raise
+            typer.echo(f"fila-lab: {error}", err=True)
+            raise typer.Exit(MISTAKE) from None
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; nothing finished is lost, and the same command goes on from here", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="fila-lab",
+    cls=LabGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich costs more start-up time than all the rest of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+@app.callback()
+def lab(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake (anywhere on the line).")] = False,
+) -> None:
+    """A laboratory for one question: how should a vision-language model fuse a ViT that looks at tiles with a ConvNeXt that looks at the
+    whole image?
+
+    \b
+    A study is a YAML file: arms, contrasts, seeds, budgets. Its life is
+      fila-lab plan   experiments/fusion_methods.yaml     what would run, how long, what it can show
+      fila-lab run    experiments/fusion_methods.yaml     run what is missing; stop with Ctrl-C, go on with the same line
+      fila-lab report experiments/fusion_methods.yaml     tables, verdicts, plots as HTML and Markdown
+
+    \b
+    Change anything for one run:  --set train.steps=300 --set fusion.hidden=48
+    See what can be changed:      fila-lab presets show mini
+    """
+    _state["debug"] = _state["debug"] or debug
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `fila-lab`. Leaves by SystemExit: 0, 2 for a mistake, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _state["debug"] = "--debug" in words
+    app(args=[word for word in words if word != "--debug"], prog_name="fila-lab")
+
+
+def lazily(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a verb on the application under its function's name."""
+    app.command(function.__name__)(function)
+    return function
+
+
+from fila_lab.cli import studies, tools  # noqa: E402, F401  (they register their verbs on `app`)

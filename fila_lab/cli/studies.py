@@ -1,0 +1,134 @@
+"""The verbs of a study: plan, run, status, report, sync."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fila_lab.cli.app import app
+from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, open_study, result_folder
+from fila_lab.config.base import ConfigError
+
+ENGINES = ("inline", "process", "ray")
+Tracking = Annotated[
+    str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow server. Default: mlflow.db in DIR.", show_default=False)
+]
+Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time. Default: the budget's.", show_default=False)]
+
+
+@app.command()
+def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out = None, workers: Workers = None) -> None:
+    """What a study would run: cells, time, memory, and what its seeds can show. Starts nothing.
+
+    \b
+    fila-lab plan experiments/fusion_methods.yaml
+    fila-lab plan fusion_methods --budget full
+    fila-lab plan fusion_methods --set train.steps=300 --out /tmp/trial
+    """
+    from fila_lab.cli.text import plan_text
+    from fila_lab.config import parse_set
+    from fila_lab.studies.estimate import estimate, known_winners
+    from fila_lab.studies.plan import get_budget, make_plan
+
+    _, loaded, folder = open_study(study, budget, out)
+    chosen = get_budget(loaded, budget)
+    made = make_plan(loaded, budget, parse_set(sets or []), known_winners(folder) if chosen.tune else None)
+    typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
+
+
+@app.command()
+def run(
+    study: Study,
+    budget: BudgetName = "small",
+    sets: Sets = None,
+    out: Out = None,
+    engine: Annotated[str, typer.Option("--engine", "-e", metavar="|".join(ENGINES), help="Where cells run.")] = "process",
+    workers: Workers = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="This driver's share, e.g. 1/4.", show_default=False)] = None,
+    tracking_uri: Tracking = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
+    allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
+) -> None:
+    """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.
+
+    \b
+    fila-lab run experiments/fusion_methods.yaml
+    fila-lab run fusion_methods --budget full --workers 2
+    fila-lab run fusion_methods --shard 1/4        one of four drivers on a shared folder
+    fila-lab run fusion_methods --engine inline    in this process, for debugging
+    """
+    from fila_lab.config import did_you_mean, parse_set
+    from fila_lab.studies.plan import get_budget
+
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")
+    path, loaded, folder = open_study(study, budget, out)
+    overrides = parse_set(sets or [])
+
+    from fila_lab.studies import run_study
+
+    run_study(
+        path,
+        budget=budget,
+        overrides=overrides,
+        out=folder,
+        engine=engine,
+        workers=workers or get_budget(loaded, budget).workers,
+        shard=shard,
+        tracking_uri=tracking_uri,
+        retry_failed=retry_failed,
+        allow_mixed=allow_mixed,
+    )
+    further = f" --out {out}" if out is not None else ""
+    typer.echo(f"results in {folder}; read them with: fila-lab report {study} --budget {budget}{further}")
+
+
+@app.command()
+def status(study: Folder, budget: BudgetName = "small", out: Out = None) -> None:
+    """How far a study is: cells done, failed and left, from its result folder alone.
+
+    \b
+    fila-lab status experiments/fusion_methods.yaml --budget full
+    fila-lab status runs/fusion_methods-full
+    """
+    folder = result_folder(study, budget, out)
+
+    from fila_lab.cli.text import status_text
+    from fila_lab.studies import study_status
+
+    typer.echo(status_text(study_status(folder), folder))
+
+
+@app.command()
+def report(study: Folder, budget: BudgetName = "small", out: Out = None) -> None:
+    """Write the report of a study: HTML, Markdown, and every table as CSV and LaTeX.
+
+    \b
+    fila-lab report experiments/fusion_methods.yaml
+    fila-lab report experiments/results/fusion_methods
+    """
+    folder = result_folder(study, budget, out)
+
+    from rich.console import Console
+
+    from fila_lab.analysis import terminal_summary, write_report
+
+    page = write_report(folder)
+    Console().print(terminal_summary(folder))
+    typer.echo(f"report: {page}")
+
+
+@app.command()
+def sync(study: Folder, budget: BudgetName = "small", out: Out = None, tracking_uri: Tracking = None) -> None:
+    """Complete the MLflow mirror of a result folder, after tracking failed or was off.
+
+    \b
+    fila-lab sync fusion_methods --budget full --tracking-uri http://127.0.0.1:5000
+    """
+    folder = result_folder(study, budget, out)
+
+    from fila_lab.studies import sync as complete
+
+    added = complete(folder, tracking_uri)
+    typer.echo(f"{added} cells added to {tracking_uri or folder / 'mlflow.db'}; the mirror is complete")

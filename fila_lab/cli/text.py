@@ -1,0 +1,132 @@
+"""Plain-text tables and units: rich would cost `plan` its half second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fila_lab.studies.estimate import Estimate
+    from fila_lab.studies.plan import Plan
+    from fila_lab.studies.status import StudyStatus
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns: the first to the left, the rest to the right."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = []
+    for row in (header, *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes as MiB or GiB."""
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+
+
+def number(count: float) -> str:
+    """`812`, `45.3 k`, `6.1 M`, `382 G`."""
+    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(count) >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count:.0f}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`0-7` for a run of seeds, else `0, 2, 5`."""
+    ordered = list(seeds)
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]}-{ordered[-1]}"
+    return ", ".join(map(str, ordered))
+
+
+def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
+    """What `fila-lab plan` prints."""
+    from fila_lab.config.costs import component_costs
+    from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
+    from fila_lab.studies.power import ALPHA, ASSUMED_SD, POWER
+
+    study = plan.study
+    rows = []
+    for arm in made.arms:
+        costs = component_costs(next(cell.config for cell in plan.cells if cell.arm == arm.arm)).values()
+        flops, parameters = sum(cost.flops for cost in costs), sum(cost.parameters for cost in costs)
+        rows.append(
+            (
+                arm.arm,
+                study.arms[arm.arm].role,
+                seeds_text(plan.seeds),
+                str(arm.done),
+                str(arm.failed),
+                str(arm.left),
+                duration(arm.seconds) + ("" if arm.measured else " ~"),
+                number(flops),
+                number(parameters),
+            )
+        )
+    done, failed, left = (sum(getattr(arm, name) for arm in made.arms) for name in ("done", "failed", "left"))
+    gpu = plan.cells[0].config.runtime.accelerator == "gpu"
+    assumed = f"{number(GPU_RATE)}FLOP/s a GPU" if gpu else f"{number(CPU_RATE)}FLOP/s a CPU thread"
+    basis = "from cells timed in this folder" if made.measured else f"~ assumes {assumed} until cells are timed here"
+    again = "; --retry-failed runs failures again" if failed else ""
+    lines = [
+        f"{study.name}, budget {plan.budget}: {study.question}",
+        f"preset {study.preset}, metric {study.metric}, margin {study.margin:g}, equal {study.equalise}, study hash {plan.study_hash}",
+        "",
+        table(("arm", "role", "seeds", "done", "failed", "to do", "a cell", "FLOPs", "parameters"), rows),
+        "",
+        f"cells     {len(plan.cells)}: {done} done, {failed} failed, {left} to do{again}",
+    ]
+    if plan.trials:
+        found = plan.tuning_cells - made.tuning_left
+        each = f"{len(plan.arms)} arms x {plan.trials}"
+        lines.append(f"tuning    {plan.tuning_cells} trials ({each}): {found} done, {made.tuning_left} to do")
+    elif study.tuning is not None:
+        missing = [arm for arm in plan.arms if arm not in study.winners]
+        settings = f"no committed winners for {', '.join(missing)}" if missing else "every arm has committed winners"
+        lines.append(f"tuning    none in this budget; {settings}")
+    lines += [
+        f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis})",
+        f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
+        f"cache     about {size(made.cache_bytes)} of items and frozen ConvNeXt features, computed once for all arms and seeds",
+        f"effect    {len(plan.seeds)} seeds find a paired difference of {made.detectable:.3f} "
+        f"(alpha {ALPHA:g}, power {POWER:g}, assumed sd over seeds {ASSUMED_SD:g})",
+    ]
+    for name, (contrasts, needed) in made.seeds_needed.items():
+        verdict = "enough" if len(plan.seeds) >= needed else f"{len(plan.seeds)} cannot be tested: estimates and intervals only"
+        lines.append(f"family    {name}: {contrasts} contrasts need {needed} seeds; {verdict}")
+    dropped = sum(len(family.contrasts) for family in study.families.values()) - sum(len(pairs) for pairs in plan.families.values())
+    if dropped:
+        lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
+    return "\n".join([*lines, f"results   {out}"])
+
+
+def status_text(state: StudyStatus, out: Path) -> str:
+    """What `fila-lab status` prints."""
+    rows = [
+        (row.arm, row.phase, *map(str, (row.done, row.failed, row.left)), "" if row.mean is None else f"{row.mean:.4f}")
+        for row in state.rows
+    ]
+    lines = [f"{state.name}, budget {state.budget}, in {out}", ""]
+    lines += [table(("arm", "phase", "done", "failed", "to do", f"mean {state.metric}"), rows), ""]
+    lines += [f"failed    {arm}, seed {seed}: {kind}: {message}" for arm, seed, kind, message in state.failures]
+    lines += [f"invalid   {found.path}: {found.reason}; the next run moves it aside and repeats the cell" for found in state.invalid]
+    lines += [f"aside     {path}" for path in state.moved_aside]
+    if len(state.code_hashes) > 1:
+        lines.append(f"code      results of different code: {', '.join(state.code_hashes)}")
+    lines += [f"at work   {driver}" for driver in state.drivers]
+    if state.left:
+        lines.append(f"to do     {state.left} cells known; the same `fila-lab run` goes on")
+    else:
+        lines.append("complete  " + ("with costs" if state.costs else "costs are not measured yet; the same `fila-lab run` measures them"))
+    return "\n".join(lines)

@@ -1,0 +1,166 @@
+"""The verbs beside a study: presets, cost, data, pretrain, calibrate, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fila_lab.cli.app import app
+from fila_lab.cli.options import BudgetName, Out, Sets, open_study
+from fila_lab.config.base import ConfigError
+
+data_app = typer.Typer(no_args_is_help=True, help="Look at the items of the instrument.", rich_markup_mode=None)
+presets_app = typer.Typer(no_args_is_help=True, help="List presets, or show one resolved.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+app.add_typer(presets_app, name="presets")
+
+Preset = Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Shipped preset, or a YAML file.")]
+
+
+@presets_app.command("list")
+def presets_list() -> None:
+    """Names of the shipped presets."""
+    from fila_lab.config import preset_names
+
+    typer.echo("\n".join(preset_names()))
+
+
+@presets_app.command("show")
+def presets_show(
+    name: Annotated[str, typer.Argument(metavar="PRESET", help="mini, base, paper, or a YAML file.", show_default=False)], sets: Sets = None
+) -> None:
+    """A preset with everything it inherits and all defaults: every key that --set knows.
+
+    \b
+    fila-lab presets show mini
+    fila-lab presets show mini --set geometry.detail_cells=4
+    """
+    import yaml
+
+    from fila_lab.config import parse_set, resolve_run
+
+    config = resolve_run(name, parse_set(sets or []))
+    typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110).rstrip())
+
+
+@app.command()
+def cost(
+    study: Annotated[str | None, typer.Argument(metavar="STUDY.yaml", help="Show its arms; else one preset.", show_default=False)] = None,
+    budget: BudgetName = "small",
+    preset: Preset = "mini",
+    sets: Sets = None,
+) -> None:
+    """Parameters and FLOPs in closed form, part by part, an image (mean over the canvases). Instant; the report holds measured costs.
+
+    \b
+    fila-lab cost fusion_methods
+    fila-lab cost --preset paper --set fusion.name=cross_attention
+    """
+    from fila_lab.cli.text import number, table
+    from fila_lab.config import parse_set, resolve_run
+    from fila_lab.config.costs import component_costs
+
+    overrides = parse_set(sets or [])
+    if study is None:
+        runs = {preset: resolve_run(preset, overrides)}
+    else:
+        from fila_lab.studies.plan import make_plan
+
+        _, loaded, _ = open_study(study, budget, None)
+        runs = {cell.arm: cell.config for cell in make_plan(loaded, budget, overrides).cells}
+    rows = []
+    for name, config in runs.items():
+        costs = component_costs(config)
+        total = [sum(part.parameters for part in costs.values()), sum(part.flops for part in costs.values())]
+        rows.append((name, *(f"{number(part.parameters)} / {number(part.flops)}" for part in costs.values()), *map(number, total)))
+    parts = next(iter(map(component_costs, runs.values())))
+    typer.echo("parameters / FLOPs of one image\n\n" + table(("", *parts, "parameters", "FLOPs"), rows))
+
+
+@data_app.command("preview")
+def data_preview(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="PNG to write.")] = Path("runs/preview.png"),
+    preset: Preset = "mini",
+    sets: Sets = None,
+    split: Annotated[str, typer.Option(metavar="train|val|test", help="Whose items.")] = "test",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Triplets to draw.")] = 6,
+) -> None:
+    """A contact sheet of triplets (cut, sham, intact) with seams, targets and cut fractions.
+
+    \b
+    fila-lab data preview --out preview.png
+    fila-lab data preview --set data.photo_share=1 -n 12
+    """
+    if split not in ("train", "val", "test"):
+        raise ConfigError(f"--split {split!r} is unknown; choose train, val or test")
+    from fila_lab.config import parse_set, resolve_run
+    from fila_lab.data import SeamSuite
+    from fila_lab.data.preview import contact_sheet
+
+    config = resolve_run(preset, parse_set(sets or []))
+    contact_sheet(SeamSuite(config.data, config.geometry), split, count, out)
+    typer.echo(f"contact sheet: {out}")
+
+
+@app.command()
+def pretrain(
+    tower: Annotated[str, typer.Argument(metavar="vit|convnext", help="Which tower.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: the package's own.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: the recipe's.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Pretrain a mini tower on dense glyph labels; writes safetensors and a card. The package's own weights came from this.
+
+    \b
+    fila-lab pretrain convnext
+    fila-lab pretrain vit --out towers     then --set vit.weights=towers/mini_vit.safetensors
+    """
+    if tower not in ("vit", "convnext"):
+        raise ConfigError(f"TOWER = {tower!r} is unknown; choose vit or convnext")
+    from fila_lab.cli.progress import Bar
+    from fila_lab.config.weights import PACKAGE_WEIGHTS
+    from fila_lab.training.pretrain import pretrain as train_tower
+
+    folder = out if out is not None else PACKAGE_WEIGHTS
+    with Bar() as bar:
+        scores = train_tower(tower, folder, steps=steps, seed=seed, threads=threads, progress=bar)
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    typer.echo(f"weights and card in {folder}: {listed}")
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the calibration report.")] = Path("runs/calibration"),
+) -> None:
+    """Can the instrument see a seam? Difficulty, seam gap and sham gap of `none`, the ceiling and the floor, with intervals.
+
+    \b
+    fila-lab calibrate --out runs/calibration
+    """
+    from fila_lab.training.calibrate import calibrate as measure
+
+    typer.echo(measure(out))
+
+
+@app.command()
+def predict(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image Pillow reads.", show_default=False)],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],
+    cell: Annotated[Path, typer.Option("--cell", "-c", metavar="DIR", help="Folder of a trained cell, cells/<id>.", show_default=False)],
+    out: Out = None,
+) -> None:
+    """Answer a question about an image with a trained cell, and draw the tiles it saw.
+
+    \b
+    fila-lab predict page.png "code in red?" --cell runs/fusion_methods-small/cells/0123456789abcdef
+    """
+    if not image.is_file():
+        raise ConfigError(f"IMAGE = {image}: no such file; check the path")
+    if not cell.is_dir():
+        raise ConfigError(f"--cell = {cell}: no such folder; give cells/<id> of a result folder whose checkpoint was kept")
+    from fila_lab.training.predict import predict as answer
+
+    typer.echo(answer(image, question, cell, out))

@@ -1,0 +1,59 @@
+"""What a run and a study are: strict models, presets, overrides, hashes. Imports no other room and no torch."""
+
+from fila_lab.config.base import ConfigError, FilaError, Strict, did_you_mean
+from fila_lab.config.checks import check_run, known_fusions
+from fila_lab.config.hashing import canonical_json, config_hash
+from fila_lab.config.interactions import feature_index, resolve_interactions
+from fila_lab.config.loading import load_preset, load_study, preset_names, resolve_run
+from fila_lab.config.overrides import parse_set
+from fila_lab.config.run import (
+    FUSIONS,
+    ConvNextConfig,
+    DataConfig,
+    FusionConfig,
+    GeometryConfig,
+    LanguageConfig,
+    ProjectorConfig,
+    RunConfig,
+    RuntimeConfig,
+    TrainConfig,
+    VitConfig,
+)
+from fila_lab.config.study import Arm, Budget, Family, StudyConfig, Tuning
+from fila_lab.config.weights import require_weights, weights_file
+
+__all__ = [
+    "FUSIONS",
+    "Arm",
+    "Budget",
+    "ConfigError",
+    "ConvNextConfig",
+    "DataConfig",
+    "Family",
+    "FilaError",
+    "FusionConfig",
+    "GeometryConfig",
+    "LanguageConfig",
+    "ProjectorConfig",
+    "RunConfig",
+    "RuntimeConfig",
+    "Strict",
+    "StudyConfig",
+    "TrainConfig",
+    "Tuning",
+    "VitConfig",
+    "canonical_json",
+    "check_run",
+    "config_hash",
+    "did_you_mean",
+    "feature_index",
+    "known_fusions",
+    "load_preset",
+    "load_study",
+    "parse_set",
+    "preset_names",
+    "require_weights",
+    "resolve_interactions",
+    "resolve_run",
+    "weights_file",
+]

@@ -1,0 +1,28 @@
+"""The strict model all configuration derives from, the one error users see, and "did you mean"."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FilaError(Exception):
+    """A mistake the user can mend: the message names the field, the value and the remedy. The CLI prints it and exits with 2."""
+
+
+class ConfigError(FilaError):
+    """A configuration that cannot be read or cannot work."""
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,81 @@
+"""pydantic's validation errors as one message a user can act on: field, value, remedy."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.overrides import model_of, unknown_key
+
+_REMEDIES = {
+    "int_parsing": "give a whole number",
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number (1e-3 or 0.001)",
+    "float_type": "give a number (1e-3 or 0.001)",
+    "bool_parsing": "give true or false",
+    "bool_type": "give true or false",
+    "string_type": "give a text; quote it if it looks like a number",
+    "dict_type": "give a mapping of keys to values",
+    "model_type": "give a mapping of keys to values",
+    "tuple_type": "give a list, e.g. [1, 2]",
+    "missing": "add it",
+}
+
+
+def config_error(error: ValidationError, model: type[BaseModel], source: str = "") -> ConfigError:
+    """All mistakes of a validation, one a line, in the order of the fields."""
+    lines: dict[str, str] = {}
+    for item in error.errors(include_url=False):
+        path, owner, union = _walk(item["loc"], model)
+        lines.setdefault(path, _line(path, item, owner, union, source))
+    return ConfigError("\n".join(lines.values()))
+
+
+def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type[BaseModel], bool]:
+    """The dotted path, the model its last key belongs to, and whether pydantic went on into a member of a union there."""
+    parts: list[str] = []
+    annotation: Any = model
+    owner = model
+    for part in loc:
+        here = model_of(annotation)
+        if here is not None and isinstance(part, str):
+            owner = here
+            field = here.model_fields.get(part)
+            annotation = field.annotation if field is not None else None
+        elif get_origin(annotation) is dict and isinstance(part, str):
+            annotation = get_args(annotation)[1]
+        elif part == "[key]":
+            continue
+        elif isinstance(part, str):
+            return ".".join(parts), owner, True
+        parts.append(str(part))
+    return ".".join(parts), owner, False
+
+
+def _line(path: str, item: Any, owner: type[BaseModel], union: bool, source: str) -> str:
+    where = f"{source}: " if source else ""
+    kind, value = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        return unknown_key(tuple(path.split(".")), owner, source)
+    if kind == "missing":
+        return f"{where}{path} is missing; add it"
+    if kind == "value_error":
+        message = str(item["ctx"]["error"]) if "ctx" in item and "error" in item["ctx"] else item["msg"]
+        return f"{where}{path + '.' if path else ''}{message}"
+    if union:
+        return f"{where}{path} = {_short(value)} is none of what it may be: {owner.model_fields[path.rpartition('.')[2]].description}"
+    if kind == "literal_error":
+        expected = item["ctx"]["expected"]
+        known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
+        return f"{where}{path} = {value!r} is unknown{did_you_mean(str(value), known)}; choose {expected}"
+    remedy = _REMEDIES.get(kind)
+    message = item["msg"][:1].lower() + item["msg"][1:]
+    return f"{where}{path} = {_short(value)}: {message}" + (f"; {remedy}" if remedy else "")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

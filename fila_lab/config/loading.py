@@ -1,0 +1,100 @@
+"""Presets and studies from YAML: inheritance (`extends`), overrides, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.checks import check_run
+from fila_lab.config.errors import config_error
+from fila_lab.config.overrides import apply_overrides
+from fila_lab.config.run import RunConfig
+
+if TYPE_CHECKING:
+    from fila_lab.config.study import StudyConfig
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that ship with the package."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a mapping; ConfigError when it is missing, unreadable, or no mapping."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); give a readable YAML file") from error
+    try:
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}; see the shipped presets and experiments/")
+    return content
+
+
+def load_preset(name: str) -> RunConfig:
+    """The run a preset stands for: a shipped name (`mini`, `base`, `paper`) or the path of a YAML file."""
+    return resolve_run(name)
+
+
+def resolve_run(preset: str, *overrides: Mapping[str, Any]) -> RunConfig:
+    """A preset with overrides laid over it, later ones last. Keys may be dotted paths; every mistake is a ConfigError."""
+    tree = _preset_tree(str(preset), ())
+    for layer in overrides:
+        tree = apply_overrides(tree, layer, RunConfig)
+    tree["preset"] = Path(preset).stem if _is_path(str(preset)) else str(preset)
+    try:
+        config = RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise config_error(error, RunConfig) from None
+    check_run(config)
+    return config
+
+
+def load_study(path: str | Path) -> StudyConfig:
+    """A study file. Arms are not resolved here: `fila_lab.studies.plan` does that for a budget."""
+    from fila_lab.config.study import StudyConfig
+
+    path = Path(path)
+    content = read_yaml(path)
+    content.setdefault("name", path.stem)
+    try:
+        return StudyConfig.model_validate(content)
+    except ValidationError as error:
+        raise config_error(error, StudyConfig, source=path.name) from None
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
+def _preset_tree(name: str, above: tuple[str, ...], base: Path | None = None) -> dict[str, Any]:
+    """The mapping a preset resolves to, its ancestors' included; a path is relative to the file that extends it."""
+    if _is_path(name):
+        path = (base / name) if base is not None and not Path(name).is_absolute() else Path(name)
+    else:
+        path = PRESETS / f"{name}.yaml"
+        if not path.exists():
+            known = preset_names()
+            raise ConfigError(
+                f"preset = {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)} or give the path of a YAML file"
+            )
+    key = str(path.resolve())
+    if key in above:
+        raise ConfigError(f"{path}: extends = {name!r} leads back to itself; a preset extends another one or nothing")
+    content = read_yaml(path)
+    parent = content.pop("extends", None)
+    tree: dict[str, Any] = _preset_tree(str(parent), (*above, key), path.parent) if parent is not None else {}
+    return apply_overrides(tree, content, RunConfig, source=path.name)

@@ -1,0 +1,171 @@
+"""What one run is: every field that can change a result of a cell, as strict pydantic models.
+
+Lengths are canvas pixels unless a name says otherwise. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fila_lab.config.base import Strict
+
+FUSIONS: tuple[str, ...] = ("none", "concat", "concat_ungated", "addition", "addition_gated", "cross_attention")
+"""Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
+
+Positive = Annotated[int, Field(gt=0)]
+Size = tuple[Positive, Positive]
+
+
+class GeometryConfig(Strict):
+    """How an image becomes a canvas, tiles, an overview and a detail input."""
+
+    tile: Positive = 336
+    patch: Positive = 14
+    canvases: tuple[Size, ...] = Field(min_length=1, description="allowed canvases, (width, height) in pixels")
+    canvas_rule: Literal["llava_next"] = "llava_next"
+    resample: Literal["bicubic", "bilinear", "area"] = "bicubic"
+    detail_cells: Positive = Field(description="k: stage-4 ConvNeXt cells per tile side; the detail input is 32k px a tile")
+    whole_image: Positive | None = Field(default=None, description="side of a fixed square detail input, instead of 32k px a tile")
+
+    @property
+    def grid(self) -> int:
+        """g: ViT tokens per tile side."""
+        return self.tile // self.patch
+
+    @model_validator(mode="after")
+    def _check(self) -> GeometryConfig:
+        if self.tile % self.patch:
+            raise ValueError(f"tile={self.tile} is not a multiple of patch={self.patch}; choose a tile of whole patches")
+        for width, height in self.canvases:
+            if width % self.tile or height % self.tile:
+                raise ValueError(f"canvases: {width}x{height} is not a whole number of tiles of {self.tile} px; choose multiples of tile")
+        if self.whole_image is not None and self.whole_image % 32:
+            near = 32 * round(self.whole_image / 32) or 32
+            raise ValueError(f"whole_image={self.whole_image} is not a multiple of the ConvNeXt stride 32; choose e.g. {near}")
+        return self
+
+
+class VitConfig(Strict):
+    """An open_clip VisionTransformer. weights: `random`, `package:NAME`, a safetensors file, or `open_clip:MODEL/TAG`."""
+
+    width: Positive
+    layers: Positive
+    heads: Positive
+    mlp_ratio: float = 4.0
+    quick_gelu: bool = False
+    feature_layer: int = Field(default=-2, description="layer whose patch tokens go on; -1 is the last")
+    weights: str = "random"
+    trainable: bool = False
+
+
+class ConvNextConfig(Strict):
+    """A timm ConvNeXt trunk. weights: `random`, `package:NAME`, a safetensors file, or `timm:MODEL.TAG`."""
+
+    depths: tuple[Positive, Positive, Positive, Positive]
+    dims: tuple[Positive, Positive, Positive, Positive]
+    conv_mlp: bool = False
+    weights: str = "random"
+    trainable: bool = False
+
+
+class FusionConfig(Strict):
+    """Which fusion, where, and how wide; `control` replaces the detail maps by something that should not help (or, oracle_map, must)."""
+
+    name: str = "concat"
+    depth: Literal["last", "multi"] | tuple[tuple[int, int], ...] = Field(
+        default="multi", description="`last`, `multi`, or a list of [stage 1-4, after ViT layer] pairs"
+    )
+    hidden: Positive | None = Field(default=None, description="hidden width; null is the ViT width")
+    heads: Positive = Field(default=4, description="attention heads (attend only)")
+    aggregate: Literal["pool", "unfold", "attend"] | None = Field(default=None, description="overrides the strategy's factor")
+    combine: Literal["concat", "add"] | None = None
+    gate: bool | None = None
+    resample: Literal["area", "bilinear", "nearest"] = Field(
+        default="area", description="operator where a stage map does not divide into the token grid"
+    )
+    control: Literal["foreign", "shifted", "constant", "random_weights", "random_window", "oracle_map"] | None = None
+    shift: int = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
+
+
+class ProjectorConfig(Strict):
+    """Vision tokens to the language model's width."""
+
+    kind: Literal["linear", "mlp2x_gelu"] = "mlp2x_gelu"
+
+
+class LanguageConfig(Strict):
+    """A transformers causal LM, built from numbers, or loaded (`weights`: a folder or hub name)."""
+
+    architecture: Literal["llama", "qwen2"] = "llama"
+    width: Positive = 96
+    layers: Positive = 2
+    heads: Positive = 4
+    kv_heads: Positive | None = None
+    intermediate: Positive = 256
+    tokenizer: str = Field(default="characters", description="`characters`, or a folder or hub name")
+    weights: str = "random"
+    trainable: bool = True
+
+
+class DataConfig(Strict):
+    """The items: which suite, how hard, how many. Pools are fixed; a seed draws its training items from the pool."""
+
+    suite: Literal["seam"] = "seam"
+    families: dict[Literal["reading", "coarse"], float] = Field(
+        default={"reading": 0.85, "coarse": 0.15}, description="family -> share of items"
+    )
+    text_height: tuple[float, float] = Field(default=(9.0, 13.0), description="range of cap heights, canvas pixels")
+    code_length: tuple[float, float, float, float] = Field(default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters")
+    by_key: float = Field(default=0.3, ge=0, le=1, description="share of reading questions that address by key; the rest by colour")
+    codes_per_page: Positive = 4
+    photo_share: float = Field(default=0.5, ge=0, le=1, description="share of pages on a photo instead of paper")
+    page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
+    train_pool: Positive = 12000
+    train_items: Positive = Field(default=8000, description="items a seed draws from the pool")
+    val_items: Positive = Field(default=400, description="validation items a seed draws")
+    val_pool: Positive = 1600
+    test_triplets: Positive = Field(default=2000, description="fixed test pool, families together")
+    suite_seed: int = 0
+
+
+class TrainConfig(Strict):
+    """Optimisation of the trainable parts."""
+
+    steps: Positive = 1000
+    batch_size: Positive = 64
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of steps")
+    gradient_clip: float = Field(default=1.0, gt=0)
+    log_every: Positive = 50
+    validate_every: Positive = 250
+    eval_batch_size: Positive = 256
+
+
+class RuntimeConfig(Strict):
+    """How the numbers are computed; in the cell's id, because it can change the last bit."""
+
+    precision: Literal["fp32", "bf16"] = "bf16"
+    attention: Literal["math", "flash", "auto"] = "math"
+    threads: Positive = 1
+    accelerator: Literal["cpu", "gpu"] = "cpu"
+    devices: Positive = 1
+    compile: bool = False
+
+
+class RunConfig(Strict):
+    """One cell's configuration: with the hashes of data and weights, its result is a pure function of this."""
+
+    preset: str = Field(description="name of the preset this run resolves from")
+    seed: int = Field(default=0, ge=0)
+    geometry: GeometryConfig
+    vit: VitConfig
+    convnext: ConvNextConfig
+    fusion: FusionConfig
+    projector: ProjectorConfig = ProjectorConfig()
+    language: LanguageConfig = LanguageConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    runtime: RuntimeConfig = RuntimeConfig()

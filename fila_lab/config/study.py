@@ -1,0 +1,79 @@
+"""What a study is: question, arms, contrasts, seeds, budgets, metric and margin, declared before the first cell runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from fila_lab.config.base import Strict, did_you_mean
+
+
+class Arm(Strict):
+    """One configuration under comparison: the overrides it makes to the study's base run, as dotted paths."""
+
+    label: str | None = None
+    role: Literal["baseline", "fusion", "control", "rival"] = "fusion"
+    set: dict[str, Any] = Field(default={})
+
+
+class Family(Strict):
+    """Contrasts judged together: Holm's correction runs over one family. A pair (A, B) asks for A - B."""
+
+    contrasts: tuple[tuple[str, str], ...] = Field(min_length=1)
+
+
+class Budget(Strict):
+    """How much to run. `set` overrides run fields for all arms; `tune` false reuses the committed winners."""
+
+    seeds: tuple[int, ...] = Field(min_length=1)
+    arms: tuple[str, ...] | None = Field(default=None, description="subset of arms; null is all")
+    set: dict[str, Any] = Field(default={})
+    tune: bool = False
+    workers: int = Field(default=2, gt=0)
+
+
+class Tuning(Strict):
+    """One search, the same for every arm: trials, space, sampler and seed; value = the metric on validation items."""
+
+    space: dict[str, tuple[float, float]] = Field(description="dotted path -> (low, high), searched on a log scale")
+    trials: int = Field(default=4, gt=0)
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    seed: int = 0
+    run_seed: int = Field(default=1000, description="seed of the tuning cells, apart from the study's seeds")
+    set: dict[str, Any] = Field(default={})
+
+
+class StudyConfig(Strict):
+    """A study file."""
+
+    name: str
+    question: str
+    preset: str = "mini"
+    set: dict[str, Any] = Field(default={}, description="overrides of the preset for every arm")
+    arms: dict[str, Arm] = Field(min_length=1)
+    families: dict[str, Family]
+    metric: str = Field(default="exact/reading", description="primary metric, mean over the three places")
+    margin: float = Field(gt=0, description="smallest effect of interest, in the metric's units (accuracy: share)")
+    equalise: Literal["steps", "flops", "time"] = Field(default="steps", description="what arms get equally; the baseline sets how much")
+    step_seconds: dict[str, float] = Field(default={}, description="arm -> measured seconds a step, for `equalise: time`")
+    budgets: dict[str, Budget]
+    tuning: Tuning | None = None
+    winners: dict[str, dict[str, Any]] = Field(default={}, description="arm -> tuned overrides, committed")
+
+    @model_validator(mode="after")
+    def _check(self) -> StudyConfig:
+        for family, declared in self.families.items():
+            for pair in declared.contrasts:
+                for arm in pair:
+                    self._known(f"families.{family}.contrasts", arm)
+        for name, budget in self.budgets.items():
+            for arm in budget.arms or ():
+                self._known(f"budgets.{name}.arms", arm)
+        for arm in self.winners:
+            self._known("winners", arm)
+        return self
+
+    def _known(self, field: str, arm: str) -> None:
+        if arm not in self.arms:
+            raise ValueError(f"{field}: unknown arm {arm!r}{did_you_mean(arm, self.arms)}; arms are {', '.join(self.arms)}")

@@ -1,0 +1,171 @@
+"""What items are made of, and which split may use it: fonts, photos, code strings, keys, colours and panel layouts.
+
+Everything comes from installed packages: fonts from matplotlib, photos from scikit-image and scikit-learn (only files inside their
+wheels; nothing is downloaded), strings from pycountry. `train` and `val` share fonts and photos and differ in strings; `test` shares
+nothing with them, except what cannot be kept apart: single characters (a code of one character is a glyph every reader must have seen),
+colours, and panel layouts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import numpy as np
+from PIL import Image
+
+from fila_lab.config.base import FilaError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+"""All characters of codes and keys."""
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (208, 20, 20),
+    "green": (20, 130, 30),
+    "blue": (25, 50, 225),
+    "orange": (235, 125, 0),
+    "purple": (115, 30, 165),
+    "black": (15, 15, 15),
+    "teal": (0, 165, 185),
+    "pink": (240, 60, 170),
+}
+"""Text colours, all darker than a plate; the names are what questions and answers say."""
+
+PANEL_COLOURS: tuple[str, ...] = ("red", "green", "blue", "orange", "purple", "black")
+LAYOUTS: tuple[str, ...] = ("full", "top", "left", "frame", "cross", "slash", "dots", "bars", "rows", "disc")
+"""Layouts of a coarse panel, drawn by `render.panel`."""
+
+_FONTS: dict[str, tuple[str, ...]] = {
+    "train": (
+        "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique",
+        "DejaVuSansMono-Bold", "DejaVuSansMono-BoldOblique", "DejaVuSansMono-Oblique",
+        "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic", "STIXGeneral", "STIXGeneralItalic", "STIXGeneralBolIta",
+        "cmb10", "cmr10", "cmti10", "cmtt10",
+    ),
+    "test": ("DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif-Bold", "STIXGeneralBol", "cmss10"),
+}  # fmt: skip
+
+# Without pictures of text (page, text), logos and charts: they would be read as distractors without a plate.
+_PHOTOS: dict[str, tuple[str, ...]] = {
+    "train": (
+        "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "flower.jpg", "grass.png",
+        "hubble_deep_field.jpg", "motorcycle_left.png", "motorcycle_right.png", "retina.jpg",
+    ),
+    "test": ("china.jpg", "coffee.png", "coins.png", "gravel.png", "ihc.png", "moon.png", "rocket.jpg"),
+}  # fmt: skip
+
+_SCIKIT_LEARN = ("china.jpg", "flower.jpg")
+_CODE = re.compile(r"[A-Z0-9]{1,4}")
+
+
+def _package_file(package: str, relative: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise FilaError(f"package {package} is not installed, but the items are made of its files; install it (pip install {package})")
+    path = Path(spec.origin).parent / relative
+    if not path.is_file():
+        raise FilaError(f"{package} does not carry {relative} at {path}; reinstall {package} from its wheel")
+    return path
+
+
+def _source(split: str) -> str:
+    if split not in SPLITS:
+        raise FilaError(f"split={split!r} does not exist; choose one of {', '.join(SPLITS)}")
+    return "test" if split == "test" else "train"
+
+
+@cache
+def fonts(split: str) -> tuple[Path, ...]:
+    """Font files a split may draw with; test fonts are never seen in training."""
+    return tuple(_package_file("matplotlib", f"mpl-data/fonts/ttf/{name}.ttf") for name in _FONTS[_source(split)])
+
+
+@cache
+def photos(split: str) -> tuple[str, ...]:
+    """Names of the photos a split may use as page background."""
+    return _PHOTOS[_source(split)]
+
+
+@cache
+def photo(name: str, short_side: int) -> np.ndarray:
+    """The photo as uint8 [H, W, 3], resized so that its shorter side has `short_side` px. Cached per process."""
+    path = _package_file("sklearn", f"datasets/images/{name}") if name in _SCIKIT_LEARN else _package_file("skimage", f"data/{name}")
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    factor = short_side / min(image.size)
+    size = (max(short_side, round(image.width * factor)), max(short_side, round(image.height * factor)))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def split_of(text: str) -> Split:
+    """The split that owns a string of two or more characters: 70 % train, 10 % val, 20 % test, by its hash."""
+    share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % 100
+    return "train" if share < 70 else "val" if share < 80 else "test"
+
+
+@cache
+def _tables() -> tuple[dict[int, tuple[str, ...]], tuple[str, ...]]:
+    import pycountry
+
+    keys = sorted(country.alpha_2 for country in pycountry.countries)
+    found = [part for country in pycountry.countries for part in (country.alpha_3, country.numeric)]
+    found += [part for currency in pycountry.currencies for part in (currency.alpha_3, currency.numeric)]
+    found += [part for script in pycountry.scripts for part in (script.alpha_4, script.numeric)]
+    found += [part for language in pycountry.languages for part in (language.alpha_3, getattr(language, "alpha_2", ""))]
+    found += [subdivision.code.split("-", 1)[1] for subdivision in pycountry.subdivisions]
+    found += [getattr(country, "alpha_4", "") for country in pycountry.historic_countries]
+    codes = {code for code in (text.upper() for text in found) if _CODE.fullmatch(code)} - set(keys)
+    return {length: tuple(sorted(code for code in codes if len(code) == length)) for length in (1, 2, 3, 4)}, tuple(keys)
+
+
+@cache
+def codes(split: str, length: int) -> tuple[str, ...]:
+    """Code strings of `length` 1..4 a split may ask for, from the country, currency, script, language and subdivision tables.
+
+    Strings of two or more characters are disjoint between splits; the 35 single characters are the same everywhere.
+    """
+    _source(split)
+    strings = _tables()[0][length]
+    return strings if length == 1 else tuple(code for code in strings if split_of(code) == split)
+
+
+@cache
+def _by_digits(split: str, length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    strings = codes(split, length)
+    return tuple(c for c in strings if c.isalpha()), tuple(c for c in strings if not c.isalpha())
+
+
+def draw_code(generator: np.random.Generator, split: str, length: int) -> str:
+    """A code string.
+
+    A third of those with two or three characters contain a digit, where in the tables one in ten does: digits have to be read often enough.
+    """
+    pool, digits = _by_digits(split, length)
+    if length not in (2, 3):
+        pool += digits
+    elif generator.random() < 1 / 3:
+        pool = digits
+    return pool[int(generator.integers(len(pool)))]
+
+
+@cache
+def keys(split: str) -> tuple[str, ...]:
+    """Keys: ISO country codes of two letters, disjoint between splits.
+
+    A page pairs them with codes at random: real pairs (FR, FRA) could be answered without looking.
+    """
+    _source(split)
+    return tuple(key for key in _tables()[1] if split_of(key) == split)
+
+
+def as_split(name: str) -> Split:
+    """`name` checked to be a split."""
+    _source(name)
+    return cast(Split, name)

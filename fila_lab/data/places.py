@@ -1,0 +1,204 @@
+"""Where a block may stand: cut by a seam, at its sham place, intact. All in whole page pixels.
+
+The sham place lies `patch x tiles of the axis x j` from the cut place, for the smallest |j| at which the block stays on the page and
+touches no seam. So the phase towards the ViT's patches, the overview's patches (one of them spans `tiles` patches of the canvas) and the
+ConvNeXt's stride is the same, and only the seam differs. (The stride's phase is kept at native detail resolution and its multiples; at
+other k it differs, as it does between any two tokens there.) Where every such step lands on a seam again (an axis with 3 tiles of 3
+patches), the axis permits no triplet.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+
+from fila_lab.imaging import CUT_SHARE
+
+Box = tuple[int, int, int, int]
+T = TypeVar("T")
+PLACES: tuple[str, ...] = ("cut", "sham", "intact")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a page: `tiles` tiles of `grid` patches of `patch` page px."""
+
+    tiles: int
+    grid: int
+    patch: int
+
+    @property
+    def tile(self) -> int:
+        return self.grid * self.patch
+
+    @property
+    def length(self) -> int:
+        return self.tiles * self.tile
+
+    @property
+    def unit(self) -> int:
+        """The smallest step that keeps every phase."""
+        return self.patch * self.tiles
+
+    def uncut(self, start: np.ndarray, width: int) -> np.ndarray:
+        """Where [start, start + width) stays on the page and touches no seam."""
+        return (start >= 0) & (start + width <= self.length) & (start // self.tile == (start + width - 1) // self.tile)
+
+
+@dataclass(frozen=True)
+class CutTable:
+    """The places where one seam cuts a block, by ascending share of the ink before the seam, with two sham starts for each (-1: none)."""
+
+    share: list[float]
+    start: list[int]
+    sham: list[list[int]]
+
+
+def cut_tables(axis: Axis, profile: np.ndarray) -> list[CutTable]:
+    """Every cut place of a block that has a sham place, seam by seam; `profile` is its ink summed along the other axis, [width]."""
+    width = len(profile)
+    if width > axis.tile:
+        return []
+    cumulative = np.concatenate([[0], np.cumsum(profile)]) / profile.sum()
+    before = np.flatnonzero(np.minimum(cumulative, 1 - cumulative) >= CUT_SHARE)
+    tables = []
+    for seam in range(axis.tile, axis.length, axis.tile):
+        start = seam - before
+        sham = np.full((len(start), 2), -1)
+        for steps in range(1, axis.length // axis.unit + 1):
+            waiting = (sham < 0).all(1)
+            if not waiting.any():
+                break
+            for side, sign in enumerate((-1, 1)):
+                moved = start + sign * steps * axis.unit
+                sham[:, side] = np.where(waiting & axis.uncut(moved, width), moved, sham[:, side])
+        valid = (start >= 0) & (start + width <= axis.length) & (sham >= 0).any(1)
+        if valid.any():
+            tables.append(CutTable(cumulative[before][valid].tolist(), start[valid].tolist(), sham[valid].tolist()))
+    return tables
+
+
+@cache
+def _uncut_starts(axis: Axis, width: int) -> list[int]:
+    starts = np.arange(axis.length)
+    return starts[axis.uncut(starts, width)].tolist()
+
+
+@cache
+def _intact_starts(axis: Axis, width: int, first: int, last: int) -> list[int]:
+    """Starts without a seam where the ink [first, last) crosses the fewest patch borders."""
+    starts = np.array(_uncut_starts(axis, width), int)
+    borders = (starts + last - 1) // axis.patch - (starts + first) // axis.patch
+    return starts[borders == borders.min(initial=axis.length)].tolist()
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """The three boxes (x0, y0, x1, y1) of a block in page px, the axis ("x", "y") along which it is cut, and the smaller share of ink."""
+
+    cut: Box
+    sham: Box
+    intact: Box
+    axis: str
+    cut_fraction: float
+
+    def __getitem__(self, place: str) -> Box:
+        return {"cut": self.cut, "sham": self.sham, "intact": self.intact}[place]
+
+
+class Placer:
+    """Draws places for one block, given its ink [h, w], on a page with the given axes."""
+
+    def __init__(self, ink: np.ndarray, axes: tuple[Axis, Axis]) -> None:
+        self.size = (ink.shape[1], ink.shape[0])
+        profiles = (ink.sum(0), ink.sum(1))
+        self.tables = [cut_tables(axis, profile) for axis, profile in zip(axes, profiles, strict=True)]
+        self.other = [_uncut_starts(axis, width) for axis, width in zip(axes, self.size, strict=True)]
+        spans = [np.flatnonzero(profile)[[0, -1]] for profile in profiles]
+        self.intact = [
+            _intact_starts(axis, width, int(first), int(last) + 1)
+            for axis, width, (first, last) in zip(axes, self.size, spans, strict=True)
+        ]
+        self.permitted = [i for i in (0, 1) if self.tables[i] and self.other[1 - i]]
+        """Axes (0 is x) along which the block has a triplet; without any, nothing can be drawn."""
+
+    def draw(self, generator: np.random.Generator) -> Triplet:
+        """Three places; every cut fraction the block permits is about equally likely."""
+        crossing, start, sham, share = self._cut(generator)
+        across = _pick(generator, self.other[1 - crossing])
+        return Triplet(
+            self._box(crossing, start, across),
+            self._box(crossing, sham, across),
+            self._intact(generator),
+            "xy"[crossing],
+            min(share, 1 - share),
+        )
+
+    def draw_one(self, generator: np.random.Generator, place: str) -> Box:
+        """One place only, as `draw` draws it."""
+        if place == "intact":
+            return self._intact(generator)
+        crossing, start, sham, _ = self._cut(generator)
+        return self._box(crossing, start if place == "cut" else sham, _pick(generator, self.other[1 - crossing]))
+
+    def _cut(self, generator: np.random.Generator) -> tuple[int, int, int, float]:
+        crossing = _pick(generator, self.permitted)
+        table = _pick(generator, self.tables[crossing])
+        wanted = CUT_SHARE + (1 - 2 * CUT_SHARE) * generator.random()
+        row = bisect.bisect(table.share, wanted)
+        if row == len(table.share) or (row and wanted - table.share[row - 1] < table.share[row] - wanted):
+            row -= 1
+        shams = [start for start in table.sham[row] if start >= 0]
+        return crossing, table.start[row], _pick(generator, shams), table.share[row]
+
+    def _intact(self, generator: np.random.Generator) -> Box:
+        return self._box(0, _pick(generator, self.intact[0]), _pick(generator, self.intact[1]))
+
+    def _box(self, crossing: int, along: int, across: int) -> Box:
+        x, y = (along, across) if crossing == 0 else (across, along)
+        return x, y, x + self.size[0], y + self.size[1]
+
+
+def _pick(generator: np.random.Generator, values: Sequence[T]) -> T:
+    return values[int(generator.random() * len(values))]
+
+
+def arrange(
+    generator: np.random.Generator, target: Placer, others: list[Placer], shown: list[str], gap: int, attempts: int = 24, tries: int = 10
+) -> tuple[Triplet, list[Box | None]]:
+    """Places of the target and a box for each other block at its `shown` place.
+
+    The boxes are clear by `gap` of all three target places and of each other. Never fails: after `attempts` the arrangement with the most
+    blocks is taken, None standing for those left out.
+    """
+    best: tuple[int, Triplet, list[Box | None]] | None = None
+    for _ in range(attempts):
+        triplet = target.draw(generator)
+        taken: list[Box] = [triplet.cut, triplet.sham, triplet.intact]
+        boxes: list[Box | None] = []
+        for other, place in zip(others, shown, strict=True):
+            box = _free(generator, other, place, taken, gap, tries)
+            boxes.append(box)
+            if box is not None:
+                taken.append(box)
+        placed = len(taken) - 3
+        if best is None or placed > best[0]:
+            best = (placed, triplet, boxes)
+        if placed == len(others):
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _free(generator: np.random.Generator, block: Placer, place: str, taken: list[Box], gap: int, tries: int) -> Box | None:
+    for _ in range(tries):
+        box = block.draw_one(generator, place)
+        x0, y0, x1, y1 = box[0] - gap, box[1] - gap, box[2] + gap, box[3] + gap
+        if all(x1 <= a0 or a1 <= x0 or y1 <= b0 or b1 <= y0 for a0, b0, a1, b1 in taken):
+            return box
+    return None

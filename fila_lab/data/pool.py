@@ -1,0 +1,221 @@
+"""A split's items, materialised once: memory-mapped arrays by canvas, a table of what is asked, and a content hash.
+
+A pool lives in `<cache_dir>/pools/<key>/`; the key hashes everything its bytes depend on, so a folder that is there is right: it is built
+under a temporary name and renamed when complete. Seeds draw their items from the pool, they never make new ones.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data.content import as_split
+from fila_lab.data.pool_build import ARRAYS, Progress, fill, page_geometry
+from fila_lab.data.streams import stream
+from fila_lab.imaging import Geometry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+_SOURCES = ("code_blocks", "content", "places", "pool_build", "render", "seam_suite", "streams", "truth")
+_PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The items of one canvas (width, height), as read-only memory maps: N items of n tiles."""
+
+    folder: Path
+    canvas: tuple[int, int]
+    geometry: Geometry
+
+    def _open(self, name: str) -> np.ndarray:
+        return np.load(self.folder / f"{canvas_name(self.canvas)}_{name}.npy", mmap_mode="r")
+
+    @cached_property
+    def tiles(self) -> np.ndarray:
+        """uint8 [N, n, T, T, 3]"""
+        return self._open("tiles")
+
+    @cached_property
+    def overview(self) -> np.ndarray:
+        """uint8 [N, T, T, 3]"""
+        return self._open("overview")
+
+    @cached_property
+    def detail(self) -> np.ndarray:
+        """uint8 [N, Hd, Wd, 3]"""
+        return self._open("detail")
+
+    @cached_property
+    def glyphs(self) -> np.ndarray:
+        """float32 [N, G, 6], padded glyph records (`fila_lab.data.truth`)"""
+        return self._open("glyphs")
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """int32 [N], valid records of each item"""
+        return self._open("counts")
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+class Pool:
+    """An opened pool.
+
+    `meta` has a row an item: item_id, index, split, family, place, question, answer, image_id, cut_fraction, axis, addressing, length,
+    distractors, canvas ("84x84", width x height) and row (its place in that canvas' group).
+    """
+
+    def __init__(self, folder: Path, geometry: GeometryConfig, patch_px: int) -> None:
+        self.folder = folder
+        card = json.loads((folder / "pool.json").read_text())
+        self.key: str = card["key"]
+        self.split: str = card["split"]
+        self.content_hash: str = card["content_hash"]
+        self.groups: dict[str, Group] = {}
+        for name in card["groups"]:
+            width, height = (int(side) for side in name.split("x"))
+            self.groups[name] = Group(folder, (width, height), page_geometry((width, height), geometry, patch_px))
+
+    @cached_property
+    def meta(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / "meta.parquet")
+
+    def __len__(self) -> int:
+        return len(self.meta)
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.meta["canvas"].to_numpy(dtype=object), self.meta["row"].to_numpy()
+
+    def locate(self, items: Sequence[int] | np.ndarray) -> tuple[Group, np.ndarray]:
+        """The group of some rows of `meta` that share a canvas, and their rows in it. ValueError where they do not share one."""
+        canvases, rows = self._rows
+        names = set(canvases[np.asarray(items)])
+        if len(names) != 1:
+            raise ValueError(f"items of one canvas are needed, got {sorted(names)}")
+        return self.groups[names.pop()], rows[np.asarray(items)]
+
+
+def canvas_name(canvas: tuple[int, int]) -> str:
+    """`84x42` for a canvas of width 84 and height 42."""
+    return f"{canvas[0]}x{canvas[1]}"
+
+
+def build_pool(
+    data: DataConfig, geometry: GeometryConfig, split: str, cache_dir: Path, workers: int = 1, progress: Progress | None = None
+) -> Pool:
+    """The pool of a split, built with `workers` processes if it is not there.
+
+    It holds `train_pool` or `val_pool` items, or `test_triplets` items at three places each. Safe to call from several processes at once:
+    one builds, the others wait. FilaError where the folder cannot be written, the disk is full, or nothing is selected.
+    """
+    as_split(split)
+    patch_px = 32 * data.page_scale
+    key = pool_key(data, geometry, split)
+    pools = Path(cache_dir) / "pools"
+    final = pools / key
+    if (final / "pool.json").is_file():
+        return Pool(final, geometry, patch_px)
+    try:
+        pools.mkdir(parents=True, exist_ok=True)
+        with _locked(pools / f"{key}.lock"):
+            if not (final / "pool.json").is_file():
+                _build(data, geometry, split, key, final, workers, progress)
+    except OSError as error:
+        raise FilaError(
+            f"cache_dir={cache_dir}: the {split} pool cannot be written ({error.strerror or error}); "
+            "free space there or choose another cache folder"
+        ) from error
+    return Pool(final, geometry, patch_px)
+
+
+def _build(data: DataConfig, geometry: GeometryConfig, split: str, key: str, final: Path, workers: int, progress: Progress | None) -> None:
+    for left_over in final.parent.glob(f"{key}.tmp-*"):  # of builders that were killed: the lock is ours
+        shutil.rmtree(left_over, ignore_errors=True)
+    if final.exists():
+        shutil.rmtree(final)
+    temporary = final.with_name(f"{key}.tmp-{os.getpid()}")
+    temporary.mkdir()
+    try:
+        groups = fill(temporary, data, geometry, split, workers, progress)
+        digest = hashlib.sha256()
+        for path in sorted(temporary.glob("*.npy")):
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+        digest.update((temporary / "meta.jsonl").read_bytes())
+        card = {"schema": SCHEMA, "key": key, "split": split, "groups": groups, "content_hash": digest.hexdigest()}
+        (temporary / "pool.json").write_text(json.dumps(card, indent=1) + "\n")
+        for path in [*temporary.iterdir(), temporary]:
+            _sync(path)
+        temporary.rename(final)
+        _sync(final.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
+    """16 hex digits over all that the bytes of a pool depend on; how many items a seed draws is not among it."""
+    size = {"train": "train_pool", "val": "val_pool", "test": "test_triplets"}[as_split(split)]
+    drawn = data.model_dump(mode="json", exclude={"train_pool", "val_pool", "test_triplets", "train_items", "val_items"})
+    state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), _code_state()]
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def _code_state() -> list[str]:
+    from PIL import features
+
+    import fila_lab.imaging
+
+    here = Path(__file__).parent
+    sources = [here / f"{name}.py" for name in _SOURCES] + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
+    return hashes + [f"{name} {version(name)}" for name in _PACKAGES] + [f"freetype {features.version('freetype2')}"]
+
+
+def draw_seed_items(pool: Pool, seed: int, n: int, name: str) -> np.ndarray:
+    """The `n` rows of `pool.meta` that a seed draws, in random order, without repetition; depends on (seed, name) and the pool's size."""
+    if not 0 < n <= len(pool):
+        field = {"train": "data.train_items", "val": "data.val_items"}.get(pool.split, "items")
+        raise FilaError(f"{field}={n}, but the {pool.split} pool has {len(pool)} items; choose 1 to {len(pool)}, or enlarge the pool")
+    return stream(seed, name).permutation(len(pool))[:n]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the lock file; the kernel frees it when the process ends, however it ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+__all__ = ["ARRAYS", "Group", "Pool", "build_pool", "canvas_name", "draw_seed_items", "pool_key"]

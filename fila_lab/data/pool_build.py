@@ -1,0 +1,171 @@
+"""Drawing a pool's items into preallocated arrays, in one or several processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data.places import PLACES
+from fila_lab.data.seam_suite import Item, SeamSuite
+from fila_lab.data.truth import RECORD, glyph_records
+from fila_lab.imaging import Geometry, prepare
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, total)."""
+
+ARRAYS: tuple[str, ...] = ("tiles", "overview", "detail", "glyphs", "counts")
+COLUMNS: tuple[str, ...] = (
+    "item_id", "index", "split", "family", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length",
+    "distractors", "canvas", "row",
+)  # fmt: skip
+CHUNK = 64
+"""Items a worker draws between two reports."""
+
+Task = tuple[int, str, int]  # index, canvas name, row of its (first) item
+
+
+def page_geometry(canvas: tuple[int, int], geometry: GeometryConfig, patch_px: int) -> Geometry:
+    """The geometry of the suite's pages on a canvas."""
+    width, height = (side // geometry.patch * patch_px for side in canvas)
+    return Geometry.of(width, height, geometry)
+
+
+def fill(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str, workers: int, progress: Progress | None) -> list[str]:
+    """Writes the arrays and the table of a split into `folder`; returns the canvas names."""
+    import pandas as pd
+
+    suite = SeamSuite(data, geometry)
+    total = {"train": data.train_pool, "val": data.val_pool, "test": data.test_triplets}[split]
+    if total <= 0:
+        raise FilaError(f"the {split} pool has {total} items, so there is nothing to draw; choose a positive number")
+    per_index = len(PLACES) if split == "test" else 1
+    tasks, sizes = _tasks(suite, split, total, per_index)
+    _allocate(folder, suite, sizes)
+    chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
+    lines: list[dict[str, Any]] = []
+    what = f"drawing {split} items"
+    if progress:
+        progress(what, 0, total)
+    for done, rows in enumerate(_run(folder, suite, split, chunks, workers), 1):
+        lines += rows
+        if progress:
+            progress(what, min(total, done * CHUNK), total)
+    order = {place: i for i, place in enumerate(PLACES)}
+    lines.sort(key=lambda line: (line["index"], order[line["place"]]))
+    with (folder / "meta.jsonl").open("w") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    pd.DataFrame(lines, columns=list(COLUMNS)).to_parquet(folder / "meta.parquet", index=False)
+    return sorted(sizes)
+
+
+def _tasks(suite: SeamSuite, split: str, total: int, per_index: int) -> tuple[list[Task], dict[str, int]]:
+    """What to draw and where its rows are: an item's canvas is known before it is drawn."""
+    sizes: dict[str, int] = {}
+    tasks = []
+    for index in range(total):
+        width, height = suite.heading(split, index)[1]
+        name = f"{width}x{height}"
+        tasks.append((index, name, sizes.get(name, 0)))
+        sizes[name] = sizes.get(name, 0) + per_index
+    return tasks, sizes
+
+
+def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
+    """Creates the arrays with their disk space: on a full disk a memory map would kill the process instead of raising OSError."""
+    glyphs = suite.data.codes_per_page * 6 + 1
+    for name, size in sizes.items():
+        width, height = (int(side) for side in name.split("x"))
+        geometry = page_geometry((width, height), suite.geometry, suite.patch)
+        tile, (detail_width, detail_height) = geometry.tile, geometry.detail_size
+        shapes: dict[str, tuple[tuple[int, ...], str]] = {
+            "tiles": ((size, geometry.tiles, tile, tile, 3), "|u1"),
+            "overview": ((size, tile, tile, 3), "|u1"),
+            "detail": ((size, detail_height, detail_width, 3), "|u1"),
+            "glyphs": ((size, glyphs, RECORD), "<f4"),
+            "counts": ((size,), "<i4"),
+        }
+        for array, (shape, dtype) in shapes.items():
+            path = folder / f"{name}_{array}.npy"
+            np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
+            if hasattr(os, "posix_fallocate"):
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _run(folder: Path, suite: SeamSuite, split: str, chunks: list[list[Task]], workers: int) -> Iterator[list[dict[str, Any]]]:
+    workers = min(workers, len(chunks))
+    if workers <= 1 or multiprocessing.current_process().daemon:
+        painter = _Painter(folder, suite, split)
+        for chunk in chunks:
+            yield painter.draw(chunk)
+        return
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start, (folder, suite.data, suite.geometry, split)
+    ) as executor:
+        futures: list[Future[list[dict[str, Any]]]] = [executor.submit(_work, chunk) for chunk in chunks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise FilaError(
+                f"a worker that drew {split} items was killed (out of memory?); start again with fewer workers than {workers}"
+            ) from error
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+class _Painter:
+    """Draws items into the arrays of a folder."""
+
+    def __init__(self, folder: Path, suite: SeamSuite, split: str) -> None:
+        self.folder, self.suite, self.split = folder, suite, split
+        self.open: dict[str, dict[str, np.ndarray]] = {}
+
+    def draw(self, chunk: list[Task]) -> list[dict[str, Any]]:
+        lines = []
+        for index, name, first in chunk:
+            items = self.suite.triplet(self.split, index) if self.split == "test" else (self.suite.item(self.split, index),)
+            for row, item in enumerate(items, first):
+                self._write(name, row, item)
+                lines.append(_line(item, index, name, row))
+        return lines
+
+    def _write(self, name: str, row: int, item: Item) -> None:
+        arrays = self.open.setdefault(name, {})
+        if not arrays:
+            arrays |= {array: np.load(self.folder / f"{name}_{array}.npy", mmap_mode="r+") for array in ARRAYS}
+        prepared = prepare(item.image, self.suite.geometry)
+        records = glyph_records(item)
+        arrays["tiles"][row], arrays["overview"][row], arrays["detail"][row] = prepared.tiles, prepared.overview, prepared.detail
+        arrays["glyphs"][row, : len(records)] = records
+        arrays["counts"][row] = len(records)
+
+
+def _line(item: Item, index: int, canvas: str, row: int) -> dict[str, Any]:
+    values = {name: getattr(item, name) for name in COLUMNS if hasattr(item, name)}
+    return values | {"index": index, "distractors": len(item.shown), "canvas": canvas, "row": row}
+
+
+_painter: _Painter | None = None  # of this worker process
+
+
+def _start(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str) -> None:
+    global _painter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver stops the workers
+    _painter = _Painter(folder, SeamSuite(data, geometry), split)
+
+
+def _work(chunk: list[Task]) -> list[dict[str, Any]]:
+    assert _painter is not None
+    return _painter.draw(chunk)

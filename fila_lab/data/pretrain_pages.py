@@ -1,0 +1,125 @@
+"""Dense pages for tower pretraining: a square canvas full of plates with random strings and layout panels.
+
+Strings are drawn uniformly over the alphabet, so no real code is learned here; fonts and photos are those of the split.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from fila_lab.config.run import RunConfig
+from fila_lab.data import content, render
+from fila_lab.imaging import prepare
+from fila_lab.imaging.prepare import join_tiles
+
+TILES = 2
+"""Tiles a side of a dense page."""
+MAX_GLYPHS = 64
+CAP_HEIGHTS = (6.5, 15.0)
+"""Range of cap heights, canvas pixels: wider than any item's."""
+PANEL_SHARE = 0.09
+"""Share of blocks that are panels."""
+CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS))}
+COLOUR_INDEX = {name: index for index, name in enumerate(content.COLOURS)}
+
+
+@dataclass
+class DensePages:
+    """canvas uint8 [P, S, S, 3]; records float32 [P, G, 6] (class, colour, x, y, width, height) in canvas pixels, class -1 padding;
+    detail: cells k -> (uint8 [Q, 64k, 64k, 3], the pages' rows [Q])."""
+
+    canvas: np.ndarray
+    records: np.ndarray
+    detail: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def draw_resolution(self, uniform: float) -> int:
+        """A k, in proportion to the pages that have it."""
+        shares = np.cumsum([len(rows) for _, rows in self.detail.values()])
+        return list(self.detail)[int(np.searchsorted(shares, uniform * shares[-1], side="right"))]
+
+
+def resolutions(native: int) -> tuple[int, ...]:
+    """Detail resolutions of pages in turn: 2/3, 1 and 4/3 of the native k, the native one most often."""
+    return (native, native * 2 // 3, native, native * 4 // 3, native)
+
+
+def dense_pages(
+    config: RunConfig, split: str, count: int, seed: int, workers: int, progress: Callable[[str, int, int], None] | None = None
+) -> DensePages:
+    """Render `count` pages with `workers` processes; the pages depend on split, seed and index alone."""
+    draw = partial(_page, config=config, split=split, seed=seed)
+    if workers == 1:
+        drawn = list(map(draw, range(count)))
+    else:
+        with multiprocessing.get_context("spawn").Pool(workers) as processes:
+            drawn = []
+            for page in processes.imap(draw, range(count), chunksize=32):
+                drawn.append(page)
+                if progress and len(drawn) % 100 == 0:
+                    progress("pages", len(drawn), count)
+    turns = resolutions(config.geometry.grid)
+    detail = {}
+    for cells in sorted(set(turns)):
+        rows = np.array([n for n in range(count) if turns[n % len(turns)] == cells])
+        detail[cells] = (np.stack([drawn[n][1] for n in rows]), rows)
+    return DensePages(np.stack([page[0] for page in drawn]), np.stack([page[2] for page in drawn]), detail)
+
+
+def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Canvas, detail input at this page's resolution, and glyph records."""
+    generator = np.random.default_rng([seed, content.SPLITS.index(content.as_split(split)), index])
+    side = TILES * config.geometry.tile
+    scale = 32 / 14 * config.data.page_scale
+    size = round(side * scale)
+    if generator.random() < config.data.photo_share:
+        names = content.photos(split)
+        page = render.photo_crop(generator, names[int(generator.integers(len(names)))], size, size)
+    else:
+        page = render.paper(generator, size, size)
+    taken: list[render.Box] = []
+    records = np.full((MAX_GLYPHS, 6), -1, np.float32)
+    count = 0
+    for _ in range(30):
+        block = _block(generator, split, scale)
+        width, height = block.size
+        if width >= size or height >= size:
+            continue
+        x, y = int(generator.integers(size - width)), int(generator.integers(size - height))
+        if count + len(block.marks) > MAX_GLYPHS or any(x < b[2] and b[0] < x + width and y < b[3] and b[1] < y + height for b in taken):
+            continue
+        taken.append((x, y, x + width, y + height))
+        page[y : y + height, x : x + width] = block.rgb
+        for mark in block.marks:
+            x0, y0, x1, y1 = mark.box
+            centre = (x + (x0 + x1) / 2, y + (y0 + y1) / 2)
+            records[count] = (CLASSES[mark.name], COLOUR_INDEX[mark.colour], *(np.array([*centre, x1 - x0, y1 - y0]) / scale))
+            count += 1
+    turns = resolutions(config.geometry.grid)
+    geometry = config.geometry.model_copy(update={"detail_cells": turns[index % len(turns)], "canvases": ((side, side),)})
+    prepared = prepare(Image.fromarray(page), geometry)
+    assert prepared.detail is not None
+    return join_tiles(prepared.tiles, TILES, TILES), prepared.detail, records
+
+
+def _block(generator: np.random.Generator, split: str, scale: float) -> render.Block:
+    plate = render.plate_colour(generator)
+    margin = round(scale * generator.uniform(1.0, 2.5))
+    if generator.random() < PANEL_SHARE:
+        colour = content.PANEL_COLOURS[int(generator.integers(len(content.PANEL_COLOURS)))]
+        layout = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))]
+        return render.panel_block(layout, colour, round(scale * generator.uniform(18, 28)), plate, margin)
+    fonts = content.fonts(split)
+    font = fonts[int(generator.integers(len(fonts)))]
+    colour = list(content.COLOURS)[int(generator.integers(len(content.COLOURS)))]
+    lines = []
+    for role in ("key", "code") if generator.random() < 0.25 else ("code",):
+        length = int(generator.integers(1, 5))
+        text = "".join(content.ALPHABET[int(n)] for n in generator.integers(len(content.ALPHABET), size=length))
+        lines.append((text, role, round(scale * generator.uniform(*CAP_HEIGHTS))))
+    return render.text_block(lines, font, colour, plate, margin)

@@ -1,0 +1,83 @@
+"""What a perfect detail branch would say: glyphs as records, and records as one-hot maps on the stage grids (control `oracle_map`).
+
+A record is (class, colour, x, y, width, role): class an index into CLASSES, colour into COLOURS, x and y the centre and width in canvas
+px, role an index into ROLES. Two glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window;
+so a character's class has one channel for the left and one for the right half of its patch, which keeps the order of characters readable.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS
+from fila_lab.data.seam_suite import Item
+from fila_lab.imaging import Geometry
+
+CLASSES: tuple[str, ...] = (*ALPHABET, *LAYOUTS)
+ROLES: tuple[str, ...] = ("code", "key", "panel")
+RECORD = 6
+"""Numbers in a record."""
+
+TRUTH_CHANNELS: tuple[str, ...] = (
+    *(f"{character} left" for character in ALPHABET),
+    *(f"{character} right" for character in ALPHABET),
+    *LAYOUTS,
+    *COLOURS,
+    "key",
+    "panel",
+)
+"""Meaning of each channel of a truth map."""
+
+_CLASS = {name: i for i, name in enumerate(CLASSES)}
+_COLOUR = {name: i for i, name in enumerate(COLOURS)}
+_ROLE = {name: i for i, name in enumerate(ROLES)}
+
+
+def truth_channels() -> int:
+    """Channels C of a truth map, the same at all four stages."""
+    return len(TRUTH_CHANNELS)
+
+
+def glyph_records(item: Item) -> np.ndarray:
+    """Records of all glyphs on the page, target first, float32 [G, 6]."""
+    scale = item.canvas[0] / item.image.width
+    rows = []
+    for glyph in item.glyphs:
+        x0, y0, x1, y1 = (side * scale for side in glyph.box)
+        rows.append((_CLASS[glyph.char], _COLOUR[glyph.colour], (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, _ROLE[glyph.role]))
+    return np.array(rows, np.float32).reshape(-1, RECORD)
+
+
+def stage_sizes(geometry: Geometry) -> list[tuple[int, int]]:
+    """(h, w) of the detail maps of stages 1 to 4."""
+    width, height = geometry.detail_size
+    return [(height // stride, width // stride) for stride in (4, 8, 16, 32)]
+
+
+def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry) -> list[np.ndarray]:
+    """Truth maps of a batch of pages on one canvas.
+
+    records float32 [B, G, 6], padded; counts int [B], the valid records of each page. Returns four uint8 arrays [B, C, h, w], 1 in the
+    cell where a glyph's centre lies.
+    """
+    batch, glyphs = records.shape[:2]
+    page, slot = np.nonzero(np.arange(glyphs) < np.asarray(counts)[:, None])
+    valid = records[page, slot]
+    name, colour, role = (valid[:, i].astype(np.int64) for i in (0, 1, 5))
+    x, y = valid[:, 2], valid[:, 3]
+    right = (x % geometry.patch) >= geometry.patch / 2
+    letters = len(ALPHABET)
+    name_channel = np.where(name < letters, name + letters * right, name + letters)
+    colour_channel = 2 * letters + len(LAYOUTS) + colour
+    role_channel = 2 * letters + len(LAYOUTS) + len(COLOURS) + role - 1
+    maps = []
+    for height, width in stage_sizes(geometry):
+        row = np.clip((y * (height / geometry.canvas[1])).astype(np.int64), 0, height - 1)
+        column = np.clip((x * (width / geometry.canvas[0])).astype(np.int64), 0, width - 1)
+        grid = np.zeros((batch, truth_channels(), height, width), np.uint8)
+        grid[page, name_channel, row, column] = 1
+        grid[page, colour_channel, row, column] = 1
+        special = role > 0
+        grid[page[special], role_channel[special], row[special], column[special]] = 1
+        maps.append(grid)
+    return maps

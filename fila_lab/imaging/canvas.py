@@ -1,0 +1,44 @@
+"""Which canvas an image goes on: the named rules, each a function (width, height, canvases) -> canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fila_lab.config.base import ConfigError, FilaError, did_you_mean
+
+Canvas = tuple[int, int]
+
+
+def llava_next(width: int, height: int, canvases: Sequence[Canvas]) -> Canvas:
+    """Greatest effective resolution, then least waste, ties to list order (transformers' `select_best_resolution`, there in (H, W) order).
+
+    An image so long that every canvas would leave it 0 px across has no answer there: then the canvas with the greatest scale wins.
+    """
+    best: Canvas | None = None
+    best_effective, least_waste = 0, float("inf")
+    for canvas in canvases:
+        scale = min(canvas[0] / width, canvas[1] / height)
+        effective = min(int(width * scale) * int(height * scale), width * height)
+        waste = canvas[0] * canvas[1] - effective
+        if effective > best_effective or (effective == best_effective and waste < least_waste and effective > 0):
+            best, best_effective, least_waste = canvas, effective, waste
+    if best is None:
+        best = max(canvases, key=lambda canvas: min(canvas[0] / width, canvas[1] / height))
+    return best
+
+
+RULES: dict[str, Callable[[int, int, Sequence[Canvas]], Canvas]] = {"llava_next": llava_next}
+
+
+def choose_canvas(width: int, height: int, canvases: Sequence[Canvas], rule: str = "llava_next") -> Canvas:
+    """The canvas (width, height) in px for an image of `width` x `height` px.
+
+    Raises FilaError for an image without pixels, ConfigError for an empty list or an unknown rule.
+    """
+    if width < 1 or height < 1:
+        raise FilaError(f"image size {width}x{height} has no pixels; give an image of at least 1x1")
+    if not canvases:
+        raise ConfigError("geometry.canvases is empty; list at least one (width, height)")
+    if rule not in RULES:
+        raise ConfigError(f"geometry.canvas_rule: unknown rule {rule!r}{did_you_mean(rule, RULES)}; known rules are {', '.join(RULES)}")
+    return RULES[rule](width, height, [(int(w), int(h)) for w, h in canvases])

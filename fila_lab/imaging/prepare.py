@@ -1,0 +1,129 @@
+"""An image's pixels for the model: tiles and overview for the ViT, the detail input for the ConvNeXt, through one affine map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import GeometryConfig
+from fila_lab.imaging.geometry import Geometry
+from fila_lab.imaging.resample import resample_axes
+
+PAD_COLOUR = (122, 116, 104)
+"""Colour of the pad: CLIP's pixel mean, so that padding is zero after normalisation."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, ready for a model."""
+
+    tiles: np.ndarray
+    """uint8 [rows*cols, T, T, 3], raster order"""
+    overview: np.ndarray
+    """uint8 [T, T, 3]"""
+    detail: np.ndarray | None
+    """uint8 [Hd, Wd, 3]"""
+    geometry: Geometry
+
+    @property
+    def canvas(self) -> np.ndarray:
+        """uint8 [rows*T, cols*T, 3]: the tiles put together again."""
+        return join_tiles(self.tiles, self.geometry.rows, self.geometry.cols)
+
+
+def prepare(image: Image.Image, config: GeometryConfig, detail: bool = True) -> Prepared:
+    """Tiles, overview and (unless `detail` is false) detail input of an image of any size and mode.
+
+    Canvas and detail input are each resampled once from the original, through one map: detail px (u, v) and canvas px
+    (u, v) / detail_scales show the same place.
+    """
+    image = to_rgb(image)
+    geometry = Geometry.of(*image.size, config)
+    canvas = render(image, geometry, geometry.canvas, config.resample)
+    return Prepared(
+        tiles=split_tiles(canvas, geometry.tile),
+        overview=overview_of(canvas, geometry.tile),
+        detail=render(image, geometry, geometry.detail_size, config.resample) if detail else None,
+        geometry=geometry,
+    )
+
+
+def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operator: str) -> np.ndarray:
+    """The canvas, drawn at `size` (width, height) px from the original RGB image: uint8 [height, width, 3].
+
+    The image's edge may fall inside an output px; that px is then mixed with the pad by the area it covers.
+    """
+    spans, boxes, coverages = [], [], []
+    for axis in (0, 1):
+        factor = size[axis] / geometry.canvas[axis]
+        start, stop = geometry.offset[axis] * factor, (geometry.offset[axis] + geometry.resized[axis]) * factor
+        first, last = math.floor(start + 1e-6), math.ceil(stop - 1e-6)
+        per_pixel = geometry.image_size[axis] / (stop - start)
+        edges = np.arange(first, last)
+        spans.append((first, last))
+        boxes.append(((first - start) * per_pixel, (last - start) * per_pixel))
+        coverages.append(np.minimum(edges + 1, stop) - np.maximum(edges, start))
+    (left, right), (top, bottom) = spans
+    content = resample_axes(image, boxes[0], boxes[1], (right - left, bottom - top), operator)
+    coverage_x, coverage_y = coverages
+    if min(coverage_x.min(), coverage_y.min()) < 1 - 1e-6:
+        coverage = (coverage_y[:, None] * coverage_x[None, :])[..., None]
+        content = np.floor(content * coverage + np.array(PAD_COLOUR) * (1 - coverage) + 0.5).astype(np.uint8)
+    if content.shape[:2] == (size[1], size[0]):
+        return content
+    out = np.empty((size[1], size[0], 3), np.uint8)
+    out[:] = PAD_COLOUR
+    out[top:bottom, left:right] = content
+    return out
+
+
+def split_tiles(canvas: np.ndarray, tile: int) -> np.ndarray:
+    """canvas [rows*T, cols*T, C] -> tiles [rows*cols, T, T, C] in raster order."""
+    rows, cols = canvas.shape[0] // tile, canvas.shape[1] // tile
+    return np.ascontiguousarray(canvas.reshape(rows, tile, cols, tile, -1).swapaxes(1, 2)).reshape(rows * cols, tile, tile, -1)
+
+
+def join_tiles(tiles: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """The inverse of `split_tiles`."""
+    tile = tiles.shape[1]
+    return np.ascontiguousarray(tiles.reshape(rows, cols, tile, tile, -1).swapaxes(1, 2)).reshape(rows * tile, cols * tile, -1)
+
+
+def overview_of(canvas: np.ndarray, tile: int) -> np.ndarray:
+    """canvas uint8 [rows*T, cols*T, 3], padding included -> overview uint8 [T, T, 3]: the means of rows x cols px, rounded."""
+    rows, cols = canvas.shape[0] // tile, canvas.shape[1] // tile
+    total = np.zeros((tile, tile, 3), np.uint32)
+    for row in range(rows):
+        for col in range(cols):
+            total += canvas[row::rows, col::cols]
+    count = rows * cols
+    return ((total + count // 2) // count).astype(np.uint8)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB: transparency shows white, 16-bit grey is brought to 8 bits."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def load_image(path: str | Path) -> Image.Image:
+    """An image file as RGB, turned upright by its EXIF tag. FilaError, naming the file, where it is missing, no image, or damaged."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise FilaError(f"image {str(path)!r} does not exist; check the path") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FilaError(f"image {str(path)!r} cannot be read ({error}); give an undamaged PNG, JPEG or other image file") from error

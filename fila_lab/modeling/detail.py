@@ -1,0 +1,107 @@
+"""Detail maps: the whole canvas first, split per tile second; and the controls, which spoil them on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fila_lab.modeling.fusion.base import FusionContext, window_side
+
+_MODES = {"area": "area", "bilinear": "bilinear", "nearest": "nearest-exact"}
+
+
+@dataclass
+class DetailMaps:
+    """A batch's four stage maps, split per tile when first asked for.
+
+    maps: stage maps of whole canvases, [B, C_s, H_s, W_s]; cells: nominal cells per tile side of each stage (8k, 4k, 2k, k);
+    operator: how a map that does not divide into the token grid is resampled to it: on the whole canvas, so that no seam arises.
+    """
+
+    maps: Sequence[Tensor]
+    cells: Sequence[int]
+    grid: int
+    rows: int
+    cols: int
+    operator: str = "area"
+    scramble: bool = False
+    _tiles: dict[int, Tensor] = field(default_factory=dict)
+
+    def tiles(self, stage: int) -> Tensor:
+        """Stage 1-4 of every tile, [B * (1 + rows*cols), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
+        if stage not in self._tiles:
+            side = self.grid * window_side(self.cells[stage - 1], self.grid)
+            split = split_tiles(resample(self.maps[stage - 1], (self.rows * side, self.cols * side), self.operator), self.rows, self.cols)
+            self._tiles[stage] = (scrambled(split) if self.scramble else split).flatten(0, 1)
+        return self._tiles[stage]
+
+    def replace(self, stage: int, tiles: Tensor) -> None:
+        """A fusion changed a stage's map; later interactions see the change."""
+        self._tiles[stage] = tiles
+
+    def context(self, stage: int) -> FusionContext:
+        """What a fusion at this stage is told."""
+        images, device = len(self.maps[stage - 1]), self.maps[stage - 1].device
+        inside = torch.arange(self.rows * self.cols, device=device)
+        overview = torch.tensor([-1], device=device)
+        return FusionContext(
+            grid=self.grid,
+            rows=self.rows,
+            cols=self.cols,
+            stage=stage,
+            image=torch.arange(images, device=device).repeat_interleave(self.rows * self.cols + 1),
+            row=torch.cat([overview, inside // self.cols]).repeat(images),
+            col=torch.cat([overview, inside % self.cols]).repeat(images),
+            stage_map=self.tiles,
+        )
+
+
+def resample(detail: Tensor, size: tuple[int, int], operator: str) -> Tensor:
+    """[B, C, H, W] -> [B, C, *size] by `area`, `bilinear` (half-pixel centres) or `nearest`; the same tensor when the size already fits."""
+    if tuple(detail.shape[-2:]) == size:
+        return detail
+    return F.interpolate(detail, size=size, mode=_MODES[operator], align_corners=False if operator == "bilinear" else None)
+
+
+def split_tiles(detail: Tensor, rows: int, cols: int) -> Tensor:
+    """A whole canvas's map [B, C, rows*s, cols*s] -> [B, 1 + rows*cols, C, s, s]: the whole map area-pooled to one tile, then the tiles in raster order."""
+    images, channels, height, width = detail.shape
+    side = height // rows
+    out = detail.new_empty(images, 1 + rows * cols, channels, side, width // cols)
+    out[:, 0] = F.avg_pool2d(detail, (rows, cols))
+    out[:, 1:].view(images, rows, cols, channels, side, side).copy_(
+        detail.view(images, channels, rows, side, cols, side).permute(0, 2, 4, 1, 3, 5)
+    )
+    return out
+
+
+def spoil(maps: Sequence[Tensor], control: str | None, shift: int) -> list[Tensor]:
+    """The controls that act on whole maps [B, C, H, W].
+
+    foreign: the map of the image half a batch away (so never another place of the same item, which data keep side by side); an image alone in its batch
+    gets its own map turned by 180 degrees. shifted: moved cyclically along both axes by `shift` stage-4 cells, the same distance in every stage.
+    constant: every cell holds the map's mean.
+    """
+    if control == "foreign":
+        return [m.roll(len(m) // 2, 0) if len(m) > 1 else m.flip(-1, -2) for m in maps]
+    if control == "shifted":
+        steps = [shift * 2 ** (3 - stage) for stage in range(4)]
+        return [m.roll((step, step), (-2, -1)) for m, step in zip(maps, steps, strict=True)]
+    if control == "constant":
+        return [m.mean((-2, -1), keepdim=True).expand_as(m) for m in maps]
+    return list(maps)
+
+
+def scrambled(tiles: Tensor) -> Tensor:
+    """The control random_window: [B, n, C, s, s] with each tile given another tile's map of the same image, the overview included.
+
+    The i-th image of a batch is moved on by 1 + i mod (n - 1) places: no fixed rearrangement that a model could learn to undo, and no random state.
+    """
+    images, n = tiles.shape[:2]
+    step = 1 + torch.arange(images, device=tiles.device) % (n - 1)
+    source = (torch.arange(n, device=tiles.device) + step[:, None]) % n
+    return tiles[torch.arange(images, device=tiles.device)[:, None], source]

@@ -1,0 +1,113 @@
+"""The hybrid encoder: ViT on tiles and overview, ConvNeXt on the whole canvas, fusion at each interaction."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.interactions import check_interactions, resolve_interactions
+from fila_lab.config.run import RunConfig
+from fila_lab.modeling import fusion as fusions
+from fila_lab.modeling.convnext import ConvNextTower
+from fila_lab.modeling.detail import DetailMaps, spoil
+from fila_lab.modeling.fusion.base import Fusion
+from fila_lab.modeling.pixels import normalise
+from fila_lab.modeling.projector import raster
+from fila_lab.modeling.seeds import component_rng
+from fila_lab.modeling.vit import VitTower
+
+
+class HybridEncoder(nn.Module):
+    """Tiles, overview and detail maps -> visual tokens.
+
+    All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first interaction
+    records a gradient. `convnext` may be None: for the baseline, for oracle maps, and where cached maps are always given.
+    """
+
+    def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None, oracle_channels: int | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.control = config.fusion.control
+        self.grid = config.geometry.grid
+        self.cells = tuple(config.geometry.detail_cells * 2 ** (4 - stage) for stage in (1, 2, 3, 4))
+        self.vit = vit
+        self.convnext = convnext
+        if config.fusion.name == "none":
+            self.interactions: tuple[tuple[int, int], ...] = ()
+        else:
+            check_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+            self.interactions = resolve_interactions(config.fusion.depth, config.vit.layers)
+        self.fusions = nn.ModuleDict({str(layer): self._fusion(stage, layer, oracle_channels) for stage, layer in self.interactions})
+
+    def _fusion(self, stage: int, layer: int, oracle_channels: int | None) -> Fusion:
+        config = self.config.fusion
+        oracle = self.control == "oracle_map"
+        if oracle and oracle_channels is None:
+            raise FilaError("fusion.control='oracle_map' needs the number of truth channels; pass oracle_channels to build_model")
+        with component_rng(self.config.seed, f"fusion/{stage}/{layer}"):
+            return fusions.create(
+                config.name,
+                token_width=self.config.vit.width,
+                detail_width=oracle_channels if oracle and oracle_channels else self.config.convnext.dims[stage - 1],
+                grid=self.grid,
+                cells=self.cells[stage - 1],
+                hidden=config.hidden,
+                heads=config.heads,
+                aggregate="unfold" if oracle else config.aggregate,  # the truth is in where a cell is, which a mean would lose
+                combine=config.combine,
+                gate=config.gate,
+            )
+
+    def detail_maps(
+        self, detail: Tensor | None, maps: list[Tensor] | None, oracle: list[Tensor] | None, rows: int, cols: int
+    ) -> DetailMaps | None:
+        """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied; None without fusion."""
+        if not self.interactions:
+            return None
+        if self.control == "oracle_map":
+            if oracle is None:
+                raise FilaError(
+                    "fusion.control='oracle_map': the batch has no truth maps; only suites that render their items can give them"
+                )
+            maps = oracle
+        elif maps is None:
+            if detail is None or self.convnext is None:
+                raise FilaError(
+                    "the batch has neither cached maps nor a detail input with a ConvNeXt to see it; prepare images with detail=True"
+                )
+            maps = self.convnext(normalise(detail))
+        maps = spoil(maps, self.control, self.config.fusion.shift)
+        return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, scramble=self.control == "random_window")
+
+    def forward(
+        self,
+        tiles: Tensor,
+        overview: Tensor,
+        rows: int,
+        cols: int,
+        maps: list[Tensor] | None = None,
+        detail: Tensor | None = None,
+        oracle: list[Tensor] | None = None,
+    ) -> Tensor:
+        """uint8 tiles [B, rows*cols, T, T, 3], overview [B, T, T, 3] -> [B, g*g + rows*g*cols*g, D_vit]: the overview's tokens, then the canvas in raster order.
+
+        maps: four [B, C_s, H_s, W_s]; detail: uint8 [B, Hd, Wd, 3], seen by the ConvNeXt when there are no maps; oracle: truth maps for `oracle_map`.
+        """
+        images = len(tiles)
+        pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1))
+        details = self.detail_maps(detail, maps, oracle, rows, cols)
+        stages = {layer: stage for stage, layer in self.interactions}
+        tokens = self.vit.embed(pixels)
+        for layer in range(1, self.vit.n_used + 1):
+            tokens = self.vit.block(layer - 1, tokens)
+            if layer in stages and details is not None:
+                tokens = self._interact(tokens, details, stages[layer], layer)
+        features = self.vit.features(tokens).unflatten(0, (images, -1))
+        return raster(features, rows, cols, self.grid)
+
+    def _interact(self, tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
+        output = self.fusions[str(layer)](tokens[:, 1:], details.tiles(stage), details.context(stage))
+        if output.detail is not None:
+            details.replace(stage, output.detail)
+        return torch.cat([tokens[:, :1], output.tokens], dim=1)

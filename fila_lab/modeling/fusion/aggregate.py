@@ -1,0 +1,87 @@
+"""Factor one: how a token reads its own window of cells.
+
+What is read is normalised without learned gain or bias: the linear map that follows has both, and with a frozen ConvNeXt nothing
+here then needs a gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fila_lab.config.base import FilaError
+from fila_lab.modeling.fusion.base import FusionContext, FusionSpec
+
+EPSILON = 1e-6
+
+
+class Pool(nn.Module):
+    """The mean of the window: [N, g*g, C]."""
+
+    def __init__(self, spec: FusionSpec) -> None:
+        super().__init__()
+        self.width = spec.detail_width
+
+    def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
+        return F.layer_norm(_cast(context.pooled(detail), tokens), (self.width,))
+
+
+class Unfold(nn.Module):
+    """All cells of the window side by side: [N, g*g, C*w*w]. Keeps what lies where within the window."""
+
+    def __init__(self, spec: FusionSpec) -> None:
+        super().__init__()
+        self.width = spec.window**2 * spec.detail_width
+
+    def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
+        return F.layer_norm(_cast(context.windows(detail).transpose(2, 3).flatten(2), tokens), (self.width,))
+
+
+class Attend(nn.Module):
+    """Multi-head attention of the (normalised) token over its window's cells: [N, g*g, H].
+
+    Cells are scaled to unit root mean square and carry a learned embedding of their place in the window. The key projection is folded
+    into the query, and scaling and value projection come after the products: the same function as scaling and projecting every cell,
+    for a fraction of the work (a layer norm of all cells alone took ten times the attention). Keys have no bias, which softmax would
+    cancel; a window of one cell has nothing to choose, so only the value projection is left.
+    """
+
+    def __init__(self, spec: FusionSpec) -> None:
+        super().__init__()
+        if spec.hidden % spec.heads:
+            raise FilaError(
+                f"fusion.heads={spec.heads} does not divide the hidden width {spec.hidden}; choose a divisor or set fusion.hidden"
+            )
+        self.width, self.heads, self.channels, self.cells = spec.hidden, spec.heads, spec.detail_width, spec.window**2
+        self.token_width = spec.token_width
+        self.value = nn.Linear(self.channels, self.width)
+        if self.cells > 1:
+            self.query = nn.Linear(spec.token_width, self.width)
+            self.key = nn.Linear(self.channels, self.width, bias=False)
+            self.position = nn.Parameter(0.02 * torch.randn(self.cells, self.channels))
+
+    def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
+        n, t = tokens.shape[:2]
+        cells = _cast(context.windows(detail), tokens).reshape(n * t, self.cells, self.channels)
+        power = (cells * cells) @ cells.new_full((self.channels, 1), 1 / self.channels)
+        scale = (power.float() + EPSILON).rsqrt().to(cells.dtype).transpose(1, 2)  # [N*T, 1, w*w]
+        if self.cells == 1:
+            return self.value((cells * scale).view(n, t, self.channels))
+        head = self.width // self.heads
+        query = self.query(F.layer_norm(tokens, (self.token_width,))).view(n * t, self.heads, head).transpose(0, 1)  # [heads, N*T, head]
+        key = self.key.weight.view(self.heads, head, self.channels) * head**-0.5
+        query = (query @ key).transpose(0, 1)  # [N*T, heads, C]: the query in the cells' space
+        share = (query @ cells.transpose(1, 2) * scale + query @ self.position.T).softmax(-1)  # [N*T, heads, w*w]
+        read = (share * scale) @ cells + share @ self.position  # [N*T, heads, C]
+        value = self.value.weight.view(self.heads, head, self.channels).transpose(1, 2)
+        return (read.transpose(0, 1) @ value).transpose(0, 1).reshape(n, t, self.width) + self.value.bias
+
+
+def _cast(cells: Tensor, tokens: Tensor) -> Tensor:
+    """Cells in the type products run in: autocast's, else the tokens'."""
+    kind = tokens.device.type
+    return cells.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype)
+
+
+AGGREGATES: dict[str, type[Pool] | type[Unfold] | type[Attend]] = {"pool": Pool, "unfold": Unfold, "attend": Attend}

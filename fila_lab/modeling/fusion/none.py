@@ -1,0 +1,25 @@
+"""No fusion: the baseline."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fila_lab.config.base import FilaError
+from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec
+from fila_lab.modeling.fusion.registry import register
+
+
+@register("none")
+class NoFusion(Fusion):
+    """Tokens as they were."""
+
+    local = True
+
+    def __init__(self, spec: FusionSpec) -> None:
+        super().__init__()
+        for factor in ("aggregate", "combine", "gate"):
+            if getattr(spec, factor) is not None:
+                raise FilaError(f"fusion.{factor}={getattr(spec, factor)!r} has no meaning with fusion.name='none'; leave it out")
+
+    def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> FusionOutput:
+        return FusionOutput(tokens)

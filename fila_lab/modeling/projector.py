@@ -1,0 +1,36 @@
+"""Vision tokens to the language model's width, and the order in which it reads them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fila_lab.config.run import ProjectorConfig
+
+
+def build_projector(config: ProjectorConfig, vision_width: int, language_width: int) -> nn.Module:
+    """`linear`, or `mlp2x_gelu` (two layers, as LLaVA-1.5): [..., D_vit] -> [..., D_llm]."""
+    if config.kind == "linear":
+        return nn.Linear(vision_width, language_width)
+    return nn.Sequential(nn.Linear(vision_width, language_width), nn.GELU(), nn.Linear(language_width, language_width))
+
+
+def raster(tokens: Tensor, rows: int, cols: int, grid: int) -> Tensor:
+    """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, a row running through all tiles beside it."""
+    images, _, _, width = tokens.shape
+    canvas = tokens[:, 1:].view(images, rows, cols, grid, grid, width).transpose(2, 3)
+    return torch.cat([tokens[:, 0], canvas.reshape(images, -1, width)], dim=1)
+
+
+class RowSeparator(nn.Module):
+    """A learned token after each canvas row: [B, g*g + R*C, D] -> [B, g*g + R*(C + 1), D] for R = rows*g rows of C = cols*g tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.separator = nn.Parameter(width**-0.5 * torch.randn(width))
+
+    def forward(self, tokens: Tensor, rows: int, cols: int, grid: int) -> Tensor:
+        images, _, width = tokens.shape
+        canvas = tokens[:, grid * grid :].view(images, rows * grid, cols * grid, width)
+        ends = self.separator.to(tokens.dtype).expand(images, rows * grid, 1, width)
+        return torch.cat([tokens[:, : grid * grid], torch.cat([canvas, ends], dim=2).flatten(1, 2)], dim=1)

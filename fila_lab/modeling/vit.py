@@ -1,0 +1,85 @@
+"""The ViT tower: open_clip's VisionTransformer, run layer by layer so that fusion can step in between."""
+
+from __future__ import annotations
+
+import torch
+from open_clip.transformer import QuickGELU, VisionTransformer
+from torch import Tensor, nn
+
+from fila_lab.config.base import ConfigError
+from fila_lab.config.interactions import feature_index
+from fila_lab.config.run import GeometryConfig, VitConfig
+
+
+class VitTower(nn.Module):
+    """CLIP's ViT with patch-level output, staged: `embed`, then `block(i)` for each layer, then `features`.
+
+    The trunk is open_clip's class with its `custom` block, whose fused query-key-value projection calls scaled_dot_product_attention directly;
+    parameter names and shapes are those of CLIP checkpoints. The image-text projection is dropped.
+    Tokens are float32 between layers whatever the autocast: the residual stream keeps its precision, the products run in the cast type.
+    """
+
+    def __init__(self, config: VitConfig, geometry: GeometryConfig) -> None:
+        super().__init__()
+        if config.width % config.heads:
+            raise ConfigError(f"vit.heads={config.heads} does not divide vit.width={config.width}; choose a divisor of the width")
+        self.config = config
+        self.grid = geometry.grid
+        self.width = config.width
+        self.n_layers = config.layers
+        self.n_used = feature_index(config.feature_layer, config.layers)
+        self.trunk = VisionTransformer(
+            image_size=geometry.tile,
+            patch_size=geometry.patch,
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+            mlp_ratio=config.mlp_ratio,
+            output_dim=1,
+            act_layer=QuickGELU if config.quick_gelu else nn.GELU,
+            block_type="custom",
+            output_tokens=True,
+        )
+        self.trunk.proj = None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """OpenAI's initialisation of CLIP transformers; open_clip leaves its ViT at PyTorch's, which is too wide for the fused projection."""
+        width, layers = self.width, self.n_layers
+        for block in self.trunk.transformer.resblocks:
+            nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
+            nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+            nn.init.zeros_(block.attn.out_proj.bias)
+            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
+            nn.init.normal_(block.mlp.c_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+
+    def embed(self, tiles: Tensor) -> Tensor:
+        """Normalised tiles [N, 3, T, T] -> tokens [N, 1 + g*g, D] before the first layer; the class token comes first."""
+        trunk = self.trunk
+        patches = trunk.conv1(tiles).flatten(2).transpose(1, 2).float()
+        tokens = torch.cat([trunk.class_embedding.expand(len(patches), 1, -1), patches], dim=1)
+        return trunk.ln_pre(tokens + trunk.positional_embedding)
+
+    def block(self, index: int, tokens: Tensor) -> Tensor:
+        """Layer `index` (0-based): tokens [N, 1 + g*g, D] -> the same shape."""
+        return self.trunk.transformer.resblocks[index](tokens)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """Tokens after the feature layer -> patch tokens [N, g*g, D].
+
+        After the last layer they pass open_clip's final norm, as in its own token output; earlier layers' tokens go on as they are (as in LLaVA).
+        """
+        tokens = tokens[:, 1:]
+        return self.trunk.ln_post(tokens) if self.n_used == self.n_layers else tokens
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Normalised tiles [N, 3, T, T] -> patch tokens [N, g*g, D] of the feature layer, without fusion."""
+        tokens = self.embed(tiles)
+        for index in range(self.n_used):
+            tokens = self.block(index, tokens)
+        return self.features(tokens)
+
+    def unused_parameters(self) -> list[nn.Parameter]:
+        """Parameters of layers after the feature layer: kept so that checkpoints load whole, never run."""
+        unused = [p for block in list(self.trunk.transformer.resblocks)[self.n_used :] for p in block.parameters()]
+        return unused + (list(self.trunk.ln_post.parameters()) if self.n_used < self.n_layers else [])

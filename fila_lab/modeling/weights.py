@@ -1,0 +1,131 @@
+"""Where a tower's weights come from, and their fingerprint.
+
+`random` | `package:NAME` (ships with fila_lab) | a .safetensors file (or `file:PATH`) | `open_clip:MODEL/TAG` | `timm:MODEL.TAG`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.weights import require_weights
+from fila_lab.modeling.convnext import ConvNextTower
+from fila_lab.modeling.vit import VitTower
+
+Tower = VitTower | ConvNextTower
+
+
+def load_weights(tower: Tower, spec: str, field: str) -> None:
+    """Fill the tower from `spec`; `field` is the configuration field that errors name. `random` leaves it as it was initialised.
+
+    Raises FilaError when the weights are missing, unreadable, or of another shape.
+    """
+    if spec == "random":
+        return
+    path = require_weights(field, spec)
+    if path is not None:
+        state = _from_file(path, spec, field)
+    elif spec.startswith("open_clip:"):
+        state = _from_open_clip(spec, field)
+    elif spec.startswith("timm:"):
+        state = _from_timm(spec, field)
+    else:
+        raise FilaError(
+            f"{field}={spec!r} is not a source of weights; use random, package:NAME, a .safetensors file, open_clip:MODEL/TAG or timm:MODEL.TAG"
+        )
+    _fill(tower, state, spec, field)
+
+
+def save_weights(tower: Tower, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write the tower's trunk as safetensors, in the form `load_weights` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}, path, metadata)
+
+
+def file_sha256(path: Path) -> str:
+    """64 hex digits over a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def weights_sha256(source: str | nn.Module, field: str = "weights") -> str:
+    """Fingerprint of weights, 64 hex digits.
+
+    A module: over names, dtypes, shapes and bytes of its state. A `weights` field: of the file it names, else of the field itself (library tags name
+    published files; `random` is a frozen tower's one random state). FilaError when the file is missing.
+    """
+    if isinstance(source, str):
+        path = require_weights(field, source)
+        return hashlib.sha256(source.encode()).hexdigest() if path is None else file_sha256(path)
+    digest = hashlib.sha256()
+    for name, value in sorted(source.state_dict().items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _from_file(path: Path, spec: str, field: str) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FilaError(f"{field}={spec!r}: {path} cannot be read as safetensors ({error}); make or fetch the file again") from error
+
+
+def _from_open_clip(spec: str, field: str) -> dict[str, Tensor]:
+    import open_clip
+
+    model, _, tag = spec.removeprefix("open_clip:").partition("/")
+    known = open_clip.list_pretrained()
+    if (model, tag) not in known:
+        tags = ", ".join(t for m, t in known if m == model)
+        hint = f"tags of {model}: {tags}" if tags else "see open_clip.list_pretrained()"
+        raise FilaError(f"{field}={spec!r}: open_clip has no such model and tag; {hint}")
+    try:
+        state = open_clip.create_model(model, pretrained=tag).visual.state_dict()
+    except Exception as error:
+        raise _unfetched(spec, field, error) from error
+    return {name.removeprefix("trunk."): value for name, value in state.items()}
+
+
+def _from_timm(spec: str, field: str) -> dict[str, Tensor]:
+    import timm
+
+    name = spec.removeprefix("timm:")
+    if name not in timm.list_models(pretrained=True):
+        raise FilaError(f"{field}={spec!r}: timm has no such pretrained model; see timm.list_models(pretrained=True)")
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:
+        raise _unfetched(spec, field, error) from error
+
+
+def _unfetched(spec: str, field: str, error: Exception) -> FilaError:
+    first = str(error).strip().splitlines()[:1] or [""]
+    return FilaError(
+        f"{field}={spec!r}: the weights could not be fetched ({type(error).__name__}: {first[0]}); "
+        "fill the hub cache on a machine with a network, or give a local .safetensors file"
+    )
+
+
+def _fill(tower: Tower, state: dict[str, Tensor], spec: str, field: str) -> None:
+    """Heads and projections of the source are left out; everything the tower has must be there, in its shape."""
+    own = tower.trunk.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    if missing:
+        raise FilaError(
+            f"{field}={spec!r} lacks {len(missing)} of {len(own)} tensors, e.g. {missing[0]}; choose weights of this architecture"
+        )
+    for name, value in own.items():
+        if state[name].shape != value.shape:
+            raise FilaError(
+                f"{field}={spec!r}: {name} has shape {list(state[name].shape)}, the configuration says {list(value.shape)}; "
+                f"set the sizes in {field.rpartition('.')[0]} (and geometry) to those of the weights"
+            )
+    tower.trunk.load_state_dict({name: state[name] for name in own})

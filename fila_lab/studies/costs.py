@@ -1,0 +1,66 @@
+"""The cost pass: one exclusive measurement of every arm after the cells, kept in `costs.json`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fila_lab.config import RunConfig, config_hash
+from fila_lab.studies.result import without_nan
+from fila_lab.studies.store import write_atomically
+
+log = logging.getLogger("fila_lab")
+
+Measure = Callable[[dict[str, RunConfig], Path], dict[str, Any]]
+
+
+def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -> bool:
+    """Whether `costs.json` holds these arms, measured with these configurations and this code."""
+    try:
+        measured = json.loads((root / "costs.json").read_text())
+        record = json.loads((root / "costs.manifest.json").read_text())
+    except (OSError, ValueError):
+        return False
+    expected = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
+    return bool(record == expected) and set(configs) <= set(measured)
+
+
+def measure_costs(root: Path, configs: dict[str, RunConfig], code: str, measure: Measure | None = None) -> bool:
+    """Measure and write, unless another driver of the same folder is measuring. A failure costs the columns, never the study.
+
+    Returns:
+        Whether `costs.json` is current now.
+    """
+    with (root / "costs.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        try:
+            costs = without_nan((measure or _measure_arms())(configs, root))
+        except Exception as error:
+            log.warning(
+                "costs could not be measured (%s: %s); results are complete without, the same command tries again",
+                type(error).__name__,
+                error,
+            )
+            return False
+        write_atomically(root / "costs.json", (json.dumps(costs, indent=1) + "\n").encode())
+        record = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
+        write_atomically(root / "costs.manifest.json", (json.dumps(record, indent=1) + "\n").encode())
+        return True
+
+
+def _measure_arms() -> Measure:
+    from fila_lab.cost import measure_arms
+
+    return measure_arms
+
+
+def _identity(config: RunConfig) -> str:
+    """Seed and learning rate do not change what an arm costs."""
+    return config_hash(config.model_dump(mode="json", exclude={"seed": True, "train": {"learning_rate", "weight_decay", "warmup"}}))

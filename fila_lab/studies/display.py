@@ -1,0 +1,164 @@
+"""What a running study shows: a bar with the time left and a line per worker on a terminal, a line every half minute elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from fila_lab.studies.engines.base import Event, Finished, Restarted, Started
+from fila_lab.studies.engines.base import Progress as CellProgress
+
+LOG_SECONDS = 30.0
+
+
+def clock(seconds: float) -> str:
+    """`75` -> `1:15`, `4000` -> `1:06:40`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Forecast:
+    """Time left from measured cell times: each arm by its own mean, an arm not yet seen by the mean of all."""
+
+    def __init__(self, arms: Mapping[str, str], workers: int) -> None:
+        self.arms = dict(arms)
+        self.workers = workers
+        self.seconds: dict[str, list[float]] = {}
+        self.left: set[str] = set()
+        self.running: dict[str, float] = {}
+
+    def measure(self, cell_id: str, seconds: float) -> None:
+        """A cell took this long."""
+        self.seconds.setdefault(self.arms.get(cell_id, ""), []).append(seconds)
+
+    def seconds_left(self) -> float | None:
+        """None while nothing is measured."""
+        every = [value for values in self.seconds.values() for value in values]
+        if not every:
+            return None
+        overall = sum(every) / len(every)
+        now = time.monotonic()
+
+        def remaining(cell_id: str) -> float:
+            own = self.seconds.get(self.arms.get(cell_id, ""))
+            expected = sum(own) / len(own) if own else overall
+            return max(0.0, expected - (now - self.running.get(cell_id, now)))
+
+        each = [remaining(cell_id) for cell_id in self.left]
+        return max(sum(each) / self.workers, max(each, default=0.0))
+
+
+class Display:
+    """Context manager; `update` takes the engine's events, `add` announces cells."""
+
+    def __init__(self, title: str, arms: Mapping[str, str], seeds: Mapping[str, int], workers: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.title = title
+        self.arms, self.seeds = dict(arms), dict(seeds)
+        self.forecast = Forecast(self.arms, workers)
+        self.done = 0
+        self.failures = 0
+        self.total = 0
+        self._doing: dict[int, str] = {}
+        self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        self._overall: TaskID | None = None
+        self._lines: dict[int, TaskID] = {}
+
+    def add(self, cell_id: str, arm: str, seed: int) -> None:
+        """One more cell to run."""
+        self.arms[cell_id] = self.forecast.arms[cell_id] = arm
+        self.seeds[cell_id] = seed
+        self.forecast.left.add(cell_id)
+        self.total += 1
+
+    def say(self, message: str) -> None:
+        """A line above the bar."""
+        self.console.print(message, highlight=False, markup=False)
+
+    def update(self, event: Event) -> None:
+        """Show what happened."""
+        if isinstance(event, Started):
+            self.forecast.running[event.id] = time.monotonic()
+            self._doing[event.worker] = f"{self._name(event.id)} starts"
+        elif isinstance(event, CellProgress):
+            self._doing[event.worker] = f"{self._name(event.id)} {event.phase} {event.step}/{event.total}"
+        elif isinstance(event, Restarted):
+            self.forecast.running.pop(event.id, None)
+            self.say(f"{self._name(event.id)}: {event.reason}; its cell is tried once more")
+        elif isinstance(event, Finished):
+            self._finish(event)
+        if self._bar is not None:
+            self._draw()
+        elif time.monotonic() - self._last_line >= LOG_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(self._summary() + "".join(f" | {text}" for text in self._doing.values()))
+
+    def _finish(self, event: Finished) -> None:
+        self.forecast.running.pop(event.id, None)
+        self.forecast.left.discard(event.id)
+        self._doing.pop(event.worker, None)
+        self.done += 1
+        if event.result.get("status") == "failed":
+            self.failures += 1
+            failure = event.result.get("failure") or {}
+            self.say(f"{self._name(event.id)} failed ({failure.get('kind')}): {str(failure.get('message'))[:300]}")
+        else:
+            self.forecast.measure(event.id, event.finished - event.started)
+
+    def _name(self, cell_id: str) -> str:
+        return f"{self.arms.get(cell_id, cell_id)} seed {self.seeds.get(cell_id, '?')}"
+
+    def _summary(self) -> str:
+        left = self.forecast.seconds_left()
+        failures = f", {self.failures} failed" if self.failures else ""
+        return f"{self.title}: {self.done}/{self.total} cells{failures}, " + (
+            f"{clock(left)} left" if left is not None else "time left not known yet"
+        )
+
+    def _draw(self) -> None:
+        bar = self._bar
+        assert bar is not None
+        assert self._overall is not None
+        left = self.forecast.seconds_left()
+        bar.update(self._overall, total=max(self.total, 1), completed=self.done, note=f"{clock(left)} left" if left is not None else "")
+        for worker in sorted(self._doing):
+            if worker not in self._lines:
+                self._lines[worker] = bar.add_task("", total=None, note="")
+        for worker, task in self._lines.items():
+            text = self._doing.get(worker, "waits")
+            head, _, fraction = text.rpartition(" ")
+            step, _, total = fraction.partition("/")
+            counted = step.isdigit() and total.isdigit() and int(total) > 0
+            note = fraction if counted else ""
+            bar.update(
+                task,
+                description=f"  {head if counted else text}",
+                completed=int(step) if counted else 0,
+                total=int(total) if counted else 1,
+                note=note,
+            )
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(columns[0], columns[1], columns[3], console=self.console, transient=True)
+            self._bar.start()
+            self._overall = self._bar.add_task(self.title, total=None, note="")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if self.total:
+            self.say(
+                self._summary()
+                if self.forecast.left
+                else f"{self.title}: {self.done} cells run" + (f", {self.failures} failed" if self.failures else "")
+            )

@@ -1,0 +1,163 @@
+"""The engine of one machine: persistent worker processes, each with its own threads, replaced when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+
+from fila_lab.studies.engines.base import Finished, Job, Listener, Progress, Restarted, Started, Tick
+from fila_lab.studies.result import failed
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+ATTEMPTS = 2
+"""A cell whose worker dies is tried once more; twice is a failure."""
+
+
+@dataclass
+class Worker:
+    """A running worker process and what it is doing."""
+
+    number: int
+    threads: int
+    log: Path
+    job: Job | None = None
+    started: float = 0.0
+    pipe: Connection = field(init=False)
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        # The interpreter's own search path, and thread counts that must be set before any numeric library loads.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment.update(dict.fromkeys(THREAD_VARIABLES, str(self.threads)))
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fila_lab.studies.engines.worker", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        theirs.close()
+        self.pipe = Connection(ours.detach())
+
+    def give(self, job: Job) -> None:
+        self.job, self.started = job, time.time()
+        self.pipe.send(job)
+
+    def end(self) -> None:
+        """Kill the worker and all it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.pipe.close()
+
+    def dead(self) -> bool:
+        """Whether it has ended, asked of the system: a process it forked may keep the pipe open."""
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def cause(self) -> str:
+        """Why it died, in words: the signal or exit code, and the last line it logged."""
+        code = self.process.wait()
+        if code == -signal.SIGKILL:
+            how = "was killed (signal 9: by hand, or by the kernel when memory ran out)"
+        elif code < 0:
+            how = f"died of signal {-code}"
+        else:
+            how = f"exited with code {code}"
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        return f"worker {self.number} {how}" + (f"; last logged: {lines[-1][:300]}" if lines else "")
+
+
+class ProcessEngine:
+    """`workers` processes on this machine; `logs` is the folder for their output."""
+
+    name = "process"
+
+    def __init__(self, workers: int, logs: Path) -> None:
+        self.workers = workers
+        self.logs = logs
+        self._pool: dict[int, Worker] = {}
+
+    def run(self, queue: deque[Job], listener: Listener) -> None:
+        """See `Engine.run`."""
+        attempts: dict[str, int] = {}
+        while queue or any(worker.job for worker in self._pool.values()):
+            for number in range(self.workers):
+                if queue and (number not in self._pool or self._pool[number].job is None):
+                    self._hand_out(number, queue.popleft(), attempts, queue, listener)
+            by_handle: dict[object, Worker] = {worker.pipe: worker for worker in self._pool.values()}
+            ready = wait([worker.pipe for worker in self._pool.values()], timeout=1.0)
+            if not ready:
+                listener(Tick())
+            for handle in ready:
+                self._receive(by_handle[handle], attempts, queue, listener)
+            for worker in [worker for worker in self._pool.values() if worker.dead() and not worker.pipe.poll()]:
+                self._lost(worker, attempts, queue, listener)
+
+    def _hand_out(self, number: int, job: Job, attempts: dict[str, int], queue: deque[Job], listener: Listener) -> None:
+        worker = self._pool.get(number)
+        threads = job.config.runtime.threads
+        if worker is not None and worker.threads != threads:
+            self._pool.pop(number).end()
+            worker = None
+        if worker is None:
+            worker = self._pool[number] = Worker(number, threads, self.logs / f"worker-{number}.log")
+        attempts[job.id] = attempts.get(job.id, 0) + 1
+        listener(Started(job.id, number))
+        try:
+            worker.give(job)
+        except (BrokenPipeError, ConnectionError):
+            self._lost(worker, attempts, queue, listener)
+
+    def _receive(self, worker: Worker, attempts: dict[str, int], queue: deque[Job], listener: Listener) -> None:
+        try:
+            kind, *content = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._lost(worker, attempts, queue, listener)
+            return
+        job = worker.job
+        assert job is not None
+        if kind == "progress":
+            listener(Progress(job.id, worker.number, *content))
+        else:
+            worker.job = None
+            listener(Finished(job.id, worker.number, *content))
+
+    def _lost(self, worker: Worker, attempts: dict[str, int], queue: deque[Job], listener: Listener) -> None:
+        """The worker is gone: clear what it left, try its cell once more, or record the cell as failed."""
+        self._pool.pop(worker.number, None)
+        worker.end()
+        job, reason = worker.job, worker.cause()
+        if job is None:
+            return
+        if attempts[job.id] < ATTEMPTS:
+            queue.appendleft(job)
+            listener(Restarted(job.id, worker.number, reason))
+            return
+        now = time.time()
+        result = failed(
+            job.id, job.config.model_dump(mode="json"), "error", f"{reason}; tried {ATTEMPTS} times", seconds=now - worker.started
+        )
+        listener(Finished(job.id, worker.number, result, None, {}, worker.started, now, socket.gethostname()))
+
+    def __enter__(self) -> ProcessEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for worker in self._pool.values():
+            worker.end()
+        self._pool.clear()

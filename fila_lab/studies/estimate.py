@@ -1,0 +1,157 @@
+"""What a plan will cost before it runs: time, memory, cache; what is done already; what its seeds can show. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fila_lab.config import RunConfig
+from fila_lab.config.base import ConfigError
+from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, memory_bytes, training_flops
+from fila_lab.config.loading import read_yaml
+from fila_lab.studies.plan import CellSpec, Plan, resolve_arm
+from fila_lab.studies.power import minimal_detectable_effect, seeds_needed
+from fila_lab.studies.store import ResultStore
+
+CPU_RATE = 40e9
+"""FLOP/s a CPU thread is assumed to reach, until cells of the study have been timed."""
+GPU_RATE = 50e12
+
+
+@dataclass(frozen=True)
+class ArmProgress:
+    """One arm of the plan: cells done, failed and left; `seconds` a cell takes, `measured` or assumed."""
+
+    arm: str
+    done: int
+    failed: int
+    left: int
+    seconds: float
+    measured: bool
+    memory_bytes: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A plan's account. Seconds are wall-clock with `workers` workers; memory is for all of them; the cache is for the whole study."""
+
+    arms: tuple[ArmProgress, ...]
+    tuning_left: int
+    seconds_left: float
+    seconds_features: float
+    memory_bytes: float
+    cache_bytes: float
+    workers: int
+    detectable: float
+    seeds_needed: dict[str, tuple[int, int]]
+
+    @property
+    def measured(self) -> bool:
+        """Whether every arm with cells left has been timed here."""
+        return all(arm.measured for arm in self.arms if arm.left) and not (self.tuning_left and not any(arm.measured for arm in self.arms))
+
+
+def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
+    """Account for a plan, given what the result folder holds. `seeds_needed`: family -> (contrasts, seeds they need)."""
+    results = ResultStore(out).results() if out is not None else {}
+    arms = tuple(_arm(plan, arm, results) for arm in plan.arms)
+    planned = {cell.id for cell in plan.cells}
+    run_seed = plan.study.tuning.run_seed if plan.study.tuning is not None else None
+    tuned = sum(1 for key, result in results.items() if key not in planned and result.config.get("seed") == run_seed) if plan.trials else 0
+    tuning_left = max(0, plan.tuning_cells - tuned)
+    seconds = sum(arm.left * arm.seconds for arm in arms) + tuning_left * _tuning_seconds(plan, arms)
+    features, cache = (0.0, 0.0) if not (tuning_left or any(arm.left for arm in arms)) else _features(plan.cells, measured=bool(results))
+    return Estimate(
+        arms=arms,
+        tuning_left=tuning_left,
+        seconds_left=(seconds + features) / workers,
+        seconds_features=features / workers,
+        memory_bytes=workers * max(arm.memory_bytes for arm in arms),
+        cache_bytes=cache,
+        workers=workers,
+        detectable=minimal_detectable_effect(len(plan.seeds)),
+        seeds_needed={name: (len(pairs), seeds_needed(len(pairs))) for name, pairs in plan.families.items()},
+    )
+
+
+def known_winners(out: Path) -> dict[str, dict[str, Any]] | None:
+    """The winners a finished tuning phase left in the folder; None when there are none."""
+    path = out / "tuning" / "winners.yaml"
+    if not path.is_file():
+        return None
+    try:
+        return {str(arm): dict(values) for arm, values in read_yaml(path)["winners"].items()}
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def cell_seconds(config: RunConfig, test: bool = True) -> float:
+    """Seconds of one cell at the assumed rate: training, validations and the test pool (tuning cells leave it alone); frozen
+    features come from the cache."""
+    data, train = config.data, config.train
+    frozen = not config.convnext.trainable
+    reading = forward_flops(config) - (component_costs(config)["convnext"].flops if frozen else 0)
+    read = (3 * data.test_triplets if test else 0) + data.val_items * max(1, train.steps // train.validate_every)
+    flops = train.steps * train.batch_size * training_flops(config, cached_features=frozen) + read * reading
+    return flops / _rate(config)
+
+
+def pool_items(config: RunConfig) -> int:
+    """Items of the train, validation and test pools together."""
+    return config.data.train_pool + config.data.val_pool + 3 * config.data.test_triplets
+
+
+def _rate(config: RunConfig) -> float:
+    runtime = config.runtime
+    return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.devices
+
+
+def _arm(plan: Plan, arm: str, results: Mapping[str, Any]) -> ArmProgress:
+    cells = [cell for cell in plan.cells if cell.arm == arm]
+    found = [results[cell.id] for cell in cells if cell.id in results]
+    failed = sum(result.status == "failed" for result in found)
+    times = [total for result in found if result.status == "done" and (total := result.timing.get("total"))]
+    config = cells[0].config
+    return ArmProgress(
+        arm=arm,
+        done=len(found) - failed,
+        failed=failed,
+        left=len(cells) - len(found),
+        seconds=sum(times) / len(times) if times else cell_seconds(config),
+        measured=bool(times),
+        memory_bytes=memory_bytes(config),
+    )
+
+
+def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
+    """Mean seconds of a tuning cell: the main cell's time, scaled by what the trial's configuration costs beside it."""
+    if not plan.trials or plan.study.tuning is None:
+        return 0.0
+    middle = {path: math.sqrt(low * high) for path, (low, high) in plan.study.tuning.space.items()}
+    seconds = []
+    for arm in arms:
+        main = next(cell.config for cell in plan.cells if cell.arm == arm.arm)
+        trial = resolve_arm(plan.study, plan.budget, arm.arm, plan.study.tuning.run_seed, plan.overrides, middle, tuning=True)
+        seconds.append(arm.seconds * cell_seconds(trial, test=False) / cell_seconds(main))
+    return sum(seconds) / len(seconds)
+
+
+def _features(cells: tuple[CellSpec, ...], measured: bool) -> tuple[float, float]:
+    """(seconds of the frozen ConvNeXt's features, bytes of features and pools): once for each distinct input and set of weights,
+    not once an arm."""
+    caches: dict[tuple[str, ...], RunConfig] = {}
+    pools: dict[tuple[str, str], RunConfig] = {}
+    for cell in cells:
+        run = cell.config
+        pools[repr(run.geometry), repr(run.data)] = run
+        if run.fusion.name == "none" or run.fusion.control == "oracle_map" or run.convnext.trainable:
+            continue
+        weights = "random" if run.fusion.control == "random_weights" else run.convnext.weights
+        caches[(repr(run.geometry), repr(run.data), repr(run.convnext), weights)] = run
+    seconds = sum(pool_items(run) * component_costs(run)["convnext"].flops / _rate(run) for run in caches.values())
+    stored = sum(pool_items(run) * feature_bytes(run) for run in caches.values())
+    stored += sum(pool_items(run) * item_bytes(run) for run in pools.values())
+    return (0.0 if measured else seconds), stored

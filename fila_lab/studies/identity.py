@@ -1,0 +1,86 @@
+"""Who is who: the id of a cell, the hash of its data, the hash of the code that computes it. Imports no torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from fila_lab.config import RunConfig, config_hash, require_weights
+
+SCHEMA = 1
+"""Version of the result format and of the id: a change makes every cell new."""
+
+PACKAGE = Path(__file__).parents[1]
+SHAPING = ("config/run.py", "config/interactions.py", "imaging", "modeling", "data", "training", "evaluation")
+"""Files and rooms whose source can change a cell's result."""
+NOT_SHAPING = ("data/preview.py", "training/pretrain.py", "training/calibrate.py", "training/predict.py")
+"""Tools in those rooms that no cell calls (pretrained towers enter a cell's id by the hash of their weights)."""
+
+
+def cell_id(config: RunConfig) -> str:
+    """16 hex digits over everything that can change the result: schema, every field, data, and the bytes of weights files.
+
+    The preset's name stays out, and so do the paths of weights files: their sha256 stands for them. Raises ConfigError when
+    a weights file is missing.
+    """
+    fields: dict[str, Any] = config.model_dump(mode="json")
+    del fields["preset"]
+    for name, digest in weights_hashes(config).items():
+        fields[name]["weights"] = f"sha256:{digest}"
+    return config_hash({"schema": SCHEMA, "run": fields, "data": data_hash(config)})
+
+
+def weights_hashes(config: RunConfig) -> dict[str, str]:
+    """Room of the config (`vit`, `convnext`, `language`) -> sha256 of its weights, where they are local files."""
+    hashes = {}
+    for name, spec in (("vit", config.vit.weights), ("convnext", config.convnext.weights)):
+        path = require_weights(f"{name}.weights", spec)
+        if path is not None:
+            hashes[name] = file_sha256(path)
+    folder = Path(config.language.weights)
+    if config.language.weights != "random" and folder.is_dir():
+        digest = hashlib.sha256()
+        for path in sorted(folder.glob("*")):
+            if path.is_file():
+                digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+        hashes["language"] = digest.hexdigest()
+    return hashes
+
+
+def data_hash(config: RunConfig) -> str:
+    """16 hex digits over what shapes the items of the pools; how many of them a seed draws, and how towers see them, stay out."""
+    data = config.data.model_dump(mode="json", exclude={"train_items", "val_items"})
+    geometry = config.geometry.model_dump(mode="json", include={"tile", "patch", "canvases", "canvas_rule"})
+    return config_hash({"data": data, "geometry": geometry})
+
+
+def code_hash() -> str:
+    """16 hex digits over the source files that shape results; recorded with each result, so that mixed code is noticed."""
+    digest = hashlib.sha256()
+    for path in shaping_files():
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def shaping_files() -> list[Path]:
+    """The Python files behind `code_hash`, in a fixed order."""
+    skipped = {PACKAGE / name for name in NOT_SHAPING}
+    files: set[Path] = set()
+    for name in SHAPING:
+        path = PACKAGE / name
+        files.update(path.rglob("*.py") if path.is_dir() else [path])
+    return sorted(files - skipped)
+
+
+def file_sha256(path: Path) -> str:
+    """64 hex digits of a file's bytes; read once for as long as size and time of change stay."""
+    state = path.stat()
+    return _sha256(str(path.resolve()), state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,31 @@
+"""How a study is run, as opposed to what is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fila_lab.studies.costs import Measure
+from fila_lab.studies.engines import CELL_FUNCTION
+from fila_lab.studies.lock import Shard
+from fila_lab.studies.prepare import PREPARE_FUNCTION
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what: nothing here can change a result."""
+
+    engine: str = "process"
+    workers: int | None = None
+    shard: Shard | None = None
+    tracking_uri: str | None = None
+    tracking: bool = True
+    retry_failed: bool = False
+    allow_mixed: bool = False
+    cache_dir: Path | None = None
+    checkpoints: bool = True
+    costs: bool = True
+    tuning_storage: str | None = None
+    cell_function: str = CELL_FUNCTION
+    prepare_function: str | None = PREPARE_FUNCTION
+    measure: Measure | None = None

@@ -1,0 +1,89 @@
+"""What a cell's `result.json` must look like: the schema that decides whether a cell is done."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fila_lab.config.base import Strict
+
+SCHEMA: Literal[1] = 1
+
+FailureKind = Literal["out_of_memory", "not_finite", "bad_input", "error"]
+
+
+class Failure(Strict):
+    """Why a cell failed."""
+
+    kind: FailureKind
+    message: str
+    traceback: str = ""
+
+
+class CurvePoint(Strict):
+    """One logged step; `validation` is null between validations."""
+
+    step: int
+    loss: float | None
+    learning_rate: float | None
+    validation: float | None = None
+
+
+class CellResult(Strict):
+    """`cells/<id>/result.json`. Numbers that are not finite are null: the file is JSON without NaN."""
+
+    version: Literal[1] = Field(SCHEMA, alias="schema")
+    id: str = Field(min_length=1)
+    status: Literal["done", "failed"]
+    config: dict[str, Any]
+    metrics: dict[str, float | None]
+    validation: dict[str, float | None]
+    curve: tuple[CurvePoint, ...] = ()
+    timing: dict[str, float | None] = Field(default={}, description="seconds by part, and images_per_second")
+    failure: Failure | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """The dictionary that is written."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def without_nan(value: Any) -> Any:
+    """The same structure with every number that is not finite replaced by None, and numpy scalars by Python's."""
+    if isinstance(value, dict):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str | bytes):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def parse(text: str) -> CellResult:
+    """Read a result file's text.
+
+    Raises:
+        ValueError: not JSON, or not the schema (pydantic's ValidationError is a ValueError).
+    """
+    return CellResult.model_validate(json.loads(text))
+
+
+def encode(result: CellResult) -> str:
+    """The text of a result file: sorted nowhere, finite everywhere, one trailing newline."""
+    return json.dumps(result.dump(), allow_nan=False, indent=1) + "\n"
+
+
+def failed(
+    cell_id: str, config: dict[str, Any], kind: FailureKind, message: str, traceback: str = "", seconds: float | None = None
+) -> dict[str, Any]:
+    """The result of a cell that could not finish, for causes that its own code could not report (a killed worker, say)."""
+    timing: dict[str, float | None] = {} if seconds is None else {"total": seconds}
+    failure = Failure(kind=kind, message=message, traceback=traceback)
+    result = CellResult(
+        schema=SCHEMA, id=cell_id, status="failed", config=config, metrics={}, validation={}, timing=timing, failure=failure
+    )
+    return result.dump()

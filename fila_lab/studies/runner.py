@@ -1,0 +1,76 @@
+"""`run`: bring a study's folder from whatever it holds to complete. The same command, given again, goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fila_lab.config import load_study
+from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
+from fila_lab.studies.identity import code_hash
+from fila_lab.studies.lock import Shard, StudyLock
+from fila_lab.studies.options import Options
+from fila_lab.studies.plan import get_budget, make_plan
+from fila_lab.studies.session import StudyRun
+from fila_lab.studies.store import ResultStore, write_atomically
+
+
+def run_study(
+    study_path: Path | str,
+    *,
+    budget: str = "small",
+    overrides: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    engine: str = "process",
+    workers: int | None = None,
+    shard: str | Shard | None = None,
+    tracking_uri: str | None = None,
+    retry_failed: bool = False,
+    cache_dir: Path | str | None = None,
+    console: Console | None = None,
+    **further: Any,
+) -> Path:
+    """Run what is missing of a study and return its folder.
+
+    Args:
+        study_path: the study file.
+        budget: one of its budgets.
+        overrides: dotted path -> value, for every arm.
+        out: the folder; default `runs/<study>-<budget>`.
+        engine: `inline`, `process` or `ray`.
+        workers: cells at once; default the budget's.
+        shard: `i/n`: this driver's share of the main cells, in a folder that n drivers share.
+        tracking_uri: MLflow server; default SQLite in the folder.
+        retry_failed: run failed cells again.
+        cache_dir: default $FILA_LAB_CACHE, else `runs/cache`.
+        console: where progress goes; default standard error.
+        further: other fields of `Options`.
+
+    Raises:
+        FilaError: a mistake the user can mend; nothing computed is lost.
+        KeyboardInterrupt: after Ctrl-C, when the workers are gone and the remaining cells have been named.
+    """
+    study_path = Path(study_path)
+    study = load_study(study_path)
+    plan = make_plan(study, budget, overrides)
+    options = Options(
+        engine=engine,
+        workers=workers or get_budget(study, budget).workers,
+        shard=Shard.parse(shard) if isinstance(shard, str) else shard,
+        tracking_uri=tracking_uri,
+        retry_failed=retry_failed,
+        cache_dir=Path(cache_dir) if cache_dir is not None else default_cache(),
+        **further,
+    )
+    root = Path(out) if out is not None else default_out(study, budget)
+    store = ResultStore(root).open()
+    with StudyLock(root, options.shard):
+        check_owner(root, plan)
+        store.repair()
+        code = code_hash()
+        check_code(store, code, options.allow_mixed)
+        write_atomically(root / "study.yaml", study_path.read_bytes())
+        return StudyRun(study, plan, store, options, code, console or Console(stderr=True)).run()

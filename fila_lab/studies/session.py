@@ -1,0 +1,246 @@
+"""One `run` of a study: the order of things between a locked folder and its complete results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fila_lab.config import FilaError, RunConfig, StudyConfig
+from fila_lab.studies import tracking
+from fila_lab.studies.costs import costs_are_current, measure_costs
+from fila_lab.studies.display import Display
+from fila_lab.studies.engines import Engine, Event, Finished, Job, make_engine
+from fila_lab.studies.folder import default_cache, read_plan, write_plan
+from fila_lab.studies.manifest import cell_manifest, stamp
+from fila_lab.studies.options import Options
+from fila_lab.studies.plan import CellSpec, Plan, make_plan, tuning_cell
+from fila_lab.studies.prepare import distinct
+from fila_lab.studies.result import failed
+from fila_lab.studies.store import ResultStore
+
+log = logging.getLogger("fila_lab")
+
+MIRROR_SECONDS = 300.0
+"""How often a long study's mirror is completed while it runs."""
+PREPARING = "preparation"
+
+
+@dataclass
+class StudyRun:
+    """One `run` of a study, holding the lock of its folder."""
+
+    study: StudyConfig
+    plan: Plan
+    store: ResultStore
+    options: Options
+    code: str
+    console: Console
+    cells: dict[str, CellSpec] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.name = f"{stamp(time.time())} {socket.gethostname()} {os.getpid()}"
+        self.failed_before = frozenset(self.store.failures()) if self.options.retry_failed else frozenset()
+        self._mirrored = time.monotonic()
+        self._mirror_works = self.options.tracking
+        self._prepared: set[str] = set()
+        self.tuning: list[CellSpec | dict[str, Any]] = []
+
+    def run(self) -> Path:
+        """Tuning, main cells, costs, mirror; returns the folder."""
+        root, workers = self.store.root, self.options.workers or 1
+        tune = self.plan.provisional
+        try:
+            with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
+                if tune:
+                    winners = self._shared_winners() if self.options.shard else self._tune(engine)
+                    self.plan = make_plan(self.study, self.plan.budget, self.plan.overrides, winners)
+                write_plan(root, self.plan, self.tuning, self.code)
+                self._run_main(engine)
+        except KeyboardInterrupt:
+            self._say(self._remaining())
+            raise
+        if not self._missing(all_shards=True):
+            shutil.rmtree(root / "work", ignore_errors=True)
+        self._measure()
+        self._mirror()
+        self._say(f"results: {root}")
+        return root
+
+    def _say(self, message: str) -> None:
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    # Cells ---------------------------------------------------------------------------------------------------------
+
+    def _job(self, cell: CellSpec) -> Job:
+        """Work in progress is kept apart by code: a checkpoint of other code is never resumed."""
+        options: dict[str, Any] = {}
+        if cell.phase == "tuning":
+            options["test"] = False
+        elif self.options.checkpoints:
+            options["checkpoint"] = self.store.folder(cell.id) / "model.safetensors"
+        self.cells[cell.id] = cell
+        workdir = self.store.root / "work" / self.code / cell.id
+        return Job(cell.id, cell.config, workdir, self._cache, options, self.options.cell_function)
+
+    @property
+    def _cache(self) -> Path:
+        return self.options.cache_dir or default_cache()
+
+    def _record(self, event: Event, engine: Engine) -> None:
+        """Store a finished cell."""
+        if not isinstance(event, Finished):
+            return
+        cell = self.cells[event.id]
+        manifest = cell_manifest(event, cell.config, code=self.code, engine=engine.name, run=self.name)
+        result = {**event.result, "id": cell.id}
+        try:
+            self.store.write(cell.id, result, event.predictions, manifest)
+        except ValueError as error:
+            message = f"the cell's result does not fit the schema: {error}"
+            self.store.write(cell.id, failed(cell.id, cell.config.model_dump(mode="json"), "error", message), None, manifest)
+        shutil.rmtree(self.store.root / "work" / self.code / cell.id, ignore_errors=True)
+        if time.monotonic() - self._mirrored > MIRROR_SECONDS:
+            self._mirror()
+
+    def _missing(self, all_shards: bool = False) -> list[CellSpec]:
+        """Main cells of this driver's share that have no result, or a failed one to be tried again."""
+        shard = None if all_shards else self.options.shard
+        done = self.store.done_ids()
+        mine = [cell for position, cell in enumerate(self.plan.cells) if shard is None or position % shard.count == shard.index]
+        ran = self.cells
+        return [cell for cell in mine if cell.id not in done or (cell.id in self.failed_before and cell.id not in ran)]
+
+    def _run_main(self, engine: Engine) -> None:
+        missing = self._missing()
+        self._prepare(engine, (cell.config for cell in missing))
+        kept = len(self.plan.cells) - len(missing)
+        if kept and missing:
+            self._say(f"{kept} of {len(self.plan.cells)} cells are done or not this driver's; {len(missing)} to run")
+        with self._display("cells", engine) as display:
+            for cell in missing:
+                display.add(cell.id, cell.arm, cell.seed)
+            for cell_id, result in self.store.results(cell.id for cell in self.plan.cells).items():
+                if (seconds := result.timing.get("total")) is not None and result.status == "done":
+                    display.forecast.measure(cell_id, seconds)
+
+            def listen(event: Event) -> None:
+                self._record(event, engine)
+                display.update(event)
+
+            engine.run(deque(self._job(cell) for cell in missing), listen)
+
+    def _prepare(self, engine: Engine, configs: Iterable[RunConfig]) -> None:
+        """Fill the shared caches with all workers first: two cells would otherwise wait for one."""
+        fresh = distinct(configs, self._prepared)
+        if self.options.prepare_function is None or not fresh:
+            return
+        self._prepared.update(fresh)
+        first, *_ = every = list(fresh.values())
+        workdir = self.store.root / "work" / PREPARING
+        options = {"configs": every, "workers": engine.workers}
+        job = Job(PREPARING, first, workdir, self._cache, options, self.options.prepare_function)
+        with self._display("pages and features", engine) as display:
+            display.add(PREPARING, PREPARING, 0)
+
+            def listen(event: Event) -> None:
+                display.update(event)
+                if isinstance(event, Finished) and (failure := event.result.get("failure")):
+                    log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", failure["message"])
+
+            engine.run(deque([job]), listen)
+
+    def _display(self, what: str, engine: Engine) -> Display:
+        arms = {cell.id: cell.arm for cell in self.plan.cells}
+        seeds = {cell.id: cell.seed for cell in self.plan.cells}
+        return Display(f"{self.study.name} ({self.plan.budget}) {what}", arms, seeds, engine.workers, self.console)
+
+    def _remaining(self) -> str:
+        """What to say after Ctrl-C."""
+        by_arm: dict[str, list[str]] = {}
+        for cell in self._missing():
+            by_arm.setdefault(cell.arm, []).append(str(cell.seed))
+        arms = "; ".join(f"{arm} seeds {', '.join(seeds)}" for arm, seeds in by_arm.items()) or "none"
+        note = ", tuning comes first" if self.plan.provisional else ""
+        return f"stopped; finished cells are kept in {self.store.root}. Left: {arms}{note}. The same command goes on."
+
+    # Tuning --------------------------------------------------------------------------------------------------------
+
+    def _tune(self, engine: Engine) -> Mapping[str, Mapping[str, Any]]:
+        from fila_lab.studies.tuning import TuningPhase, run_tuning
+
+        tuning, plan = self.study.tuning, self.plan
+        assert tuning is not None
+
+        def make_cell(arm: str, trial: int, values: Mapping[str, float]) -> CellSpec:
+            return tuning_cell(self.study, plan.budget, arm, trial, values, plan.overrides)
+
+        display = self._display("tuning", engine)
+
+        def announce(cell: CellSpec, done: bool) -> None:
+            self.tuning.append(cell)
+            if not done:
+                display.add(cell.id, cell.arm, cell.seed)
+                write_plan(self.store.root, plan, self.tuning, self.code)
+
+        def listen(event: Event) -> None:
+            self._record(event, engine)
+            display.update(event)
+
+        phase = TuningPhase(
+            tuning,
+            self.study.metric,
+            plan.arms,
+            make_cell,
+            self.store,
+            self.study.name,
+            announce=announce,
+            storage_url=self.options.tuning_storage,
+            rerun=self.failed_before,
+        )
+        first = phase.first()
+        if first:
+            self._prepare(engine, (cell.config for cell in (*first, *plan.cells)))
+        with display:
+            return run_tuning(phase, first, engine, self._job, listen)
+
+    def _shared_winners(self) -> Mapping[str, Mapping[str, Any]]:
+        """The frozen winners: one search cannot be shared out by cells."""
+        from fila_lab.studies.tuning import read_winners
+
+        assert self.study.tuning is not None
+        winners = read_winners(self.store.root, self.study.tuning, self.study.metric, self.plan.arms)
+        if winners is None:
+            raise FilaError(
+                f"--shard {self.options.shard}: budget {self.plan.budget!r} tunes first, and a search has one driver; run without --shard "
+                f"until {self.store.root}/tuning/winners.yaml is written (then Ctrl-C), and start the shards"
+            )
+        self.tuning = [cell for cell in (read_plan(self.store.root) or {"cells": []})["cells"] if cell["phase"] == "tuning"]
+        return winners
+
+    # Costs and mirror ----------------------------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        """Costs, when all cells of all shards are there and nothing else runs."""
+        if not self.options.costs or self._missing(all_shards=True):
+            return
+        configs = {arm: next(cell.config for cell in self.plan.cells if cell.arm == arm) for arm in self.plan.arms}
+        if costs_are_current(self.store.root, configs, self.code):
+            return
+        self._say("measuring costs")
+        measure_costs(self.store.root, configs, self.code, self.options.measure)
+
+    def _mirror(self) -> None:
+        """Complete the MLflow mirror; after one failure, not again in this run."""
+        self._mirrored = time.monotonic()
+        if self._mirror_works:
+            self._mirror_works = tracking.try_sync(self.store.root, self.options.tracking_uri, self.name if self.options.shard else None)

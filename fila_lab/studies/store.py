@@ -1,0 +1,175 @@
+"""The truth of a study: a folder of results. A cell is done if and only if `cells/<id>/result.json` exists and validates.
+
+Only the driver writes. Every file is written under a temporary name, synced and renamed, the result last, so that a kill at any
+instant leaves a cell either done or not begun.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fila_lab.config.base import FilaError
+from fila_lab.studies.result import CellResult, encode, parse, without_nan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("fila_lab")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, or leave it as it was: temporary name, fsync, rename, fsync of the folder.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A result file that does not count, and why."""
+
+    id: str
+    path: Path
+    reason: str
+
+
+class ResultStore:
+    """The results under `root/cells`.
+
+    Raises:
+        FilaError: (on `open` and `write`) the folder cannot be written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.cells = self.root / "cells"
+
+    def open(self) -> ResultStore:
+        """Create the folder and make sure that it can be written."""
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            probe = self.cells / f".probe.{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise FilaError(f"--out: {self.root} cannot be written ({error.strerror}); choose another, or mend its permissions") from error
+        return self
+
+    def folder(self, cell_id: str) -> Path:
+        """Where a cell's files are; also its working folder."""
+        return self.cells / cell_id
+
+    def write(self, cell_id: str, result: dict[str, Any], predictions: pd.DataFrame | None, manifest: dict[str, Any]) -> CellResult:
+        """Record a cell; returns the result as it will be read back.
+
+        Raises:
+            ValueError: the result does not fit the schema, or is another cell's.
+            FilaError: it cannot be written; all earlier cells stay as they are.
+        """
+        checked = CellResult.model_validate(without_nan(result))
+        if checked.id != cell_id:
+            raise ValueError(f"result of cell {checked.id} handed in for cell {cell_id}")
+        folder = self.folder(cell_id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if predictions is not None:
+                write_atomically(folder / "predictions.parquet", predictions.to_parquet(index=False))
+            write_atomically(folder / "manifest.json", (json.dumps(without_nan(manifest), indent=1) + "\n").encode())
+            write_atomically(folder / "result.json", encode(checked).encode())
+        except OSError as error:
+            raise FilaError(
+                f"--out: cell {cell_id} cannot be written to {folder} ({error.strerror}); free space there or mend it, then run the same "
+                f"command again: the {len(self.done_ids())} finished cells are kept"
+            ) from error
+        return checked
+
+    def read(self, cell_id: str) -> CellResult | Invalid | None:
+        """The result; None when there is none; Invalid when the file does not count."""
+        path = self.folder(cell_id) / "result.json"
+        try:
+            result = parse(path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            return Invalid(cell_id, path, " ".join(str(error).split())[:300])
+        if result.id != cell_id:
+            return Invalid(cell_id, path, f"it is the result of cell {result.id}")
+        return result
+
+    def get(self, cell_id: str) -> CellResult | None:
+        """The result if it counts."""
+        found = self.read(cell_id)
+        return found if isinstance(found, CellResult) else None
+
+    def predictions(self, cell_id: str) -> pd.DataFrame | None:
+        """The cell's predictions, if it has any."""
+        import pandas as pd
+
+        path = self.folder(cell_id) / "predictions.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+    def manifest(self, cell_id: str) -> dict[str, Any]:
+        """The cell's manifest; empty when there is none that can be read."""
+        try:
+            return dict(json.loads((self.folder(cell_id) / "manifest.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def ids(self) -> list[str]:
+        """Every cell that has a folder."""
+        return sorted(path.name for path in self.cells.iterdir() if path.is_dir()) if self.cells.is_dir() else []
+
+    def results(self, ids: Iterable[str] | None = None) -> dict[str, CellResult]:
+        """The results that count, by id."""
+        found = ((cell_id, self.get(cell_id)) for cell_id in (self.ids() if ids is None else ids))
+        return {cell_id: result for cell_id, result in found if result is not None}
+
+    def done_ids(self) -> set[str]:
+        """Cells with a result that counts, failed ones included: a failed cell is data."""
+        return set(self.results())
+
+    def failures(self) -> dict[str, CellResult]:
+        """Failed cells."""
+        return {cell_id: result for cell_id, result in self.results().items() if result.status == "failed"}
+
+    def invalid(self) -> list[Invalid]:
+        """Result files that do not count."""
+        return [found for cell_id in self.ids() if isinstance(found := self.read(cell_id), Invalid)]
+
+    def moved_aside(self) -> list[Path]:
+        """Result files that an earlier driver moved aside."""
+        return sorted(self.cells.glob("*/result.invalid-*.json"))
+
+    def repair(self) -> list[Invalid]:
+        """Move result files that do not count aside, so that their cells run again, and clear what a killed driver left half-written."""
+        for left in self.cells.glob("*/.*.tmp"):
+            left.unlink(missing_ok=True)
+        bad = self.invalid()
+        for found in bad:
+            number = 1 + sum(1 for _ in found.path.parent.glob("result.invalid-*.json"))
+            aside = found.path.with_name(f"result.invalid-{number}.json")
+            found.path.rename(aside)
+            log.warning("%s does not count (%s): moved to %s; the cell runs again", found.path, found.reason, aside.name)
+        return bad

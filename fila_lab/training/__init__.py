@@ -1,0 +1,6 @@
+"""FilaModule, the frozen-feature cache, tower pretraining, and the one function that runs a cell."""
+
+from fila_lab.training.cell import CellOutcome, prepare_caches, run_cell
+from fila_lab.training.module import FilaModule
+
+__all__ = ["CellOutcome", "FilaModule", "prepare_caches", "run_cell"]

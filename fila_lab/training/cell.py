@@ -1,0 +1,319 @@
+"""run_cell: the one function that turns a RunConfig into a result. A pure function of its config, the data and the weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.data.pool import Pool, build_pool
+from fila_lab.data.sampler import BucketBatches
+from fila_lab.evaluation import summarise
+from fila_lab.modeling import build_convnext
+from fila_lab.modeling.weights import weights_sha256
+from fila_lab.training.batches import CellData, Collator
+from fila_lab.training.features import cacheable, cached_features, needs_detail
+from fila_lab.training.module import FilaModule, NotFiniteError
+
+SCHEMA = 1
+TRAINED_PARTS = "model.safetensors"
+"""Name of the file with a cell's trained parts."""
+Progress = Callable[[str, int, int], None]
+PREDICTION_COLUMNS = [
+    "item_id",
+    "family",
+    "place",
+    "question",
+    "answer",
+    "image_id",
+    "cut_fraction",
+    "axis",
+    "addressing",
+    "length",
+    "canvas",
+]
+
+
+@dataclass
+class CellOutcome:
+    """What a cell hands to the driver: the result as JSON-ready data, predictions, and what the manifest needs."""
+
+    result: dict[str, Any]
+    predictions: pd.DataFrame | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def run_cell(
+    config: RunConfig,
+    *,
+    workdir: Path,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    test: bool = True,
+    checkpoint: Path | None = None,
+) -> CellOutcome:
+    """Train and evaluate one cell.
+
+    Args:
+        config: the cell.
+        workdir: the cell's own folder, for checkpoints to resume from.
+        cache_dir: pools and features shared by all cells.
+        progress: called with (phase, done, total).
+        test: whether the test pool is read; tuning cells use validation items only.
+        checkpoint: where to write the trained parts, if wanted.
+
+    Returns:
+        The outcome. A failure is an outcome too (status "failed"); only KeyboardInterrupt passes through.
+    """
+    timing: dict[str, float] = {}
+    started = time.perf_counter()
+    record = CurveRecorder(config.train.log_every, progress, config.train.steps)
+    try:
+        with _quiet_lightning():
+            metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
+    except Exception as error:
+        timing["total"] = time.perf_counter() - started
+        failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=12)}
+        return CellOutcome(_result(config, "failed", {}, {}, record.curve, timing, failure))
+    timing["total"] = time.perf_counter() - started
+    return CellOutcome(_result(config, "done", metrics, validation, record.curve, timing, None), predictions, provenance)
+
+
+def failure_kind(error: Exception) -> str:
+    """The cause under which a failed cell is listed: out_of_memory, not_finite, bad_input or error."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out_of_memory"
+    if isinstance(error, NotFiniteError):
+        return "not_finite"
+    return "bad_input" if isinstance(error, FilaError) else "error"
+
+
+def open_data(
+    config: RunConfig, cache_dir: Path, splits: tuple[str, ...], workers: int = 1, progress: Progress | None = None
+) -> dict[str, Pool]:
+    """The pools of the named splits, built into the cache when they are not there yet."""
+    return {split: build_pool(config.data, config.geometry, split, cache_dir, workers, progress) for split in splits}
+
+
+def prepare_caches(configs: list[RunConfig], cache_dir: Path, workers: int, progress: Progress | None = None) -> None:
+    """Build every pool and every feature file that these cells will read, once, with all workers; then cells only read."""
+    for config in configs:
+        pools = open_data(config, cache_dir, ("train", "val", "test"), workers, progress)
+        if cacheable(config):
+            for pool in pools.values():
+                cached_features(config, pool, cache_dir, workers, progress)
+
+
+def _run(
+    config: RunConfig,
+    workdir: Path,
+    cache_dir: Path,
+    progress: Progress | None,
+    test: bool,
+    checkpoint: Path | None,
+    timing: dict,
+    record: CurveRecorder,
+) -> tuple[dict[str, float], dict[str, float], pd.DataFrame | None, dict[str, Any]]:
+    set_up_device(config)
+    clock = time.perf_counter()
+    pools = open_data(config, cache_dir, ("train", "val", "test") if test else ("train", "val"), progress=progress)
+    timing["data"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+    features = {
+        name: cached_features(config, pool, cache_dir, progress=progress) if cacheable(config) else None for name, pool in pools.items()
+    }
+    timing["features"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+    module = FilaModule.from_config(config)
+    tokenizer = module.model.tokenizer
+    collators = {name: Collator(config, pool, features[name], tokenizer) for name, pool in pools.items()}
+    data = CellData(config, collators["train"], collators["val"], collators.get("test"))
+    timing["start"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+    trainer = make_trainer(config, workdir, record)
+    trainer.fit(module, data, ckpt_path=_resumable(workdir))
+    timing["train"] = time.perf_counter() - clock
+    timing["images_per_second"] = record.images_per_second(config.train.batch_size)
+
+    clock = time.perf_counter()
+    if progress:
+        progress("evaluate", 0, 1)
+    answers = trainer.predict(module, data)
+    assert answers is not None
+    loaders = answers if test else [answers]
+    val_frame = predictions_frame(data.val, data.val_rows, loaders[0])
+    validation = summarise(val_frame)
+    predictions, metrics = None, {}
+    if test:
+        predictions = predictions_frame(collators["test"], np.arange(len(pools["test"].meta)), loaders[1])
+        metrics = summarise(predictions) | question_only(pools["train"].meta.iloc[data.train_rows], pools["test"].meta)
+    timing["evaluate"] = time.perf_counter() - clock
+    if checkpoint is not None:
+        save_trained(module, checkpoint)
+    weights = {"vit": weights_sha256(module.model.encoder.vit)}
+    if needs_detail(config):
+        weights["convnext"] = weights_sha256(build_convnext(config))
+    provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
+    return metrics, validation, predictions, provenance
+
+
+def predictions_frame(collator: Collator, rows: np.ndarray, batches: list[list[str]]) -> pd.DataFrame:
+    """One line an item: its metadata, the answer given, and whether it is exactly right."""
+    order = np.concatenate(list(BucketBatches(collator.canvas, rows, collator.config.train.eval_batch_size, None)))
+    frame = collator.pool.meta.iloc[order][PREDICTION_COLUMNS].copy()
+    frame["prediction"] = [answer for batch in batches for answer in batch]
+    frame["correct"] = frame["prediction"] == frame["answer"]
+    return frame.sort_values(["item_id", "place"], kind="stable").reset_index(drop=True)
+
+
+def question_only(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
+    """Accuracy of the best answer that ignores the picture: for each question its most frequent answer in training, or the family's."""
+    usual = train.groupby("question")["answer"].agg(lambda answers: answers.mode().iloc[0])
+    fallback = train.groupby("family")["answer"].agg(lambda answers: answers.mode().iloc[0])
+    guess = test["question"].map(usual).fillna(test["family"].map(fallback))
+    right = (guess == test["answer"]).groupby(test["family"]).mean()
+    return {f"question_only/{family}": float(share) for family, share in right.items()}
+
+
+def set_up_device(config: RunConfig) -> None:
+    """Threads, and a clear refusal of a device or precision that is not there."""
+    runtime = config.runtime
+    torch.set_num_threads(runtime.threads)
+    if runtime.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("runtime.accelerator='gpu': no CUDA device here; use --set runtime.accelerator=cpu")
+    if runtime.accelerator == "gpu" and runtime.devices > torch.cuda.device_count():
+        raise ConfigError(f"runtime.devices={runtime.devices}: {torch.cuda.device_count()} are here; lower it")
+
+
+def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
+    """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
+    from datetime import timedelta
+
+    keep = ModelCheckpoint(dirpath=workdir / "checkpoints", train_time_interval=timedelta(minutes=5), save_last=True, save_top_k=1)
+    train, runtime = config.train, config.runtime
+    return L.Trainer(
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
+        precision="bf16-mixed" if runtime.precision == "bf16" else "32-true",
+        max_steps=train.steps,
+        val_check_interval=min(train.validate_every, train.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        gradient_clip_val=train.gradient_clip,
+        log_every_n_steps=train.log_every,
+        logger=False,
+        callbacks=[*callbacks, keep],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=workdir,
+    )
+
+
+class CurveRecorder(Callback):
+    """The learning curve (mean loss of the last `every` steps, learning rate, validation) and the training speed."""
+
+    def __init__(self, every: int, progress: Progress | None, total: int) -> None:
+        self.every, self.progress, self.total = every, progress, total
+        self.curve: list[dict[str, float | int | None]] = []
+        self._losses: list[torch.Tensor] = []
+        self._clock = 0.0
+        self._seconds = 0.0
+        self._steps = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"curve": self.curve}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.curve = state["curve"]
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._clock = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._seconds += time.perf_counter() - self._clock
+        self._steps += 1
+        self._losses.append(outputs["loss"].detach())
+        step = trainer.global_step
+        if step % self.every == 0 or step == self.total:
+            loss = float(torch.stack(self._losses).mean())
+            self.curve.append(
+                {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
+            )
+            self._losses.clear()
+            if self.progress:
+                self.progress("train", step, self.total)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self.curve and "validation" in trainer.callback_metrics:
+            self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
+
+    def images_per_second(self, batch_size: int) -> float:
+        """Training images per second, optimiser included, validation and start left out."""
+        return self._steps * batch_size / self._seconds if self._seconds else 0.0
+
+
+def save_trained(module: FilaModule, path: Path) -> None:
+    """The trained parts as safetensors, with the config beside them, for `fila-lab predict`."""
+    from safetensors.torch import save_file
+
+    trained = {name for name, parameter in module.model.named_parameters() if parameter.requires_grad}
+    state = {name: value.detach().cpu().contiguous() for name, value in module.model.state_dict().items() if name in trained}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    save_file(state, temporary, metadata={"config": module.config.model_dump_json()})
+    os.replace(temporary, path)
+
+
+def _resumable(workdir: Path) -> str | None:
+    last = workdir / "checkpoints" / "last.ckpt"
+    return str(last) if last.exists() else None
+
+
+def _result(
+    config: RunConfig, status: str, metrics: dict, validation: dict, curve: list, timing: dict, failure: dict | None
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "config": config.model_dump(mode="json"),
+        "metrics": metrics,
+        "validation": validation,
+        "curve": curve,
+        "timing": {name: round(value, 3) for name, value in timing.items()},
+        "failure": failure,
+    }
+
+
+@contextmanager
+def _quiet_lightning() -> Any:
+    """Lightning's banners and hints, said once per cell, would bury the study's own progress."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+__all__ = ["CellOutcome", "prepare_caches", "run_cell"]

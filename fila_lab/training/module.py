@@ -1,0 +1,108 @@
+"""FilaModule: a FilaModel with its optimiser, schedule and validation, for Lightning's Trainer and LightningCLI."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from fila_lab.config import (
+    ConvNextConfig,
+    FusionConfig,
+    GeometryConfig,
+    LanguageConfig,
+    ProjectorConfig,
+    RunConfig,
+    RuntimeConfig,
+    TrainConfig,
+    VitConfig,
+)
+from fila_lab.data.truth import truth_channels
+from fila_lab.modeling import FilaModel, build_model
+from fila_lab.training.batches import Batch
+from fila_lab.training.features import cacheable
+
+
+class NotFiniteError(RuntimeError):
+    """The loss became NaN or infinite; the cell is recorded as failed, with the step."""
+
+
+class FilaModule(L.LightningModule):
+    """Trains what the run leaves trainable: fusion, projector and language model in `mini`, towers too where a config says so.
+
+    Args:
+        geometry, vit, convnext, fusion, projector, language, train, runtime: the parts of a RunConfig.
+        seed: every component draws its initial weights from its own stream of this seed.
+        preset: name of the preset, for the record.
+    """
+
+    def __init__(
+        self,
+        geometry: GeometryConfig,
+        vit: VitConfig,
+        convnext: ConvNextConfig,
+        fusion: FusionConfig,
+        projector: ProjectorConfig = ProjectorConfig(),  # noqa: B008 (frozen)
+        language: LanguageConfig = LanguageConfig(),  # noqa: B008 (frozen)
+        train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+        runtime: RuntimeConfig = RuntimeConfig(),  # noqa: B008 (frozen)
+        seed: int = 0,
+        preset: str = "mini",
+    ) -> None:
+        super().__init__()
+        self.config = RunConfig(
+            preset=preset, seed=seed, geometry=geometry, vit=vit, convnext=convnext, fusion=fusion,
+            projector=projector, language=language, train=train, runtime=runtime,
+        )  # fmt: skip
+        self.save_hyperparameters(self.config.model_dump(mode="json", exclude={"data"}))
+        self.model: FilaModel = build_model(self.config, oracle_channels=truth_channels(), detail_branch=not cacheable(self.config))
+        self.forward_model = torch.compile(self.model) if runtime.compile else self.model
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> FilaModule:
+        """The module of a cell."""
+        parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
+        return cls(**{part: getattr(config, part) for part in parts})
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.forward_model(batch.vision, batch.labels).loss
+        self.log("loss", loss.detach(), logger=True)
+        return loss
+
+    def on_after_backward(self) -> None:
+        """A loss that is not finite ends the cell at once: every step after it would be wasted."""
+        loss = self.trainer.callback_metrics.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise NotFiniteError(
+                f"loss is {float(loss)} at step {self.global_step}; lower train.learning_rate (now {self.config.train.learning_rate:g})"
+            )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        answers = self.model.generate(batch.vision, max_new_tokens=batch.answer_tokens)
+        right = sum(given == wanted for given, wanted in zip(answers, batch.answers, strict=True))
+        self.log("validation", right / len(answers), batch_size=len(answers), on_epoch=True, sync_dist=True)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[str]:
+        return self.model.generate(batch.vision, max_new_tokens=batch.answer_tokens)
+
+    def configure_optimizers(self) -> Any:
+        train = self.config.train
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        decayed = [p for p in parameters if p.ndim > 1]
+        plain = [p for p in parameters if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98), foreach=True)
+        warmup = max(1, round(train.warmup * train.steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, train.steps - warmup))))
+
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor), "interval": "step"},
+        }

@@ -1,0 +1,240 @@
+"""`fila-lab pretrain`: teach mini's ViT or ConvNeXt to see glyphs, and write its weights with a card.
+
+Both towers learn from the same dense pages (training fonts and photos only) with labels per cell. The ViT sees tiles cut out
+anywhere, so truncated glyphs, and reduced overviews; the ConvNeXt sees pages at k = 2, 3 and 4. A share of each is blurred.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from fila_lab.config import FilaError, RunConfig, load_preset
+from fila_lab.data.content import ALPHABET, COLOURS
+from fila_lab.data.pretrain_pages import CLASSES, DensePages, dense_pages
+from fila_lab.modeling.convnext import ConvNextTower
+from fila_lab.modeling.pixels import normalise
+from fila_lab.modeling.seeds import component_rng, component_seed
+from fila_lab.modeling.vit import VitTower
+from fila_lab.modeling.weights import save_weights, weights_sha256
+from fila_lab.training.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
+
+BLURRED = 0.15
+OVERVIEWS = 0.15
+N_CLASSES = len(CLASSES)
+CHANNELS = N_CLASSES + 1 + len(COLOURS) + 1
+CROP = 128
+"""Side of a ConvNeXt training crop, detail pixels."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tower is pretrained."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.05
+    pages: int = 6000
+    validation_pages: int = 300
+
+
+RECIPES = {
+    "vit": Recipe(steps=9000, batch_size=256, learning_rate=3e-3),
+    "convnext": Recipe(steps=2400, batch_size=64, learning_rate=4e-3),
+}
+
+
+def blur(pixels: Tensor, factor: float) -> Tensor:
+    """Reduce by `factor` and enlarge again; pixels [B, 3, H, W] float."""
+    small = F.interpolate(pixels, scale_factor=1 / factor, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=pixels.shape[-2:], mode="bilinear")
+
+
+def _some_blurred(pixels: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+    mask = torch.rand(len(pixels), generator=generator) < BLURRED
+    if mask.any():
+        pixels[mask] = blur(pixels[mask], factor)
+    return pixels
+
+
+def _crop(pages: Tensor, origin: Tensor, size: int) -> Tensor:
+    """pages [B, H, W, 3], origin [B, 2] (x, y) -> [B, size, size, 3]."""
+    return torch.stack([page[y : y + size, x : x + size] for page, (x, y) in zip(pages, origin.tolist(), strict=True)])
+
+
+class VitTask(nn.Module):
+    """The ViT on single tiles; labels on quarter-token cells."""
+
+    def __init__(self, config: RunConfig, pages: DensePages) -> None:
+        super().__init__()
+        self.tower = VitTower(config.vit, config.geometry)
+        self.head = TokenHead(config.vit.width, CHANNELS)
+        self.tile, self.patch = config.geometry.tile, config.geometry.patch
+        self.pages = pages
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised pixels [B, 3, T, T] and the two label grids."""
+        index = torch.randint(len(self.pages.canvas), (size,), generator=generator)
+        canvas = torch.from_numpy(self.pages.canvas)[index]  # [B, S, S, 3]
+        records = torch.from_numpy(self.pages.records)[index]
+        overviews = int(size * OVERVIEWS)
+        free = canvas.shape[1] - self.tile
+        origin = torch.randint(free + 1, (size, 2), generator=generator)
+        tiles = _crop(canvas, origin, self.tile)
+        pixels = normalise(tiles)
+        whole = F.interpolate(normalise(canvas[:overviews]), size=(self.tile, self.tile), mode="area")
+        pixels = torch.cat([whole, _some_blurred(pixels[overviews:], 1.5, generator)])
+        reduced = label_grids(records[:overviews], self.tile / canvas.shape[1], torch.zeros(overviews, 2), self.tile, self.patch / 2)
+        cropped = label_grids(records[overviews:], 1.0, origin[overviews:].float(), self.tile, self.patch / 2)
+        return pixels, torch.cat([reduced[0], cropped[0]]), torch.cat([reduced[1], cropped[1]])
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.tower(pixels))
+
+
+class ConvNextTask(nn.Module):
+    """The ConvNeXt on crops of pages at several detail resolutions; labels on the stage-3 grid."""
+
+    def __init__(self, config: RunConfig, pages: DensePages) -> None:
+        super().__init__()
+        self.tower = ConvNextTower(config.convnext)
+        self.head = MapHead(config.convnext.dims, CHANNELS)
+        self.pages = pages
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised pixels [B, 3, 128, 128] of one detail resolution and the two label grids."""
+        cells = self.pages.draw_resolution(float(torch.rand(1, generator=generator)))
+        detail, rows = self.pages.detail[cells]
+        index = torch.randint(len(detail), (size,), generator=generator)
+        pages = torch.from_numpy(detail)[index]
+        records = torch.from_numpy(self.pages.records[rows])[index]
+        scale = pages.shape[1] / self.pages.canvas.shape[1]
+        origin = torch.randint(pages.shape[1] - CROP + 1, (size, 2), generator=generator)
+        pixels = _some_blurred(normalise(_crop(pages, origin, CROP)), scale, generator)
+        classes, colours = label_grids(records, scale, origin.float(), CROP, 16)
+        return pixels, classes, colours
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.tower(pixels))
+
+
+TASKS: dict[str, type[VitTask] | type[ConvNextTask]] = {"vit": VitTask, "convnext": ConvNextTask}
+
+
+def pretrain(
+    tower: str,
+    out: Path,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    workers: int = 1,
+    preset: str = "mini",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, float]:
+    """Pretrain `vit` or `convnext` of a preset; writes OUT/<preset>_<tower>.safetensors and its .json card; returns the scores.
+
+    Raises:
+        FilaError: unknown tower, or an output folder that cannot be written.
+    """
+    if tower not in TASKS:
+        raise FilaError(f"tower={tower!r} is unknown; choose vit or convnext")
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = RECIPES[tower]
+    steps = steps or recipe.steps
+    config = load_preset(preset)
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    pages = dense_pages(config, "train", recipe.pages, seed, workers, progress)
+    held_out = dense_pages(config, "val", recipe.validation_pages, seed, workers, progress)
+    with component_rng(seed, f"pretrain_{tower}"):
+        task = TASKS[tower](config, pages)
+    generator = torch.Generator().manual_seed(component_seed(seed, f"pretrain_{tower}_data"))
+    optimiser = torch.optim.AdamW(task.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
+    running = 0.0
+    for step in range(steps):
+        pixels, classes, colours = task.batch(recipe.batch_size, generator)
+        # The plain attention kernel: on sequences this short the fused one's backward takes most of a CPU step.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            logits = task(pixels)
+        loss = dense_loss(logits, classes, colours, N_CLASSES)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        running += loss.item()
+        if (step + 1) % 200 == 0:
+            print(f"{tower} step {step + 1}/{steps} loss {running / 200:.3f} {time.perf_counter() - started:.0f} s", flush=True)
+            running = 0.0
+        if progress:
+            progress(f"pretrain {tower}", step + 1, steps)
+    task.pages = held_out
+    scores = evaluate(task, seed)
+    _save(task.tower, out / f"{preset}_{tower}.safetensors", tower, recipe, steps, seed, scores, time.perf_counter() - started)
+    return scores
+
+
+@torch.inference_mode()
+def evaluate(task: VitTask | ConvNextTask, seed: int, batches: int = 12) -> dict[str, float]:
+    """Glyph recall, colour recall and false-alarm rate on held-out pages (fonts and photos of the validation split)."""
+    task.eval()
+    generator = torch.Generator().manual_seed(component_seed(seed, "pretrain_validation"))
+    totals: dict[str, float] = {}
+    for _ in range(batches):
+        pixels, classes, colours = task.batch(128, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = task(pixels)
+        for name, value in dense_scores(logits, classes, colours, N_CLASSES).items():
+            totals[name] = totals.get(name, 0.0) + value
+    return {
+        "glyph_recall": totals["class_right"] / totals["glyphs"],
+        "colour_recall": totals["colour_right"] / totals["glyphs"],
+        "false_alarm_rate": totals["false_alarms"] / totals["background"],
+    }
+
+
+def _save(
+    module: VitTower | ConvNextTower,
+    path: Path,
+    tower: str,
+    recipe: Recipe,
+    steps: int,
+    seed: int,
+    scores: dict[str, float],
+    seconds: float,
+) -> None:
+    """Weights and card, the card last: a card names a complete file."""
+    temporary = path.with_suffix(".partial")
+    save_weights(module, temporary)
+    temporary.replace(path)
+    card = {
+        "tower": tower,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "command": f"fila-lab pretrain {tower} --steps {steps} --seed {seed}",
+        "recipe": {
+            **recipe.__dict__,
+            "steps": steps,
+            "blurred": BLURRED,
+            "labels": "glyph class and colour per cell, background weight 0.1",
+        },
+        "data": "generated pages of random strings and layout panels; training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
+        "alphabet": ALPHABET,
+        "seed": seed,
+        "score": {name: round(value, 4) for name, value in scores.items()},
+        "score_on": "pages with the validation split's fonts and photos",
+        "seconds": round(seconds),
+        "torch": torch.__version__,
+        "sha256": weights_sha256(module),
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")

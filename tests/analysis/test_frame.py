@@ -1,0 +1,91 @@
+"""A study folder as frames: complete, incomplete, damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import write_study
+
+from fila_lab import analysis
+from fila_lab.config.base import FilaError
+
+
+def test_importing_analysis_loads_neither_pandas_nor_torch() -> None:
+    heavy = ("torch", "pandas", "matplotlib", "scipy")
+    code = f"import sys, fila_lab.analysis; print([name for name in {heavy} if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "[]\n"
+    for name in analysis.__all__:
+        assert getattr(analysis, name) is not None
+
+
+def test_one_row_per_finished_main_cell_in_the_studys_order(full_study: Path) -> None:
+    frame = analysis.load_study_frame(full_study)
+    assert len(frame) == 6 * 8 - 1
+    assert list(dict.fromkeys(frame["arm"])) == ["none", "concat", "addition", "cross_attention", "foreign", "oracle_map"]
+    assert frame["id"].is_unique
+    assert {"exact/reading", "seam_gap/reading", "timing/total"} <= set(frame.columns)
+    assert list(analysis.failures(full_study)[["arm", "seed", "kind"]].itertuples(index=False, name=None)) == [
+        ("addition", 5, "not_finite")
+    ]
+    assert (analysis.load_curves(full_study).groupby("id").size() == 20).all()
+    assert analysis.load_costs(full_study).at["concat", "parameters"] == 1_040_000
+
+
+def test_predictions_of_one_arm(full_study: Path) -> None:
+    frame = analysis.load_predictions(full_study, "concat")
+    assert frame["arm"].unique().tolist() == ["concat"]
+    assert len(frame) == 8 * 60 * 3
+    with pytest.raises(FilaError, match="arm='konkat'"):
+        analysis.load_predictions(full_study, "konkat")
+
+
+def test_tuning_names_winners_and_edges(full_study: Path, tmp_path: Path) -> None:
+    tuning = analysis.load_tuning(full_study)
+    best = tuning[tuning["winner"]]
+    assert len(best) == 6
+    assert (best["train.learning_rate"] == 2e-3).all()
+    assert (best["edge"] == "").all()
+    moved = Path(shutil.copytree(full_study, tmp_path / "moved"))
+    path = moved / "cells" / "concat-t3" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"validation": {"exact/reading": 0.99}}))
+    again = analysis.load_tuning(moved)
+    assert again.loc[again["winner"] & (again["arm"] == "concat"), "edge"].item() == "train.learning_rate at the edge of its range"
+
+
+def test_a_half_written_result_is_skipped_and_named(full_study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(full_study, tmp_path / "half"))
+    path = out / "cells" / "none-0003" / "result.json"
+    path.write_text(path.read_text()[:200])
+    shutil.rmtree(out / "cells" / "none-0004")
+    frame = analysis.load_study_frame(out)
+    assert set(frame.loc[frame["arm"] == "none", "seed"]) == {0, 1, 2, 5, 6, 7}
+    notes = " ".join(frame.attrs["notes"])
+    assert "none-0003" in notes
+    assert "half-written" in notes
+    assert "1 of 48 main cells have not been run" in notes
+
+
+def test_folders_that_hold_no_results_say_so(tmp_path: Path) -> None:
+    with pytest.raises(FilaError, match="no such folder"):
+        analysis.load_study_frame(tmp_path / "nowhere")
+    with pytest.raises(FilaError, match=r"no plan\.json"):
+        analysis.load_study_frame(tmp_path)
+    out = write_study(tmp_path / "failed", arms=("none",), seeds=(0,), triplets=6, tuning=False, failed={("none", 0): "out_of_memory"})
+    with pytest.raises(FilaError, match=r"none of its 1 main cells is finished; 1 failed, .*out_of_memory"):
+        analysis.load_study_frame(out)
+    (out / "plan.json").write_text("{")
+    with pytest.raises(FilaError, match="not a readable plan"):
+        analysis.load_study_frame(out)
+
+
+def test_missing_costs_are_nan_not_errors(small_study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(small_study, tmp_path / "costless"))
+    (out / "costs.json").unlink()
+    assert np.isnan(analysis.load_costs(out).to_numpy()).all()

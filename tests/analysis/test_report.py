@@ -1,0 +1,207 @@
+"""The report, its tables and figures, the gallery and the terminal summary, on simulated studies."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from synthetic import write_study
+
+from fila_lab import analysis
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.gallery import load_flips
+from fila_lab.analysis.style import arm_styles, number, quantity, with_bounds
+from fila_lab.analysis.tables import all_tables
+from fila_lab.config.base import FilaError
+
+
+@pytest.fixture(scope="module")
+def reported(full_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = Path(shutil.copytree(full_study, tmp_path_factory.mktemp("reported") / "experiments" / "results" / "fusion_methods"))
+    assert analysis.write_report(out) == out / "report" / "report.html"
+    return out
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
+    page = (reported / "report" / "report.html").read_text()
+    links = _Links()
+    links.feed(page)
+    assert links.sources
+    assert all(source.startswith("data:image/") for source in links.sources)
+    assert "http" not in re.sub(r"data:image/[^\"]*", "", page)
+    for said in (
+        "Which fusion reads codes that a seam cuts",
+        "±3.0 points",
+        "Better: concat − none",
+        "Measured on mini, with one pair of towers; it says nothing about paper.",
+        "simulated not_finite at step 17",
+        "0123456789abcdef",
+        "c0dec0dec0dec0de",
+        "versions.torch",
+        "runtime.precision",
+        "needs 12 finished baseline cells, there are 8",
+        "Winners committed in the study file",
+    ):
+        assert said in page, said
+    markdown = (reported / "report" / "report.md").read_text()
+    assert "Better: concat − none" in markdown
+    assert "| methods | concat − none | 8 |" in markdown
+    assert "FAILED" not in markdown
+
+
+def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Path) -> None:
+    tables = reported / "report" / "tables"
+    names = {"verdicts", "arms", "gaps", "secondary", "per_seed", "tuning", "failures", "flips", "manifest"}
+    assert {path.stem for path in tables.glob("*.csv")} == {path.stem for path in tables.glob("*.tex")} == names
+    verdicts = pd.read_csv(tables / "verdicts.csv")
+    assert (verdicts["preset"] == "mini").all()
+    assert verdicts.set_index(["a", "b"]).at[("concat", "none"), "verdict"] == "better"
+    text = (tables / "arms.tex").read_text()
+    assert r"\toprule" in text
+    assert r"cross\_attention" in text
+    figures = {path.stem for path in (reported / "report" / "figures").glob("*.svg")}
+    assert figures == {path.stem for path in (reported / "report" / "figures").glob("*.png")}
+    assert figures == {"contrasts", "seeds", "gaps", "cost", "curves", "tuning"}
+
+
+def test_writing_twice_gives_the_same_bytes(reported: Path) -> None:
+    page = reported / "report" / "report.html"
+    first = page.read_bytes()
+    analysis.write_report(reported)
+    assert page.read_bytes() == first
+
+
+def test_arms_table_holds_means_by_hand_and_costs(full_study: Path) -> None:
+    table = analysis.arms_table(full_study).set_index("arm")
+    frame = analysis.load_study_frame(full_study)
+    assert table.at["concat", "exact/reading"] == pytest.approx(frame.loc[frame["arm"] == "concat", "exact/reading"].mean())
+    assert table.at["addition", "seeds"] == 7
+    assert table.at["addition", "failed"] == 1
+    assert table.at["concat", "fusion_parameters"] == 40_000
+    seeds = analysis.per_seed_table(full_study)
+    assert seeds["seed"].tolist() == list(range(8))
+    assert seeds["addition"].isna().sum() == 1
+
+
+def test_self_checks_hold_and_notice_tampering(full_study: Path, tmp_path: Path) -> None:
+    assert {check.name: check.passed for check in Findings.of(full_study).checks} == {
+        "A/A pairs of the baseline": None,
+        "same test items in every cell": True,
+        "metrics recomputed from predictions": True,
+        "one code, data, weights, versions and precision": True,
+    }
+    out = Path(shutil.copytree(full_study, tmp_path / "tampered"))
+    result, manifest = (out / "cells" / "concat-0002" / name for name in ("result.json", "manifest.json"))
+    loaded = json.loads(result.read_text())
+    loaded["metrics"]["seam_gap/reading"] += 0.01
+    result.write_text(json.dumps(loaded))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"code_hash": "other"}))
+    predictions = out / "cells" / "none-0001" / "predictions.parquet"
+    pd.read_parquet(predictions).iloc[3:].to_parquet(predictions)
+    checks = {check.name: check for check in Findings.of(out).checks}
+    assert [check.passed for check in checks.values()] == [None, False, False, False]
+    assert "code_hash" in checks["one code, data, weights, versions and precision"].detail
+
+
+def test_a_small_budget_says_so_and_prints_published_verdicts(small_study: Path, reported: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(small_study, tmp_path / "small"))
+    page = analysis.write_report(out, reported).read_text()
+    assert "3 seeds cannot reach p &lt; 0.05 over 4 contrasts; 8 seeds are needed" in page
+    assert "This budget has too few seeds for a test" in page
+    table = pd.read_csv(out / "report" / "tables" / "published.csv").set_index("A − B")
+    assert table.at["concat − none", "fresh verdict"] == "not testable"
+    assert table.at["concat − none", "published verdict"] == "better"
+    assert table.at["oracle_map − none", "fresh [95 %]"] == "not run here"
+    shown = _printed(out, reported)
+    assert "No verdict from this run: 3 seeds cannot reach" in shown
+    assert "published verdict" in shown
+    assert "better" in shown
+    assert "report/report.html" in shown.replace("\n", "")
+
+
+def test_published_results_are_found_by_the_studys_name(reported: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reported.parents[2])
+    assert "published verdict" in _printed(small_study, None)
+    assert "published verdict" not in _printed(reported, None)
+    with pytest.raises(FilaError, match="no such folder"):
+        analysis.terminal_summary(small_study, small_study / "nowhere")
+
+
+def test_a_single_seed_without_costs_curves_or_predictions_is_still_reported(tmp_path: Path) -> None:
+    out = write_study(tmp_path / "bare", arms=("none", "concat"), seeds=(0,), triplets=12, tuning=False)
+    (out / "costs.json").unlink()
+    for cell in (out / "cells").iterdir():
+        (cell / "predictions.parquet").unlink()
+        result = json.loads((cell / "result.json").read_text())
+        (cell / "result.json").write_text(json.dumps(result | {"curve": []}))
+    page = analysis.write_report(out, tmp_path / "bare").read_text()
+    assert "1 seed cannot reach" in page
+    assert "no predictions in this folder" in page
+
+
+def test_an_unwritable_folder_is_named(full_study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(full_study, tmp_path / "blocked"))
+    (out / "report").write_text("a file where the folder should be")
+    with pytest.raises(FilaError, match="the report cannot be written"):
+        analysis.write_report(out)
+
+
+def test_gallery_shows_flips_with_pictures_or_without(full_study: Path, small_study: Path) -> None:
+    for out, pictured in ((full_study, True), (small_study, False)):
+        folder = analysis.StudyFolder.open(out)
+        flips = load_flips(folder, analysis.load_predictions(folder))
+        assert flips
+        assert all(bool(flip.pictures) is pictured for flip in flips)
+        assert all(set(flip.answers) == set(folder.arms) for flip in flips)
+        best = flips[0]
+        frame = analysis.load_predictions(folder, "none")
+        own = frame[(frame["item_id"] == best.item_id) & (frame["place"] == "cut")]
+        assert (best.answers["none"]["cut"].right, best.answers["none"]["cut"].seeds) == (own["correct"].sum(), len(own))
+
+
+def test_a_damaged_gallery_costs_only_the_pictures(full_study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(full_study, tmp_path / "gallery"))
+    (out / "gallery" / "gallery.json").write_text('[{"item_id": "test-0000", "ima')
+    folder = analysis.StudyFolder.open(out)
+    assert not load_flips(folder, analysis.load_predictions(folder))[0].pictures
+
+
+def test_what_came_from_mini_is_called_so_in_every_caption(full_study: Path) -> None:
+    tables = all_tables(Findings.of(full_study))
+    assert all("mini, one pair of towers" in table.caption for name, table in tables.items() if name != "failures")
+
+
+def test_an_arm_keeps_its_colour_under_every_budget(full_study: Path, small_study: Path) -> None:
+    full, small = (arm_styles(analysis.StudyFolder.open(out)) for out in (full_study, small_study))
+    assert full == small
+    assert len({(style.colour, style.marker) for style in full.values()}) == len(full)
+
+
+def test_numbers_for_people() -> None:
+    assert number(-0.04) == "0.0"
+    assert number(float("nan")) == "–"
+    assert with_bounds(-1.23, -2.0, 0.5) == "−1.2 [−2.0, +0.5]"
+    assert quantity(1_040_000) == "1.04 M"
+    assert quantity(3.5e11) == "350 G"
+
+
+def _printed(out: Path, published: Path | None) -> str:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(analysis.terminal_summary(out, published))
+    return console.export_text()

@@ -1,0 +1,118 @@
+"""Statistics against scipy, statsmodels and cases computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
+
+from fila_lab.analysis import bootstrap, power, statistics
+
+
+@pytest.mark.parametrize(("n", "seed"), [(3, 0), (6, 1), (8, 2), (10, 3)])
+def test_sign_flip_equals_scipys_exact_paired_permutation(n: int, seed: int) -> None:
+    a, b = np.random.default_rng(seed).normal(0.3, 1, (2, n))
+    oracle = stats.permutation_test((a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf).pvalue
+    assert statistics.sign_flip(a - b) == pytest.approx(oracle, abs=1e-12)
+
+
+def test_sign_flip_by_hand() -> None:
+    assert statistics.sign_flip([1, 2, 3, 4, 5]) == 2 / 32
+    assert statistics.sign_flip([0.01] * 8) == 2 / 256
+    # Sums of the eight assignments of (3, 2, -1): +-4, +-6, +-2, +-0: six of eight reach 2... only those with |sum| >= 4 count.
+    assert statistics.sign_flip([3, 2, -1]) == 4 / 8
+    assert statistics.sign_flip([0, 0, 0]) == 1
+    # Equal sums that differ in the last bits count as equal: .1 + .2 - .3 is not exactly 0 in floats.
+    assert statistics.sign_flip([0.1, 0.2, -0.3]) == 1
+
+
+def test_sign_flip_by_monte_carlo_is_seeded_and_near_the_t_test() -> None:
+    d = np.random.default_rng(5).normal(0.4, 1, 24)
+    p = statistics.sign_flip(d)
+    assert p == statistics.sign_flip(d)
+    assert p == pytest.approx(stats.ttest_1samp(d, 0).pvalue, abs=0.02)
+
+
+def test_interval_equals_scipys() -> None:
+    a, b = np.random.default_rng(1).normal(0.7, 0.02, (2, 8))
+    ours = statistics.paired_interval(a - b)
+    low, high = stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((low, high))
+    assert np.isnan(statistics.paired_interval([0.3]).low)
+
+
+def test_holm_equals_statsmodels_and_counts_contrasts_that_were_not_run() -> None:
+    p = [0.01, 0.04, 0.03, 0.005, 0.5]
+    assert statistics.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert statistics.holm(p[:3], size=5) == pytest.approx(multipletests([*p[:3], 1, 1], method="holm")[1][:3])
+    assert statistics.holm([0.01, float("nan"), 0.02])[0] == pytest.approx(0.03)
+    # By hand: .01 * 2 = .02 and .04 * 1, never below the one before.
+    assert statistics.holm([0.04, 0.01]) == pytest.approx([0.04, 0.02])
+
+
+@pytest.mark.parametrize("margin", [0.005, 0.02, 0.1])
+def test_tost_equals_statsmodels(margin: float) -> None:
+    a, b = np.random.default_rng(2).normal(0.7, 0.02, (2, 8))
+    assert statistics.tost(a - b, margin) == pytest.approx(ttost_paired(a, b, -margin, margin)[0])
+
+
+def test_tost_without_spread() -> None:
+    assert statistics.tost([0.0] * 5, 0.01) == 0
+    assert statistics.tost([0.02] * 5, 0.01) == 1
+
+
+def test_probability_greater_counts_ties_half() -> None:
+    assert statistics.probability_greater([1, 2, 3, 4], [0, 2, 4, 1]) == (1 + 0.5 + 0 + 1) / 4
+
+
+def test_power_equals_statsmodels() -> None:
+    oracle = TTestPower().solve_power(nobs=8, alpha=0.05 / 4, power=0.8, alternative="two-sided")
+    assert power.minimal_detectable_effect(0.02, 8, contrasts=4) == pytest.approx(oracle * 0.02, rel=1e-4)
+    assert power.minimal_detectable_effect(0.0, 8) == 0
+    needed = power.seeds_for_effect(0.02, 0.02)
+    assert needed == int(np.ceil(TTestPower().solve_power(effect_size=1, alpha=0.05, power=0.8)))
+
+
+def test_seeds_needed_as_in_the_design() -> None:
+    assert {m: power.seeds_needed(m) for m in (1, 2, 4, 6, 7, 12)} == {1: 6, 2: 7, 4: 8, 6: 8, 7: 9, 12: 9}
+
+
+def _triplets(sham: np.ndarray, cut: np.ndarray, images: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"seed": seed, "item_id": np.arange(sham.size), "sham": sham, "cut": cut, "intact": sham, "image_id": images})
+
+
+def test_clustered_gap_by_hand_and_against_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    frame = _triplets(rng.random(200) < 0.8, rng.random(200) < 0.6, np.repeat(np.arange(50), 4))
+    ours = bootstrap.clustered_gap(frame, draws=4000)
+    assert ours.gap == pytest.approx(frame["sham"].mean() - frame["cut"].mean())
+    per_image = (frame["sham"].astype(int) - frame["cut"]).groupby(frame["image_id"]).mean().to_numpy()
+    loop = [per_image[rng.integers(0, 50, 50)].mean() for _ in range(4000)]
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(loop, [0.025, 0.975])), abs=0.01)
+
+
+def test_items_on_one_image_and_seeds_on_one_item_are_not_independent() -> None:
+    rng = np.random.default_rng(1)
+    alone = _triplets(rng.random(100) < 0.8, rng.random(100) < 0.5, np.arange(100))
+    copied = pd.concat([alone.assign(seed=seed) for seed in range(4)])
+    one, four = bootstrap.clustered_gap(alone), bootstrap.clustered_gap(copied)
+    assert (one.low, one.high) == pytest.approx((four.low, four.high))
+    assert four.seeds == 4
+    assert four.triplets == 100
+
+
+def test_clustered_gap_covers_the_truth() -> None:
+    """Simulated: page effects shared by five items a page; the nominal 95 % interval holds the true gap in at least 90 % of 200 studies."""
+    rng = np.random.default_rng(3)
+    images = np.repeat(np.arange(60), 5)
+    hits = 0
+    for trial in range(200):
+        effect = rng.normal(0, 0.1, 60)[images]
+        frame = _triplets(rng.random(300) < 0.8, rng.random(300) < np.clip(0.6 + effect, 0, 1), images)
+        found = bootstrap.clustered_gap(frame, draws=400, seed=trial)
+        hits += found.low <= 0.2 <= found.high
+    assert 0.90 <= hits / 200 <= 0.99

@@ -1,0 +1,90 @@
+"""Closed forms against published parameter counts and FLOPs, and against the built model."""
+
+from __future__ import annotations
+
+import pytest
+
+from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
+from fila_lab.config.costs import (
+    ORACLE_CHANNELS,
+    component_costs,
+    convnext_cost,
+    detail_size,
+    feature_bytes,
+    forward_flops,
+    memory_bytes,
+    training_flops,
+    vision_tokens,
+    vit_cost,
+)
+from fila_lab.config.run import ConvNextConfig
+
+RANDOM = {"vit.weights": "random", "convnext.weights": "random"}
+
+
+def test_clip_vit_large_336_as_timm_counts_it() -> None:
+    paper = load_preset("paper")
+    cost = vit_cost(paper.vit, paper.geometry, layers=24)
+    assert cost.parameters + 1024 * 1000 + 1000 == pytest.approx(304.53e6, rel=1e-4)  # timm's figure has a classifier
+    assert cost.flops / 2 == pytest.approx(191.11e9, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("depths", "dims", "side", "head", "parameters", "macs"),
+    [
+        ((3, 3, 9, 3), (96, 192, 384, 768), 224, 769 * 1000 + 2 * 768, 28.59e6, 4.47e9),
+        ((3, 3, 27, 3), (128, 256, 512, 1024), 224, 1025 * 1000 + 2 * 1024, 88.59e6, 15.38e9),
+        ((3, 3, 27, 3), (192, 384, 768, 1536), 320, 1537 * 1000 + 2 * 1536 + 1537 * 1536, 200.13e6, 70.21e9),
+    ],
+)
+def test_convnext_as_timm_counts_it(
+    depths: tuple[int, int, int, int], dims: tuple[int, int, int, int], side: int, head: int, parameters: float, macs: float
+) -> None:
+    cost = convnext_cost(ConvNextConfig(depths=depths, dims=dims), (side, side))
+    assert cost.parameters + head == pytest.approx(parameters, rel=2e-4)
+    assert cost.flops / 2 == pytest.approx(macs, rel=5e-3)  # norms are not in the closed form
+
+
+def test_seven_billion_llama() -> None:
+    assert component_costs(load_preset("paper"))["language"].parameters == 6_738_415_616  # Llama-2-7B's published count
+
+
+def test_qwen_half_billion() -> None:
+    assert component_costs(load_preset("base"))["language"].parameters == 494_032_768  # Qwen2.5-0.5B's published count
+
+
+def test_paper_detail_input_is_1536_pixels_for_two_tiles() -> None:
+    paper = load_preset("paper")
+    assert detail_size((672, 672), paper.geometry) == (1536, 1536)
+    assert vision_tokens((672, 672), paper.geometry) == 5 * 576 + 48
+    assert detail_size((672, 672), resolve_run("paper", {"geometry.whole_image": 768}).geometry) == (768, 768)
+
+
+def mini(**overrides: object) -> RunConfig:
+    return resolve_run("mini", RANDOM, overrides)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("cells", [2, 3, 4])
+def test_parameters_equal_the_built_model(name: str, cells: int) -> None:
+    from fila_lab.modeling import build_model
+
+    config = mini(**{"fusion.name": name, "geometry.detail_cells": cells})
+    built = sum(parameter.numel() for parameter in build_model(config).parameters())
+    assert sum(cost.parameters for cost in component_costs(config).values()) == built
+
+
+def test_truth_channels_are_the_datas_own() -> None:
+    from fila_lab.data import truth_channels
+
+    assert truth_channels() == ORACLE_CHANNELS
+
+
+def test_costs_order_as_they_must() -> None:
+    none, concat, fine = mini(**{"fusion.name": "none"}), mini(), mini(**{"geometry.detail_cells": 4})
+    assert forward_flops(none) < forward_flops(concat) < forward_flops(fine)
+    assert training_flops(concat, cached_features=True) < training_flops(concat)
+    assert training_flops(concat) > forward_flops(concat)
+    assert feature_bytes(fine) == pytest.approx(feature_bytes(concat) * 16 / 9)
+    assert memory_bytes(mini(**{"train.batch_size": 128})) > memory_bytes(mini())
+    assert component_costs(none)["convnext"].flops == 0

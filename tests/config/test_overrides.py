@@ -1,0 +1,64 @@
+"""`--set`: YAML values, their types, their precedence; and the hash of what results."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fila_lab.config import ConfigError, config_hash, parse_set, resolve_run
+
+
+def test_values_are_yaml_and_take_the_type_of_their_field() -> None:
+    config = resolve_run(
+        "mini",
+        parse_set(
+            [
+                "train.learning_rate=1e-3",  # YAML 1.1 reads this as text; the field makes it a number
+                "train.steps=12",
+                "geometry.canvases=[[42, 42]]",
+                "fusion.depth=[[4, 5]]",
+                "fusion.gate=false",
+                "geometry.whole_image=96",
+                "data.families={reading: 1.0}",
+            ]
+        ),
+    )
+    assert config.train.learning_rate == 0.001
+    assert (config.train.steps, config.geometry.canvases, config.fusion.depth) == (12, ((42, 42),), ((4, 5),))
+    assert config.fusion.gate is False
+    assert config.geometry.whole_image == 96
+    assert config.data.families == {"reading": 1.0}
+    assert resolve_run("mini", {"geometry.whole_image": 96}, parse_set(["geometry.whole_image=null"])).geometry.whole_image is None
+
+
+def test_later_layers_win_and_nested_is_the_same_as_dotted() -> None:
+    dotted = resolve_run("mini", {"train.steps": 5, "train.warmup": 0.2}, {"train.steps": 6})
+    nested = resolve_run("mini", {"train": {"steps": 5, "warmup": 0.2}}, {"train": {"steps": 6}})
+    assert dotted == nested
+    assert (dotted.train.steps, dotted.train.warmup) == (6, 0.2)
+
+
+def test_a_key_of_a_plain_mapping_keeps_the_others() -> None:
+    config = resolve_run("mini", parse_set(["data.families.reading=0.5", "data.families.coarse=0.5"]))
+    assert config.data.families == {"reading": 0.5, "coarse": 0.5}
+
+
+@pytest.mark.parametrize("text", ["train.steps", "=3", "", "train.steps=[1", "train.steps={a: }}"])
+def test_what_is_not_an_assignment_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        parse_set([text])
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), max_size=5))
+def test_hash_ignores_the_order_of_keys(values: dict[str, object]) -> None:
+    backwards = dict(reversed(list(values.items())))
+    assert config_hash(values) == config_hash(backwards)
+    assert len(config_hash(values)) == 16
+
+
+def test_hash_tells_configurations_apart() -> None:
+    base = resolve_run("mini")
+    assert config_hash(base) == config_hash(resolve_run("mini"))
+    assert config_hash(base) == config_hash(base.model_dump(mode="json"))
+    assert config_hash(base) != config_hash(resolve_run("mini", {"train.weight_decay": 0.011}))

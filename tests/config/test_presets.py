@@ -1,0 +1,146 @@
+"""Presets resolve, inherit, and refuse what cannot work, each with one message that names field, value and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fila_lab.config import ConfigError, load_preset, load_study, parse_set, preset_names, resolve_interactions, resolve_run
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_shipped_preset_resolves(name: str) -> None:
+    config = load_preset(name)
+    assert config.preset == name
+    assert config.geometry.detail_cells == config.geometry.grid  # native detail resolution
+
+
+def test_base_inherits_from_paper_and_replaces_lists_whole() -> None:
+    base, paper = load_preset("base"), load_preset("paper")
+    assert base.vit.quick_gelu is paper.vit.quick_gelu is True
+    assert base.runtime == paper.runtime
+    assert base.geometry.canvases == ((224, 448), (448, 224), (448, 448), (672, 224), (224, 672))
+
+
+def test_a_user_preset_extends_by_name_or_by_relative_path(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("extends: mini\ntrain: {steps: 7}\n")
+    (tmp_path / "two.yaml").write_text("extends: ./one.yaml\nfusion: {name: addition}\n")
+    config = resolve_run(str(tmp_path / "two.yaml"))
+    assert (config.train.steps, config.fusion.name, config.train.batch_size) == (7, "addition", 64)
+    assert config.preset == "two"  # no path of a machine gets into results
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("extends: ./self.yaml\n", "leads back to itself"),
+        ("extends: minni\n", "did you mean 'mini'"),
+        ("extends: mini\ntrain: {stpes: 3}\n", "self.yaml: unknown key 'train.stpes' (did you mean 'steps'?)"),
+        ("extends: [mini\n", "not valid YAML"),
+        ("- 1\n", "expected keys and values"),
+        ("vit: {width: 8}\n", "geometry is missing"),
+    ],
+)
+def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "self.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        resolve_run(str(path))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("fusion.nam=concat", "'fusion.nam' (did you mean 'name'?)"),
+        ("fusoin.name=concat", "'fusoin' (did you mean 'fusion'?)"),
+        ("fusion.name=concta", "fusion.name = 'concta' is unknown (did you mean 'concat'?)"),
+        ("fusion.depth=[[1, 2], [5, 3]]", "stage 5 does not exist"),
+        ("fusion.depth=[[2, 3], [1, 2]]", "layers must increase"),
+        ("fusion.depth=[[4, 6]]", "at least one layer follows the last"),
+        ("vit.feature_layer=-2", "at least one layer follows the last"),
+        ("vit.feature_layer=-9", "outside a ViT of 6 layers"),
+        ("fusion.depth=first", "`last`, `multi`, or a list"),
+        ("fusion.heads=5", "fusion.heads = 5 does not divide"),
+        ("vit.heads=5", "vit.heads = 5 does not divide"),
+        ("geometry.detail_cells=0", "geometry.detail_cells = 0"),
+        ("geometry.detail_cells=1000", "choose at most 170"),
+        ("geometry.tile=40", "geometry.tile=40 is not a multiple of patch=14"),
+        ("geometry.canvases=[[42, 50]]", "42x50 is not a whole number of tiles"),
+        ("data.val_items=5000", "data.val_items = 5000 is more than data.val_pool"),
+        ("data.test_triplets=0", "data.test_triplets = 0"),
+        ("data.families={}", "data.families is empty"),
+        ("data.families.reading=0.5", "add up to 1"),
+        ("data.families.readin=0.5", "did you mean 'reading'"),
+        ("train.steps=many", "train.steps = 'many'"),
+        ("train.steps.x=1", "train.steps has no keys below it"),
+        ("runtime.precision=fp16", "did you mean 'bf16'"),
+        ("vit.weights=pretrained", "random, package:NAME"),
+        ("convnext.weights=open_clip:ViT-B-16/openai", "timm:"),
+        ("fusion={control: shiftd}", "did you mean 'shifted'"),
+    ],
+)
+def test_one_message_with_field_value_and_remedy(assignment: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        resolve_run("mini", {"fusion.name": "cross_attention"}, parse_set([assignment]))
+    message = str(error.value)
+    assert words in message
+    assert "\n" not in message
+    assert "pydantic" not in message
+
+
+def test_a_control_needs_a_fusion() -> None:
+    with pytest.raises(ConfigError, match=r"fusion\.control = 'foreign' needs a fusion"):
+        resolve_run("mini", {"fusion.name": "none", "fusion.control": "foreign"})
+
+
+def test_unknown_fusion_is_looked_for_among_installed_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    point = importlib.metadata.EntryPoint("bilinear_pooling", "nowhere:to_be_imported", "fila_lab.fusions")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
+    assert resolve_run("mini", {"fusion.name": "bilinear_pooling"}).fusion.name == "bilinear_pooling"
+    with pytest.raises(ConfigError, match="did you mean 'bilinear_pooling'"):
+        resolve_run("mini", {"fusion.name": "bilinear_poling"})
+
+
+@pytest.mark.parametrize(
+    ("layers", "after"), [(24, (2, 6, 12, 20)), (12, (1, 3, 6, 10)), (6, (1, 2, 3, 5)), (32, (3, 8, 16, 27))]
+)
+def test_interactions_scale_with_depth(layers: int, after: tuple[int, ...]) -> None:
+    pairs = resolve_interactions("multi", layers)
+    assert pairs == tuple(zip((1, 2, 3, 4), after, strict=True))
+    assert resolve_interactions("last", layers) == pairs[-1:]
+    assert resolve_interactions([(2, 3)], layers) == ((2, 3),)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_shipped_studies_load_and_say_their_file_name(path: Path) -> None:
+    study = load_study(path)
+    assert study.name == path.stem
+    assert study.question.endswith("?")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("margin: 0.02", "margn: 0.02", "did you mean 'margin'"),
+        ("margin: 0.02", "margin: -1", "margin = -1"),
+        ("equalise: steps", "equalise: flop", "did you mean 'flops'"),
+        ("[addition, none]", "[adition, none]", "unknown arm 'adition' (did you mean 'addition'?)"),
+        ("role: fusion, label: addition", "role: fusin, label: addition", "arms.addition.role = 'fusin'"),
+        ("seeds: [0, 1, 2]", "seeds: []", "budgets.small.seeds"),
+    ],
+)
+def test_bad_studies(tmp_path: Path, old: str, new: str, words: str) -> None:
+    text = next(path for path in EXPERIMENTS if path.stem == "fusion_methods").read_text()
+    assert old in text
+    path = tmp_path / "study.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as error:
+        load_study(path)
+    assert words in str(error.value)
+    assert str(error.value).startswith("study.yaml: ")

@@ -1,0 +1,107 @@
+"""Geometry: sizes, seams, and boxes to tiles, tokens and cells."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fila_lab.config.base import ConfigError, FilaError
+from fila_lab.config.run import GeometryConfig
+from fila_lab.imaging import Geometry
+
+PAPER = GeometryConfig(tile=336, canvases=((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)), detail_cells=24)
+SMALL = GeometryConfig(tile=42, canvases=((42, 84), (84, 42), (84, 84), (126, 42), (42, 126)), detail_cells=2)
+
+sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
+shares = st.tuples(*[st.floats(0, 1)] * 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "resized", "offset"),
+    [
+        ((640, 480), (672, 504), (0, 84)),
+        ((480, 640), (504, 672), (84, 0)),
+        ((2000, 500), (1008, 252), (0, 42)),
+        ((1000, 1000), (672, 672), (0, 0)),
+    ],
+)
+def test_published_resized_sizes(size: tuple[int, int], resized: tuple[int, int], offset: tuple[int, int]) -> None:
+    geometry = Geometry.of(*size, PAPER)
+    assert geometry.resized == resized
+    assert geometry.offset == offset
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes)
+def test_resized_size_and_pad_equal_transformers(size: tuple[int, int]) -> None:
+    import numpy as np
+    from transformers.image_processing_utils import get_patch_output_size
+
+    geometry = Geometry.of(*size, PAPER)
+    image = np.broadcast_to(np.zeros((), np.uint8), (3, size[1], size[0]))
+    assert get_patch_output_size(image, geometry.canvas[::-1], input_data_format="channels_first") == geometry.resized[::-1]
+
+
+def test_sizes_of_a_wide_image() -> None:
+    geometry = Geometry.of(2000, 500, PAPER)
+    assert (geometry.canvas, geometry.rows, geometry.cols, geometry.tiles, geometry.grid) == ((1008, 336), 1, 3, 3, 24)
+    assert (geometry.seams_x, geometry.seams_y) == ((336, 672), ())
+    assert geometry.detail_size == (2304, 768)
+    assert [geometry.cells(stage) for stage in (1, 2, 3, 4)] == [(192, 192), (96, 96), (48, 48), (24, 24)]
+    assert geometry.scale == pytest.approx(0.504)
+
+
+def test_whole_image_is_a_fixed_square_split_per_tile() -> None:
+    config = PAPER.model_copy(update={"whole_image": 768})
+    geometry = Geometry.of(2000, 500, config)
+    assert geometry.detail_size == (768, 768)
+    assert geometry.cells(4) == (8, 24)
+    with pytest.raises(ConfigError, match=r"whole_image=512.*multiple of 96"):
+        Geometry.of(2000, 500, PAPER.model_copy(update={"whole_image": 512}))
+
+
+@settings(max_examples=200, deadline=None)
+@given(sizes, shares, st.sampled_from([PAPER, SMALL]))
+def test_tiles_tokens_and_cells_of_a_box_agree(size: tuple[int, int], corners: tuple[float, ...], config: GeometryConfig) -> None:
+    (left, right), (top, bottom) = sorted(corners[:2]), sorted(corners[2:])
+    box = (left * size[0], top * size[1], right * size[0], bottom * size[1])
+    geometry = Geometry.of(*size, config)
+    tiles, tokens = geometry.tiles_of(box), geometry.tokens_of(box)
+    assert set(tiles) == {tile for tile, _, _ in tokens}
+    assert all(0 <= tile < geometry.tiles and 0 <= row < geometry.grid and 0 <= col < geometry.grid for tile, row, col in tokens)
+    parents = set(geometry.cells_of(box, 4))
+    for stage in (3, 2, 1):
+        cells = geometry.cells_of(box, stage)
+        assert len(cells) == len(set(cells))
+        assert {(tile, row // 2, col // 2) for tile, row, col in cells} == parents
+        parents = set(cells)
+    x0, y0, x1, y1 = geometry.to_canvas(box)
+    assert geometry.to_image((x0, y0, x1, y1)) == pytest.approx(box, abs=1e-6 * max(size))
+    for tile, row, col in tokens:  # every token named does touch the box
+        cell_x = tile % geometry.cols * geometry.tile + col * geometry.patch
+        cell_y = tile // geometry.cols * geometry.tile + row * geometry.patch
+        assert x0 - 1e-4 - geometry.patch < cell_x < x1 + 1e-4
+        assert y0 - 1e-4 - geometry.patch < cell_y < y1 + 1e-4
+
+
+def test_boxes_are_half_open() -> None:
+    geometry = Geometry.of(84, 84, SMALL)
+    assert geometry.tiles_of((0, 0, 42, 42)) == (0,)
+    assert geometry.tiles_of((42, 42, 84, 84)) == (3,)
+    assert geometry.tiles_of((41, 0, 43, 1)) == (0, 1)
+    assert geometry.tiles_of((0, 0, 84, 84)) == (0, 1, 2, 3)
+    assert geometry.tokens_of((13, 0, 15, 14)) == ((0, 0, 0), (0, 0, 1))
+    assert geometry.tokens_of((40, 28, 44, 42)) == ((0, 2, 2), (1, 2, 0))
+    assert geometry.cells_of((0, 0, 22, 21), 4) == ((0, 0, 0), (0, 0, 1))
+    assert geometry.tiles_of((5, 5, 5, 9)) == ()
+    assert geometry.tiles_of((200, 0, 300, 9)) == ()
+    with pytest.raises(FilaError, match="negative"):
+        geometry.tiles_of((9, 0, 5, 9))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 100), (100, 20000), (1, 20000)])
+@pytest.mark.parametrize("config", [PAPER, SMALL])
+def test_extreme_sizes(size: tuple[int, int], config: GeometryConfig) -> None:
+    geometry = Geometry.of(*size, config)
+    assert geometry.canvas in config.canvases
+    assert all(1 <= side <= canvas for side, canvas in zip(geometry.resized, geometry.canvas, strict=True))
+    assert geometry.tiles_of((0, 0, *size))

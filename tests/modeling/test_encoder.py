@@ -1,0 +1,154 @@
+"""Detail maps, controls and the hybrid encoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fila_lab.config.base import ConfigError
+from fila_lab.modeling import HybridEncoder, build_convnext, build_vit, normalise
+from fila_lab.modeling.detail import DetailMaps, resample, scrambled, split_tiles, spoil
+from fila_lab.modeling.projector import RowSeparator, raster
+
+
+def encoder(config):
+    return HybridEncoder(config, build_vit(config), build_convnext(config), oracle_channels=5)
+
+
+def wake(model) -> None:
+    """Take the zero factors away, so that detail maps reach the output."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.fusions.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+
+
+def test_split_puts_every_cell_where_it_lies() -> None:
+    whole = torch.arange(2 * 3 * 4 * 6.0).view(2, 3, 4, 6)
+    tiles = split_tiles(whole, 2, 3)
+    assert tiles.shape == (2, 7, 3, 2, 2)
+    assert torch.equal(tiles[1, 1 + 5], whole[1, :, 2:4, 4:6])
+    torch.testing.assert_close(tiles[0, 0, 1, 1, 0], whole[0, 1, 2:4, 0:3].mean())
+
+
+def test_pixels_are_normalised_as_clip_was_trained() -> None:
+    pixels = torch.tensor([[[[122, 116, 104], [255, 255, 255]]]], dtype=torch.uint8)
+    out = normalise(pixels)
+    assert out.shape == (1, 3, 1, 2)
+    assert out[..., 0].abs().max() < 0.02
+    torch.testing.assert_close(out[0, :, 0, 1], torch.tensor([1.9303, 2.0749, 2.1459]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("operator", ["area", "bilinear", "nearest"])
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_every_resolution_and_operator(make_config, make_batch, k: int, operator: str) -> None:
+    model = encoder(make_config("cross_attention", k=k, resample=operator))
+    wake(model)
+    batch, _ = make_batch(k=k)
+    tokens = model(batch.tiles, batch.overview, batch.rows, batch.cols, maps=batch.maps)
+    assert tokens.shape == (3, 9 + 18, 32)
+    assert tokens.isfinite().all()
+
+
+def test_resampling_is_done_on_the_whole_canvas() -> None:
+    """A gradient across the canvas stays one across the seam: resampling tile by tile would flatten it there."""
+    ramp = torch.linspace(0, 1, 8).expand(1, 1, 4, 8)
+    assert resample(ramp, (4, 8), "bilinear") is ramp
+    maps = DetailMaps([ramp], [4], grid=3, rows=1, cols=2, operator="bilinear")
+    row = torch.cat([maps.tiles(1)[1, 0, 0], maps.tiles(1)[2, 0, 0]])
+    assert torch.allclose(row[1:-1].diff(), row[1:-1].diff().mean().expand(3), atol=1e-5)
+
+
+def test_whole_canvas_first(make_config) -> None:
+    """A pixel left of the seam changes the ConvNeXt's cells right of it."""
+    tower = build_convnext(make_config())
+    detail = torch.randint(0, 256, (1, 96, 192, 3), dtype=torch.uint8)
+    changed = detail.clone()
+    changed[0, 40:44, 88:96] = 255 - changed[0, 40:44, 88:96]
+    for before, after in zip(tower(normalise(detail)), tower(normalise(changed)), strict=True):
+        right = split_tiles(after - before, 1, 2)[0, 2]
+        assert right.abs().max() > 1e-4
+
+
+def test_canvas_tokens_come_in_raster_order() -> None:
+    rows, cols, g = 2, 3, 2
+    y, x = torch.meshgrid(torch.arange(rows * g), torch.arange(cols * g), indexing="ij")
+    place = (100 * y + x).view(rows, g, cols, g).transpose(1, 2).reshape(1, rows * cols, g * g, 1)
+    tokens = raster(torch.cat([-torch.ones(1, 1, g * g, 1, dtype=torch.long), place], dim=1), rows, cols, g)
+    assert tokens.flatten().tolist() == [-1] * 4 + [100 * r + c for r in range(4) for c in range(6)]
+    separated = RowSeparator(1)(tokens.float(), rows, cols, g).flatten()
+    mark = float(separated[4 + 6])
+    assert separated.tolist() == [-1.0] * 4 + [v for r in range(4) for v in [*(100.0 * r + c for c in range(6)), mark]]
+
+
+def test_controls_do_what_they_say() -> None:
+    maps = [torch.randn(4, 2, 2 * n, 4 * n) for n in (8, 4, 2, 1)]
+    foreign, shifted, constant = (spoil(maps, c, 1) for c in ("foreign", "shifted", "constant"))
+    for stage, original in enumerate(maps):
+        assert torch.equal(foreign[stage][0], original[2])
+        assert torch.equal(spoil([original[:1]], "foreign", 1)[0], original[:1].flip(-1, -2))
+        step = (8, 4, 2, 1)[stage]
+        assert torch.equal(shifted[stage][..., step:, step:], original[..., :-step, :-step])
+        assert torch.allclose(constant[stage], original.mean((-2, -1), keepdim=True))
+    tiles = torch.arange(5.0 * 5).view(5, 5, 1, 1, 1)
+    moved = scrambled(tiles)
+    assert (moved != tiles).all()
+    assert torch.equal(moved.sort(1).values, tiles)
+    assert len({tuple((moved[i] - tiles[i, 0]).flatten().tolist()) for i in range(4)}) == 4
+
+
+@pytest.mark.parametrize("control", [None, "foreign", "shifted", "constant", "random_window", "oracle_map"])
+def test_every_control_reaches_the_tokens_in_its_own_way(make_config, make_batch, control) -> None:
+    batch, _ = make_batch()
+    outputs = []
+    for name in (None, control):
+        model = encoder(make_config("concat", control=name))
+        wake(model)
+        outputs.append(model(batch.tiles, batch.overview, 1, 2, maps=batch.maps, oracle=batch.oracle))
+    assert torch.equal(*outputs) == (control is None)
+
+
+def test_random_weights_are_one_fixed_tower(make_config) -> None:
+    towers = [build_convnext(make_config(control="random_weights", seed=seed)) for seed in (0, 1)]
+    other = build_convnext(make_config())
+    first = [t.trunk.stem[0].weight for t in (*towers, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+
+
+@pytest.mark.parametrize(
+    ("depth", "layers"), [("multi", ["1", "2", "3", "5"]), ("last", ["5"]), (((4, 2), (1, 4)), ["2", "4"])], ids=["multi", "last", "list"]
+)
+def test_depth_says_where_fusion_happens(make_config, make_batch, depth, layers) -> None:
+    model = encoder(make_config(depth=depth))
+    assert list(model.fusions) == layers
+    wake(model)
+    batch, _ = make_batch()
+    assert model(batch.tiles, batch.overview, 1, 2, maps=batch.maps).isfinite().all()
+
+
+@pytest.mark.parametrize("depth", [((1, 6),), ((5, 2),), ((1, 3), (2, 2)), ()])
+def test_impossible_interactions_are_refused(make_config, depth) -> None:
+    with pytest.raises(ConfigError, match=r"fusion\.depth"):
+        encoder(make_config(depth=depth))
+
+
+def test_no_gradient_is_recorded_before_the_first_interaction(make_config, make_batch) -> None:
+    model = encoder(make_config("concat", depth="last"))
+    seen = {}
+    for index, block in enumerate(model.vit.trunk.transformer.resblocks):
+        block.register_forward_hook(lambda _, __, out, index=index: seen.update({index: out.requires_grad}))
+    batch, _ = make_batch()
+    model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    assert seen == {0: False, 1: False, 2: False, 3: False, 4: False, 5: True}
+
+
+def test_maps_computed_here_equal_cached_ones(make_config) -> None:
+    model = encoder(make_config())
+    wake(model)
+    draw = torch.Generator().manual_seed(0)
+    tiles, overview, detail = (
+        torch.randint(0, 256, size, dtype=torch.uint8, generator=draw) for size in ((2, 2, 42, 42, 3), (2, 42, 42, 3), (2, 96, 192, 3))
+    )
+    cached = [m.contiguous() for m in model.convnext(normalise(detail))]
+    torch.testing.assert_close(model(tiles, overview, 1, 2, detail=detail), model(tiles, overview, 1, 2, maps=cached), rtol=1e-4, atol=1e-4)

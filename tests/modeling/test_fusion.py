@@ -1,0 +1,164 @@
+"""The fusion contract, over the whole registry and over the factors."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import FUSIONS
+from fila_lab.modeling.detail import DetailMaps
+from fila_lab.modeling.fusion import Fusion, FusionContext, FusionOutput, FusionSpec, available, create, register, window_side
+from fila_lab.modeling.fusion import registry as registry_module
+
+GRID, WIDTH, CHANNELS = 3, 16, 6
+FACTORS = [
+    {"aggregate": a, "combine": c, "gate": g} for a, c, g in product(("pool", "unfold", "attend"), ("concat", "add"), (True, False))
+]
+CASES = [(name, {}) for name in available() if name != "none"] + [("concat", factors) for factors in FACTORS]
+IDS = [name if not factors else "-".join(str(v) for v in factors.values()) for name, factors in CASES]
+
+
+def build(name: str, factors: dict, window: int) -> tuple[Fusion, Tensor, Tensor, FusionContext]:
+    torch.manual_seed(0)
+    cells = GRID * window
+    fusion = create(name, token_width=WIDTH, detail_width=CHANNELS, grid=GRID, cells=cells, hidden=12, heads=2, **factors)
+    maps = DetailMaps([torch.randn(2, CHANNELS, cells, 2 * cells)], [cells], GRID, rows=1, cols=2)
+    return fusion, torch.randn(6, GRID**2, WIDTH), maps.tiles(1), maps.context(1)
+
+
+def randomise(fusion: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in fusion.parameters():
+            parameter.normal_(std=0.5)
+
+
+def test_registry_equals_the_names_planning_knows() -> None:
+    assert available() == tuple(sorted(FUSIONS))
+
+
+@pytest.mark.parametrize("window", [1, 2])
+@pytest.mark.parametrize(("name", "factors"), CASES, ids=IDS)
+class TestContract:
+    def test_identity_through_exactly_one_zero_factor(self, name: str, factors: dict, window: int) -> None:
+        fusion, tokens, detail, context = build(name, factors, window)
+        out = fusion(tokens, detail, context)
+        assert torch.equal(out.tokens, tokens)
+        zero = {n.rpartition(".")[0] for n, p in fusion.named_parameters() if n.endswith("weight") and not p.any()}
+        assert len(zero) == 1, f"weights that are zero at initialisation: {zero}"
+        loss = (out.tokens * torch.randn_like(tokens)).sum()
+        loss.backward()
+        factor = fusion.get_submodule(zero.pop())
+        assert all(p.grad is not None and p.grad.abs().max() > 0 for p in factor.parameters())
+
+    def test_every_parameter_moves_within_three_steps(self, name: str, factors: dict, window: int) -> None:
+        fusion, tokens, detail, context = build(name, factors, window)
+        before = {n: p.detach().clone() for n, p in fusion.named_parameters()}
+        optimiser = torch.optim.AdamW(fusion.parameters(), lr=1e-2, weight_decay=0)
+        target = torch.randn_like(tokens)
+        for _ in range(3):
+            optimiser.zero_grad()
+            (fusion(tokens, detail, context).tokens - target).square().mean().backward()
+            optimiser.step()
+        for n, p in fusion.named_parameters():
+            assert (p != before[n]).float().mean() > 0.9, n
+
+    def test_a_token_depends_on_its_own_window_and_on_no_other(self, name: str, factors: dict, window: int) -> None:
+        fusion, tokens, detail, context = build(name, factors, window)
+        randomise(fusion)
+        before = fusion(tokens, detail, context).tokens
+        assert fusion.local
+        for tile, y, x in ((0, 0, 0), (2, 2 * window, window), (5, 3 * window - 1, 3 * window - 1)):
+            changed = detail.clone()
+            changed[tile, :, y, x] += torch.randn(CHANNELS) * 3
+            moved = (fusion(tokens, changed, context).tokens - before).abs().amax(-1)
+            expected = torch.zeros_like(moved, dtype=torch.bool)
+            expected[tile, y // window * GRID + x // window] = True
+            assert torch.equal(moved > 1e-4, expected)
+            assert not moved[~expected].any() or moved[~expected].max() < 1e-5
+
+
+def test_none_gives_the_tokens_back_and_has_no_parameters() -> None:
+    fusion, tokens, detail, context = build("none", {}, 2)
+    assert fusion(tokens, detail, context).tokens is tokens
+    assert not list(fusion.parameters())
+
+
+def test_folded_attention_equals_attention_over_projected_cells() -> None:
+    """Oracle: scale every cell, add its place, project to keys and values, and call the library's attention."""
+    fusion, tokens, detail, context = build("cross_attention", {}, 2)
+    randomise(fusion)
+    attend = fusion.aggregate
+    cells = context.windows(detail)
+    cells = cells * (cells.square().mean(-1, keepdim=True) + 1e-6).rsqrt() + attend.position
+    query = attend.query(nn.functional.layer_norm(tokens, (WIDTH,))).unflatten(-1, (2, 6)).unsqueeze(3)  # [N, T, heads, 1, 6]
+    key, value = (x.unflatten(-1, (2, 6)).transpose(2, 3) for x in (attend.key(cells), attend.value(cells)))
+    oracle = nn.functional.scaled_dot_product_attention(query, key, value).flatten(2)
+    torch.testing.assert_close(attend(tokens, detail, context), oracle, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_and_pooled_agree_with_indexing() -> None:
+    _, _, detail, context = build("concat", {}, 2)
+    windows = context.windows(detail)
+    assert windows.shape == (6, 9, 4, CHANNELS)
+    assert torch.equal(windows[4, 5, 2], detail[4, :, 3, 4])  # token (1, 2), cell (1, 0) of its window
+    torch.testing.assert_close(context.pooled(detail), windows.mean(2))
+
+
+def test_context_names_each_tile() -> None:
+    context = DetailMaps([torch.randn(2, 1, 6, 9)], [3], GRID, rows=2, cols=3).context(1)
+    assert context.image.tolist() == [0] * 7 + [1] * 7
+    assert context.row.tolist() == [-1, 0, 0, 0, 1, 1, 1] * 2
+    assert context.col.tolist() == [-1, 0, 1, 2, 0, 1, 2] * 2
+
+
+@pytest.mark.parametrize(("cells", "side"), [(24, 8), (3, 1), (2, 1), (16, 5), (32, 11), (1, 1)])
+def test_window_side(cells: int, side: int) -> None:
+    assert window_side(cells, 3) == side
+
+
+def test_unknown_and_impossible_fusions_are_named() -> None:
+    widths = {"token_width": 8, "detail_width": 4, "grid": 3, "cells": 6}
+    with pytest.raises(FilaError, match=r"fusion.name='conkat' is unknown \(did you mean 'concat'\?\)"):
+        create("conkat", **widths)
+    with pytest.raises(FilaError, match=r"fusion.heads=3 does not divide the hidden width 8"):
+        create("cross_attention", heads=3, **widths)
+    with pytest.raises(FilaError, match="has no meaning with fusion.name='none'"):
+        create("none", gate=True, **widths)
+
+
+class Doubling(Fusion):
+    def __init__(self, spec: FusionSpec) -> None:
+        super().__init__()
+
+    def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> FusionOutput:
+        return FusionOutput(2 * tokens)
+
+
+class Point:
+    """An entry point of another package."""
+
+    name, value = "doubling", "elsewhere:Doubling"
+
+    def __init__(self, loads: bool) -> None:
+        self.loads = loads
+
+    def load(self) -> type[Fusion]:
+        if not self.loads:
+            raise ImportError("no module named elsewhere")
+        return Doubling
+
+
+def test_other_packages_add_strategies_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "_FACTORIES", dict(registry_module._FACTORIES))
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: [Point(loads=False)])
+    assert "doubling" in available()
+    with pytest.raises(FilaError, match="'elsewhere:Doubling' does not load"):
+        create("doubling", token_width=8, detail_width=4, grid=3, cells=6)
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: [Point(loads=True)])
+    assert isinstance(create("doubling", token_width=8, detail_width=4, grid=3, cells=6), Doubling)
+    with pytest.raises(FilaError, match="registered twice"):
+        register("concat")(Doubling)

@@ -1,0 +1,168 @@
+"""FilaModel: arms that share what they should, loss, generation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fila_lab.config.base import FilaError
+from fila_lab.modeling import build_model
+from fila_lab.modeling.language import character_tokenizer
+
+ARMS = [
+    {"name": "concat"},
+    {"name": "concat_ungated"},
+    {"name": "addition"},
+    {"name": "addition_gated"},
+    {"name": "cross_attention"},
+    {"name": "concat", "aggregate": "unfold"},
+    {"name": "concat", "depth": "last"},
+    *({"name": "concat", "control": c} for c in ("foreign", "shifted", "constant", "random_weights", "random_window", "oracle_map")),
+]
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: "-".join(arm.values()))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_step_0_is_bit_identical_to_none_and_shared_weights_are_equal(make_config, make_batch, arm, precision) -> None:
+    batch, labels = make_batch()
+    models = [build_model(make_config(**a, seed=3), oracle_channels=5) for a in ({"name": "none"}, arm)]
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        outputs = [model(batch, labels) for model in models]
+    assert torch.equal(outputs[0].logits, outputs[1].logits)
+    assert torch.equal(outputs[0].loss, outputs[1].loss)
+    own = dict(models[1].named_parameters())
+    for name, parameter in models[0].named_parameters():
+        assert torch.equal(parameter, own[name]), name
+    extra = {name for name in own if name not in dict(models[0].named_parameters())}
+    assert {n.split(".")[1] for n in extra} <= {"fusions", "convnext"}
+
+
+def test_only_what_the_configuration_says_trains_and_seeds_differ(make_config) -> None:
+    model = build_model(make_config(seed=1))
+    assert {n.split(".")[0] if not n.startswith("encoder") else n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad} == {
+        "fusions",
+        "projector",
+        "separator",
+        "language",
+    }
+    other = build_model(make_config(seed=2))
+    assert not torch.equal(model.projector[0].weight, other.projector[0].weight)
+    assert torch.equal(model.encoder.vit.trunk.conv1.weight, other.encoder.vit.trunk.conv1.weight)
+
+
+def test_loss_is_the_mean_over_answer_tokens_at_their_own_positions(make_config, make_batch) -> None:
+    batch, labels = make_batch()
+    model = build_model(make_config("none"))
+    out, everywhere = model(batch, labels), model(batch)
+    wanted = labels != -100
+    assert everywhere.logits.shape == (3, 7, len(model.tokenizer))
+    # the logits of an answer token stand one position before it
+    assert torch.allclose(out.logits, everywhere.logits[:, :-1][wanted[:, 1:]], atol=1e-5)
+    oracle = torch.nn.functional.cross_entropy(everywhere.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+    torch.testing.assert_close(out.loss, oracle)
+    assert out.token_accuracy == (out.logits.argmax(-1) == labels[wanted]).float().mean()
+
+
+def test_right_padding_changes_nothing(make_config, make_batch) -> None:
+    batch, labels = make_batch()
+    model = build_model(make_config("none"))
+    padded = replace(batch, input_ids=torch.nn.functional.pad(batch.input_ids, (0, 4), value=0))
+    out = model(padded, torch.nn.functional.pad(labels, (0, 4), value=-100))
+    torch.testing.assert_close(out.logits, model(batch, labels).logits)
+
+
+def test_generation_equals_teacher_forcing(make_config, make_batch) -> None:
+    """Feed back what was generated: at each position the argmax must be the token that was generated there."""
+    torch.manual_seed(0)
+    batch, _ = make_batch(images=5)
+    model = build_model(make_config("concat"))
+    with torch.no_grad():  # sharper logits, so that answers differ and some may end
+        model.language.lm_head.weight.mul_(20)
+    answers = model.generate(batch, max_new_tokens=6)
+    assert len(set(answers)) > 1
+    for index, answer in enumerate(answers):
+        ids = model.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        length = int(batch.prompt_lengths[index])
+        one = replace(
+            batch,
+            tiles=batch.tiles[[index]],
+            overview=batch.overview[[index]],
+            maps=[m[[index]] for m in batch.maps],
+            input_ids=torch.tensor([batch.input_ids[index, :length].tolist() + ids]),
+            prompt_lengths=batch.prompt_lengths[[index]],
+        )
+        with torch.no_grad():
+            greedy = model(one).logits[0, length - 1 :].argmax(-1).tolist()
+        assert greedy[: len(ids)] == ids
+        if len(ids) < 6:
+            assert greedy[len(ids)] in model.tokenizer.all_special_ids
+
+
+def test_generation_stops_at_the_end_token(make_config, make_batch) -> None:
+    batch, _ = make_batch()
+    model = build_model(make_config("none"))
+    with torch.no_grad():
+        model.language.lm_head.weight.zero_()
+        model.language.lm_head.weight[model.tokenizer.eos_token_id] = 1e-3 * torch.randn(32)
+    answers = model.generate(batch, max_new_tokens=4)
+    assert all(set(a) <= {""} or len(a) == 4 or a == "" for a in answers)
+
+
+def test_training_lowers_the_loss_and_moves_the_fusion(make_config, make_batch) -> None:
+    batch, labels = make_batch()
+    model = build_model(make_config("cross_attention"))
+    optimiser = torch.optim.AdamW(model.trainable_parameters(), lr=3e-3)
+    losses = []
+    for _ in range(8):
+        optimiser.zero_grad()
+        loss = model(batch, labels).loss
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.5
+    assert all(p.any() for p in model.fusion_parameters())
+
+
+def test_characters_survive_the_tokenizer() -> None:
+    tokenizer = character_tokenizer()
+    text = "".join(map(chr, range(32, 127))) + "\n  Q: which code?"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert len(ids) == len(text)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode([*ids, tokenizer.eos_token_id, tokenizer.pad_token_id], skip_special_tokens=True) == text
+    assert tokenizer("é", add_special_tokens=False)["input_ids"] == [tokenizer.unk_token_id]
+
+
+def test_what_is_missing_is_named(make_config, make_batch, tmp_path) -> None:
+    batch, _ = make_batch()
+    with pytest.raises(FilaError, match="neither cached maps nor a detail input"):
+        build_model(make_config())(replace(batch, maps=None))
+    with pytest.raises(FilaError, match="no truth maps"):
+        build_model(make_config(control="oracle_map"), oracle_channels=5)(replace(batch, oracle=None))
+    with pytest.raises(FilaError, match="oracle_channels"):
+        build_model(make_config(control="oracle_map"))
+    with pytest.raises(FilaError, match=r"language\.tokenizer"):
+        build_model(make_config(language={"tokenizer": str(tmp_path)}))
+    with pytest.raises(FilaError, match=r"language\.weights"):
+        build_model(make_config(language={"weights": str(tmp_path)}))
+
+
+def test_a_saved_language_model_is_loaded(make_config, make_batch, tmp_path) -> None:
+    batch, _ = make_batch()
+    first = build_model(make_config("none", seed=5))
+    first.language.save_pretrained(tmp_path)
+    first.tokenizer.save_pretrained(tmp_path)
+    settings = {"weights": str(tmp_path), "tokenizer": str(tmp_path), "trainable": False}
+    second = build_model(make_config("none", seed=5, language=settings))
+    assert torch.equal(first(batch).logits, second(batch).logits)
+    assert not any(p.requires_grad for p in second.language.parameters())
+
+
+def test_qwen2_is_built_too(make_config, make_batch) -> None:
+    batch, labels = make_batch()
+    model = build_model(make_config("addition", language={"architecture": "qwen2", "kv_heads": 2}))
+    assert type(model.language).__name__ == "Qwen2ForCausalLM"
+    assert model(batch, labels).loss.isfinite()
+    assert len(model.generate(batch, max_new_tokens=2)) == 3

@@ -1,0 +1,76 @@
+"""A cell that takes milliseconds: its result is a pure function of its config, as a real one's is. Environment variables misbehave on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fila_lab.config import RunConfig, config_hash
+
+BEST = {"none": 1e-3, "concat": 2e-3, "addition": 9e-3}
+"""The learning rate at which each fusion does best."""
+
+
+@dataclass
+class Outcome:
+    result: dict[str, Any]
+    predictions: pd.DataFrame | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def run_cell(
+    config: RunConfig,
+    *,
+    workdir: Path,
+    cache_dir: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+    test: bool = True,
+    checkpoint: Path | None = None,
+) -> Outcome:
+    """Leaves a line in $FAKE_LOG when it starts; $FAKE_SECONDS long; $FAKE_FAIL=fusion fails, $FAKE_KILL=fusion kills its process."""
+    if "FAKE_LOG" in os.environ:
+        with open(os.environ["FAKE_LOG"], "a") as handle:
+            handle.write(f"{config.fusion.name} {config.seed} {os.environ.get('OMP_NUM_THREADS')} {test}\n")
+    if os.environ.get("FAKE_KILL") == config.fusion.name:
+        marker = Path(os.environ["FAKE_KILL_ONCE"]) if "FAKE_KILL_ONCE" in os.environ else None
+        if marker is None or not marker.exists():
+            if marker is not None:
+                marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    for step in range(4):
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "0")) / 4)
+        if progress:
+            progress("train", step + 1, 4)
+    failing = os.environ.get("FAKE_FAIL") == config.fusion.name
+    if os.environ.get("FAKE_RAISE") == config.fusion.name:
+        raise RuntimeError("beside itself")
+    stream = random.Random(int(hashlib.sha256(config_hash(config).encode()).hexdigest(), 16))
+    rate = config.train.learning_rate
+    quality = 0.8 - 0.1 * abs(math.log10(rate / BEST[config.fusion.name])) + 0.01 * stream.random()
+    result = {
+        "schema": 1,
+        "status": "failed" if failing else "done",
+        "config": config.model_dump(mode="json"),
+        "metrics": {} if failing or not test else {"exact/reading": quality, "seam_gap/reading": float("nan"), "n/reading": 40},
+        "validation": {} if failing else {"exact/reading": quality - 0.01},
+        "curve": [{"step": step, "loss": 1 / step, "learning_rate": rate, "validation": None} for step in (1, 2, 3)],
+        "timing": {"total": 0.1, "train": 0.05},
+        "failure": {"kind": "out_of_memory", "message": "no room", "traceback": ""} if failing else None,
+    }
+    frame = pd.DataFrame({"item_id": ["a", "b"], "correct": [stream.random() < 0.5, True]})
+    return Outcome(result, None if failing or not test else frame, {"data_hash": {"train": "0"}})
+
+
+def measure(configs: dict[str, RunConfig], out: Path) -> dict[str, Any]:
+    """Stands for the cost pass."""
+    return {arm: {"parameters": len(config.fusion.name)} for arm, config in configs.items()}

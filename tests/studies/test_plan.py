@@ -1,0 +1,209 @@
+"""The plan is deterministic, its ids hold what changes a result and nothing else, and it refuses what cannot work."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fila_lab.config import ConfigError, RunConfig, StudyConfig, load_preset, load_study, resolve_run
+from fila_lab.config.costs import training_flops
+from fila_lab.studies import identity
+from fila_lab.studies.estimate import estimate
+from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files
+from fila_lab.studies.plan import make_plan, tuning_cell
+from fila_lab.studies.power import minimal_detectable_effect, seeds_needed, t_cdf, t_quantile
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+RANDOM = {"vit.weights": "random", "convnext.weights": "random"}
+
+
+def study(**fields: Any) -> StudyConfig:
+    """Two arms, two seeds, a tuned budget."""
+    plain: dict[str, Any] = {
+        "name": "small_study",
+        "question": "Does it?",
+        "set": RANDOM,
+        "arms": {"none": {"role": "baseline", "set": {"fusion.name": "none"}}, "concat": {"set": {"fusion.name": "concat"}}},
+        "families": {"all": {"contrasts": [["concat", "none"]]}},
+        "margin": 0.02,
+        "budgets": {"small": {"seeds": [0, 1], "set": {"train.steps": 50}}, "full": {"seeds": [0, 1, 2], "tune": True}},
+        "tuning": {"space": {"train.learning_rate": [1e-3, 4e-3]}, "trials": 3, "set": {"train.steps": 20}},
+    }
+    return StudyConfig.model_validate({**plain, **fields})
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_shipped_study_plans_in_every_budget(path: Path) -> None:
+    loaded = load_study(path)
+    for budget, chosen in loaded.budgets.items():
+        plan = make_plan(loaded, budget, RANDOM)
+        assert len(plan.cells) == len(plan.arms) * len(chosen.seeds)
+        assert plan == make_plan(load_study(path), budget, RANDOM)
+        assert json.loads(json.dumps(plan.to_dict()))["study_hash"] == plan.study_hash
+        for cell in plan.cells:
+            assert RunConfig.model_validate(cell.to_dict()["config"]) == cell.config
+
+
+def test_layers_of_overrides() -> None:
+    arms = study().model_dump()["arms"] | {"long": {"set": {"train.steps": 99}}}
+    tuned = study(winners={"concat": {"train.learning_rate": 3e-3}}, arms=arms)
+    by_arm = {cell.arm: cell.config for cell in make_plan(tuned, "small").cells}
+    assert by_arm["none"].train.steps == 50  # budget over preset
+    assert by_arm["long"].train.steps == 99  # arm over budget
+    assert by_arm["concat"].train.learning_rate == 3e-3  # winner
+    assert by_arm["none"].train.learning_rate == load_preset("mini").train.learning_rate
+    over = make_plan(study(winners=tuned.winners), "small", {"train.steps": 7, "train.learning_rate": 1e-4})
+    assert {(cell.config.train.steps, cell.config.train.learning_rate) for cell in over.cells} == {(7, 1e-4)}
+
+
+def test_seeds_share_everything_but_the_seed() -> None:
+    one, two = make_plan(study()).cells[:2]
+    assert one.arm == two.arm
+    assert one.config.model_copy(update={"seed": 1}) == two.config
+    assert one.id != two.id
+
+
+def test_tuning_and_winners() -> None:
+    before = make_plan(study(), "full")
+    assert before.provisional
+    assert before.tuning_cells == 6
+    trial = tuning_cell(study(), "full", "concat", 2, {"train.learning_rate": 2e-3})
+    assert (trial.phase, trial.trial, trial.seed) == ("tuning", 2, 1000)
+    assert (trial.config.train.learning_rate, trial.config.train.steps) == (2e-3, 20)
+    after = make_plan(study(), "full", winners={"concat": {"train.learning_rate": 3e-3}, "none": {}})
+    assert not after.provisional
+    ids = {cell.id for cell in before.cells}
+    assert {cell.arm for cell in after.cells if cell.id not in ids} == {"concat"}
+    committed = make_plan(study(winners={"none": {"train.learning_rate": 3e-3}}), "small")
+    assert committed.study_hash == after.study_hash  # winners are a result, not a declaration
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"train.weight_decay": 0.02}, False),
+        ({"runtime.threads": 2}, False),
+        ({"runtime.precision": "fp32"}, False),
+        ({"runtime.attention": "flash"}, False),
+        ({"data.suite_seed": 1}, False),
+        ({"fusion.hidden": 32}, False),
+        ({"seed": 3}, False),
+        ({"preset": "another"}, True),
+    ],
+)
+def test_what_is_in_the_id(change: dict[str, Any], same: bool) -> None:
+    config = resolve_run("mini", RANDOM)
+    changed = config.model_copy(update=change) if "preset" in change else resolve_run("mini", RANDOM, change)
+    assert (cell_id(changed) == cell_id(config)) is same
+
+
+def test_weights_count_by_their_bytes_not_their_path(tmp_path: Path) -> None:
+    def with_weights(name: str, content: bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return cell_id(resolve_run("mini", RANDOM, {"vit.weights": str(path)}))
+
+    first = with_weights("one.safetensors", b"same")
+    assert first == with_weights("two.safetensors", b"same")
+    assert first != with_weights("three.safetensors", b"other")
+    assert first != with_weights("one.safetensors", b"now different")
+
+
+@pytest.mark.parametrize("spec", ["package:no_such_tower", "no/such/file.safetensors"])
+def test_missing_weights_are_refused_by_field_path_and_remedy(spec: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_plan(study(), "small", {"convnext.weights": spec})
+    message = str(error.value)
+    assert "convnext.weights" in message
+    assert spec.removeprefix("package:") in message
+    assert "convnext.weights=random" in message
+
+
+def test_data_hash_is_of_the_items_alone() -> None:
+    config = resolve_run("mini", RANDOM)
+    assert data_hash(config) == data_hash(resolve_run("mini", RANDOM, {"train.steps": 3, "data.train_items": 100, "fusion.name": "none"}))
+    assert data_hash(config) != data_hash(resolve_run("mini", RANDOM, {"data.by_key": 0.5}))
+
+
+def test_code_hash_follows_the_rooms_that_shape_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {path.relative_to(identity.PACKAGE).as_posix() for path in shaping_files()}
+    assert {"config/run.py", "imaging/canvas.py", "evaluation/metrics.py", "modeling/encoder.py"} <= names
+    assert not any(name.startswith(("cli", "analysis", "studies", "cost")) for name in names)
+    for name in (*identity.SHAPING, "cli"):
+        path = tmp_path / name if name.endswith(".py") else tmp_path / name / "one.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a = 1\n")
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path)
+    before = code_hash()
+    (tmp_path / "cli/one.py").write_text("a = 2\n")
+    assert code_hash() == before
+    (tmp_path / "imaging/one.py").write_text("a = 2\n")
+    assert code_hash() != before
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: make_plan(study(), "fulll"), "did you mean 'full'"),
+        (lambda: make_plan(study(), "small", {"seed": 3}), "edit"),
+        (lambda: make_plan(study(), "small", {"fusion.nam": "none"}), "arm 'none': unknown key 'fusion.nam'"),
+        (lambda: make_plan(study(), "small", {"fusion.name": "none"}), "resolve to the same run"),
+        (lambda: make_plan(study(), "full", {"train.learning_rate": 1e-3}), "fixes what budget 'full' tunes"),
+        (lambda: make_plan(study(tuning=None), "full"), "no `tuning` section"),
+        (lambda: make_plan(study(budgets={"full": {"seeds": [1000], "tune": True}}), "full"), "fresh seeds"),
+        (lambda: make_plan(study(budgets={"small": {"seeds": [1, 1]}}), "small"), "appears twice"),
+        (lambda: make_plan(study(equalise="time"), "small"), "step_seconds.none"),
+    ],
+)
+def test_what_cannot_work_is_refused(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make()
+    assert words in str(error.value)
+
+
+def test_equal_flops_gives_the_dearer_arm_fewer_steps() -> None:
+    none, concat = (cell.config for cell in make_plan(study(equalise="flops", budgets={"small": {"seeds": [0]}})).cells)
+    assert none.train.steps == load_preset("mini").train.steps
+    assert concat.train.steps < none.train.steps
+    assert concat.train.steps * training_flops(concat) == pytest.approx(none.train.steps * training_flops(none), rel=1e-3)
+
+
+def test_equal_time_uses_the_declared_seconds() -> None:
+    timed = study(equalise="time", step_seconds={"none": 0.1, "concat": 0.2})
+    none, concat = (cell.config.train.steps for cell in make_plan(timed).cells if cell.seed == 0)
+    assert (none, concat) == (50, 25)
+
+
+def test_estimate_counts_from_the_folder(tmp_path: Path) -> None:
+    plan = make_plan(study())
+    empty = estimate(plan, tmp_path, workers=2)
+    assert [(arm.done, arm.left, arm.measured) for arm in empty.arms] == [(0, 2, False)] * 2
+    assert empty.seconds_left > 0
+    assert empty.cache_bytes > 0
+    for cell, status in ((plan.cells[0], "done"), (plan.cells[2], "failed")):
+        folder = tmp_path / "cells" / cell.id
+        folder.mkdir(parents=True)
+        result = {"schema": 1, "id": cell.id, "status": status, "config": {}, "metrics": {}, "validation": {}, "timing": {"total": 40.0}}
+        (folder / "result.json").write_text(json.dumps(result))
+    torn = tmp_path / "cells" / plan.cells[1].id
+    torn.mkdir()
+    (torn / "result.json").write_text('{"schema": 1, "id"')
+    none, concat = estimate(plan, tmp_path).arms
+    assert (none.done, none.failed, none.left, none.seconds, none.measured) == (1, 0, 1, 40.0, True)
+    assert (concat.done, concat.failed, concat.left, concat.measured) == (0, 1, 1, False)
+
+
+def test_power() -> None:
+    from scipy import stats
+
+    assert [seeds_needed(m) for m in (1, 2, 4, 6, 7, 12)] == [6, 7, 8, 8, 9, 9]
+    for freedom in (1, 2, 3, 7, 20):
+        assert t_quantile(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
+        assert t_cdf(1.3, freedom) == pytest.approx(stats.t.cdf(1.3, freedom), rel=1e-9)
+    assert minimal_detectable_effect(1) == math.inf
+    assert minimal_detectable_effect(32) < minimal_detectable_effect(8) / 2

@@ -1,0 +1,130 @@
+"""The command line: quick to answer, one message and exit code 2 for a mistake, 130 for Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fila_lab.cli import main
+from fila_lab.config import FilaError
+
+ROOT = Path(__file__).parents[1]
+RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random"]
+STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
+VERBS = ("plan", "run", "status", "report", "sync", "predict", "cost", "calibrate", "pretrain", "data", "presets")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the command line in this process: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", STUDY, *RANDOM]], ids=["help", "plan"])
+def test_answers_at_once(arguments: list[str], tmp_path: Path) -> None:
+    """Best of three in a fresh process; the promise is 0.5 s, the test allows a busy machine twice that."""
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "fila_lab", *arguments], cwd=tmp_path, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_teaches_with_an_example(call: Any, verb: str) -> None:
+    code, out, _ = call(verb, "--help")
+    assert code == 0
+    assert "Usage: fila-lab" in out
+    assert f"  fila-lab {verb}" in out or verb in ("data", "presets")
+
+
+def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_path: Path) -> None:
+    code, out, err = call("plan", "fusion_methods", "--out", str(tmp_path / "none_yet"), *RANDOM)
+    assert (code, err) == (0, "")
+    for words in ("cross_attention", "12 to do", "time ", "memory ", "cache ", "effect ", "5 contrasts need 8 seeds", "cannot be tested"):
+        assert words in out
+    assert not (tmp_path / "none_yet").exists()  # a plan starts nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "fusion_method"], "did you mean 'fusion_methods'"),
+        (["plan", STUDY, "--budget", "ful"], "did you mean 'full'"),
+        (["plan", STUDY, *RANDOM, "--set", "train.stpes=3"], "unknown key 'train.stpes' (did you mean 'steps'?)"),
+        (["plan", STUDY, *RANDOM, "--set", "geometry.detail_cells=0"], "geometry.detail_cells = 0"),
+        (["plan", STUDY, "--set", "vit.weights=nowhere.safetensors"], "the weights file nowhere.safetensors is missing"),
+        (["run", STUDY, "--engine", "proces"], "did you mean 'process'"),
+        (["status", STUDY, "--out", "no/such/folder"], "no such result folder"),
+        (["report", STUDY, "--out", "no/such/folder"], "no such result folder"),
+        (["presets", "show", "minni"], "did you mean 'mini'"),
+        (["predict", "no.png", "what?", "--cell", "."], "IMAGE = no.png"),
+        (["pretrain", "vitt"], "choose vit or convnext"),
+        (["data", "preview", "--split", "dev"], "choose train, val or test"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(call: Any, arguments: list[str], words: str) -> None:
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert words in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback_wherever_it_stands() -> None:
+    for arguments in (["--debug", "plan", "nothing"], ["plan", "nothing", "--debug"]):
+        with pytest.raises(FilaError, match="no such file"):
+            main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "words"), [(KeyboardInterrupt(), 130, "same command goes on"), (FilaError("out: full"), 2, "out: full")]
+)
+def test_run_hands_over_and_ends_well(
+    call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: BaseException, code: int, words: str
+) -> None:
+    import fila_lab.studies
+
+    seen: dict[str, Any] = {}
+
+    def run_study(path: Path, **options: Any) -> Path:
+        seen.update(options, path=path)
+        raise raised
+
+    monkeypatch.setattr(fila_lab.studies, "run_study", run_study, raising=False)
+    arguments = ["--set", "train.steps=3", "--engine", "inline", "--workers", "1", "--shard", "1/2", "--out", str(tmp_path)]
+    found, _, err = call("run", STUDY, *arguments)
+    assert found == code
+    assert words in err
+    assert seen["overrides"] == {"train.steps": 3}
+    assert (seen["budget"], seen["engine"], seen["workers"], seen["shard"], seen["out"]) == ("small", "inline", 1, "1/2", tmp_path)
+
+
+def test_presets_and_costs(call: Any) -> None:
+    assert call("presets", "list")[1].split() == ["base", "mini", "paper"]
+    shown = call("presets", "show", "mini", "--set", "train.steps=3")[1]
+    assert "detail_cells: 3" in shown
+    assert "steps: 3," in shown
+    assert "7.2" in call("cost", "--preset", "paper")[1]  # billions of parameters
+    assert "cross_attention" in call("cost", "fusion_methods", *RANDOM)[1]
+
+
+def test_makefile_explains_itself() -> None:
+    text = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "MAKEFLAGS": ""}).stdout
+    assert all(f"make {target}" in text for target in ("help", "setup", "compare", "test", "lint"))

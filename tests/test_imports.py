@@ -1,0 +1,107 @@
+"""Imports run one way between rooms, and what must start fast pulls in no torch. Read from the source, not from a run."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "fila_lab"
+BELOW: dict[str, tuple[str, ...]] = {
+    "config": (),
+    "imaging": ("config",),
+    "modeling": ("imaging", "config"),
+    "data": ("imaging", "config"),
+    "evaluation": ("data",),
+    "training": ("modeling", "data", "evaluation"),
+    "cost": ("modeling", "config"),
+    "studies": ("training", "cost", "config"),
+    "analysis": ("config",),
+    "cli": ("config", "imaging", "modeling", "data", "evaluation", "training", "cost", "studies", "analysis"),
+}
+HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers"}
+TORCH_FREE = ("config", "imaging", "analysis", "cli")
+PLANNING = ("__init__", "plan", "identity", "estimate", "power", "result", "store", "folder", "status", "lock")
+
+
+def allowed(room: str) -> set[str]:
+    """A room, the rooms below it, and those below them."""
+    found = {room}
+    for below in BELOW[room]:
+        found |= allowed(below)
+    return found
+
+
+def files(room: str) -> list[Path]:
+    folder = PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{room}.py"]
+
+
+def imports(path: Path, lazily: bool = True) -> Iterator[tuple[int, str]]:
+    """(line, dotted module) of every import; `lazily` false leaves out those in functions and under TYPE_CHECKING."""
+    tree = ast.parse(path.read_text(), str(path))
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if not lazily and (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _type_checking(node)):
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write it in full"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        stack.extend(ast.iter_child_nodes(node))
+
+
+def _type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def test_every_room_is_known() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.rglob("*.py"))} - {"__pycache__"}
+    assert rooms == set(BELOW)
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_imports_run_one_way(room: str) -> None:
+    wrong = []
+    for path in files(room):
+        for line, module in imports(path):
+            parts = module.split(".")
+            if parts[0] == "fila_lab" and len(parts) > 1 and parts[1] not in allowed(room):
+                wrong.append(f"{path.relative_to(PACKAGE)}:{line} imports {module}")
+    assert not wrong
+
+
+def test_the_command_line_loads_rooms_lazily() -> None:
+    wrong = []
+    for path in files("cli"):
+        for line, module in imports(path, lazily=False):
+            if module.startswith("fila_lab.") and not module.startswith(("fila_lab.cli", "fila_lab.config.base")):
+                wrong.append(f"{path.relative_to(PACKAGE)}:{line} imports {module} at import time")
+    assert not wrong
+
+
+def test_no_torch_where_it_must_be_fast() -> None:
+    paths = [path for room in TORCH_FREE for path in files(room)] + [PACKAGE / "studies" / f"{name}.py" for name in PLANNING]
+    wrong = []
+    for path in paths:
+        wrong += [f"{path.relative_to(PACKAGE)}:{line} imports {m}" for line, m in imports(path) if m.split(".")[0] in HEAVY]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "fila_lab.cli, fila_lab.config.costs, fila_lab.studies.plan, fila_lab.studies.estimate, fila_lab.studies.status",
+        "fila_lab.analysis, fila_lab.analysis.report, fila_lab.analysis.terminal",
+    ],
+)
+def test_no_torch_by_detour_either(modules: str) -> None:
+    heavy = sorted(HEAVY | ({"pandas", "scipy", "rich.table", "optuna", "mlflow"} if "cli" in modules else set()))
+    code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

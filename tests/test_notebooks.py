@@ -1,0 +1,55 @@
+"""The notebooks run from top to bottom: on committed results where they are, and on simulated ones."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "notebooks" / "01_fusion_methods.ipynb"
+COMMITTED = ROOT / "experiments" / "results" / "fusion_methods"
+
+pytestmark = pytest.mark.slow
+
+
+def _execute(results: Path | str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("FILA_LAB_RESULTS", str(results))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
+    return notebook
+
+
+def _outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_on_simulated_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_study = runpy.run_path(str(ROOT / "tests" / "analysis" / "synthetic.py"))["write_study"]
+    notebook = _execute(write_study(tmp_path / "results"), monkeypatch)
+    outputs = _outputs(notebook)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    said = "".join(output.get("text", "") for output in outputs)
+    assert "Better: concat − none" in said
+    assert "FAILED" not in said
+
+
+@pytest.mark.skipif(not (COMMITTED / "plan.json").exists(), reason="no committed results")
+def test_on_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "".join(output.get("text", "") for output in _outputs(_execute(COMMITTED, monkeypatch)))
+    assert "it says nothing about" in said
+    assert "FAILED" not in said
+
+
+def test_missing_results_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CellExecutionError, match="no results there; run `make compare`"):
+        _execute(tmp_path / "nowhere", monkeypatch)
+
+
+def test_it_is_committed_without_outputs() -> None:
+    assert not _outputs(nbformat.read(NOTEBOOK, as_version=4))
