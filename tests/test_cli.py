@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,14 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("arguments", [["--help"], ["plan", STUDY, *RANDOM]], ids=["help", "plan"])
 def test_answers_at_once(arguments: list[str], tmp_path: Path) -> None:
-    """Best of three in a fresh process; the promise is 0.5 s, the test allows a busy machine twice that."""
+    """Start-up is pure computing, so its processor time is its time on an idle machine, however busy this one is. Best of three."""
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "fila_lab", *arguments], cwd=tmp_path, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1.0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize("verb", VERBS)

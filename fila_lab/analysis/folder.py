@@ -130,18 +130,19 @@ class StudyFolder:
 
 def _read_cell(out: Path, entry: dict[str, Any]) -> Cell:
     folder = out / "cells" / entry["id"]
+    phase = entry.get("phase", "main")
     result, problem = None, None
     path = folder / "result.json"
     if path.exists():
         try:
-            result = _validated(json.loads(path.read_text()), entry["id"])
+            result = _validated(json.loads(path.read_text()), entry["id"], phase)
         except (ValueError, OSError) as error:
             problem = f"result.json is half-written or damaged ({_short(error)})"
-    phase, trial, config = entry.get("phase", "main"), entry.get("trial"), entry.get("config") or {}
+    trial, config = entry.get("trial"), entry.get("config") or {}
     return Cell(entry["id"], entry["arm"], int(entry["seed"]), phase, trial, config, folder, result, problem)
 
 
-def _validated(result: Any, cell_id: str) -> dict[str, Any]:
+def _validated(result: Any, cell_id: str, phase: str) -> dict[str, Any]:
     """The fields every reader relies on; ValueError names the first that fails."""
     if not isinstance(result, dict):
         raise ValueError("not a mapping")
@@ -151,8 +152,10 @@ def _validated(result: Any, cell_id: str) -> dict[str, Any]:
         raise ValueError(f"id={result.get('id')!r} is not the folder's {cell_id!r}")
     if result.get("status") not in ("done", "failed"):
         raise ValueError(f"status={result.get('status')!r}")
-    if result["status"] == "done" and not (isinstance(result.get("metrics"), dict) and result["metrics"]):
-        raise ValueError("no metrics")
+    # Tuning cells never read the test pool: their numbers are those of the validation items.
+    needed = "metrics" if phase == "main" else "validation"
+    if result["status"] == "done" and not (isinstance(result.get(needed), dict) and result[needed]):
+        raise ValueError(f"no {needed}")
     return result
 
 

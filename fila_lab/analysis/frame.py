@@ -73,7 +73,7 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
 def load_tuning(out: Source) -> pd.DataFrame:
     """One row per tuning trial: arm, trial, id, status, a column per searched path, value (the metric on validation items), winner, edge.
 
-    Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when the plan has no tuning cells.
+    Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when no tuning cell has a value.
     Empty frame without either.
     """
     folder = StudyFolder.open(out)
@@ -84,11 +84,11 @@ def load_tuning(out: Source) -> pd.DataFrame:
         validation = _floats((cell.result or {}).get("validation"))
         status = cell.result["status"] if cell.result else "missing"
         value = validation.get(folder.study.metric, float("nan")) if cell.done else float("nan")
-        searched = {path: _dig(config, path) for path in space}
+        searched = {path: dig(config, path) for path in space}
         rows.append({"arm": cell.arm, "trial": cell.trial, "id": cell.id, "status": status, **searched, "value": value})
     frame = pd.DataFrame(rows)
     table = folder.out / "tuning" / "trials.csv"
-    if frame.empty and table.exists():
+    if (frame.empty or frame["value"].isna().all()) and table.exists():
         frame = pd.read_csv(table)
         space = {path: bounds for path, bounds in space.items() if path in frame}
         if not {"arm", "value"} <= set(frame.columns):
@@ -171,7 +171,8 @@ def _floats(values: Mapping[str, Any] | None, prefix: str = "") -> dict[str, flo
     return {prefix + name: float(value) for name, value in (values or {}).items() if value is not None}
 
 
-def _dig(config: Any, path: str) -> float:
+def dig(config: Any, path: str) -> float:
+    """The number at a dotted path of a config; NaN where there is none."""
     for part in path.split("."):
         config = config.get(part) if isinstance(config, Mapping) else None
     return float("nan") if config is None else float(config)

@@ -148,7 +148,7 @@ def curves_plot(found: Findings) -> Figure | None:
                 panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=style.label, **marks)
             panel.set_xlabel("step")
         panels[0].set_title("training loss")
-        panels[1].set_title("validation, percent" if scale_of(found.metric) == 100 else "validation")
+        panels[1].set_title("validation items, percent" if scale_of(found.metric) == 100 else "validation items")
         if curves["loss"].min() > 0:
             panels[0].set_yscale("log")
             panels[0].yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))

@@ -72,13 +72,23 @@ def _context(found: Findings, committed: Findings | None, tables: dict[str, Tabl
         "same_study": committed is not None and committed.folder.study_hash == found.folder.study_hash,
         "margin": number(study.margin * scale) + (" points" if scale == 100 else ""),
         "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),
-        "winners": study.winners,
+        "winners": _searched_values(found),
         "edges": _edges(found),
         "places": PLACES,
         "styles": arm_styles(found.folder),
         "planned": len(found.folder.main),
         "hours": found.frame["timing/total"].sum() / 3600 if "timing/total" in found.frame else None,
     }
+
+
+def _searched_values(found: Findings) -> dict[str, dict[str, Any]]:
+    """Per arm the values its main cells ran with at the searched paths: read from their configs, so true under every budget."""
+    space = list(found.folder.study.tuning.space) if found.folder.study.tuning else []
+    values: dict[str, dict[str, Any]] = {}
+    for cell in found.folder.main:
+        config = (cell.result or {}).get("config") or cell.config
+        values.setdefault(cell.arm, {path: frames.dig(config, path) for path in space})
+    return values if space else {}
 
 
 def _edges(found: Findings) -> list[str]:
@@ -96,6 +106,9 @@ def _figures(found: Findings, target: Path) -> list[dict[str, str]]:
             figure = draw(found)
             if figure is None:
                 continue
+            # Layout is the costly part: solved once, then kept for both formats.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
             figure.savefig(target / f"{name}.png", dpi=160)
             vector = io.BytesIO()
             figure.savefig(vector, format="svg", metadata={"Date": None})

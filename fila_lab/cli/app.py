@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -73,12 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _state["debug"] = "--debug" in words
     app(args=[word for word in words if word != "--debug"], prog_name="fila-lab")
-
-
-def lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Register a verb on the application under its function's name."""
-    app.command(function.__name__)(function)
-    return function
 
 
 from fila_lab.cli import studies, tools  # noqa: E402, F401  (they register their verbs on `app`)

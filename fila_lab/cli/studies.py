@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from fila_lab.cli.app import app
 from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, open_study, result_folder
 from fila_lab.config.base import ConfigError
 
+WIDTH = 140
+"""Columns of the summary where no terminal says how many it has."""
 ENGINES = ("inline", "process", "ray")
 Tracking = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow server. Default: mlflow.db in DIR.", show_default=False)
@@ -81,7 +84,7 @@ def run(
         allow_mixed=allow_mixed,
     )
     further = f" --out {out}" if out is not None else ""
-    typer.echo(f"results in {folder}; read them with: fila-lab report {study} --budget {budget}{further}")
+    typer.echo(f"report: fila-lab report {study} --budget {budget}{further}")
 
 
 @app.command()
@@ -114,9 +117,8 @@ def report(study: Folder, budget: BudgetName = "small", out: Out = None) -> None
 
     from fila_lab.analysis import terminal_summary, write_report
 
-    page = write_report(folder)
-    Console().print(terminal_summary(folder))
-    typer.echo(f"report: {page}")
+    write_report(folder)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(folder))  # ends with the report's path
 
 
 @app.command()

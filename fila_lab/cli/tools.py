@@ -133,16 +133,24 @@ def pretrain(
 
 @app.command()
 def calibrate(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the calibration report.")] = Path("runs/calibration"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Result folder, and where the report goes.")] = Path(
+        "runs/calibration-full"
+    ),
+    workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time.", show_default=False)] = None,
 ) -> None:
-    """Can the instrument see a seam? Difficulty, seam gap and sham gap of `none`, the ceiling and the floor, with intervals.
+    """Can the instrument see a seam? Runs experiments/calibration.yaml (what is missing of it) and writes which requirements hold:
+    difficulty, seam gap and sham gap of `none`, the ceiling and the floors, with intervals.
 
     \b
-    fila-lab calibrate --out runs/calibration
+    fila-lab calibrate
     """
-    from fila_lab.training.calibrate import calibrate as measure
+    path, _, folder = open_study("calibration", "full", out)
 
-    typer.echo(measure(out))
+    from fila_lab.analysis.calibration import write_calibration
+    from fila_lab.studies import run_study
+
+    run_study(path, budget="full", out=folder, workers=workers)
+    typer.echo(f"calibration: {write_calibration(folder, 'fila-lab calibrate')}")
 
 
 @app.command()
@@ -155,7 +163,7 @@ def predict(
     """Answer a question about an image with a trained cell, and draw the tiles it saw.
 
     \b
-    fila-lab predict page.png "code in red?" --cell runs/fusion_methods-small/cells/0123456789abcdef
+    fila-lab predict page.png "red?" --cell runs/fusion_methods-small/cells/0123456789abcdef
     """
     if not image.is_file():
         raise ConfigError(f"IMAGE = {image}: no such file; check the path")

@@ -21,7 +21,7 @@ from fila_lab.imaging.prepare import join_tiles
 TILES = 2
 """Tiles a side of a dense page."""
 MAX_GLYPHS = 64
-CAP_HEIGHTS = (6.5, 15.0)
+CAP_HEIGHTS = (8.0, 15.0)
 """Range of cap heights, canvas pixels: wider than any item's."""
 PANEL_SHARE = 0.09
 """Share of blocks that are panels."""

@@ -14,7 +14,8 @@ class VisionBatch:
     """B images of one canvas with their texts.
 
     tiles: uint8 [B, rows*cols, T, T, 3] in raster order; overview: uint8 [B, T, T, 3]; detail: uint8 [B, Hd, Wd, 3], the ConvNeXt's input;
-    maps: its four cached stage maps [B, C_s, H_s, W_s], which take precedence over `detail`; oracle: four one-hot truth maps of the same sizes;
+    maps: its four cached stage maps [B, C_s, H_s, W_s], which take precedence over `detail`;
+    oracle: four one-hot truth maps of the same sizes;
     input_ids: int64 [B, L], prompt and answer, padded on the right; prompt_lengths: int64 [B], how many of them are the prompt.
     """
 
@@ -44,9 +45,8 @@ class VisionBatch:
 
 @dataclass(frozen=True)
 class FilaOutput:
-    """With labels: loss (mean cross-entropy per answer token), logits [M, V] of the M answer tokens in raster order, and the share of them predicted.
-
-    Without: logits [B, L, V], at each text position those of the next token.
+    """With labels: loss (mean cross-entropy per answer token), logits [M, V] of the M answer tokens, image by image, and the share
+    of them predicted. Without: logits [B, L, V], at each text position those of the next token.
     """
 
     logits: Tensor

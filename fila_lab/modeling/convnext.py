@@ -14,7 +14,7 @@ STRIDES = (4, 8, 16, 32)
 class ConvNextTower(nn.Module):
     """timm's ConvNeXt without its head. `layer_scale` is the initial scale of the residual branches of a random tower.
 
-    timm starts the branches at 1e-6, for hundreds of epochs: a random tower would then mix nothing across cells, and a short training barely start.
+    timm starts them at 1e-6, meant for hundreds of epochs: a random tower would mix nothing across cells, a short training barely start.
     """
 
     def __init__(self, config: ConvNextConfig, layer_scale: float = 1.0) -> None:
@@ -22,7 +22,7 @@ class ConvNextTower(nn.Module):
         self.config = config
         self.dims = config.dims
         self.trunk = ConvNeXt(depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=layer_scale)
-        self.trunk.head = nn.Identity()
+        self.trunk.head = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, detail: Tensor) -> list[Tensor]:
         """Normalised detail input [B, 3, H, W], H and W multiples of 32 -> stage maps [B, C_s, H/4, W/4] ... [B, C_4, H/32, W/32]."""

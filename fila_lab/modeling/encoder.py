@@ -21,8 +21,8 @@ from fila_lab.modeling.vit import VitTower
 class HybridEncoder(nn.Module):
     """Tiles, overview and detail maps -> visual tokens.
 
-    All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first interaction
-    records a gradient. `convnext` may be None: for the baseline, for oracle maps, and where cached maps are always given.
+    All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first
+    interaction records a gradient. `convnext` may be None: for the baseline, for oracle maps, and where cached maps are always given.
     """
 
     def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None, oracle_channels: int | None = None) -> None:
@@ -90,9 +90,11 @@ class HybridEncoder(nn.Module):
         detail: Tensor | None = None,
         oracle: list[Tensor] | None = None,
     ) -> Tensor:
-        """uint8 tiles [B, rows*cols, T, T, 3], overview [B, T, T, 3] -> [B, g*g + rows*g*cols*g, D_vit]: the overview's tokens, then the canvas in raster order.
+        """uint8 tiles [B, rows*cols, T, T, 3], overview [B, T, T, 3] -> [B, g*g + rows*g*cols*g, D_vit]: the overview's tokens, then the
+        canvas in raster order.
 
-        maps: four [B, C_s, H_s, W_s]; detail: uint8 [B, Hd, Wd, 3], seen by the ConvNeXt when there are no maps; oracle: truth maps for `oracle_map`.
+        maps: four [B, C_s, H_s, W_s]; detail: uint8 [B, Hd, Wd, 3], seen by the ConvNeXt when there are no maps; oracle: truth maps for
+        `oracle_map`. FilaError when what the run needs is not there.
         """
         images = len(tiles)
         pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1))

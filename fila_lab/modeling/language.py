@@ -19,6 +19,7 @@ from transformers import (
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import LanguageConfig
+from fila_lab.modeling.answers import is_answer_file
 
 CHARACTERS = "".join(chr(code) for code in range(0x20, 0x7F)) + "\n"
 SPECIAL = ("<pad>", "<eos>", "<unk>")
@@ -51,11 +52,12 @@ def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
 
 
 def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A causal LM with the tokenizer's vocabulary (`weights: random`), or a loaded one; attention goes through scaled_dot_product_attention.
+    """A causal LM with the tokenizer's vocabulary (`weights: random`), or a loaded one, on scaled_dot_product_attention.
 
-    Random weights have standard deviation sqrt(2 / (5 * width)) (Nguyen and Salazar, 2019): transformers' 0.02 is meant for widths of thousands.
+    Random weights have standard deviation sqrt(2 / (5 * width)) (Nguyen and Salazar, 2019): transformers' 0.02 is meant for widths of
+    a thousand and more.
     """
-    if config.weights != "random":
+    if config.weights != "random" and not is_answer_file(config.weights):
         try:
             return AutoModelForCausalLM.from_pretrained(config.weights, attn_implementation="sdpa")
         except Exception as error:

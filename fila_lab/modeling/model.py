@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 
 from fila_lab.config.run import RunConfig
+from fila_lab.modeling.answers import is_answer_file, load_answer_parts
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
 from fila_lab.modeling.encoder import HybridEncoder
@@ -41,6 +42,8 @@ class FilaModel(nn.Module):
             self.projector = build_projector(config.projector, config.vit.width, width)
         with component_rng(config.seed, "separator"):
             self.separator = RowSeparator(width)
+        if is_answer_file(config.language.weights):
+            load_answer_parts(self, config.language.weights)
 
     def see(self, batch: VisionBatch) -> Tensor:
         """The visual part of the language model's input, [B, V, D_llm]."""
@@ -49,7 +52,7 @@ class FilaModel(nn.Module):
             return self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid)
 
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
-        """labels: int64 [B, L], the token ids to be predicted at their own positions, -100 elsewhere. See FilaOutput for what comes back."""
+        """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""
         visual = self.see(batch)
         text = self.language.get_input_embeddings()(batch.input_ids)
         with attention_backend(self.config.runtime.attention):
@@ -77,7 +80,7 @@ class FilaModel(nn.Module):
         return answers
 
     def _continue(self, visual: Tensor, prompts: Tensor, max_new_tokens: int) -> Tensor:
-        """Prompts of one length, so neither mask nor padding: [B, V, D], [B, P] -> new ids [B, at most max_new_tokens], the end token after the end."""
+        """Prompts of one length, so neither mask nor padding: [B, V, D], [B, P] -> ids [B, <= max_new_tokens], ends after the end."""
         embed, end = self.language.get_input_embeddings(), self.tokenizer.eos_token_id
         text = embed(prompts)
         inputs = torch.cat([visual.to(text.dtype), text], dim=1)
@@ -106,7 +109,8 @@ class FilaModel(nn.Module):
 def build_model(config: RunConfig, *, oracle_channels: int | None = None, detail_branch: bool = True) -> FilaModel:
     """The model of a run, weights loaded or initialised from the seed's component streams, frozen parts without gradients.
 
-    oracle_channels: channels of the truth maps, for the control oracle_map; detail_branch: False leaves the ConvNeXt out (all batches bring cached maps).
+    oracle_channels: channels of the truth maps, for the control oracle_map; detail_branch: False leaves the ConvNeXt out, where all
+    batches bring cached maps.
     Raises FilaError for weights, names or interactions that cannot work.
     """
     return FilaModel(config, oracle_channels, detail_branch)

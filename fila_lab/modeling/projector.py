@@ -16,7 +16,7 @@ def build_projector(config: ProjectorConfig, vision_width: int, language_width: 
 
 
 def raster(tokens: Tensor, rows: int, cols: int, grid: int) -> Tensor:
-    """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, a row running through all tiles beside it."""
+    """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, across tiles."""
     images, _, _, width = tokens.shape
     canvas = tokens[:, 1:].view(images, rows, cols, grid, grid, width).transpose(2, 3)
     return torch.cat([tokens[:, 0], canvas.reshape(images, -1, width)], dim=1)

@@ -14,9 +14,9 @@ from fila_lab.config.run import GeometryConfig, VitConfig
 class VitTower(nn.Module):
     """CLIP's ViT with patch-level output, staged: `embed`, then `block(i)` for each layer, then `features`.
 
-    The trunk is open_clip's class with its `custom` block, whose fused query-key-value projection calls scaled_dot_product_attention directly;
-    parameter names and shapes are those of CLIP checkpoints. The image-text projection is dropped.
-    Tokens are float32 between layers whatever the autocast: the residual stream keeps its precision, the products run in the cast type.
+    The trunk is open_clip's class with its `custom` block, whose fused query-key-value projection calls scaled_dot_product_attention
+    directly; parameter names and shapes are those of CLIP checkpoints. The image-text projection is dropped. Tokens are float32
+    between layers whatever the autocast: the residual stream keeps its precision, the products run in the cast type.
     """
 
     def __init__(self, config: VitConfig, geometry: GeometryConfig) -> None:
@@ -44,7 +44,7 @@ class VitTower(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """OpenAI's initialisation of CLIP transformers; open_clip leaves its ViT at PyTorch's, which is too wide for the fused projection."""
+        """OpenAI's initialisation of CLIP transformers: open_clip's own is too wide for the fused projection."""
         width, layers = self.width, self.n_layers
         for block in self.trunk.transformer.resblocks:
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
@@ -67,7 +67,8 @@ class VitTower(nn.Module):
     def features(self, tokens: Tensor) -> Tensor:
         """Tokens after the feature layer -> patch tokens [N, g*g, D].
 
-        After the last layer they pass open_clip's final norm, as in its own token output; earlier layers' tokens go on as they are (as in LLaVA).
+        After the last layer they pass open_clip's final norm, as in its own token output; tokens of earlier layers go on as they are,
+        as in LLaVA.
         """
         tokens = tokens[:, 1:]
         return self.trunk.ln_post(tokens) if self.n_used == self.n_layers else tokens

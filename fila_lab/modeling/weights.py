@@ -37,7 +37,8 @@ def load_weights(tower: Tower, spec: str, field: str) -> None:
         state = _from_timm(spec, field)
     else:
         raise FilaError(
-            f"{field}={spec!r} is not a source of weights; use random, package:NAME, a .safetensors file, open_clip:MODEL/TAG or timm:MODEL.TAG"
+            f"{field}={spec!r} is not a source of weights; "
+            "use random, package:NAME, a .safetensors file, open_clip:MODEL/TAG or timm:MODEL.TAG"
         )
     _fill(tower, state, spec, field)
 
@@ -57,8 +58,8 @@ def file_sha256(path: Path) -> str:
 def weights_sha256(source: str | nn.Module, field: str = "weights") -> str:
     """Fingerprint of weights, 64 hex digits.
 
-    A module: over names, dtypes, shapes and bytes of its state. A `weights` field: of the file it names, else of the field itself (library tags name
-    published files; `random` is a frozen tower's one random state). FilaError when the file is missing.
+    A module: over names, dtypes, shapes and bytes of its state. A `weights` field: of the file it names, else of the field itself
+    (library tags name published files; `random` is a frozen tower's one random state). FilaError when the file is missing.
     """
     if isinstance(source, str):
         path = require_weights(field, source)

@@ -56,7 +56,9 @@ class Forecast:
 class Display:
     """Context manager; `update` takes the engine's events, `add` announces cells."""
 
-    def __init__(self, title: str, arms: Mapping[str, str], seeds: Mapping[str, int], workers: int, console: Console | None = None) -> None:
+    def __init__(
+        self, title: str, arms: Mapping[str, str], seeds: Mapping[str, int | None], workers: int, console: Console | None = None
+    ) -> None:
         self.console = console or Console(stderr=True)
         self.title = title
         self.arms, self.seeds = dict(arms), dict(seeds)
@@ -65,13 +67,13 @@ class Display:
         self.failures = 0
         self.total = 0
         self._doing: dict[int, str] = {}
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self._bar: Progress | None = None
         self._overall: TaskID | None = None
         self._lines: dict[int, TaskID] = {}
 
-    def add(self, cell_id: str, arm: str, seed: int) -> None:
-        """One more cell to run."""
+    def add(self, cell_id: str, arm: str, seed: int | None) -> None:
+        """One more cell to run; work that is no cell has no seed."""
         self.arms[cell_id] = self.forecast.arms[cell_id] = arm
         self.seeds[cell_id] = seed
         self.forecast.left.add(cell_id)
@@ -79,7 +81,7 @@ class Display:
 
     def say(self, message: str) -> None:
         """A line above the bar."""
-        self.console.print(message, highlight=False, markup=False)
+        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def update(self, event: Event) -> None:
         """Show what happened."""
@@ -112,7 +114,8 @@ class Display:
             self.forecast.measure(event.id, event.finished - event.started)
 
     def _name(self, cell_id: str) -> str:
-        return f"{self.arms.get(cell_id, cell_id)} seed {self.seeds.get(cell_id, '?')}"
+        arm, seed = self.arms.get(cell_id, cell_id), self.seeds.get(cell_id)
+        return arm if seed is None else f"{arm} seed {seed}"
 
     def _summary(self) -> str:
         left = self.forecast.seconds_left()
@@ -126,7 +129,8 @@ class Display:
         assert bar is not None
         assert self._overall is not None
         left = self.forecast.seconds_left()
-        bar.update(self._overall, total=max(self.total, 1), completed=self.done, note=f"{clock(left)} left" if left is not None else "")
+        note = f"{self.done}/{self.total}" + (f", {clock(left)} left" if left is not None else "")
+        bar.update(self._overall, total=max(self.total, 1), completed=self.done, note=note)
         for worker in sorted(self._doing):
             if worker not in self._lines:
                 self._lines[worker] = bar.add_task("", total=None, note="")
@@ -156,9 +160,8 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        if self.total:
-            self.say(
-                self._summary()
-                if self.forecast.left
-                else f"{self.title}: {self.done} cells run" + (f", {self.failures} failed" if self.failures else "")
-            )
+        if not self.total:
+            return
+        seconds = clock(time.monotonic() - self._began)
+        failures = f", {self.failures} failed" if self.failures else ""
+        self.say(f"{self.title}: {self.done} of {self.total} done in {seconds}{failures}")

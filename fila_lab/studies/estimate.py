@@ -63,7 +63,7 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     tuned = sum(1 for key, result in results.items() if key not in planned and result.config.get("seed") == run_seed) if plan.trials else 0
     tuning_left = max(0, plan.tuning_cells - tuned)
     seconds = sum(arm.left * arm.seconds for arm in arms) + tuning_left * _tuning_seconds(plan, arms)
-    features, cache = (0.0, 0.0) if not (tuning_left or any(arm.left for arm in arms)) else _features(plan.cells, measured=bool(results))
+    features, cache = _features(plan.cells, computed=bool(results))
     return Estimate(
         arms=arms,
         tuning_left=tuning_left,
@@ -139,7 +139,7 @@ def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
     return sum(seconds) / len(seconds)
 
 
-def _features(cells: tuple[CellSpec, ...], measured: bool) -> tuple[float, float]:
+def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float]:
     """(seconds of the frozen ConvNeXt's features, bytes of features and pools): once for each distinct input and set of weights,
     not once an arm."""
     caches: dict[tuple[str, ...], RunConfig] = {}
@@ -154,4 +154,4 @@ def _features(cells: tuple[CellSpec, ...], measured: bool) -> tuple[float, float
     seconds = sum(pool_items(run) * component_costs(run)["convnext"].flops / _rate(run) for run in caches.values())
     stored = sum(pool_items(run) * feature_bytes(run) for run in caches.values())
     stored += sum(pool_items(run) * item_bytes(run) for run in pools.values())
-    return (0.0 if measured else seconds), stored
+    return (0.0 if computed else seconds), stored

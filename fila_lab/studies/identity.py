@@ -35,7 +35,8 @@ def cell_id(config: RunConfig) -> str:
 def weights_hashes(config: RunConfig) -> dict[str, str]:
     """Room of the config (`vit`, `convnext`, `language`) -> sha256 of its weights, where they are local files."""
     hashes = {}
-    for name, spec in (("vit", config.vit.weights), ("convnext", config.convnext.weights)):
+    for name in ("vit", "convnext", "language"):
+        spec = getattr(config, name).weights
         path = require_weights(f"{name}.weights", spec)
         if path is not None:
             hashes[name] = file_sha256(path)

@@ -145,9 +145,7 @@ def resolve_arm(
         raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
 
 
-def tuning_cell(
-    study: StudyConfig, budget: str, arm: str, trial: int, values: Overrides, overrides: Overrides | None = None
-) -> CellSpec:
+def tuning_cell(study: StudyConfig, budget: str, arm: str, trial: int, values: Overrides, overrides: Overrides | None = None) -> CellSpec:
     """The cell of one tuning trial: the arm with `values` (dotted path -> value from tuning.space) and tuning.run_seed."""
     if study.tuning is None:
         raise ConfigError(f"study {study.name!r}: there is no `tuning` section to take trials from; add one, or set tune: false")

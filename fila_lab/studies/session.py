@@ -73,7 +73,6 @@ class StudyRun:
             shutil.rmtree(root / "work", ignore_errors=True)
         self._measure()
         self._mirror()
-        self._say(f"results: {root}")
         return root
 
     def _say(self, message: str) -> None:
@@ -150,7 +149,7 @@ class StudyRun:
         options = {"configs": every, "workers": engine.workers}
         job = Job(PREPARING, first, workdir, self._cache, options, self.options.prepare_function)
         with self._display("pages and features", engine) as display:
-            display.add(PREPARING, PREPARING, 0)
+            display.add(PREPARING, PREPARING, None)
 
             def listen(event: Event) -> None:
                 display.update(event)

@@ -166,7 +166,7 @@ def _run(
         metrics = summarise(predictions) | question_only(pools["train"].meta.iloc[data.train_rows], pools["test"].meta)
     timing["evaluate"] = time.perf_counter() - clock
     if checkpoint is not None:
-        save_trained(module, checkpoint)
+        save_trained(module, config, checkpoint)
     weights = {"vit": weights_sha256(module.model.encoder.vit)}
     if needs_detail(config):
         weights["convnext"] = weights_sha256(build_convnext(config))
@@ -270,7 +270,7 @@ class CurveRecorder(Callback):
         return self._steps * batch_size / self._seconds if self._seconds else 0.0
 
 
-def save_trained(module: FilaModule, path: Path) -> None:
+def save_trained(module: FilaModule, config: RunConfig, path: Path) -> None:
     """The trained parts as safetensors, with the config beside them, for `fila-lab predict`."""
     from safetensors.torch import save_file
 
@@ -278,7 +278,7 @@ def save_trained(module: FilaModule, path: Path) -> None:
     state = {name: value.detach().cpu().contiguous() for name, value in module.model.state_dict().items() if name in trained}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    save_file(state, temporary, metadata={"config": module.config.model_dump_json()})
+    save_file(state, temporary, metadata={"config": config.model_dump_json()})
     os.replace(temporary, path)
 
 

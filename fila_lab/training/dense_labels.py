@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 VISIBLE_SHARE = 0.35
 """A glyph of which less is visible carries no label; its cell is ignored by the loss."""
+LEGIBLE = 6.5
+"""A glyph lower than this many crop pixels carries no label either: what nobody can read would only be learned by heart."""
 BACKGROUND_WEIGHT = 0.1
 IGNORE = -100
 
@@ -40,7 +42,7 @@ def label_grids(records: Tensor, scale: float, origin: Tensor, size: int, cell: 
     place = ((low + high) / 2 / cell).long().clamp(0, n - 1)
     flat = place[..., 1] * n + place[..., 0]
     present = (records[..., 0] >= 0) & (visible > 0)
-    whole = present & (visible >= VISIBLE_SHARE)
+    whole = present & (visible >= VISIBLE_SHARE) & (2 * half[..., 1] >= LEGIBLE)
     batch = len(records)
     classes = torch.zeros(batch, n * n, dtype=torch.long)
     colours = torch.zeros(batch, n * n, dtype=torch.long)

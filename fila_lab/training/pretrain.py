@@ -24,7 +24,7 @@ from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
-from fila_lab.modeling.weights import save_weights, weights_sha256
+from fila_lab.modeling.weights import load_weights, save_weights, weights_sha256
 from fila_lab.training.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
 
 BLURRED = 0.15
@@ -139,9 +139,12 @@ def pretrain(
     threads: int = 1,
     workers: int = 1,
     preset: str = "mini",
+    start: str = "random",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, float]:
     """Pretrain `vit` or `convnext` of a preset; writes OUT/<preset>_<tower>.safetensors and its .json card; returns the scores.
+
+    `start` is where the weights come from: `random`, or a file of an earlier pretraining to go on from.
 
     Raises:
         FilaError: unknown tower, or an output folder that cannot be written.
@@ -158,6 +161,7 @@ def pretrain(
     held_out = dense_pages(config, "val", recipe.validation_pages, seed, workers, progress)
     with component_rng(seed, f"pretrain_{tower}"):
         task = TASKS[tower](config, pages)
+    load_weights(task.tower, start, "start")
     generator = torch.Generator().manual_seed(component_seed(seed, f"pretrain_{tower}_data"))
     optimiser = torch.optim.AdamW(task.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)

@@ -59,6 +59,17 @@ def test_tuning_names_winners_and_edges(full_study: Path, tmp_path: Path) -> Non
     assert again.loc[again["winner"] & (again["arm"] == "concat"), "edge"].item() == "train.learning_rate at the edge of its range"
 
 
+def test_tuning_is_read_from_its_table_when_its_cells_were_not_kept(full_study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(full_study, tmp_path / "kept"))
+    before = analysis.load_tuning(out)
+    (out / "tuning").mkdir()
+    before.drop(columns=["winner", "edge"]).rename(columns={"id": "cell"}).to_csv(out / "tuning" / "trials.csv", index=False)
+    for cell in before["id"]:
+        shutil.rmtree(out / "cells" / cell)
+    after = analysis.load_tuning(out)
+    assert after[["arm", "trial", "value", "winner", "edge"]].equals(before[["arm", "trial", "value", "winner", "edge"]])
+
+
 def test_a_half_written_result_is_skipped_and_named(full_study: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(full_study, tmp_path / "half"))
     path = out / "cells" / "none-0003" / "result.json"

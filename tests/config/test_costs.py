@@ -74,6 +74,15 @@ def test_parameters_equal_the_built_model(name: str, cells: int) -> None:
     assert sum(cost.parameters for cost in component_costs(config).values()) == built
 
 
+@pytest.mark.parametrize("control", ["foreign", "oracle_map"])
+def test_parameters_of_controls_equal_the_built_model(control: str) -> None:
+    from fila_lab.modeling import build_model
+
+    config = mini(**{"fusion.control": control})
+    built = sum(parameter.numel() for parameter in build_model(config, oracle_channels=ORACLE_CHANNELS).parameters())
+    assert sum(cost.parameters for cost in component_costs(config).values()) == built
+
+
 def test_truth_channels_are_the_datas_own() -> None:
     from fila_lab.data import truth_channels
 

@@ -107,9 +107,7 @@ def test_unknown_fusion_is_looked_for_among_installed_entry_points(monkeypatch: 
         resolve_run("mini", {"fusion.name": "bilinear_poling"})
 
 
-@pytest.mark.parametrize(
-    ("layers", "after"), [(24, (2, 6, 12, 20)), (12, (1, 3, 6, 10)), (6, (1, 2, 3, 5)), (32, (3, 8, 16, 27))]
-)
+@pytest.mark.parametrize(("layers", "after"), [(24, (2, 6, 12, 20)), (12, (1, 3, 6, 10)), (6, (1, 2, 3, 5)), (32, (3, 8, 16, 27))])
 def test_interactions_scale_with_depth(layers: int, after: tuple[int, ...]) -> None:
     pairs = resolve_interactions("multi", layers)
     assert pairs == tuple(zip((1, 2, 3, 4), after, strict=True))

@@ -13,6 +13,7 @@ from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.model import IGNORED
 
 DIMS = (8, 12, 16, 20)
+torch.set_num_threads(1)
 
 
 @pytest.fixture

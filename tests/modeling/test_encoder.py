@@ -59,6 +59,12 @@ def test_resampling_is_done_on_the_whole_canvas() -> None:
     assert torch.allclose(row[1:-1].diff(), row[1:-1].diff().mean().expand(3), atol=1e-5)
 
 
+def test_a_detail_input_of_fixed_size_is_brought_to_the_same_windows() -> None:
+    """`whole_image`: a square map over a canvas of 1 x 2 tiles, whose cells divide into neither tiles nor tokens."""
+    maps = DetailMaps([torch.randn(2, 4, 5, 5)], [6], grid=3, rows=1, cols=2)
+    assert maps.tiles(1).shape == (6, 4, 6, 6)
+
+
 def test_whole_canvas_first(make_config) -> None:
     """A pixel left of the seam changes the ConvNeXt's cells right of it."""
     tower = build_convnext(make_config())
@@ -76,17 +82,15 @@ def test_canvas_tokens_come_in_raster_order() -> None:
     place = (100 * y + x).view(rows, g, cols, g).transpose(1, 2).reshape(1, rows * cols, g * g, 1)
     tokens = raster(torch.cat([-torch.ones(1, 1, g * g, 1, dtype=torch.long), place], dim=1), rows, cols, g)
     assert tokens.flatten().tolist() == [-1] * 4 + [100 * r + c for r in range(4) for c in range(6)]
-    separated = RowSeparator(1)(tokens.float(), rows, cols, g).flatten()
+    separated = RowSeparator(1)(tokens.float(), rows, cols, g).detach().flatten()
     mark = float(separated[4 + 6])
     assert separated.tolist() == [-1.0] * 4 + [v for r in range(4) for v in [*(100.0 * r + c for c in range(6)), mark]]
 
 
 def test_controls_do_what_they_say() -> None:
     maps = [torch.randn(4, 2, 2 * n, 4 * n) for n in (8, 4, 2, 1)]
-    foreign, shifted, constant = (spoil(maps, c, 1) for c in ("foreign", "shifted", "constant"))
+    shifted, constant = (spoil(maps, c, 1) for c in ("shifted", "constant"))
     for stage, original in enumerate(maps):
-        assert torch.equal(foreign[stage][0], original[2])
-        assert torch.equal(spoil([original[:1]], "foreign", 1)[0], original[:1].flip(-1, -2))
         step = (8, 4, 2, 1)[stage]
         assert torch.equal(shifted[stage][..., step:, step:], original[..., :-step, :-step])
         assert torch.allclose(constant[stage], original.mean((-2, -1), keepdim=True))

@@ -15,9 +15,7 @@ from fila_lab.modeling.fusion import Fusion, FusionContext, FusionOutput, Fusion
 from fila_lab.modeling.fusion import registry as registry_module
 
 GRID, WIDTH, CHANNELS = 3, 16, 6
-FACTORS = [
-    {"aggregate": a, "combine": c, "gate": g} for a, c, g in product(("pool", "unfold", "attend"), ("concat", "add"), (True, False))
-]
+FACTORS = [{"aggregate": a, "combine": c, "gate": g} for a, c, g in product(("pool", "unfold", "attend"), ("concat", "add"), (True, False))]
 CASES = [(name, {}) for name in available() if name != "none"] + [("concat", factors) for factors in FACTORS]
 IDS = [name if not factors else "-".join(str(v) for v in factors.values()) for name, factors in CASES]
 
@@ -126,7 +124,7 @@ def test_unknown_and_impossible_fusions_are_named() -> None:
         create("conkat", **widths)
     with pytest.raises(FilaError, match=r"fusion.heads=3 does not divide the hidden width 8"):
         create("cross_attention", heads=3, **widths)
-    with pytest.raises(FilaError, match="has no meaning with fusion.name='none'"):
+    with pytest.raises(FilaError, match=r"has no meaning with fusion.name='none'"):
         create("none", gate=True, **widths)
 
 
@@ -156,7 +154,7 @@ def test_other_packages_add_strategies_by_entry_point(monkeypatch: pytest.Monkey
     monkeypatch.setattr(registry_module, "_FACTORIES", dict(registry_module._FACTORIES))
     monkeypatch.setattr(registry_module, "entry_points", lambda group: [Point(loads=False)])
     assert "doubling" in available()
-    with pytest.raises(FilaError, match="'elsewhere:Doubling' does not load"):
+    with pytest.raises(FilaError, match=r"'elsewhere:Doubling' does not load"):
         create("doubling", token_width=8, detail_width=4, grid=3, cells=6)
     monkeypatch.setattr(registry_module, "entry_points", lambda group: [Point(loads=True)])
     assert isinstance(create("doubling", token_width=8, detail_width=4, grid=3, cells=6), Doubling)

@@ -41,7 +41,9 @@ def test_step_0_is_bit_identical_to_none_and_shared_weights_are_equal(make_confi
 
 def test_only_what_the_configuration_says_trains_and_seeds_differ(make_config) -> None:
     model = build_model(make_config(seed=1))
-    assert {n.split(".")[0] if not n.startswith("encoder") else n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad} == {
+    assert {
+        n.split(".")[0] if not n.startswith("encoder") else n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad
+    } == {
         "fusions",
         "projector",
         "separator",
@@ -100,14 +102,27 @@ def test_generation_equals_teacher_forcing(make_config, make_batch) -> None:
             assert greedy[len(ids)] in model.tokenizer.all_special_ids
 
 
-def test_generation_stops_at_the_end_token(make_config, make_batch) -> None:
-    batch, _ = make_batch()
+class Script(torch.nn.Module):
+    """A head that says A to everyone, and the end to the first of each group from the second token on."""
+
+    def __init__(self, letter: int, end: int) -> None:
+        super().__init__()
+        self.letter, self.end, self.calls = letter, end, 0
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(hidden), 98)
+        logits[:, self.letter] = 1
+        logits[0, self.end] = 2.0 * (self.calls > 0)
+        self.calls += 1
+        return logits
+
+
+def test_each_answer_stops_at_its_own_end_token(make_config, make_batch) -> None:
+    batch, _ = make_batch(images=2)
+    batch = replace(batch, prompt_lengths=torch.tensor([3, 3]))
     model = build_model(make_config("none"))
-    with torch.no_grad():
-        model.language.lm_head.weight.zero_()
-        model.language.lm_head.weight[model.tokenizer.eos_token_id] = 1e-3 * torch.randn(32)
-    answers = model.generate(batch, max_new_tokens=4)
-    assert all(set(a) <= {""} or len(a) == 4 or a == "" for a in answers)
+    model.language.lm_head = Script(*model.tokenizer.convert_tokens_to_ids(["A", "<eos>"]))
+    assert model.generate(batch, max_new_tokens=4) == ["A", "AAAA"]
 
 
 def test_training_lowers_the_loss_and_moves_the_fusion(make_config, make_batch) -> None:

@@ -1,4 +1,4 @@
-"""A cell that takes milliseconds: its result is a pure function of its config, as a real one's is. Environment variables misbehave on demand."""
+"""A cell that takes milliseconds: its result is a pure function of its config, as a real one's is. It misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -74,3 +74,10 @@ def run_cell(
 def measure(configs: dict[str, RunConfig], out: Path) -> dict[str, Any]:
     """Stands for the cost pass."""
     return {arm: {"parameters": len(config.fusion.name)} for arm, config in configs.items()}
+
+
+def prepare(config: RunConfig, *, configs: list[RunConfig], workers: int, **_: Any) -> Outcome:
+    """Stands for the shared work."""
+    with open(os.environ["FAKE_LOG"], "a") as handle:
+        handle.write(f"prepare {','.join(sorted({each.fusion.name for each in configs}))} {workers}\n")
+    return Outcome({"status": "done"})

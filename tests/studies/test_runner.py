@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from conftest import Bench, quality
 
 from fila_lab.config import ConfigError, FilaError, load_study
 from fila_lab.studies import make_plan, study_status
+from fila_lab.studies.display import Forecast
 from fila_lab.studies.result import CellResult
 
 Log = Callable[[], list[str]]
@@ -140,3 +142,30 @@ def test_unknown_engines_and_functions_are_named(bench: Bench) -> None:
         bench.run(engine="proces")
     bench.run(cell_function="fake_cell:run_cel")
     assert {result.failure.kind for result in bench.store.failures().values()} == {"bad_input"}
+
+
+def test_ray_is_asked_for_by_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FilaError, match=r"pip install 'fila_lab\[ray\]'"):
+        bench.run(engine="ray")
+
+
+def test_shared_work_comes_first_and_once_per_use(bench: Bench, log: Log) -> None:
+    bench.run(budget="full", engine="process", workers=2, prepare_function="fake_cell:prepare")
+    assert log()[0] == "prepare concat,none 2", "one job with all workers; addition reads the features that concat reads"
+    assert sum(line.startswith("prepare") for line in log()) == 1
+    before = len(log())
+    bench.run(budget="full", prepare_function="fake_cell:prepare")
+    assert len(log()) == before
+    assert "pages and features: 1 of 1 done" in bench.said.getvalue()
+
+
+def test_time_left_is_measured_by_arm() -> None:
+    forecast = Forecast({"a": "none", "b": "none", "c": "concat", "d": "concat", "e": "other"}, workers=2)
+    forecast.left = {"b", "d", "e"}
+    assert forecast.seconds_left() is None
+    forecast.measure("a", 10)
+    forecast.measure("c", 40)
+    assert forecast.seconds_left() == pytest.approx(max((10 + 40 + 25) / 2, 40), abs=1e-6)
+    forecast.left = {"d"}
+    assert forecast.seconds_left() == pytest.approx(40)

@@ -42,9 +42,10 @@ class FusionSpec:
 
 @dataclass(frozen=True)
 class FusionContext:
-    """Where the N tiles lie, and views of a detail map by token. Tiles come image by image: the overview first, then the canvas in raster order.
+    """Where the N tiles lie, and views of a detail map by token.
 
-    image, row, col: int64 [N]; an overview has row = col = -1. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], already on the token grid.
+    Tiles come image by image: the overview first, then the canvas in raster order. image, row, col: int64 [N]; an overview has
+    row = col = -1. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], whole cells per token.
     """
 
     grid: int

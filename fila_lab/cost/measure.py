@@ -1,0 +1,88 @@
+"""All costs of all arms, as a study's report shows them beside quality."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from fila_lab.config.costs import ORACLE_CHANNELS, component_costs, detail_size, memory_bytes
+from fila_lab.config.run import RunConfig
+from fila_lab.cost.count import count_flops, count_parameters
+from fila_lab.cost.latency import forward_seconds
+from fila_lab.cost.subject import largest_canvas
+
+log = logging.getLogger("fila_lab")
+
+ROUNDS_FILE = "costs.rounds.json"
+
+
+def measure_arms(
+    configs: Mapping[str, RunConfig],
+    out: Path,
+    *,
+    batch_size: int = 8,
+    rounds: int = 21,
+    memory_batch_size: int | None = None,
+    oracle_channels: int = ORACLE_CHANNELS,
+) -> dict[str, dict[str, float]]:
+    """Arm -> its costs, measured on its real classes with random weights and synthetic images of the largest canvas.
+
+    parameters, trainable_parameters, fusion_parameters: counted; all towers and the language model included in the first.
+    flops: 2 x multiply-adds of one forward pass of the whole model for one image and TEXT_TOKENS tokens of text (see count.py).
+    latency_ms, latency_iqr_ms: median and interquartile range over `rounds` interleaved rounds of a forward pass of a batch of
+    `batch_size`, from pixels to the language model's prefill, milliseconds an image (see latency.py).
+    peak_memory_mib: of training steps with the arm's batch (or `memory_batch_size`), above a process that has only imported (memory.py).
+
+    `out` gets costs.rounds.json, every round's milliseconds an image. The caller sees to it that nothing else runs. What this machine has
+    no memory for is NaN, with a warning; parameters and FLOPs are counted all the same.
+    """
+    from fila_lab.cost.memory import peak_memory_mib  # here: the module is also started on its own
+
+    trainable = {arm: c for arm, c in configs.items() if _fits(arm, "peak memory", _training_bytes(c, memory_batch_size))}
+    runnable = {arm: c for arm, c in configs.items() if _fits(arm, "latency", _forward_bytes(c, batch_size))}
+    peaks = peak_memory_mib(trainable, batch_size=memory_batch_size, oracle_channels=oracle_channels) if trainable else {}
+    seconds = forward_seconds(runnable, batch_size=batch_size, rounds=rounds, oracle_channels=oracle_channels) if runnable else {}
+    milliseconds = {arm: [1000 * value for value in values] for arm, values in seconds.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / ROUNDS_FILE).write_text(json.dumps({"batch_size": batch_size, "milliseconds_per_image": milliseconds}) + "\n")
+    costs: dict[str, dict[str, float]] = {}
+    for arm, config in configs.items():
+        low, median, high = np.percentile(milliseconds.get(arm, [math.nan]), [25, 50, 75])
+        costs[arm] = {
+            **count_parameters(config, oracle_channels),
+            "flops": count_flops(config, oracle_channels=oracle_channels),
+            "latency_ms": float(median),
+            "latency_iqr_ms": float(high - low),
+            "peak_memory_mib": peaks.get(arm, math.nan),
+        }
+    return costs
+
+
+def _training_bytes(config: RunConfig, batch_size: int | None) -> float:
+    """Estimated peak of training steps."""
+    return memory_bytes(
+        config.model_copy(update={"train": config.train.model_copy(update={"batch_size": batch_size or config.train.batch_size})})
+    )
+
+
+def _forward_bytes(config: RunConfig, batch_size: int) -> float:
+    """Estimated peak of building (twice the weights, in float32) and of a forward pass (the widest values of the ConvNeXt's first stage, twice)."""
+    canvas = largest_canvas(config)
+    costs = component_costs(config, canvas)
+    width, height = detail_size(canvas, config.geometry) if costs["convnext"].flops else (0, 0)
+    activations = 2 * batch_size * (width // 4) * (height // 4) * 4 * config.convnext.dims[0] * 4
+    return 8 * sum(cost.parameters for cost in costs.values()) + activations
+
+
+def _fits(arm: str, what: str, needed: float) -> bool:
+    """Whether a measurement fits in the memory that is free; a warning where it does not."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        log.warning("arm %s: no %s measured: about %.0f GiB needed, %.0f GiB free", arm, what, needed / 2**30, free / 2**30)
+    return needed <= free

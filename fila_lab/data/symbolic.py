@@ -1,0 +1,128 @@
+"""Pages without pixels, for pretraining the answer model: which glyph lies where, a question and its answer.
+
+The layout follows the seam suite (code blocks asked by colour or key, or a panel), the strings are random, so no real code is learned here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data import content
+from fila_lab.data.truth import CLASSES
+
+LETTERS = 26
+PLATE = 1.5
+"""Plate around the ink, canvas pixels."""
+TRIES = 30
+_CLASS = {name: index for index, name in enumerate(CLASSES)}
+_COLOURS = tuple(content.COLOURS)
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class SymbolicPage:
+    """glyphs float32 [G, 4]: (class, colour, x, y), centres in canvas pixels; canvas (width, height)."""
+
+    canvas: tuple[int, int]
+    glyphs: np.ndarray
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class _Block:
+    box: Box
+    colour: int
+    lines: tuple[str, ...]
+    panel: str = ""
+
+    @property
+    def code(self) -> str:
+        return self.lines[-1]
+
+
+def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
+    """One page. `easy`: codes of one character, asked by colour; what a beginner can find out."""
+    tile = geometry.tile
+    canvases = [c for c in geometry.canvases if max(c) == 2 * tile]
+    weights = np.array([w * h for w, h in canvases], float)
+    canvas = canvases[int(generator.choice(len(canvases), p=weights / weights.sum()))]
+    tiles = canvas[0] * canvas[1] // tile**2
+    coarse = generator.random() < data.families.get("coarse", 0.0)
+    keyed = not coarse and not easy and tiles == 4 and generator.random() < 2 * data.by_key
+    blocks: list[_Block] = []
+    colours = [int(c) for c in generator.permutation(len(_COLOURS))]
+    height = generator.uniform(*data.text_height)
+    character = (min(10.0, height * generator.uniform(0.6, 0.85)), height)
+    for number in range(min(tiles, data.codes_per_page)):
+        panel = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))] if coarse and number == 0 else ""
+        colour = int(generator.integers(len(content.PANEL_COLOURS))) if panel else colours[number]
+        block = _place(generator, data, canvas, character, colour, blocks, keyed, easy, panel)
+        if block is not None:
+            blocks.append(block)
+    if not blocks or (coarse and not blocks[0].panel):
+        return symbolic_page(generator, data, geometry, easy)
+    glyphs = np.array([glyph for block in blocks for glyph in _glyphs(block, character)], np.float32)
+    asked = blocks[0] if coarse else blocks[int(generator.integers(len(blocks)))]
+    if asked.panel:
+        return SymbolicPage(canvas, glyphs, "layout?", f"{_COLOURS[asked.colour]} {asked.panel}")
+    return SymbolicPage(canvas, glyphs, f"{asked.lines[0] if keyed else _COLOURS[asked.colour]}?", asked.code)
+
+
+def _place(
+    generator: np.random.Generator,
+    data: DataConfig,
+    canvas: tuple[int, int],
+    character: tuple[float, float],
+    colour: int,
+    others: list[_Block],
+    keyed: bool,
+    easy: bool,
+    panel: str,
+) -> _Block | None:
+    """A block where it touches no other; None where none was found."""
+    for _ in range(TRIES):
+        lines: tuple[str, ...] = ()
+        if panel:
+            width = height = generator.uniform(22, 26) + 2 * PLATE
+        else:
+            length = 1 if easy else 1 + int(generator.choice(4, p=np.array(data.code_length) / sum(data.code_length)))
+            lines = (_string(generator, LETTERS, 2),) if keyed else ()
+            lines = (*lines, _string(generator, len(content.ALPHABET), length))
+            width = max(map(len, lines)) * character[0] + 2 * PLATE
+            height = len(lines) * (character[1] + PLATE) + PLATE
+        if width >= canvas[0] or height >= canvas[1]:
+            continue
+        x, y = generator.uniform(0, canvas[0] - width), generator.uniform(0, canvas[1] - height)
+        box = (x, y, x + width, y + height)
+        clear = all(x >= b.box[2] or b.box[0] >= box[2] or y >= b.box[3] or b.box[1] >= box[3] for b in others)
+        if clear and not any(set(lines) & set(b.lines) for b in others):
+            return _Block(box, colour, lines, panel)
+    return None
+
+
+def _string(generator: np.random.Generator, alphabet: int, length: int) -> str:
+    return "".join(content.ALPHABET[int(index)] for index in generator.integers(alphabet, size=length))
+
+
+def _glyphs(block: _Block, character: tuple[float, float]) -> list[tuple[float, float, float, float]]:
+    x0, y0, x1, y1 = block.box
+    if block.panel:
+        return [(_CLASS[block.panel], block.colour, (x0 + x1) / 2, (y0 + y1) / 2)]
+    found = []
+    for row, line in enumerate(block.lines):
+        start = (x0 + x1 - len(line) * character[0]) / 2
+        y = y0 + PLATE + row * (character[1] + PLATE) + character[1] / 2
+        found += [(_CLASS[c], block.colour, start + (column + 0.5) * character[0], y) for column, c in enumerate(line)]
+    return found
+
+
+def quarter_cells(xy: np.ndarray, scale: tuple[float, float], shape: tuple[int, int], cell: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the quarter-token cells that centres xy [G, 2] (canvas pixels, scaled) fall in, clipped to shape (rows, columns)."""
+    column = np.clip((xy[:, 0] * scale[0] / cell).astype(int), 0, shape[1] - 1)
+    row = np.clip((xy[:, 1] * scale[1] / cell).astype(int), 0, shape[0] - 1)
+    return row, column

@@ -1,0 +1,51 @@
+"""The answer model's parts, language model, row separator and projector, as one file: what `fila-lab pretrain answers` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fila_lab.config import FilaError, weights_file
+
+if TYPE_CHECKING:
+    from fila_lab.modeling.model import FilaModel
+
+PARTS = ("language", "separator", "projector")
+
+
+def is_answer_file(spec: str) -> bool:
+    """Whether `language.weights` names such a file, rather than `random`, a folder or a hub name."""
+    return spec.startswith("package:") or spec.endswith(".safetensors")
+
+
+def save_answer_parts(model: FilaModel, path: Path) -> None:
+    """Write the three parts as safetensors."""
+    state = {
+        f"{part}.{name}": value.detach().cpu().contiguous() for part in PARTS for name, value in getattr(model, part).state_dict().items()
+    }
+    save_file(state, path)
+
+
+def load_answer_parts(model: FilaModel, spec: str) -> None:
+    """Fill the three parts of the model.
+
+    Raises:
+        FilaError: no such file, unreadable, or made for other sizes.
+    """
+    path = weights_file(spec)
+    if path is None or not path.is_file():
+        raise FilaError(f"language.weights={spec!r}: there is no file {path}; make it with `fila-lab pretrain answers`, or set random")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FilaError(f"language.weights={spec!r}: {path} cannot be read as safetensors ({error}); make it again") from error
+    for part in PARTS:
+        own = {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
+        try:
+            getattr(model, part).load_state_dict(own)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise FilaError(f"language.weights={spec!r} does not fit the {part} ({reason}); set language and vit sizes to the file's, or random") from error

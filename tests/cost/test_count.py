@@ -1,0 +1,104 @@
+"""Counts of the real classes against published figures and against the closed forms that planning uses."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
+from fila_lab.config.costs import component_costs, language_cost, vision_tokens
+from fila_lab.cost import TEXT_TOKENS, build_subject, count_flops, count_parameters, largest_canvas
+from fila_lab.cost.count import flops_of
+from fila_lab.modeling import ConvNextTower, VitTower
+from torch import nn
+
+CONTROLS = get_args(get_args(FusionConfig.model_fields["control"].annotation)[0])
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def closed_form(config: RunConfig) -> tuple[float, float]:
+    """(parameters, FLOPs) with the text length that is measured."""
+    canvas = largest_canvas(config)
+    parts = component_costs(config, canvas)
+    prefill = language_cost(config.language, vision_tokens(canvas, config.geometry) + TEXT_TOKENS)
+    flops = sum(cost.flops for name, cost in parts.items() if name != "language") + prefill.flops
+    return sum(cost.parameters for cost in parts.values()), flops
+
+
+def test_clip_vit_large_336_as_timm_counts_it() -> None:
+    """timm: 304.53 M parameters, 191.11 GMACs, with a classifier of 1,000 classes that our trunk does not have."""
+    config = resolve_run("paper", {"vit.feature_layer": -1})  # all 24 layers, as timm runs them
+    with torch.device("meta"):
+        tower = VitTower(config.vit, config.geometry)
+        tile = torch.empty(1, 3, 336, 336)
+    assert parameters(tower) + 1024 * 1000 + 1000 == pytest.approx(304.53e6, abs=5e3)
+    assert flops_of(lambda: tower(tile)) / 2 == pytest.approx(191.11e9, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("depths", "dims", "side", "head", "published", "macs"),
+    [  # timm's heads, which our trunk does not have: a norm, a classifier of 1,000 classes, and in `large_mlp` a hidden layer
+        ((3, 3, 9, 3), (96, 192, 384, 768), 224, 2 * 768 + 769 * 1000, 28.59e6, 4.47e9),
+        ((3, 3, 27, 3), (128, 256, 512, 1024), 224, 2 * 1024 + 1025 * 1000, 88.59e6, 15.38e9),
+        ((3, 3, 27, 3), (192, 384, 768, 1536), 320, 2 * 1536 + 1537 * 1536 + 1537 * 1000, 200.13e6, 70.21e9),
+    ],
+)
+def test_convnext_as_timm_counts_it(
+    depths: tuple[int, int, int, int], dims: tuple[int, int, int, int], side: int, head: int, published: float, macs: float
+) -> None:
+    with torch.device("meta"):
+        tower = ConvNextTower(ConvNextConfig(depths=depths, dims=dims))
+        image = torch.empty(1, 3, side, side)
+    assert parameters(tower) + head == pytest.approx(published, abs=6e3)
+    assert flops_of(lambda: tower(image)) / 2 == pytest.approx(macs, rel=3e-3)
+
+
+def test_attention_is_counted_whatever_the_backend() -> None:
+    """The trap: PyTorch's fused CPU attention counts as nothing, 233 instead of 382 GFLOPs for a tile through CLIP ViT-L/14-336."""
+    counts = {
+        backend: count_flops(resolve_run("paper", {"fusion.name": "none", "runtime.attention": backend, "language.layers": 1}), (336, 672))
+        for backend in ("math", "flash", "auto")
+    }
+    shorter = resolve_run("paper", {"fusion.name": "none", "vit.layers": 23, "vit.feature_layer": -2, "language.layers": 1})
+    layer = counts["math"] - count_flops(shorter, (336, 672))
+    products, attention = 2 * 577 * 12 * 1024**2, 4 * 577**2 * 1024
+    assert len(set(counts.values())) == 1
+    assert layer == 3 * (products + attention)  # two tiles and the overview through one layer more
+
+
+@pytest.mark.parametrize("cells", [2, 3, 4])
+@pytest.mark.parametrize("name", FUSIONS)
+def test_every_fusion_agrees_with_the_closed_form(name: str, cells: int) -> None:
+    _agrees(resolve_run("mini", {"fusion.name": name, "geometry.detail_cells": cells}))
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_every_control_agrees_with_the_closed_form(control: str) -> None:
+    _agrees(resolve_run("mini", {"fusion.name": "concat", "fusion.control": control}))
+
+
+@pytest.mark.parametrize("preset", ["base", "paper"])
+@pytest.mark.parametrize("name", ["none", "cross_attention"])
+def test_large_presets_agree_with_the_closed_form(preset: str, name: str) -> None:
+    """Nothing is downloaded and no memory taken: the language model has its assumed vocabulary."""
+    _agrees(resolve_run(preset, {"fusion.name": name}))
+
+
+def _agrees(config: RunConfig) -> None:
+    counted, flops = closed_form(config)
+    assert count_parameters(config)["parameters"] == counted
+    assert count_flops(config) == pytest.approx(flops, rel=0.02)
+
+
+def test_the_arm_is_built_as_it_runs() -> None:
+    def built(**fusion: Any) -> Any:
+        return build_subject(resolve_run("mini", {f"fusion.{key}": value for key, value in fusion.items()}), "meta").encoder
+
+    assert built(name="none").convnext is None
+    assert built(name="concat", control="oracle_map").convnext is None
+    assert built(name="concat").convnext is not None
+    assert built(name="concat", control="random_weights").convnext is not None

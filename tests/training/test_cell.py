@@ -1,0 +1,121 @@
+"""A cell is a pure function of its config; arms share what they share; failures are outcomes."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import tiny
+
+from fila_lab.config import RunConfig
+from fila_lab.training import FilaModule, run_cell
+from fila_lab.training.batches import CellData, Collator
+from fila_lab.training.cell import failure_kind, make_trainer, open_data, question_only
+from fila_lab.training.features import cacheable, cached_features
+from fila_lab.training.module import NotFiniteError
+from fila_lab.training.predict import load_trained, predict
+
+
+def cell_data(config: RunConfig, module: FilaModule, cache_dir: Path) -> CellData:
+    pools = open_data(config, cache_dir, ("train", "val", "test"))
+    seen = {name: cached_features(config, pool, cache_dir) if cacheable(config) else None for name, pool in pools.items()}
+    return CellData(config, *(Collator(config, pools[name], seen[name], module.model.tokenizer) for name in ("train", "val", "test")))
+
+
+def test_the_same_cell_twice_gives_the_same_numbers_to_the_last_bit(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(fusion__name="concat")
+    first, second = (run_cell(config, workdir=tmp_path / name, cache_dir=cache_dir) for name in "ab")
+    assert first.result["failure"] is None
+    assert first.result["metrics"] == second.result["metrics"]
+    assert first.result["validation"] == second.result["validation"]
+    assert first.result["curve"] == second.result["curve"]
+    assert first.predictions is not None
+    assert first.predictions.equals(second.predictions)
+    assert len(first.predictions) == 3 * config.data.test_triplets
+    assert [point["step"] for point in first.result["curve"]] == [2, 4, 6]
+
+
+def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> None:
+    losses = [run_cell(tiny(seed=seed, fusion__name="none"), workdir=tmp_path / str(seed), cache_dir=cache_dir).result["curve"][0]["loss"] for seed in (0, 1)]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("arm", ["concat", "addition", "cross_attention"])
+def test_arms_of_a_seed_share_weights_and_data_order(arm: str, cache_dir: Path) -> None:
+    """Pairing by seed means something only if what two arms have in common is equal."""
+    modules = {name: FilaModule.from_config(tiny(fusion__name=name)) for name in ("none", arm)}
+    parameters = {name: dict(module.model.named_parameters()) for name, module in modules.items()}
+    assert set(parameters["none"]) < set(parameters[arm])
+    assert all(torch.equal(value, parameters[arm][name]) for name, value in parameters["none"].items())
+    streams = {name: islice(cell_data(module.config, module, cache_dir).train_dataloader(), 12) for name, module in modules.items()}
+    for plain, fused in zip(streams["none"], streams[arm], strict=True):
+        assert plain.rows == fused.rows
+        assert torch.equal(plain.labels, fused.labels)
+        assert torch.equal(plain.vision.tiles, fused.vision.tiles)
+
+
+def test_batches_have_one_canvas_and_labels_cover_the_answer_and_its_end(cache_dir: Path) -> None:
+    module = FilaModule.from_config(tiny(fusion__name="none"))
+    data = cell_data(module.config, module, cache_dir)
+    for batch in islice(data.train_dataloader(), 8):
+        assert len({data.train.canvas[row] for row in batch.rows}) == 1
+        for labels, answer in zip(batch.labels, batch.answers, strict=True):
+            ids = labels[labels >= 0]
+            assert module.model.tokenizer.decode(ids, skip_special_tokens=True) == answer
+            assert ids[-1] == module.model.tokenizer.eos_token_id
+
+
+def test_foreign_maps_are_another_items(cache_dir: Path) -> None:
+    module = FilaModule.from_config(tiny(fusion__name="concat", fusion__control="foreign", data__test_triplets=40))
+    collator = cell_data(module.config, module, cache_dir).test
+    assert collator is not None
+    for name, group in collator.pool.groups.items():
+        rows = collator.pool.meta.query("canvas == @name").sort_values("row")
+        own = rows["item_id"].to_numpy()
+        at = rows["row"].to_numpy()
+        assert (own != own[collator._detail_rows(name, at)]).all()
+        assert len(group) == len(own)
+
+
+def test_a_failure_is_an_outcome_with_its_cause(cache_dir: Path, tmp_path: Path) -> None:
+    exploding = run_cell(tiny(train__learning_rate=1e30, train__gradient_clip=1e30), workdir=tmp_path / "nan", cache_dir=cache_dir).result
+    assert exploding["status"] == "failed"
+    assert exploding["failure"]["kind"] == "not_finite"
+    assert "train.learning_rate" in exploding["failure"]["message"]
+    missing = run_cell(tiny(vit__weights="nowhere.safetensors"), workdir=tmp_path / "gone", cache_dir=cache_dir).result
+    assert missing["failure"]["kind"] == "bad_input"
+    assert "vit.weights" in missing["failure"]["message"]
+    assert failure_kind(MemoryError()) == "out_of_memory"
+    assert failure_kind(NotFiniteError()) == "not_finite"
+
+
+def test_the_best_answer_without_a_picture_is_rare(cache_dir: Path) -> None:
+    pools = open_data(tiny(data__test_triplets=8), cache_dir, ("train", "test"))
+    assert set(question_only(pools["train"].meta, pools["test"].meta)) <= {"question_only/reading", "question_only/coarse"}
+
+
+def test_training_resumes_from_a_checkpoint_as_if_it_had_not_stopped(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(fusion__name="addition")
+    straight, first, second = (FilaModule.from_config(config) for _ in range(3))
+    make_trainer(config, tmp_path / "straight").fit(straight, cell_data(config, straight, cache_dir))
+    half = make_trainer(config, tmp_path / "half")
+    half.fit_loop.max_steps = half.fit_loop.epoch_loop.max_steps = 3
+    half.fit(first, cell_data(config, first, cache_dir))
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    make_trainer(config, tmp_path / "rest").fit(second, cell_data(config, second, cache_dir), ckpt_path=tmp_path / "half.ckpt")
+    for (name, whole), resumed in zip(straight.named_parameters(), second.parameters(), strict=True):
+        assert torch.equal(whole, resumed), name
+
+
+def test_a_trained_cell_answers_from_its_folder(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(fusion__name="concat")
+    outcome = run_cell(config, workdir=tmp_path / "work", cache_dir=cache_dir, checkpoint=tmp_path / "cell" / "model.safetensors")
+    assert outcome.result["failure"] is None
+    assert load_trained(tmp_path / "cell").config == config
+    from PIL import Image
+
+    Image.new("RGB", (300, 150), "white").save(tmp_path / "page.png")
+    assert "tiles: " in predict(tmp_path / "page.png", "red?", tmp_path / "cell")
+    assert Image.open(tmp_path / "page-tiles.png").width > 300

@@ -1,0 +1,59 @@
+"""The frozen-feature cache: the same bits hit or missed, by one worker or two, and equal to what the tower says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import tiny
+
+from fila_lab.config import FilaError
+from fila_lab.modeling import build_convnext, normalise
+from fila_lab.training.cell import open_data
+from fila_lab.training.features import cacheable, cached_features, features_key
+
+
+def test_records_equal_the_tower_and_do_not_depend_on_workers_or_on_a_hit(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(fusion__name="concat", runtime__precision="fp32")
+    pool = open_data(config, cache_dir, ("val",))["val"]
+    missed = cached_features(config, pool, tmp_path / "one")
+    hit = cached_features(config, pool, tmp_path / "one")
+    by_two = cached_features(config, pool, tmp_path / "two", workers=2)
+    tower = build_convnext(config).eval()
+    for name, group in pool.groups.items():
+        rows = np.arange(len(group))
+        with torch.inference_mode():
+            direct = tower(normalise(torch.from_numpy(np.array(group.detail))))
+        for stage in range(4):
+            assert torch.equal(missed.maps(name, rows)[stage], hit.maps(name, rows)[stage])
+            assert torch.equal(missed.maps(name, rows)[stage], by_two.maps(name, rows)[stage])
+            torch.testing.assert_close(missed.maps(name, rows)[stage].float(), direct[stage], rtol=2e-2, atol=2e-2)
+
+
+def test_the_key_knows_weights_and_resolution_but_neither_seed_nor_fusion(cache_dir: Path) -> None:
+    base = tiny(fusion__name="concat")
+    pool = open_data(base, cache_dir, ("val",))["val"]
+    key = features_key(base, pool)
+    assert features_key(tiny(fusion__name="addition", seed=5), pool) == key
+    assert features_key(tiny(fusion__control="random_weights"), pool) != key
+    assert features_key(tiny(runtime__precision="fp32"), pool) != key
+    finer = tiny(geometry__detail_cells=4)
+    assert features_key(finer, open_data(finer, cache_dir, ("val",))["val"]) != key
+
+
+def test_what_does_not_look_at_frozen_maps_is_not_cached() -> None:
+    assert cacheable(tiny(fusion__name="concat", fusion__control="foreign"))
+    assert not cacheable(tiny(fusion__name="none"))
+    assert not cacheable(tiny(fusion__control="oracle_map"))
+    assert not cacheable(tiny(convnext__trainable=True))
+
+
+def test_a_cache_that_cannot_be_written_names_the_folder_and_the_remedy(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(fusion__name="concat")
+    pool = open_data(config, cache_dir, ("val",))["val"]
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(FilaError, match=r"cache_dir=.*FILA_LAB_CACHE"):
+        cached_features(config, pool, blocked)

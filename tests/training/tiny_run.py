@@ -1,0 +1,31 @@
+"""A run small enough for tests: the real classes, random towers, a few dozen items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fila_lab.config import RunConfig, resolve_run
+
+TINY: dict[str, Any] = {
+    "vit.weights": "random",
+    "convnext.weights": "random",
+    "vit.width": 32,
+    "vit.layers": 6,
+    "convnext.dims": [8, 8, 16, 16],
+    "language.width": 32,
+    "language.intermediate": 64,
+    "data.train_pool": 48,
+    "data.train_items": 40,
+    "data.val_pool": 16,
+    "data.val_items": 12,
+    "data.test_triplets": 8,
+    "train.steps": 6,
+    "train.batch_size": 8,
+    "train.log_every": 2,
+    "train.validate_every": 3,
+}
+
+
+def tiny(**overrides: Any) -> RunConfig:
+    """A tiny run; keywords are dotted paths with `__` for the dot."""
+    return resolve_run("mini", TINY, {key.replace("__", "."): value for key, value in overrides.items()})
