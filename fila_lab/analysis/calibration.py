@@ -54,7 +54,9 @@ def calibration_lines(out: Path | str) -> list[Line]:
     ]
     for family in ("reading", "coarse"):
         share = oracle[f"exact/{family}"]
-        lines.append(Line(f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {family} exactly", _share(share), share.mean() >= CEILING))
+        lines.append(
+            Line(f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {family} exactly", _share(share), share.mean() >= CEILING)
+        )
         blind = none[f"question_only/{family}"]
         lines.append(Line(f"floor: the question alone answers under {CHANCE:.0%} of {family}", _share(blind), blind.mean() < CHANCE))
     difference = (foreign["exact/reading"] - none["exact/reading"]).dropna()
@@ -90,7 +92,7 @@ def write_calibration(out: Path | str, command: str) -> Path:
         "",
         *_by_place(frame),
         "",
-        f"Made by `{command}`. Code {', '.join(sorted(set(manifests['code_hash'].astype(str)))) if 'code_hash' in manifests else 'unknown'}.",
+        f"Made by `{command}`. Code {', '.join(sorted(set(manifests['code_hash'].astype(str))))}.",
         "",
     ]
     path = folder.out / "calibration.md"
@@ -102,7 +104,10 @@ def _by_place(frame: pd.DataFrame) -> list[str]:
     columns = [f"exact/{family}/{place}" for family in ("reading", "coarse") for place in ("intact", "sham", "cut")]
     means = frame.groupby("arm", sort=False)[columns].mean()
     rows = ["| arm | " + " | ".join(c.removeprefix("exact/").replace("/", ", ") for c in columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    rows += [f"| {arm} | " + " | ".join(f"{100 * value:.1f} %" for value in row) + " |" for arm, row in zip(means.index, means.to_numpy(), strict=True)]
+    rows += [
+        f"| {arm} | " + " | ".join(f"{100 * value:.1f} %" for value in row) + " |"
+        for arm, row in zip(means.index, means.to_numpy(), strict=True)
+    ]
     return rows
 
 
@@ -116,4 +121,5 @@ def _share(values: pd.Series) -> str:
 
 
 def _gap(gap: GapInterval) -> str:
-    return f"{100 * gap.gap:+.1f} points, 95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f} ({gap.triplets} triplets, {gap.images} images)"
+    interval = f"95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+    return f"{100 * gap.gap:+.1f} points, {interval} ({gap.triplets} triplets, {gap.images} images)"

@@ -106,27 +106,39 @@ def data_preview(
 
 @app.command()
 def pretrain(
-    tower: Annotated[str, typer.Argument(metavar="vit|convnext", help="Which tower.", show_default=False)],
+    part: Annotated[str, typer.Argument(metavar="vit|convnext|answers", help="Which part of mini.", show_default=False)],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: the package's own.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: the recipe's.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    start: Annotated[str, typer.Option(metavar="random|FILE", help="Towers: go on from an earlier file.")] = "random",
 ) -> None:
-    """Pretrain a mini tower on dense glyph labels; writes safetensors and a card. The package's own weights came from this.
+    """Pretrain a part of mini: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
+    Writes safetensors and a card; the package's own weights came from this.
 
     \b
     fila-lab pretrain convnext
     fila-lab pretrain vit --out towers     then --set vit.weights=towers/mini_vit.safetensors
+    fila-lab pretrain answers
     """
-    if tower not in ("vit", "convnext"):
-        raise ConfigError(f"TOWER = {tower!r} is unknown; choose vit or convnext")
+    parts = ("vit", "convnext", "answers")
+    from fila_lab.config import did_you_mean
+
+    if part not in parts:
+        raise ConfigError(f"PART = {part!r} is unknown{did_you_mean(part, parts)}; choose {', '.join(parts)}")
     from fila_lab.cli.progress import Bar
     from fila_lab.config.weights import PACKAGE_WEIGHTS
-    from fila_lab.training.pretrain import pretrain as train_tower
 
     folder = out if out is not None else PACKAGE_WEIGHTS
     with Bar() as bar:
-        scores = train_tower(tower, folder, steps=steps, seed=seed, threads=threads, progress=bar)
+        if part == "answers":
+            from fila_lab.training.pretrain_answers import pretrain_answers
+
+            scores = pretrain_answers(folder, steps=steps, seed=seed, threads=threads, progress=bar)
+        else:
+            from fila_lab.training.pretrain import pretrain as train_tower
+
+            scores = train_tower(part, folder, steps=steps, seed=seed, threads=threads, start=start, progress=bar)
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     typer.echo(f"weights and card in {folder}: {listed}")
 

@@ -98,7 +98,8 @@ class ProjectorConfig(Strict):
 class LanguageConfig(Strict):
     """A transformers causal LM, built from numbers, or loaded.
 
-    weights: `random`; `package:NAME` or a safetensors file of `fila-lab pretrain answers`, which fill separator and projector too; a folder or hub name.
+    weights: `random`; `package:NAME` or a safetensors file of `fila-lab pretrain answers`, which fill separator and projector too;
+    a folder or hub name.
     """
 
     architecture: Literal["llama", "qwen2"] = "llama"

@@ -18,8 +18,9 @@ from fila_lab.cost.subject import build_subject, synthetic_batch
 def flops_of(function: Callable[[], Any]) -> int:
     """FLOPs (2 x multiply-adds) of products, convolutions and attention in a call; norms, activations and resampling are not counted.
 
-    PyTorch's counter knows no formula for the CPU's fused attention and would count it as nothing (233 instead of 382 GFLOPs for a tile
-    through CLIP ViT-L/14-336): under the math backend attention is plain products.
+    PyTorch's counter knows no formula for the CPU's fused attention and counts it as nothing: of 382 GFLOPs for a tile through CLIP
+    ViT-L/14-336 it sees 349 (233 where nn.MultiheadAttention's fast path hides the projections too). Under the math backend attention is
+    plain products.
     """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:

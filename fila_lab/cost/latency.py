@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
 
 from fila_lab.config.costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
@@ -30,7 +30,7 @@ def forward_seconds(
     share one copy; runtime.compile is not applied. The caller sees to it that nothing else runs.
     """
     arms = list(configs)
-    shared: dict[Hashable, nn.Module] = {}
+    shared: dict[Hashable, Any] = {}
     models = {arm: _shared(build_subject(config, oracle_channels=oracle_channels), config, shared) for arm, config in configs.items()}
     batches = {arm: synthetic_batch(config, batch_size, oracle_channels=oracle_channels) for arm, config in configs.items()}
     for arm, config in configs.items():
@@ -56,14 +56,14 @@ def forward_seconds(
     return seconds
 
 
-def _shared(model: FilaModel, config: RunConfig, shared: dict[Hashable, nn.Module]) -> FilaModel:
+def _shared(model: FilaModel, config: RunConfig, shared: dict[Hashable, Any]) -> FilaModel:
     """The model with parts that other arms have too replaced by theirs: time does not depend on weights, memory does."""
     encoder = model.eval().encoder
-    encoder.vit = shared.setdefault(("vit", config.vit, config.geometry), encoder.vit)  # type: ignore[assignment]
+    encoder.vit = shared.setdefault(("vit", config.vit, config.geometry), encoder.vit)
     model.language = shared.setdefault(("language", config.language), model.language)
     if encoder.convnext is not None:
-        tower = encoder.convnext.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        encoder.convnext = shared.setdefault(("convnext", config.convnext), tower)  # type: ignore[assignment]
+        tower = encoder.convnext.to(memory_format=torch.channels_last)
+        encoder.convnext = shared.setdefault(("convnext", config.convnext), tower)
     return model
 
 

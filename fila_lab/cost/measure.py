@@ -66,13 +66,12 @@ def measure_arms(
 
 def _training_bytes(config: RunConfig, batch_size: int | None) -> float:
     """Estimated peak of training steps."""
-    return memory_bytes(
-        config.model_copy(update={"train": config.train.model_copy(update={"batch_size": batch_size or config.train.batch_size})})
-    )
+    train = config.train.model_copy(update={"batch_size": batch_size or config.train.batch_size})
+    return memory_bytes(config.model_copy(update={"train": train}))
 
 
 def _forward_bytes(config: RunConfig, batch_size: int) -> float:
-    """Estimated peak of building (twice the weights, in float32) and of a forward pass (the widest values of the ConvNeXt's first stage, twice)."""
+    """Estimated peak of building (twice the weights, float32) and of a forward pass (the widest values of ConvNeXt stage 1, twice)."""
     canvas = largest_canvas(config)
     costs = component_costs(config, canvas)
     width, height = detail_size(canvas, config.geometry) if costs["convnext"].flops else (0, 0)

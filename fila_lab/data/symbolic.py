@@ -113,7 +113,7 @@ def _glyphs(block: _Block, character: tuple[float, float]) -> list[tuple[float, 
     x0, y0, x1, y1 = block.box
     if block.panel:
         return [(_CLASS[block.panel], block.colour, (x0 + x1) / 2, (y0 + y1) / 2)]
-    found = []
+    found: list[tuple[float, float, float, float]] = []
     for row, line in enumerate(block.lines):
         start = (x0 + x1 - len(line) * character[0]) / 2
         y = y0 + PLATE + row * (character[1] + PLATE) + character[1] / 2
@@ -122,7 +122,7 @@ def _glyphs(block: _Block, character: tuple[float, float]) -> list[tuple[float, 
 
 
 def quarter_cells(xy: np.ndarray, scale: tuple[float, float], shape: tuple[int, int], cell: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the quarter-token cells that centres xy [G, 2] (canvas pixels, scaled) fall in, clipped to shape (rows, columns)."""
+    """Rows and columns of the quarter-token cells that centres xy [G, 2] (canvas pixels, scaled) fall in, clipped to (rows, columns)."""
     column = np.clip((xy[:, 0] * scale[0] / cell).astype(int), 0, shape[1] - 1)
     row = np.clip((xy[:, 1] * scale[1] / cell).astype(int), 0, shape[0] - 1)
     return row, column

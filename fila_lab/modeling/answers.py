@@ -48,4 +48,6 @@ def load_answer_parts(model: FilaModel, spec: str) -> None:
             getattr(model, part).load_state_dict(own)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
-            raise FilaError(f"language.weights={spec!r} does not fit the {part} ({reason}); set language and vit sizes to the file's, or random") from error
+            raise FilaError(
+                f"language.weights={spec!r} does not fit the {part} ({reason}); set language and vit sizes to the file's, or random"
+            ) from error

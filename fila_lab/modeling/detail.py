@@ -97,7 +97,8 @@ def _sum(parts: Sequence[Tensor]) -> Tensor:
 def spoil(maps: Sequence[Tensor], control: str | None, shift: int) -> list[Tensor]:
     """The controls that act on whole maps [B, C, H, W].
 
-    shifted: moved cyclically along both axes by `shift` stage-4 cells, the same distance in every stage. constant: every cell holds the map's mean.
+    shifted: moved cyclically along both axes by `shift` stage-4 cells, the same distance in every stage.
+    constant: every cell holds the map's mean.
     (`foreign` is not made here: the data hand over another item's maps, so that it does not depend on how items are batched.)
     """
     if control == "shifted":

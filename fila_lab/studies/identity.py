@@ -15,7 +15,16 @@ SCHEMA = 1
 PACKAGE = Path(__file__).parents[1]
 SHAPING = ("config/run.py", "config/interactions.py", "imaging", "modeling", "data", "training", "evaluation")
 """Files and rooms whose source can change a cell's result."""
-NOT_SHAPING = ("data/preview.py", "training/pretrain.py", "training/calibrate.py", "training/predict.py")
+NOT_SHAPING = (
+    "data/preview.py",
+    "data/pretrain_pages.py",
+    "data/symbolic.py",
+    "training/dense_labels.py",
+    "training/gallery.py",
+    "training/predict.py",
+    "training/pretrain.py",
+    "training/pretrain_answers.py",
+)
 """Tools in those rooms that no cell calls (pretrained towers enter a cell's id by the hash of their weights)."""
 
 

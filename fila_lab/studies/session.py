@@ -71,6 +71,7 @@ class StudyRun:
             raise
         if not self._missing(all_shards=True):
             shutil.rmtree(root / "work", ignore_errors=True)
+            self._draw()
         self._measure()
         self._mirror()
         return root
@@ -226,7 +227,16 @@ class StudyRun:
         self.tuning = [cell for cell in (read_plan(self.store.root) or {"cells": []})["cells"] if cell["phase"] == "tuning"]
         return winners
 
-    # Costs and mirror ----------------------------------------------------------------------------------------------
+    # Gallery, costs and mirror ----------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """The gallery is an extra: without it the report lists flips as text."""
+        from fila_lab.studies.gallery import write_gallery
+
+        try:
+            write_gallery(self.plan, self.store)
+        except (FilaError, OSError, ValueError) as error:
+            log.warning("the gallery could not be drawn (%s); the report will list its triplets as text", error)
 
     def _measure(self) -> None:
         """Costs, when all cells of all shards are there and nothing else runs."""

@@ -109,7 +109,7 @@ class Stream(IterableDataset):
         self.start, self.rank, self.world = start, rank, world
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = BucketBatches(self.collator.canvas, self.rows, self.batch_size, self.seed)
+        batches = BucketBatches(self.collator.canvas.tolist(), self.rows, self.batch_size, self.seed)
         if self.seed is None:
             yield from (self.collator(batch, training=False) for batch in batches)
             return

@@ -176,7 +176,7 @@ def _run(
 
 def predictions_frame(collator: Collator, rows: np.ndarray, batches: list[list[str]]) -> pd.DataFrame:
     """One line an item: its metadata, the answer given, and whether it is exactly right."""
-    order = np.concatenate(list(BucketBatches(collator.canvas, rows, collator.config.train.eval_batch_size, None)))
+    order = np.concatenate(list(BucketBatches(collator.canvas.tolist(), rows, collator.config.train.eval_batch_size, None)))
     frame = collator.pool.meta.iloc[order][PREDICTION_COLUMNS].copy()
     frame["prediction"] = [answer for batch in batches for answer in batch]
     frame["correct"] = frame["prediction"] == frame["answer"]

@@ -21,7 +21,7 @@ MAX_NEW_TOKENS = 32
 
 
 def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> str:
-    """Answer `question` about `image` with the cell whose folder is `cell`; the tiles go to OUT (a folder or .png; default beside the image).
+    """Answer `question` about `image` with the cell whose folder is `cell`; the tiles go to OUT (a folder or .png; default beside it).
 
     Raises:
         FilaError: unreadable image, no trained parts in the cell, or a cell whose fusion needs truth maps.
@@ -55,7 +55,9 @@ def load_trained(cell: Path) -> FilaModel:
     """The model of a cell: towers from their own files, trained parts from the cell."""
     path = cell / TRAINED_PARTS
     if not path.is_file():
-        raise FilaError(f"--cell={cell}: there is no {TRAINED_PARTS}; run the study with --checkpoints to keep the trained parts of its cells")
+        raise FilaError(
+            f"--cell={cell}: there is no {TRAINED_PARTS}; run the study with --checkpoints to keep the trained parts of its cells"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             config = RunConfig.model_validate_json(file.metadata()["config"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,11 +24,13 @@ from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
-from fila_lab.modeling.weights import load_weights, save_weights, weights_sha256
+from fila_lab.modeling.weights import file_sha256, load_weights, save_weights
 from fila_lab.training.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
 
 BLURRED = 0.15
 OVERVIEWS = 0.15
+LATER_RATE = 2 / 3
+"""Share of the learning rate for weights that go on from an earlier pretraining."""
 N_CLASSES = len(CLASSES)
 CHANNELS = N_CLASSES + 1 + len(COLOURS) + 1
 CROP = 128
@@ -153,6 +155,8 @@ def pretrain(
         raise FilaError(f"tower={tower!r} is unknown; choose vit or convnext")
     out.mkdir(parents=True, exist_ok=True)
     recipe = RECIPES[tower]
+    if start != "random":
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * LATER_RATE)
     steps = steps or recipe.steps
     config = load_preset(preset)
     torch.set_num_threads(threads)
@@ -185,7 +189,24 @@ def pretrain(
             progress(f"pretrain {tower}", step + 1, steps)
     task.pages = held_out
     scores = evaluate(task, seed)
-    _save(task.tower, out / f"{preset}_{tower}.safetensors", tower, recipe, steps, seed, scores, time.perf_counter() - started)
+    path = out / f"{preset}_{tower}.safetensors"
+    save_weights(task.tower, path.with_suffix(".partial"))
+    path.with_suffix(".partial").replace(path)
+    card = {
+        "tower": tower,
+        "parameters": sum(p.numel() for p in task.tower.parameters()),
+        "command": f"fila-lab pretrain {tower} --steps {steps} --seed {seed} --start {Path(start).name}",
+        "recipe": {**asdict(recipe), "steps": steps, "blurred": BLURRED, "labels": "class and colour per cell, background weight 0.1"},
+        "data": "generated pages of random strings and layout panels; training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
+        "alphabet": ALPHABET,
+        "seed": seed,
+        "score": {name: round(value, 4) for name, value in scores.items()},
+        "score_on": "pages of the validation split",
+        "seconds": round(time.perf_counter() - started),
+        "torch": torch.__version__,
+        "sha256": file_sha256(path),
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return scores
 
 
@@ -207,38 +228,3 @@ def evaluate(task: VitTask | ConvNextTask, seed: int, batches: int = 12) -> dict
         "false_alarm_rate": totals["false_alarms"] / totals["background"],
     }
 
-
-def _save(
-    module: VitTower | ConvNextTower,
-    path: Path,
-    tower: str,
-    recipe: Recipe,
-    steps: int,
-    seed: int,
-    scores: dict[str, float],
-    seconds: float,
-) -> None:
-    """Weights and card, the card last: a card names a complete file."""
-    temporary = path.with_suffix(".partial")
-    save_weights(module, temporary)
-    temporary.replace(path)
-    card = {
-        "tower": tower,
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "command": f"fila-lab pretrain {tower} --steps {steps} --seed {seed}",
-        "recipe": {
-            **recipe.__dict__,
-            "steps": steps,
-            "blurred": BLURRED,
-            "labels": "glyph class and colour per cell, background weight 0.1",
-        },
-        "data": "generated pages of random strings and layout panels; training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
-        "alphabet": ALPHABET,
-        "seed": seed,
-        "score": {name: round(value, 4) for name, value in scores.items()},
-        "score_on": "pages with the validation split's fonts and photos",
-        "seconds": round(seconds),
-        "torch": torch.__version__,
-        "sha256": weights_sha256(module),
-    }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fila_lab.config import RunConfig, resolve_run
 from fila_lab.cost import forward_seconds, largest_canvas, measure_arms, synthetic_batch
 from fila_lab.cost import measure as measure_module

@@ -38,8 +38,8 @@ def test_the_same_cell_twice_gives_the_same_numbers_to_the_last_bit(cache_dir: P
 
 
 def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> None:
-    losses = [run_cell(tiny(seed=seed, fusion__name="none"), workdir=tmp_path / str(seed), cache_dir=cache_dir).result["curve"][0]["loss"] for seed in (0, 1)]
-    assert losses[0] != losses[1]
+    cells = [run_cell(tiny(seed=seed, fusion__name="none"), workdir=tmp_path / str(seed), cache_dir=cache_dir).result for seed in (0, 1)]
+    assert cells[0]["curve"][0]["loss"] != cells[1]["curve"][0]["loss"]
 
 
 @pytest.mark.parametrize("arm", ["concat", "addition", "cross_attention"])

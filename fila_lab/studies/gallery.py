@@ -1,0 +1,45 @@
+"""The gallery: pages of triplets on which arms or places disagree, for the report to show."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fila_lab.studies.plan import Plan
+from fila_lab.studies.store import ResultStore, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 12
+
+
+def write_gallery(plan: Plan, store: ResultStore) -> int:
+    """Draw the chosen triplets into OUT/gallery; returns how many. Nothing is drawn where no cell has predictions."""
+    import pandas as pd
+
+    parts = []
+    for cell in plan.cells:
+        predictions = store.predictions(cell.id) if store.get(cell.id) is not None else None
+        if predictions is not None:
+            parts.append(predictions[["item_id", "place", "correct"]].assign(arm=cell.arm))
+    if not parts:
+        return 0
+    chosen = most_divided(pd.concat(parts), SHOWN)
+    from fila_lab.training.gallery import draw_triplets
+
+    entries = draw_triplets(plan.cells[0].config, chosen, store.root / "gallery")
+    write_atomically(store.root / "gallery" / "gallery.json", json.dumps(entries, indent=1).encode())
+    return len(entries)
+
+
+def most_divided(predictions: pd.DataFrame, count: int) -> list[str]:
+    """Item ids by how much their places differ within arms and their arms differ at all, most first; ties in id order.
+
+    predictions: item_id, place, correct, arm; a row a seed.
+    """
+    share = predictions.groupby(["item_id", "arm", "place"])["correct"].mean().unstack("place")
+    between_places = (share.max(axis=1) - share.min(axis=1)).unstack("arm").sum(axis=1)
+    between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
+    score = (between_places + between_arms).sort_values(ascending=False, kind="stable")
+    return [str(item) for item in score[score > 0].index[:count]]

@@ -1,0 +1,107 @@
+"""Pretraining writes what the presets read, and its pages say truly what is where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fila_lab.config import FilaError, load_preset, resolve_run
+from fila_lab.config.weights import PACKAGE_WEIGHTS
+from fila_lab.data.pretrain_pages import CLASSES, dense_pages
+from fila_lab.data.symbolic import symbolic_page
+from fila_lab.data.truth import CLASSES as TRUTH_CLASSES
+from fila_lab.modeling import build_model
+from fila_lab.modeling.answers import load_answer_parts
+from fila_lab.modeling.weights import file_sha256
+from fila_lab.training import pretrain as towers
+from fila_lab.training.pretrain_answers import TRUTH, AnswerRecipe, page_truth, pretrain_answers, token_truth
+
+MINI = load_preset("mini")
+
+
+def test_dense_pages_are_a_function_of_seed_and_index_and_know_their_glyphs() -> None:
+    few, more = dense_pages(MINI, "train", 5, 3, 1), dense_pages(MINI, "train", 10, 3, 1)
+    assert np.array_equal(few.canvas, more.canvas[:5])
+    assert sorted(more.detail) == [2, 3, 4]
+    assert {cells: pages.shape[1] for cells, (pages, _) in more.detail.items()} == {2: 128, 3: 192, 4: 256}
+    glyphs = more.records[more.records[..., 0] >= 0]
+    assert len(glyphs) > 50
+    assert (glyphs[:, 0] < len(CLASSES)).all()
+    assert (glyphs[:, 2:4] >= 0).all()
+    assert (glyphs[:, 2:4] <= 84).all()
+
+
+def test_towers_and_truth_count_the_same_classes() -> None:
+    assert tuple(CLASSES) == TRUTH_CLASSES
+
+
+def test_a_pretrained_tower_is_one_a_run_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = towers.Recipe(steps=2, batch_size=8, learning_rate=1e-3, pages=10, validation_pages=10)
+    monkeypatch.setattr(towers, "RECIPES", {"vit": small, "convnext": small})
+    for tower in ("vit", "convnext"):
+        scores = towers.pretrain(tower, tmp_path)
+        card = json.loads((tmp_path / f"mini_{tower}.json").read_text())
+        assert card["sha256"] == file_sha256(tmp_path / f"mini_{tower}.safetensors")
+        assert 0 <= scores["glyph_recall"] <= 1
+    paths = {f"{tower}.weights": str(tmp_path / f"mini_{tower}.safetensors") for tower in ("vit", "convnext")}
+    build_model(resolve_run("mini", paths, {"language.weights": "random"}))
+
+
+def test_an_unknown_tower_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FilaError, match="choose vit or convnext"):
+        towers.pretrain("vti", tmp_path)
+
+
+def test_symbolic_pages_ask_for_what_they_show() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        page = symbolic_page(generator, MINI.data, MINI.geometry)
+        shown = [TRUTH_CLASSES[int(index)] for index in page.glyphs[:, 0]]
+        assert all(part in shown for part in (page.answer.split()[1:] if page.question == "layout?" else page.answer))
+        assert (page.glyphs[:, 2] < page.canvas[0]).all()
+        assert (page.glyphs[:, 3] < page.canvas[1]).all()
+
+
+def test_truth_tokens_put_a_glyph_into_its_token_and_quarter() -> None:
+    grid = torch.zeros(1, 6, 6, TRUTH)
+    grid[0, 3, 4, 7] = 1
+    tokens = token_truth(grid)
+    assert tokens.shape == (1, 9, 4 * TRUTH)
+    assert tokens[0, 1 * 3 + 2, 2 * TRUTH + 7] == 1
+    assert tokens.sum() == 1
+
+
+def test_errors_in_the_truth_are_as_frequent_as_the_recipe_says() -> None:
+    generator = np.random.default_rng(0)
+    pages = [page for page in (symbolic_page(generator, MINI.data, MINI.geometry) for _ in range(900)) if page.canvas == (84, 84)]
+    exact = page_truth(pages, MINI, AnswerRecipe(swapped=0, dropped=0), generator)
+    wrong = page_truth(pages, MINI, AnswerRecipe(swapped=0.1, dropped=0.2), generator)
+    letters = exact.view(*exact.shape[:2], 4, TRUTH)[..., :36], wrong.view(*wrong.shape[:2], 4, TRUTH)[..., :36]
+    kept = float((letters[0] * letters[1]).sum() / letters[0].sum())
+    assert 0.66 < kept < 0.76
+
+
+def test_answer_parts_fill_a_model_and_refuse_another_size(tmp_path: Path) -> None:
+    recipe = AnswerRecipe(steps=4, pages=80, projector_steps=4, dense_pages=8, held_out_pages=4)
+    pretrain_answers(tmp_path, recipe=recipe)
+    path = str(tmp_path / "mini_answers.safetensors")
+    first, second = (build_model(resolve_run("mini", {"fusion.name": "none", "language.weights": path, "seed": seed})) for seed in (0, 1))
+    for part in ("language", "separator", "projector"):
+        pairs = zip(getattr(first, part).parameters(), getattr(second, part).parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    with pytest.raises(FilaError, match=r"language\.weights.*does not fit"):
+        load_answer_parts(build_model(resolve_run("mini", {"language.weights": "random", "language.width": 48})), path)
+    with pytest.raises(FilaError, match="fila-lab pretrain answers"):
+        load_answer_parts(first, "package:absent")
+
+
+def test_the_shipped_weights_match_their_cards_and_are_small() -> None:
+    files = sorted(PACKAGE_WEIGHTS.glob("*.safetensors"))
+    assert {path.stem for path in files} == {"mini_vit", "mini_convnext", "mini_answers"}
+    assert sum(path.stat().st_size for path in files) < 10_000_000
+    for path in files:
+        assert json.loads(path.with_suffix(".json").read_text())["sha256"] == file_sha256(path)
