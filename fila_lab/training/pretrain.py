@@ -227,4 +227,3 @@ def evaluate(task: VitTask | ConvNextTask, seed: int, batches: int = 12) -> dict
         "colour_recall": totals["colour_right"] / totals["glyphs"],
         "false_alarm_rate": totals["false_alarms"] / totals["background"],
     }
-

@@ -47,6 +47,9 @@ class AnswerRecipe:
     weight_decay: float = 0.1
     pages: int = 40000
     easy_share: float = 0.22
+    text_height: tuple[float, float] = (10.0, 14.0)
+    code_length: tuple[float, float, float, float] = (0.5, 0.3, 0.15, 0.05)
+    by_key: float = 0.25
     swapped: float = 0.04
     dropped: float = 0.04
     projector_steps: int = 1500
@@ -172,9 +175,10 @@ def _train_language(
     progress: Callable[[str, int, int], None] | None,
 ) -> float:
     generator = np.random.default_rng(component_seed(seed, "answers"))
-    easy = _by_canvas([symbolic_page(generator, config.data, config.geometry, easy=True) for _ in range(recipe.pages // 4)])
-    full = _by_canvas([symbolic_page(generator, config.data, config.geometry) for _ in range(recipe.pages)])
-    unseen = _by_canvas([symbolic_page(generator, config.data, config.geometry) for _ in range(2000)])
+    data = config.data.model_copy(update={name: getattr(recipe, name) for name in ("text_height", "code_length", "by_key")})
+    easy = _by_canvas([symbolic_page(generator, data, config.geometry, easy=True) for _ in range(recipe.pages // 4)])
+    full = _by_canvas([symbolic_page(generator, data, config.geometry) for _ in range(recipe.pages)])
+    unseen = _by_canvas([symbolic_page(generator, data, config.geometry) for _ in range(2000)])
     parameters = [p for part in (model.language, model.separator, truth) for p in part.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
     warmup = 100
@@ -223,7 +227,10 @@ def _train_projector(
     progress: Callable[[str, int, int], None] | None,
 ) -> float:
     """Regress the truth's embedding from the frozen ViT's tokens; returns the unexplained share of its variance on held-out pages."""
-    pages = {split: dense_pages(config, split, count, seed, workers) for split, count in (("train", recipe.dense_pages), ("val", recipe.held_out_pages))}
+    pages = {
+        split: dense_pages(config, split, count, seed, workers)
+        for split, count in (("train", recipe.dense_pages), ("val", recipe.held_out_pages))
+    }
     seen = {split: _tokens_and_truth(model, truth, config, part) for split, part in pages.items()}
     parameters = list(model.projector.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=recipe.projector_learning_rate, weight_decay=0.01)

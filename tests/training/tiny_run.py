@@ -9,6 +9,7 @@ from fila_lab.config import RunConfig, resolve_run
 TINY: dict[str, Any] = {
     "vit.weights": "random",
     "convnext.weights": "random",
+    "language.weights": "random",
     "vit.width": 32,
     "vit.layers": 6,
     "convnext.dims": [8, 8, 16, 16],
