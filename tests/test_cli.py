@@ -15,7 +15,7 @@ from fila_lab.cli import main
 from fila_lab.config import FilaError
 
 ROOT = Path(__file__).parents[1]
-RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random"]
+RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
 VERBS = ("plan", "run", "status", "report", "sync", "predict", "cost", "calibrate", "pretrain", "data", "presets")
 

@@ -19,7 +19,7 @@ from fila_lab.config.costs import (
 )
 from fila_lab.config.run import ConvNextConfig
 
-RANDOM = {"vit.weights": "random", "convnext.weights": "random"}
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
 
 def test_clip_vit_large_336_as_timm_counts_it() -> None:

@@ -16,7 +16,7 @@ from fila_lab.studies import ResultStore, run_study, runner
 STUDY = """
 name: thin
 question: does it run?
-set: {vit.weights: random, convnext.weights: random}
+set: {vit.weights: random, convnext.weights: random, language.weights: random}
 arms:
   none: {role: baseline, set: {fusion.name: none}}
   concat: {set: {fusion.name: concat}}

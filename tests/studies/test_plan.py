@@ -19,7 +19,7 @@ from fila_lab.studies.plan import make_plan, tuning_cell
 from fila_lab.studies.power import minimal_detectable_effect, seeds_needed, t_cdf, t_quantile
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
-RANDOM = {"vit.weights": "random", "convnext.weights": "random"}
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
 
 def study(**fields: Any) -> StudyConfig:

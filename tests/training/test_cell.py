@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from tiny_run import tiny
 
 from fila_lab.config import RunConfig
@@ -45,11 +47,12 @@ def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("arm", ["concat", "addition", "cross_attention"])
 def test_arms_of_a_seed_share_weights_and_data_order(arm: str, cache_dir: Path) -> None:
     """Pairing by seed means something only if what two arms have in common is equal."""
-    modules = {name: FilaModule.from_config(tiny(fusion__name=name)) for name in ("none", arm)}
+    configs = {name: tiny(fusion__name=name) for name in ("none", arm)}
+    modules = {name: FilaModule.from_config(config) for name, config in configs.items()}
     parameters = {name: dict(module.model.named_parameters()) for name, module in modules.items()}
     assert set(parameters["none"]) < set(parameters[arm])
     assert all(torch.equal(value, parameters[arm][name]) for name, value in parameters["none"].items())
-    streams = {name: islice(cell_data(module.config, module, cache_dir).train_dataloader(), 12) for name, module in modules.items()}
+    streams = {name: islice(cell_data(configs[name], module, cache_dir).train_dataloader(), 12) for name, module in modules.items()}
     for plain, fused in zip(streams["none"], streams[arm], strict=True):
         assert plain.rows == fused.rows
         assert torch.equal(plain.labels, fused.labels)
@@ -57,8 +60,9 @@ def test_arms_of_a_seed_share_weights_and_data_order(arm: str, cache_dir: Path) 
 
 
 def test_batches_have_one_canvas_and_labels_cover_the_answer_and_its_end(cache_dir: Path) -> None:
-    module = FilaModule.from_config(tiny(fusion__name="none"))
-    data = cell_data(module.config, module, cache_dir)
+    config = tiny(fusion__name="none")
+    module = FilaModule.from_config(config)
+    data = cell_data(config, module, cache_dir)
     for batch in islice(data.train_dataloader(), 8):
         assert len({data.train.canvas[row] for row in batch.rows}) == 1
         for labels, answer in zip(batch.labels, batch.answers, strict=True):
@@ -68,8 +72,8 @@ def test_batches_have_one_canvas_and_labels_cover_the_answer_and_its_end(cache_d
 
 
 def test_foreign_maps_are_another_items(cache_dir: Path) -> None:
-    module = FilaModule.from_config(tiny(fusion__name="concat", fusion__control="foreign", data__test_triplets=40))
-    collator = cell_data(module.config, module, cache_dir).test
+    config = tiny(fusion__name="concat", fusion__control="foreign", data__test_triplets=60)
+    collator = cell_data(config, FilaModule.from_config(config), cache_dir).test
     assert collator is not None
     for name, group in collator.pool.groups.items():
         rows = collator.pool.meta.query("canvas == @name").sort_values("row")
@@ -96,17 +100,25 @@ def test_the_best_answer_without_a_picture_is_rare(cache_dir: Path) -> None:
     assert set(question_only(pools["train"].meta, pools["test"].meta)) <= {"question_only/reading", "question_only/coarse"}
 
 
+class SaveAt(Callback):
+    """Saves a checkpoint after a step, as a killed cell would have left one."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
 def test_training_resumes_from_a_checkpoint_as_if_it_had_not_stopped(cache_dir: Path, tmp_path: Path) -> None:
     config = tiny(fusion__name="addition")
-    straight, first, second = (FilaModule.from_config(config) for _ in range(3))
-    make_trainer(config, tmp_path / "straight").fit(straight, cell_data(config, straight, cache_dir))
-    half = make_trainer(config, tmp_path / "half")
-    half.fit_loop.max_steps = half.fit_loop.epoch_loop.max_steps = 3
-    half.fit(first, cell_data(config, first, cache_dir))
-    half.save_checkpoint(tmp_path / "half.ckpt")
-    make_trainer(config, tmp_path / "rest").fit(second, cell_data(config, second, cache_dir), ckpt_path=tmp_path / "half.ckpt")
-    for (name, whole), resumed in zip(straight.named_parameters(), second.parameters(), strict=True):
-        assert torch.equal(whole, resumed), name
+    straight, resumed = (FilaModule.from_config(config) for _ in range(2))
+    saved = tmp_path / "half.ckpt"
+    make_trainer(config, tmp_path / "straight", SaveAt(3, saved)).fit(straight, cell_data(config, straight, cache_dir))
+    make_trainer(config, tmp_path / "rest").fit(resumed, cell_data(config, resumed, cache_dir), ckpt_path=saved)
+    for (name, whole), part in zip(straight.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(whole, part), name
 
 
 def test_a_trained_cell_answers_from_its_folder(cache_dir: Path, tmp_path: Path) -> None:
