@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -134,3 +135,18 @@ def sync(study: Folder, budget: BudgetName = "small", out: Out = None, tracking_
 
     added = complete(folder, tracking_uri)
     typer.echo(f"{added} cells added to {tracking_uri or folder / 'mlflow.db'}; the mirror is complete")
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Result folder of a finished study.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to, e.g. experiments/results/NAME.", show_default=False)],
+) -> None:
+    """Copy a result folder without checkpoints, logs and databases, to be committed; replaces DIR.
+
+    \b
+    fila-lab publish runs/fusion_methods-full --to experiments/results/fusion_methods
+    """
+    from fila_lab.studies.publish import publish as copy
+
+    typer.echo(f"{copy(folder, to)} files in {to}")

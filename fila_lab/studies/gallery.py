@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 12
+COLUMNS = ["item_id", "place", "correct"]
 
 
 def write_gallery(plan: Plan, store: ResultStore) -> int:
-    """Draw the chosen triplets into OUT/gallery; returns how many. Nothing is drawn where no cell has predictions."""
+    """Draw the chosen triplets into OUT/gallery; returns how many. Nothing is drawn where no cell has predictions by place."""
     import pandas as pd
 
     parts = []
     for cell in plan.cells:
         predictions = store.predictions(cell.id) if store.get(cell.id) is not None else None
-        if predictions is not None:
-            parts.append(predictions[["item_id", "place", "correct"]].assign(arm=cell.arm))
+        if predictions is not None and set(COLUMNS) <= set(predictions.columns):
+            parts.append(predictions[COLUMNS].assign(arm=cell.arm))
     if not parts:
         return 0
     chosen = most_divided(pd.concat(parts), SHOWN)

@@ -13,6 +13,8 @@ from fila_lab.data import SeamSuite
 from fila_lab.imaging import Geometry
 
 SEAM, TARGET = (220, 30, 30), (20, 90, 220)
+PICTURE = 256
+"""Longest side of a picture: legible in a report, small in a repository."""
 
 
 def draw_triplets(config: RunConfig, item_ids: Sequence[str], folder: Path) -> list[dict[str, Any]]:
@@ -33,7 +35,8 @@ def draw_triplets(config: RunConfig, item_ids: Sequence[str], folder: Path) -> l
                 pen.line((0, y / geometry.scale, page.width, y / geometry.scale), fill=SEAM)
             pen.rectangle(item.target_box, outline=TARGET)
             images[item.place] = f"{item_id}-{item.place}.png"
-            page.save(folder / images[item.place], optimize=True)
+            page.thumbnail((PICTURE, PICTURE))
+            page.quantize(64).save(folder / images[item.place], optimize=True)
         entries.append(
             {"item_id": item_id, "question": item.question, "answer": item.answer, "cut_fraction": item.cut_fraction, "images": images}
         )
