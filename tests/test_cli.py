@@ -75,7 +75,7 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["report", STUDY, "--out", "no/such/folder"], "no such result folder"),
         (["presets", "show", "minni"], "did you mean 'mini'"),
         (["predict", "no.png", "what?", "--cell", "."], "IMAGE = no.png"),
-        (["pretrain", "vitt"], "choose vit or convnext"),
+        (["pretrain", "vitt"], "choose vit, convnext, answers"),
         (["data", "preview", "--split", "dev"], "choose train, val or test"),
     ],
 )
