@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Bench, quality
+from thin_study import Bench, quality
 
 HERE = Path(__file__).parent
 Log = Callable[[], list[str]]

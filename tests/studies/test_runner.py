@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import Bench, quality
+from thin_study import Bench, quality
 
 from fila_lab.config import ConfigError, FilaError, load_study
 from fila_lab.studies import make_plan, study_status

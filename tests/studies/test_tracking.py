@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Bench
+from thin_study import Bench
 
 from fila_lab.config import FilaError
 from fila_lab.studies import sync

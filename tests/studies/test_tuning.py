@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 import yaml
-from conftest import Bench, quality
+from thin_study import Bench, quality
 
 from fila_lab.config import FilaError, Tuning
 from fila_lab.studies import study_status
