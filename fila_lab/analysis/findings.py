@@ -130,7 +130,8 @@ def _relation(p: float) -> str:
 def find_published(folder: StudyFolder, published: Path | None = None) -> Findings | None:
     """The committed results of the same study: `published`, else experiments/results/<study> near the folder, the cwd or the repo.
 
-    None when there are none, or when `folder` is that very folder. Errors: FilaError when a folder named explicitly cannot be read.
+    None when there are none, or when they are `folder` itself or (part of) the same cells: a run says nothing beside its own copy.
+    Errors: FilaError when a folder named explicitly cannot be read.
     """
     inside = Path("experiments") / "results" / folder.study.name
     starts = [*folder.out.resolve().parents, Path.cwd(), Path(fila_lab.__file__).resolve().parents[1]]
@@ -140,8 +141,11 @@ def find_published(folder: StudyFolder, published: Path | None = None) -> Findin
             return None
         if published is not None or (candidate / "plan.json").exists():
             try:
-                return Findings.of(candidate)
+                found = Findings.of(candidate)
             except FilaError:
                 if published is not None:
                     raise
+                continue
+            own = {cell.id for cell in folder.main}
+            return found if published is not None or not {cell.id for cell in found.folder.main if cell.done} <= own else None
     return None
