@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import fake_cell
@@ -9,6 +10,7 @@ import fake_cell
 from fila_lab.studies import run_study, runner
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits it ignored
     runner.code_hash = lambda: "code"  # type: ignore[assignment]
     study, out, budget, engine = sys.argv[1:]
     run_study(
