@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom: on committed results where they are, and on simulated ones."""
+"""The notebooks run from top to bottom: on the committed results, and on simulated ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def test_on_simulated_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "FAILED" not in said
 
 
-@pytest.mark.skipif(not (COMMITTED / "plan.json").exists(), reason="no committed results")
 def test_on_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "".join(output.get("text", "") for output in _outputs(_execute(COMMITTED, monkeypatch)))
     assert "it says nothing about" in said
