@@ -1,4 +1,4 @@
-"""Pages without pixels, for pretraining the answer model: which glyph lies where, a question and its answer.
+"""Pages without pixels, for pretraining the answer model: which glyph lies where, questions and their answers.
 
 The layout follows the seam suite (code blocks asked by colour or key, or a panel), the strings are random, so no real code is learned here.
 """
@@ -25,12 +25,11 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class SymbolicPage:
-    """glyphs float32 [G, 4]: (class, colour, x, y), centres in canvas pixels; canvas (width, height)."""
+    """glyphs float32 [G, 4]: (class, colour, x, y), centres in canvas pixels; canvas (width, height); asked: (question, answer) pairs."""
 
     canvas: tuple[int, int]
     glyphs: np.ndarray
-    question: str
-    answer: str
+    asked: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,9 @@ class _Block:
     lines: tuple[str, ...]
     panel: str = ""
 
-    @property
-    def code(self) -> str:
-        return self.lines[-1]
-
 
 def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
-    """One page. `easy`: codes of one character, asked by colour; what a beginner can find out."""
+    """One page, to be asked about any of its blocks. `easy`: codes of one character, asked by colour; what a beginner can find out."""
     tile = geometry.tile
     canvases = [c for c in geometry.canvases if max(c) == 2 * tile]
     weights = np.array([w * h for w, h in canvases], float)
@@ -60,17 +55,17 @@ def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: Ge
     character = (min(10.0, height * generator.uniform(0.6, 0.85)), height)
     for number in range(min(tiles, data.codes_per_page)):
         panel = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))] if coarse and number == 0 else ""
-        colour = int(generator.integers(len(content.PANEL_COLOURS))) if panel else colours[number]
+        # Where keys address, the suite's blocks may share a colour.
+        colour = int(generator.integers(len(content.PANEL_COLOURS if panel else _COLOURS))) if panel or keyed else colours[number]
         block = _place(generator, data, canvas, character, colour, blocks, keyed, easy, panel)
         if block is not None:
             blocks.append(block)
     if not blocks or (coarse and not blocks[0].panel):
         return symbolic_page(generator, data, geometry, easy)
     glyphs = np.array([glyph for block in blocks for glyph in _glyphs(block, character)], np.float32)
-    asked = blocks[0] if coarse else blocks[int(generator.integers(len(blocks)))]
-    if asked.panel:
-        return SymbolicPage(canvas, glyphs, "layout?", f"{_COLOURS[asked.colour]} {asked.panel}")
-    return SymbolicPage(canvas, glyphs, f"{asked.lines[0] if keyed else _COLOURS[asked.colour]}?", asked.code)
+    if coarse:
+        return SymbolicPage(canvas, glyphs, (("layout?", f"{_COLOURS[blocks[0].colour]} {blocks[0].panel}"),))
+    return SymbolicPage(canvas, glyphs, tuple((f"{b.lines[0] if keyed else _COLOURS[b.colour]}?", b.lines[-1]) for b in blocks))
 
 
 def _place(

@@ -61,7 +61,8 @@ def test_symbolic_pages_ask_for_what_they_show() -> None:
     for _ in range(200):
         page = symbolic_page(generator, MINI.data, MINI.geometry)
         shown = [TRUTH_CLASSES[int(index)] for index in page.glyphs[:, 0]]
-        assert all(part in shown for part in (page.answer.split()[1:] if page.question == "layout?" else page.answer))
+        for question, answer in page.asked:
+            assert all(part in shown for part in (answer.split()[1:] if question == "layout?" else answer))
         assert (page.glyphs[:, 2] < page.canvas[0]).all()
         assert (page.glyphs[:, 3] < page.canvas[1]).all()
 
