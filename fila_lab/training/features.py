@@ -27,6 +27,7 @@ from torch import Tensor
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
 from fila_lab.data.pool import Pool
 from fila_lab.modeling import build_convnext, normalise
+from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.weights import weights_sha256
 
 CHUNK = 32
@@ -55,8 +56,14 @@ def needs_detail(config: RunConfig) -> bool:
 
 
 def cacheable(config: RunConfig) -> bool:
-    """Whether this run reads cached ConvNeXt features: those of a frozen tower that a fusion looks at."""
-    return needs_detail(config) and not config.convnext.trainable
+    """Whether this run reads cached ConvNeXt features: those of a frozen tower that a fusion looks at, unless the run wants none."""
+    return needs_detail(config) and not config.convnext.trainable and config.runtime.feature_cache
+
+
+def frozen_maps(tower: ConvNextTower, pixels: Tensor) -> list[Tensor]:
+    """uint8 [B, H, W, 3] -> the four stage maps [B, C, h, w] of a frozen tower, in the cache's bfloat16."""
+    with torch.no_grad():
+        return [m.to(torch.bfloat16) for m in tower(normalise(pixels).contiguous(memory_format=torch.channels_last))]
 
 
 def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -167,9 +174,9 @@ def _compute_chunks(config: RunConfig, pool_folder: Path, folder: Path, chunks: 
     records = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name, _ in chunks}
     for done, (name, start) in enumerate(chunks, 1):
         pixels = torch.from_numpy(np.array(pool.groups[name].detail[start : start + CHUNK]))
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
-            maps = tower(normalise(pixels).contiguous(memory_format=torch.channels_last))
-        flat = torch.cat([m.to(torch.bfloat16).contiguous().flatten(1) for m in maps], dim=1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
+            maps = frozen_maps(tower, pixels)
+        flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
         records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()
         yield done
     for record in records.values():
