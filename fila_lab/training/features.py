@@ -36,16 +36,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Features:
-    """Stage maps of a pool's pages."""
+    """Stage maps of a pool's pages: by canvas, records [N, sum of C*h*w] as int16 (bfloat16's bits), and the shapes (C, h, w) in them."""
 
-    folder: Path
+    records: dict[str, np.ndarray]
     shapes: dict[str, list[tuple[int, int, int]]]
 
     def maps(self, canvas: str, rows: np.ndarray) -> list[Tensor]:
         """Four tensors [B, C, h, w] in bfloat16 for rows of a canvas group."""
         shapes = self.shapes[canvas]
-        records = np.load(self.folder / f"{canvas}.npy", mmap_mode="r")[rows]  # [B, sum of C*h*w] int16
-        flat = torch.from_numpy(records).view(torch.bfloat16)
+        flat = torch.from_numpy(self.records[canvas][rows]).view(torch.bfloat16)
         parts = flat.split([c * h * w for c, h, w in shapes], dim=1)
         return [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -110,7 +109,7 @@ def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int
                 f"cache_dir={cache_dir}: cannot write features ({error.strerror or error}); free space or set FILA_LAB_CACHE"
             ) from error
     os.utime(folder)
-    return Features(folder, shapes)
+    return Features({name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}, shapes)
 
 
 @contextmanager

@@ -70,8 +70,8 @@ def _rank(task: dict[str, Any]) -> int:
     """A rank beyond the first: the same cell, its outcome dropped; a failure is told on standard error."""
     from fila_lab.training.cell import run_cell
 
-    paths = {name: Path(task[name]) for name in ("workdir", "cache_dir")}
-    outcome = run_cell(RunConfig.model_validate(task["config"]), **paths, test=task["test"])
+    config = RunConfig.model_validate(task["config"])
+    outcome = run_cell(config, workdir=Path(task["workdir"]), cache_dir=Path(task["cache_dir"]), test=task["test"])
     failure = outcome.result["failure"]
     if failure is not None:
         print(f"rank {os.environ['LOCAL_RANK']}: {failure['kind']}: {failure['message']}", file=sys.stderr)
