@@ -53,6 +53,7 @@ def run(
     tracking_uri: Tracking = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run the frozen ConvNeXt in every step; cells of their own.")] = False,
 ) -> None:
     """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.
 
@@ -68,7 +69,7 @@ def run(
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")
     path, loaded, folder = open_study(study, budget, out)
-    overrides = parse_set(sets or [])
+    overrides = parse_set(sets or []) | ({"runtime.feature_cache": False} if no_cache else {})
 
     from fila_lab.studies import run_study
 

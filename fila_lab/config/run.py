@@ -157,6 +157,7 @@ class RuntimeConfig(Strict):
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: Positive = 1
     compile: bool = False
+    feature_cache: bool = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
 
 
 class RunConfig(Strict):

@@ -90,12 +90,12 @@ def known_winners(out: Path) -> dict[str, dict[str, Any]] | None:
 
 def cell_seconds(config: RunConfig, test: bool = True) -> float:
     """Seconds of one cell at the assumed rate: training, validations and the test pool (tuning cells leave it alone); frozen
-    features come from the cache."""
+    features come from the cache, unless the run goes without."""
     data, train = config.data, config.train
-    frozen = not config.convnext.trainable
-    reading = forward_flops(config) - (component_costs(config)["convnext"].flops if frozen else 0)
+    cached = not config.convnext.trainable and config.runtime.feature_cache
+    reading = forward_flops(config) - (component_costs(config)["convnext"].flops if cached else 0)
     read = (3 * data.test_triplets if test else 0) + data.val_items * max(1, train.steps // train.validate_every)
-    flops = train.steps * train.batch_size * training_flops(config, cached_features=frozen) + read * reading
+    flops = train.steps * train.batch_size * training_flops(config, cached_features=cached) + read * reading
     return flops / _rate(config)
 
 
@@ -147,7 +147,8 @@ def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float
     for cell in cells:
         run = cell.config
         pools[repr(run.geometry), repr(run.data)] = run
-        if run.fusion.name == "none" or run.fusion.control == "oracle_map" or run.convnext.trainable:
+        blind = run.fusion.name == "none" or run.fusion.control == "oracle_map"
+        if blind or run.convnext.trainable or not run.runtime.feature_cache:
             continue
         weights = "random" if run.fusion.control == "random_weights" else run.convnext.weights
         caches[(repr(run.geometry), repr(run.data), repr(run.convnext), weights)] = run

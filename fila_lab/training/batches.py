@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
-from fila_lab.config import RunConfig
+from fila_lab.config import FilaError, RunConfig
 from fila_lab.data.pool import Pool, draw_seed_items
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.data.truth import truth_maps
@@ -21,7 +22,7 @@ from fila_lab.training.features import Features, needs_detail
 
 IGNORE = -100
 FOREIGN_STRIDE = 7
-"""`foreign` reads the maps of the item this many items further on in the pool (same canvas, same place)."""
+"""`foreign` reads the maps of the item this many items further on in the pool (same canvas, same place); see `foreign_rows`."""
 
 
 @dataclass
@@ -36,25 +37,36 @@ class Batch:
 
 
 class Collator:
-    """Rows of a pool to a Batch. Texts are encoded once."""
+    """Rows of a pool to a Batch. Texts are encoded and padded once.
+
+    Raises:
+        FilaError: the control `foreign` with a canvas that has a single item.
+    """
 
     def __init__(self, config: RunConfig, pool: Pool, features: Features | None, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config, self.pool, self.features = config, pool, features
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self.canvas = pool.meta["canvas"].to_numpy()
         self.group_row = pool.meta["row"].to_numpy()
         self.answers = pool.meta["answer"].tolist()
-        self.prompts = tokenizer(pool.meta["question"].tolist(), add_special_tokens=True).input_ids
-        self.targets = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(self.answers, add_special_tokens=False).input_ids]
-        self.answer_tokens = max(map(len, self.targets))
-        self.places = 3 if pool.split == "test" else 1
+        prompts = tokenizer(pool.meta["question"].tolist(), add_special_tokens=True).input_ids
+        targets = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(self.answers, add_special_tokens=False).input_ids]
+        self.texts = Texts(prompts, targets, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        self.answer_tokens = max(map(len, targets))
+        self.seconds = 0.0
+        """Time spent in making batches so far."""
+        self.foreign: dict[str, np.ndarray] = {}
+        if config.fusion.control == "foreign":
+            places = 3 if pool.split == "test" else 1
+            for name, group in pool.groups.items():
+                self.foreign[name] = foreign_rows(len(group), places, f"{name} of the {pool.split} pool")
 
     def __call__(self, rows: np.ndarray, training: bool) -> Batch:
         """rows: indices into pool.meta, all of one canvas. Training sequences carry the answers; evaluation ones end at the question."""
+        started = time.perf_counter()
         name = self.canvas[rows[0]]
         group = self.pool.groups[name]
         at = self.group_row[rows]
-        ids, lengths, labels = self._texts(rows, training)
+        ids, lengths, labels = self.texts(rows, training)
         vision = VisionBatch(
             tiles=torch.from_numpy(group.tiles[at]),
             overview=torch.from_numpy(group.overview[at]),
@@ -66,23 +78,13 @@ class Collator:
             input_ids=ids,
             prompt_lengths=lengths,
         )
-        return Batch(vision, labels, [self.answers[i] for i in rows], self.answer_tokens, rows.tolist())
-
-    def _texts(self, rows: np.ndarray, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        texts = [self.prompts[i] + (self.targets[i] if training else []) for i in rows]
-        lengths = torch.tensor([len(self.prompts[i]) for i in rows])
-        ids = torch.full((len(rows), max(map(len, texts))), self.pad)
-        labels = torch.full_like(ids, IGNORE)
-        for n, text in enumerate(texts):
-            ids[n, : len(text)] = torch.tensor(text)
-            labels[n, lengths[n] : len(text)] = ids[n, lengths[n] : len(text)]
-        return ids, lengths, labels
+        batch = Batch(vision, labels, [self.answers[i] for i in rows], self.answer_tokens, rows.tolist())
+        self.seconds += time.perf_counter() - started
+        return batch
 
     def _detail_rows(self, name: str, at: np.ndarray) -> np.ndarray:
         """Whose detail maps are read: the item's own or, under the `foreign` control, another item's."""
-        if self.config.fusion.control != "foreign":
-            return at
-        return (at + FOREIGN_STRIDE * self.places) % len(self.pool.groups[name])
+        return self.foreign[name][at] if self.foreign else at
 
     def _maps(self, name: str, at: np.ndarray) -> list[Tensor] | None:
         return self.features.maps(name, self._detail_rows(name, at)) if self.features is not None else None
@@ -97,6 +99,44 @@ class Collator:
             return None
         group = self.pool.groups[name]
         return [torch.from_numpy(grid).to(torch.bfloat16) for grid in truth_maps(group.glyphs[at], group.counts[at], group.geometry)]
+
+
+class Texts:
+    """Prompts and answers of a pool as padded arrays, so that a batch of texts is a slice."""
+
+    def __init__(self, prompts: list[list[int]], targets: list[list[int]], pad: int) -> None:
+        whole = [[*prompt, *target] for prompt, target in zip(prompts, targets, strict=True)]
+        self.pad = pad
+        self.prompt_lengths = torch.tensor([len(prompt) for prompt in prompts])
+        self.lengths = torch.tensor([len(text) for text in whole])
+        self.ids = torch.full((len(whole), max(map(len, whole))), pad)
+        for n, text in enumerate(whole):
+            self.ids[n, : len(text)] = torch.tensor(text)
+
+    def __call__(self, rows: np.ndarray, answered: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """(ids [B, L], lengths of the prompts [B], labels [B, L]) of some rows; without answers every label is IGNORE."""
+        at = torch.from_numpy(rows)
+        prompts = self.prompt_lengths[at]
+        lengths = self.lengths[at] if answered else prompts
+        width = int(lengths.max())
+        place = torch.arange(width)
+        ids = self.ids[at, :width].masked_fill(place >= lengths[:, None], self.pad)
+        return ids, prompts, ids.masked_fill((place < prompts[:, None]) | (place >= lengths[:, None]), IGNORE)
+
+
+def foreign_rows(size: int, places: int, where: str) -> np.ndarray:
+    """For each of a canvas group's rows, the row of another item at the same place; an item fills `places` rows.
+
+    The item FOREIGN_STRIDE further on, or the next one where that would be the item itself.
+    """
+    items = size // places
+    if items < 2:
+        raise FilaError(
+            f"fusion.control='foreign': canvas {where} has {items} item, and no other whose map could be read; "
+            "enlarge data.train_pool, data.val_pool or data.test_triplets"
+        )
+    stride = FOREIGN_STRIDE if FOREIGN_STRIDE % items else 1
+    return (np.arange(size) + stride * places) % size
 
 
 class Stream(IterableDataset):
@@ -115,7 +155,12 @@ class Stream(IterableDataset):
             return
         for number, batch in enumerate(batches.epochs()):
             if number >= self.start:
-                yield self.collator(batch[self.rank :: self.world], training=True)
+                yield self.collator(_share(batch, self.rank, self.world), training=True)
+
+
+def _share(batch: np.ndarray, rank: int, world: int) -> np.ndarray:
+    """A rank's rows of a batch; where there are more ranks than rows, rows are read more than once, for every rank must take the step."""
+    return batch[rank::world] if len(batch) >= world else batch[[rank % len(batch)]]
 
 
 class CellData(L.LightningDataModule):

@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +23,18 @@ from fila_lab.config import ConfigError, FilaError, RunConfig
 from fila_lab.data.pool import Pool, build_pool
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.evaluation import summarise
-from fila_lab.modeling import build_convnext
+from fila_lab.modeling import FilaModel, build_convnext
+from fila_lab.modeling.answers import PARTS, is_answer_file
 from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.batches import CellData, Collator
-from fila_lab.training.features import cacheable, cached_features, needs_detail
+from fila_lab.training.features import Features, cacheable, cached_features, needs_detail
 from fila_lab.training.module import FilaModule, NotFiniteError
+from fila_lab.training.ranks import joined
+from fila_lab.training.record import Progress, Recorder
 
 SCHEMA = 1
 TRAINED_PARTS = "model.safetensors"
 """Name of the file with a cell's trained parts."""
-Progress = Callable[[str, int, int], None]
 PREDICTION_COLUMNS = [
     "item_id",
     "family",
@@ -81,9 +83,9 @@ def run_cell(
     """
     timing: dict[str, float] = {}
     started = time.perf_counter()
-    record = CurveRecorder(config.train.log_every, progress, config.train.steps)
+    record = Recorder(config.train.log_every, progress, config.train.steps)
     try:
-        with _quiet_lightning():
+        with _quiet_lightning(), joined(config, workdir, cache_dir, test):
             metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
         timing["total"] = time.perf_counter() - started
@@ -126,52 +128,55 @@ def _run(
     test: bool,
     checkpoint: Path | None,
     timing: dict,
-    record: CurveRecorder,
+    record: Recorder,
 ) -> tuple[dict[str, float], dict[str, float], pd.DataFrame | None, dict[str, Any]]:
     set_up_device(config)
-    clock = time.perf_counter()
-    pools = open_data(config, cache_dir, ("train", "val", "test") if test else ("train", "val"), progress=progress)
-    timing["data"] = time.perf_counter() - clock
-
-    clock = time.perf_counter()
-    features = {
-        name: cached_features(config, pool, cache_dir, progress=progress) if cacheable(config) else None for name, pool in pools.items()
-    }
-    timing["features"] = time.perf_counter() - clock
-
-    clock = time.perf_counter()
-    module = FilaModule.from_config(config)
-    tokenizer = module.model.tokenizer
-    collators = {name: Collator(config, pool, features[name], tokenizer) for name, pool in pools.items()}
-    data = CellData(config, collators["train"], collators["val"], collators.get("test"))
-    timing["start"] = time.perf_counter() - clock
-
-    clock = time.perf_counter()
-    trainer = make_trainer(config, workdir, record)
-    trainer.fit(module, data, ckpt_path=_resumable(workdir))
-    timing["train"] = time.perf_counter() - clock
-    timing["images_per_second"] = record.images_per_second(config.train.batch_size)
-
-    clock = time.perf_counter()
+    with _timed(timing, "data"):
+        pools = open_data(config, cache_dir, ("train", "val", "test") if test else ("train", "val"), progress=progress)
+    with _timed(timing, "features"):
+        seen: dict[str, Features | None] = dict.fromkeys(pools)
+        if cacheable(config):
+            seen |= {name: cached_features(config, pool, cache_dir, progress=progress) for name, pool in pools.items()}
+    with _timed(timing, "start"):
+        module = FilaModule.from_config(config)
+        weights = weights_used(config, module.model)
+        collators = {name: Collator(config, pool, seen[name], module.model.tokenizer) for name, pool in pools.items()}
+        data = CellData(config, collators["train"], collators["val"], collators.get("test"))
+        trainer = make_trainer(config, workdir, record)
+    with _timed(timing, "train"):
+        trainer.fit(module, data, ckpt_path=_resumable(workdir))
     if progress:
         progress("evaluate", 0, 1)
-    answers = trainer.predict(module, data)
-    assert answers is not None
-    loaders = answers if test else [answers]
-    val_frame = predictions_frame(data.val, data.val_rows, loaders[0])
-    validation = summarise(val_frame)
-    predictions, metrics = None, {}
-    if test:
-        predictions = predictions_frame(collators["test"], np.arange(len(pools["test"].meta)), loaders[1])
-        metrics = summarise(predictions) | question_only(pools["train"].meta.iloc[data.train_rows], pools["test"].meta)
-    timing["evaluate"] = time.perf_counter() - clock
-    if checkpoint is not None:
-        save_trained(module, config, checkpoint)
-    weights = {"vit": weights_sha256(module.model.encoder.vit)}
-    if needs_detail(config):
-        weights["convnext"] = weights_sha256(build_convnext(config))
+    with _timed(timing, "evaluate"):
+        answers = trainer.predict(module, data)
+        assert answers is not None
+        loaders = answers if test else [answers]
+        validation = summarise(predictions_frame(data.val, data.val_rows, loaders[0]))
+        predictions, metrics = None, {}
+        if test:
+            predictions = predictions_frame(collators["test"], np.arange(len(pools["test"].meta)), loaders[1])
+            metrics = summarise(predictions) | question_only(pools["train"].meta.iloc[data.train_rows], pools["test"].meta)
+    with _timed(timing, "save"):
+        if checkpoint is not None:
+            save_trained(module, config, checkpoint)
+    timing |= record.seconds | {"loading": sum(collator.seconds for collator in collators.values())}
+    timing["images_per_second"] = record.images_per_second()
     provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
     return metrics, validation, predictions, provenance
+
+
+def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
+    """sha256 of the weights a cell starts from, before training: the towers', and the answer model's where they were loaded.
+
+    (A random answer model is a function of the seed, which the config holds.)
+    """
+    weights = {"vit": weights_sha256(model.encoder.vit)}
+    if needs_detail(config):
+        weights["convnext"] = weights_sha256(build_convnext(config))
+    if config.language.weights != "random":
+        loaded = PARTS if is_answer_file(config.language.weights) else ("language",)
+        weights["language"] = weights_sha256(torch.nn.ModuleDict({part: getattr(model, part) for part in loaded}))
+    return weights
 
 
 def predictions_frame(collator: Collator, rows: np.ndarray, batches: list[list[str]]) -> pd.DataFrame:
@@ -211,6 +216,7 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
     return L.Trainer(
         accelerator=runtime.accelerator,
         devices=runtime.devices,
+        strategy="ddp" if runtime.devices > 1 else "auto",
         precision="bf16-mixed" if runtime.precision == "bf16" else "32-true",
         max_steps=train.steps,
         val_check_interval=min(train.validate_every, train.steps),
@@ -227,49 +233,6 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
     )
 
 
-class CurveRecorder(Callback):
-    """The learning curve (mean loss of the last `every` steps, learning rate, validation) and the training speed."""
-
-    def __init__(self, every: int, progress: Progress | None, total: int) -> None:
-        self.every, self.progress, self.total = every, progress, total
-        self.curve: list[dict[str, float | int | None]] = []
-        self._losses: list[torch.Tensor] = []
-        self._clock = 0.0
-        self._seconds = 0.0
-        self._steps = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"curve": self.curve}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.curve = state["curve"]
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._clock = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._seconds += time.perf_counter() - self._clock
-        self._steps += 1
-        self._losses.append(outputs["loss"].detach())
-        step = trainer.global_step
-        if step % self.every == 0 or step == self.total:
-            loss = float(torch.stack(self._losses).mean())
-            self.curve.append(
-                {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
-            )
-            self._losses.clear()
-            if self.progress:
-                self.progress("train", step, self.total)
-
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if self.curve and "validation" in trainer.callback_metrics:
-            self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
-
-    def images_per_second(self, batch_size: int) -> float:
-        """Training images per second, optimiser included, validation and start left out."""
-        return self._steps * batch_size / self._seconds if self._seconds else 0.0
-
-
 def save_trained(module: FilaModule, config: RunConfig, path: Path) -> None:
     """The trained parts as safetensors, with the config beside them, for `fila-lab predict`."""
     from safetensors.torch import save_file
@@ -280,6 +243,16 @@ def save_trained(module: FilaModule, config: RunConfig, path: Path) -> None:
     temporary = path.with_suffix(".partial")
     save_file(state, temporary, metadata={"config": config.model_dump_json()})
     os.replace(temporary, path)
+
+
+@contextmanager
+def _timed(timing: dict[str, float], part: str) -> Iterator[None]:
+    """Seconds of a part of the cell; a part that fails is timed too."""
+    clock = time.perf_counter()
+    try:
+        yield
+    finally:
+        timing[part] = time.perf_counter() - clock
 
 
 def _resumable(workdir: Path) -> str | None:

@@ -27,6 +27,7 @@ from torch import Tensor
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
 from fila_lab.data.pool import Pool
 from fila_lab.modeling import build_convnext, normalise
+from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.weights import weights_sha256
 
 CHUNK = 32
@@ -35,16 +36,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Features:
-    """Stage maps of a pool's pages."""
+    """Stage maps of a pool's pages: by canvas, records [N, sum of C*h*w] as int16 (bfloat16's bits), and the shapes (C, h, w) in them."""
 
-    folder: Path
+    records: dict[str, np.ndarray]
     shapes: dict[str, list[tuple[int, int, int]]]
 
     def maps(self, canvas: str, rows: np.ndarray) -> list[Tensor]:
         """Four tensors [B, C, h, w] in bfloat16 for rows of a canvas group."""
         shapes = self.shapes[canvas]
-        records = np.load(self.folder / f"{canvas}.npy", mmap_mode="r")[rows]  # [B, sum of C*h*w] int16
-        flat = torch.from_numpy(records).view(torch.bfloat16)
+        flat = torch.from_numpy(self.records[canvas][rows]).view(torch.bfloat16)
         parts = flat.split([c * h * w for c, h, w in shapes], dim=1)
         return [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -55,8 +55,14 @@ def needs_detail(config: RunConfig) -> bool:
 
 
 def cacheable(config: RunConfig) -> bool:
-    """Whether this run reads cached ConvNeXt features: those of a frozen tower that a fusion looks at."""
-    return needs_detail(config) and not config.convnext.trainable
+    """Whether this run reads cached ConvNeXt features: those of a frozen tower that a fusion looks at, unless the run wants none."""
+    return needs_detail(config) and not config.convnext.trainable and config.runtime.feature_cache
+
+
+def frozen_maps(tower: ConvNextTower, pixels: Tensor) -> list[Tensor]:
+    """uint8 [B, H, W, 3] -> the four stage maps [B, C, h, w] of a frozen tower, in the cache's bfloat16."""
+    with torch.no_grad():
+        return [m.to(torch.bfloat16) for m in tower(normalise(pixels).contiguous(memory_format=torch.channels_last))]
 
 
 def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -103,7 +109,7 @@ def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int
                 f"cache_dir={cache_dir}: cannot write features ({error.strerror or error}); free space or set FILA_LAB_CACHE"
             ) from error
     os.utime(folder)
-    return Features(folder, shapes)
+    return Features({name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}, shapes)
 
 
 @contextmanager
@@ -167,9 +173,9 @@ def _compute_chunks(config: RunConfig, pool_folder: Path, folder: Path, chunks: 
     records = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name, _ in chunks}
     for done, (name, start) in enumerate(chunks, 1):
         pixels = torch.from_numpy(np.array(pool.groups[name].detail[start : start + CHUNK]))
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
-            maps = tower(normalise(pixels).contiguous(memory_format=torch.channels_last))
-        flat = torch.cat([m.to(torch.bfloat16).contiguous().flatten(1) for m in maps], dim=1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
+            maps = frozen_maps(tower, pixels)
+        flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
         records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()
         yield done
     for record in records.values():

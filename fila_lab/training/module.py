@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -21,9 +22,9 @@ from fila_lab.config import (
     VitConfig,
 )
 from fila_lab.data.truth import truth_channels
-from fila_lab.modeling import FilaModel, build_model
+from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.training.batches import Batch
-from fila_lab.training.features import cacheable
+from fila_lab.training.features import cacheable, frozen_maps, needs_detail
 
 
 class NotFiniteError(RuntimeError):
@@ -59,6 +60,9 @@ class FilaModule(L.LightningModule):
         )  # fmt: skip
         self.save_hyperparameters(self.config.model_dump(mode="json", exclude={"data"}))
         self.model: FilaModel = build_model(self.config, oracle_channels=truth_channels(), detail_branch=not cacheable(self.config))
+        self.sees_frozen = needs_detail(self.config) and not self.config.convnext.trainable
+        if self.sees_frozen and self.model.encoder.convnext is not None:
+            self.model.encoder.convnext.to(memory_format=torch.channels_last)
         self.forward_model = torch.compile(self.model) if runtime.compile else self.model
 
     @classmethod
@@ -67,8 +71,15 @@ class FilaModule(L.LightningModule):
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts})
 
+    def seen(self, vision: VisionBatch) -> VisionBatch:
+        """The batch with the maps of a frozen ConvNeXt, computed now where no cache has them, in the cache's rounding."""
+        tower = self.model.encoder.convnext
+        if not self.sees_frozen or vision.detail is None or tower is None:
+            return vision
+        return replace(vision, maps=frozen_maps(tower, vision.detail), detail=None)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.forward_model(batch.vision, batch.labels).loss
+        loss = self.forward_model(self.seen(batch.vision), batch.labels).loss
         self.log("loss", loss.detach(), logger=True)
         return loss
 
@@ -81,12 +92,12 @@ class FilaModule(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        answers = self.model.generate(batch.vision, max_new_tokens=batch.answer_tokens)
+        answers = self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
         right = sum(given == wanted for given, wanted in zip(answers, batch.answers, strict=True))
         self.log("validation", right / len(answers), batch_size=len(answers), on_epoch=True, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[str]:
-        return self.model.generate(batch.vision, max_new_tokens=batch.answer_tokens)
+        return self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
 
     def configure_optimizers(self) -> Any:
         train = self.config.train

@@ -5,16 +5,17 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from tiny_run import tiny
 
-from fila_lab.config import RunConfig
+from fila_lab.config import FilaError, RunConfig, config_hash, resolve_run
 from fila_lab.training import FilaModule, run_cell
-from fila_lab.training.batches import CellData, Collator
-from fila_lab.training.cell import failure_kind, make_trainer, open_data, question_only
+from fila_lab.training.batches import CellData, Collator, _share, foreign_rows
+from fila_lab.training.cell import failure_kind, make_trainer, open_data, question_only, weights_used
 from fila_lab.training.features import cacheable, cached_features
 from fila_lab.training.module import NotFiniteError
 from fila_lab.training.predict import load_trained, predict
@@ -69,6 +70,59 @@ def test_batches_have_one_canvas_and_labels_cover_the_answer_and_its_end(cache_d
             ids = labels[labels >= 0]
             assert module.model.tokenizer.decode(ids, skip_special_tokens=True) == answer
             assert ids[-1] == module.model.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("places", [1, 3])
+@pytest.mark.parametrize("items", [2, 3, 6, 7, 8, 14, 15])
+def test_a_foreign_row_is_another_items_same_place_for_every_size_of_a_group(items: int, places: int) -> None:
+    rows = np.arange(items * places)
+    foreign = foreign_rows(len(rows), places, "84x84")
+    assert (foreign // places != rows // places).all()
+    assert (foreign % places == rows % places).all()
+    assert sorted(foreign) == rows.tolist()
+
+
+def test_a_group_of_one_item_has_no_foreign_map() -> None:
+    with pytest.raises(FilaError, match=r"84x42 of the test pool has 1 item.*data.test_triplets"):
+        foreign_rows(3, 3, "84x42 of the test pool")
+
+
+def test_ranks_share_a_batch_and_each_takes_the_step() -> None:
+    batch = np.arange(10, 17)
+    shares = [_share(batch, rank, 2) for rank in range(2)]
+    assert sorted(np.concatenate(shares)) == batch.tolist()
+    assert [_share(batch[:1], rank, 3).tolist() for rank in range(3)] == [[10], [10], [10]]
+
+
+def test_without_the_cache_a_cell_has_the_same_numbers_and_another_identity(cache_dir: Path, tmp_path: Path) -> None:
+    """Maps made in the step are rounded as the cache rounds them; that a kernel gives an image the same bits in another batch is no promise
+    of PyTorch's, so the two are never taken for one cell.
+    """
+    cached, direct = tiny(fusion__name="concat"), tiny(fusion__name="concat", runtime__feature_cache=False)
+    outcomes = [run_cell(config, workdir=tmp_path / str(i), cache_dir=cache_dir) for i, config in enumerate((cached, direct))]
+    losses = [[point["loss"] for point in outcome.result["curve"]] for outcome in outcomes]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert config_hash(cached) != config_hash(direct)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_precisions_train_and_say_where_their_time_went(precision: str, cache_dir: Path, tmp_path: Path) -> None:
+    outcome = run_cell(tiny(fusion__name="cross_attention", runtime__precision=precision), workdir=tmp_path, cache_dir=cache_dir)
+    assert outcome.result["failure"] is None
+    timing = outcome.result["timing"]
+    inside = ("data", "features", "start", "train", "evaluate", "save")
+    assert sum(timing[part] for part in inside) <= timing["total"] + 0.01
+    assert timing["train_steps"] + timing["validation_steps"] <= timing["train"]
+    assert 0 < timing["evaluate_steps"] <= timing["evaluate"]
+    assert timing["loading"] > 0
+
+
+def test_the_weights_of_a_cell_are_those_it_started_from(cache_dir: Path, tmp_path: Path) -> None:
+    shipped = resolve_run("mini", {"fusion.name": "none", "seed": 1})
+    starts = [weights_used(config, FilaModule.from_config(config).model) for config in (shipped, shipped.model_copy(update={"seed": 2}))]
+    assert starts[0] == starts[1]
+    assert set(starts[0]) == {"vit", "language"}
+    assert set(run_cell(tiny(), workdir=tmp_path, cache_dir=cache_dir).provenance["weights"]) == {"vit", "convnext"}
 
 
 def test_foreign_maps_are_another_items(cache_dir: Path) -> None:

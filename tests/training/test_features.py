@@ -48,6 +48,7 @@ def test_what_does_not_look_at_frozen_maps_is_not_cached() -> None:
     assert not cacheable(tiny(fusion__name="none"))
     assert not cacheable(tiny(fusion__control="oracle_map"))
     assert not cacheable(tiny(convnext__trainable=True))
+    assert not cacheable(tiny(fusion__name="concat", runtime__feature_cache=False))
 
 
 def test_a_cache_that_cannot_be_written_names_the_folder_and_the_remedy(cache_dir: Path, tmp_path: Path) -> None:
