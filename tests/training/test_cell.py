@@ -44,6 +44,18 @@ def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> No
     assert cells[0]["curve"][0]["loss"] != cells[1]["curve"][0]["loss"]
 
 
+def test_a_rival_with_more_tiles_answers_the_same_items(cache_dir: Path, tmp_path: Path) -> None:
+    cells = [tiny(fusion__name="none", geometry__vit_scale=scale) for scale in (1, 2)]
+    outcomes = [run_cell(config, workdir=tmp_path / str(i), cache_dir=cache_dir) for i, config in enumerate(cells)]
+    assert [outcome.result["failure"] for outcome in outcomes] == [None, None]
+    plain, rival = (outcome.predictions for outcome in outcomes)
+    assert plain is not None
+    assert rival is not None
+    shared = ["item_id", "place", "question", "answer", "cut_fraction", "canvas"]
+    assert rival[shared].equals(plain[shared])
+    assert outcomes[0].result["curve"] != outcomes[1].result["curve"]
+
+
 @pytest.mark.parametrize("arm", ["concat", "addition", "cross_attention"])
 def test_arms_of_a_seed_share_weights_and_data_order(arm: str, cache_dir: Path) -> None:
     """Pairing by seed means something only if what two arms have in common is equal."""
