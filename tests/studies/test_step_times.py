@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from thin_study import STUDY, Bench
 
+from fila_lab.cli.text import plan_text
 from fila_lab.config import RunConfig, load_study
+from fila_lab.studies.estimate import estimate
 from fila_lab.studies.plan import make_plan
 from fila_lab.studies.step_times import find_step_seconds
 
@@ -46,6 +48,8 @@ def test_measured_cells_give_equal_time(timed: Path) -> None:
     steps = {cell.arm: cell.config.train.steps for cell in plan.cells}
     assert steps == {"none": 300, "concat": 100, "addition": 150}
     assert plan.to_dict()["step_seconds"] == seconds
+    text = plan_text(plan, estimate(plan), timed)
+    assert "equal     time, at these seconds a step: none 0.105, concat 0.315, addition 0.21" in text
 
 
 def test_published_cells_serve_where_the_folder_has_none_and_only_a_whole_set_counts(timed: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
-from tiny_run import tiny
+from tiny_run import TINY, tiny
 
-from fila_lab.config import RunConfig
+from fila_lab.config import RunConfig, load_study
+from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, run_cell
 from fila_lab.training.batches import CellData, Collator
 from fila_lab.training.cell import failure_kind, make_trainer, open_data, question_only
@@ -54,6 +55,16 @@ def test_a_rival_with_more_tiles_answers_the_same_items(cache_dir: Path, tmp_pat
     shared = ["item_id", "place", "question", "answer", "cut_fraction", "canvas"]
     assert rival[shared].equals(plain[shared])
     assert outcomes[0].result["curve"] != outcomes[1].result["curve"]
+
+
+def test_every_matched_arm_of_the_shipped_study_runs(cache_dir: Path, tmp_path: Path) -> None:
+    sizes = ("vit.width", "vit.layers", "convnext.dims", "language.width", "language.intermediate")  # matching is about mini's own
+    short = {key: value for key, value in TINY.items() if key not in sizes} | {"train.steps": 2}
+    plan = make_plan(load_study(Path(__file__).parents[2] / "experiments/fusion_matched.yaml"), "small", short)
+    assert len(plan.matches) == 4
+    for cell in plan.cells:
+        if cell.arm in plan.matches and cell.seed == 0:
+            assert run_cell(cell.config, workdir=tmp_path / cell.arm, cache_dir=cache_dir).result["failure"] is None
 
 
 @pytest.mark.parametrize("arm", ["concat", "addition", "cross_attention"])
