@@ -63,6 +63,8 @@ class StudyFolder:
     budget: str
     cells: tuple[Cell, ...]
     strays: tuple[str, ...] = field(default=())
+    matches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arm -> how its width was matched, as `fila_lab.config.matching.Solution` says it."""
 
     @staticmethod
     def open(out: Path | str | StudyFolder) -> StudyFolder:
@@ -88,7 +90,8 @@ class StudyFolder:
         ids = {cell.id for cell in known}
         there = sorted(path.name for path in (out / "cells").iterdir() if path.is_dir()) if (out / "cells").is_dir() else []
         strays = tuple(name for name in there if name not in ids and (out / "cells" / name / "result.json").exists())
-        return StudyFolder(out, study, str(plan.get("study_hash", "")), str(plan.get("budget", "")), known, strays)
+        matches = plan.get("matches") or {}
+        return StudyFolder(out, study, str(plan.get("study_hash", "")), str(plan.get("budget", "")), known, strays, matches)
 
     @property
     def main(self) -> tuple[Cell, ...]:

@@ -71,7 +71,8 @@ def per_seed_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFram
 
 
 def all_tables(found: Findings) -> dict[str, Table]:
-    tables = [_verdicts(found), _arms(found), _gaps(found), _secondary(found), _per_seed(found), _tuning(found), _failures(found)]
+    makers = (_verdicts, _arms, _matches, _gaps, _secondary, _per_seed, _tuning, _failures)
+    tables = [make(found) for make in makers]
     return {table.name: table for table in tables if not table.shown.empty}
 
 
@@ -135,6 +136,19 @@ def _arms(found: Findings) -> Table:
     )
     caption += f"latency median ± half the interquartile range, peak memory. {found.measured_on}"
     return Table("arms", caption, data, pd.DataFrame(rows))
+
+
+def _matches(found: Findings) -> Table:
+    """How near the matched arms came to their targets."""
+    data, rows = [], []
+    for arm, match in found.folder.matches.items():
+        data.append({"arm": arm, **match})
+        row = {"arm": found.folder.label(arm), "matched in": match["quantity"], "to": match["target"]}
+        row |= {"solved": f"{match['path']} = {match['value']}", "wanted": quantity(match["wanted"]), "reached": quantity(match["reached"])}
+        rows.append(row | {"off, whole model": f"{match['off_whole']:+.2%}", "off, part": f"{match['off_part']:+.2%}"})
+    caption = "Matched arms, in closed form: parameters, or FLOPs of one page and its question, of the whole model; part = what the "
+    caption += f"solved field has to fill. {found.measured_on}"
+    return Table("matches", caption, pd.DataFrame(data), pd.DataFrame(rows))
 
 
 def _gaps(found: Findings) -> Table:

@@ -43,7 +43,7 @@ def study_path(study: str) -> Path:
 def open_study(study: str, budget: str, out: Path | None) -> tuple[Path, StudyConfig, Path]:
     """(file, study, result folder) of a verb's arguments; refuses an unknown budget."""
     from fila_lab.config import load_study
-    from fila_lab.studies.plan import get_budget
+    from fila_lab.studies.arms import get_budget
 
     path = study_path(study)
     loaded = load_study(path)

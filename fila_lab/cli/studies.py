@@ -32,12 +32,15 @@ def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out
     """
     from fila_lab.cli.text import plan_text
     from fila_lab.config import parse_set
+    from fila_lab.studies.arms import get_budget
     from fila_lab.studies.estimate import estimate, known_winners
-    from fila_lab.studies.plan import get_budget, make_plan
+    from fila_lab.studies.plan import make_plan
+    from fila_lab.studies.step_times import find_step_seconds
 
     _, loaded, folder = open_study(study, budget, out)
-    chosen = get_budget(loaded, budget)
-    made = make_plan(loaded, budget, parse_set(sets or []), known_winners(folder) if chosen.tune else None)
+    chosen, overrides = get_budget(loaded, budget), parse_set(sets or [])
+    timed = find_step_seconds(loaded, budget, folder, overrides)
+    made = make_plan(loaded, budget, overrides, known_winners(folder) if chosen.tune else None, timed)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
 
@@ -64,7 +67,7 @@ def run(
     fila-lab run fusion_methods --engine inline    in this process, for debugging
     """
     from fila_lab.config import did_you_mean, parse_set
-    from fila_lab.studies.plan import get_budget
+    from fila_lab.studies.arms import get_budget
 
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")

@@ -52,14 +52,15 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
-    from fila_lab.config.costs import component_costs
+    from fila_lab.config.sizes import page_costs
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
     from fila_lab.studies.power import ALPHA, ASSUMED_SD, POWER
 
     study = plan.study
     rows = []
     for arm in made.arms:
-        costs = component_costs(next(cell.config for cell in plan.cells if cell.arm == arm.arm)).values()
+        config = next(cell.config for cell in plan.cells if cell.arm == arm.arm)
+        costs = page_costs(config).values()
         flops, parameters = sum(cost.flops for cost in costs), sum(cost.parameters for cost in costs)
         rows.append(
             (
@@ -70,6 +71,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
                 str(arm.failed),
                 str(arm.left),
                 duration(arm.seconds) + ("" if arm.measured else " ~"),
+                str(config.train.steps),
                 number(flops),
                 number(parameters),
             )
@@ -83,8 +85,9 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         f"{study.name}, budget {plan.budget}: {study.question}",
         f"preset {study.preset}, metric {study.metric}, margin {study.margin:g}, equal {study.equalise}, study hash {plan.study_hash}",
         "",
-        table(("arm", "role", "seeds", "done", "failed", "to do", "a cell", "FLOPs", "parameters"), rows),
+        table(("arm", "role", "seeds", "done", "failed", "to do", "a cell", "steps", "FLOPs", "parameters"), rows),
         "",
+        *_solved(plan),
         f"cells     {len(plan.cells)}: {done} done, {failed} failed, {left} to do{again}",
     ]
     if plan.trials:
@@ -109,6 +112,21 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _solved(plan: Plan) -> list[str]:
+    """A line for each matched arm: what was solved, for what, and how near it came; and what equal time was resolved with."""
+    lines = []
+    for arm, found in plan.matches.items():
+        what = "FLOPs" if found.quantity == "flops" else found.quantity
+        lines.append(
+            f"matched   {arm}: {found.path} = {found.value} for the {what} of {found.target}: {found.reached:,.0f} of {found.wanted:,.0f}, "
+            f"{found.off_whole:+.2%} of the whole model, {found.off_part:+.2%} of the part solved for"
+        )
+    if plan.study.equalise == "time":
+        seconds = ", ".join(f"{arm} {plan.step_seconds[arm]:.3g}" for arm in plan.arms if arm in plan.step_seconds)
+        lines.append(f"equal     time, at these seconds a step: {seconds}")
+    return lines
 
 
 def status_text(state: StudyStatus, out: Path) -> str:

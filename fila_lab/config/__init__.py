@@ -19,7 +19,7 @@ from fila_lab.config.run import (
     TrainConfig,
     VitConfig,
 )
-from fila_lab.config.study import Arm, Budget, Family, StudyConfig, Tuning
+from fila_lab.config.study import Arm, Budget, Family, Match, StudyConfig, Tuning
 from fila_lab.config.weights import require_weights, weights_file
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "FusionConfig",
     "GeometryConfig",
     "LanguageConfig",
+    "Match",
     "ProjectorConfig",
     "RunConfig",
     "RuntimeConfig",

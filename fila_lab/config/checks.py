@@ -59,6 +59,9 @@ def _check_towers(config: RunConfig) -> None:
 
 def _check_geometry(config: RunConfig) -> None:
     geometry = config.geometry
+    if geometry.vit_scale > 1:
+        _check_vit_scale(config)
+        return
     if geometry.whole_image is not None:
         if geometry.whole_image > MAX_DETAIL_SIDE:
             raise ConfigError(f"geometry.whole_image = {geometry.whole_image} is more than {MAX_DETAIL_SIDE} px; choose a smaller side")
@@ -69,6 +72,21 @@ def _check_geometry(config: RunConfig) -> None:
         raise ConfigError(
             f"geometry.detail_cells = {geometry.detail_cells} makes a detail input of {side} px, more than {MAX_DETAIL_SIDE}; "
             f"choose at most {MAX_DETAIL_SIDE // (32 * longest)} (native is {geometry.grid}, one cell a token)"
+        )
+
+
+def _check_vit_scale(config: RunConfig) -> None:
+    """A finer ViT is a rival of the detail branch, not its companion: cells and tiles would no longer correspond."""
+    scale, patch, page = config.geometry.vit_scale, config.geometry.patch, 32 * config.data.page_scale
+    if config.fusion.name != "none":
+        raise ConfigError(
+            f"geometry.vit_scale = {scale} gives the ViT more tiles instead of a detail branch, but fusion.name = {config.fusion.name!r}; "
+            "set fusion.name=none, or geometry.vit_scale=1"
+        )
+    if scale * patch > page:
+        raise ConfigError(
+            f"geometry.vit_scale = {scale} enlarges a patch to {scale * patch} px, more than the {page} px a page has for it "
+            f"(32 x data.page_scale); choose at most {page // patch}, or raise data.page_scale"
         )
 
 

@@ -145,7 +145,7 @@ def language_cost(config: LanguageConfig, tokens: int) -> Cost:
 def component_costs(config: RunConfig, canvas: Size | None = None) -> dict[str, Cost]:
     """Part -> cost of one image on `canvas` (default: the mean over the allowed canvases). Without fusion there is no ConvNeXt."""
     if canvas is None:
-        each = [component_costs(config, size) for size in config.geometry.canvases]
+        each = [component_costs(config, size) for size in config.geometry.scaled_canvases]
         return {name: Cost(each[0][name].parameters, sum(cost[name].flops for cost in each) / len(each)) for name in each[0]}
     geometry = config.geometry
     tile = vit_cost(config.vit, geometry)
@@ -183,9 +183,9 @@ def memory_bytes(config: RunConfig) -> float:
     """Peak bytes of training one cell, estimated: weights in float32, gradients and two AdamW moments of what trains,
     activations of the largest canvas (34 + 5 heads x tokens / width bytes a channel and layer, doubled in float32), the process."""
     trains = {"vit": config.vit.trainable, "convnext": config.convnext.trainable, "language": config.language.trainable}
-    costs = component_costs(config, config.geometry.canvases[0])
+    costs = component_costs(config, config.geometry.scaled_canvases[0])
     weights = sum(cost.parameters * (16 if trains.get(name, True) else 4) for name, cost in costs.items())
-    return PROCESS_BYTES + weights + max(_activation_bytes(config, canvas) for canvas in config.geometry.canvases)
+    return PROCESS_BYTES + weights + max(_activation_bytes(config, canvas) for canvas in config.geometry.scaled_canvases)
 
 
 def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:
@@ -196,11 +196,11 @@ def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:
 
 
 def item_bytes(config: RunConfig) -> float:
-    """Bytes of one item's pixels in the pool (tiles, overview, detail input as uint8), mean over the allowed canvases."""
+    """Bytes of one item's pixels in the pool (tiles, overview, detail input where there is one; uint8), mean over the allowed canvases."""
     geometry = config.geometry
     total = 0
-    for canvas in geometry.canvases:
-        detail = detail_size(canvas, geometry)
+    for canvas in geometry.scaled_canvases:
+        detail = detail_size(canvas, geometry) if geometry.has_detail else (0, 0)
         total += 3 * ((tiles_of(canvas, geometry) + 1) * geometry.tile**2 + detail[0] * detail[1])
     return total / len(geometry.canvases)
 

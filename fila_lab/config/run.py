@@ -26,6 +26,9 @@ class GeometryConfig(Strict):
     canvases: tuple[Size, ...] = Field(min_length=1, description="allowed canvases, (width, height) in pixels")
     canvas_rule: Literal["llava_next"] = "llava_next"
     resample: Literal["bicubic", "bilinear", "area"] = "bicubic"
+    vit_scale: Positive = Field(
+        default=1, description="f: the ViT sees each canvas enlarged f times, as f x f times the tiles; pages and their seams stay (rivals)"
+    )
     detail_cells: Positive = Field(description="k: stage-4 ConvNeXt cells per tile side; the detail input is 32k px a tile")
     whole_image: Positive | None = Field(default=None, description="side of a fixed square detail input, instead of 32k px a tile")
 
@@ -33,6 +36,16 @@ class GeometryConfig(Strict):
     def grid(self) -> int:
         """g: ViT tokens per tile side."""
         return self.tile // self.patch
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether there is a detail input: a ViT that sees enlarged canvases takes its place."""
+        return self.vit_scale == 1
+
+    @property
+    def scaled_canvases(self) -> tuple[Size, ...]:
+        """The canvases as the ViT sees them, `vit_scale` times as wide and high."""
+        return tuple((width * self.vit_scale, height * self.vit_scale) for width, height in self.canvases)
 
     @model_validator(mode="after")
     def _check(self) -> GeometryConfig:

@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fila_lab.config.base import Strict, did_you_mean
 
 
+class Match(Strict):
+    """What an arm is made equal in, of the whole model: its hidden width (without a fusion: the ViT's scale) is solved for it."""
+
+    parameters: float | str | None = Field(default=None, description="an arm's name, or a number")
+    flops: float | str | None = Field(default=None, description="an arm's name, or a number; FLOPs of reading one page and its question")
+    tolerance: float = Field(default=0.05, gt=0, description="greatest deviation, relative to what the solved field has to fill")
+
+    @field_validator("parameters", "flops", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        """YAML reads 1e8 as text."""
+        try:
+            return float(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Match:
+        if (self.parameters is None) == (self.flops is None):
+            given = "neither is given" if self.flops is None else "both are given"
+            raise ValueError(f"parameters, match.flops: {given}; give one of them")
+        if not isinstance(self.target, str) and not 0 < self.target < math.inf:
+            raise ValueError(f"{self.quantity} = {self.target}: give a positive number, or an arm's name")
+        return self
+
+    @property
+    def quantity(self) -> Literal["parameters", "flops"]:
+        return "flops" if self.parameters is None else "parameters"
+
+    @property
+    def target(self) -> float | str:
+        target = self.flops if self.parameters is None else self.parameters
+        assert target is not None
+        return target
+
+
 class Arm(Strict):
-    """One configuration under comparison: the overrides it makes to the study's base run, as dotted paths."""
+    """One configuration under comparison: the overrides it makes to the study's base run, as dotted paths; `match` solves one more."""
 
     label: str | None = None
     role: Literal["baseline", "fusion", "control", "rival"] = "fusion"
     set: dict[str, Any] = Field(default={})
+    match: Match | None = None
 
 
 class Family(Strict):
@@ -72,7 +110,19 @@ class StudyConfig(Strict):
                 self._known(f"budgets.{name}.arms", arm)
         for arm in self.winners:
             self._known("winners", arm)
+        for name in self.arms:
+            self._check_match(name)
         return self
+
+    def _check_match(self, name: str) -> None:
+        match = self.arms[name].match
+        if match is None or not isinstance(match.target, str):
+            return
+        field, target = f"arms.{name}.match.{match.quantity}", match.target
+        self._known(field, target)
+        if self.arms[target].match is not None:
+            itself = "itself" if target == name else "an arm that is matched too"
+            raise ValueError(f"{field} = {target!r} is {itself}; match an arm without `match`, or a number")
 
     def _known(self, field: str, arm: str) -> None:
         if arm not in self.arms:

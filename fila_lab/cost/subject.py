@@ -21,7 +21,7 @@ STRIDES = (4, 8, 16, 32)
 
 def largest_canvas(config: RunConfig) -> Size:
     """The allowed canvas of the most tiles, (width, height); the first of equals."""
-    return max(config.geometry.canvases, key=lambda size: size[0] * size[1])
+    return max(config.geometry.scaled_canvases, key=lambda size: size[0] * size[1])
 
 
 def randomly_weighted(config: RunConfig) -> RunConfig:

@@ -59,7 +59,7 @@ class Group:
 
     @cached_property
     def detail(self) -> np.ndarray:
-        """uint8 [N, Hd, Wd, 3]"""
+        """uint8 [N, Hd, Wd, 3]; only where the geometry `has_detail`"""
         return self._open("detail")
 
     @cached_property

@@ -81,6 +81,11 @@ def _tasks(suite: SeamSuite, split: str, total: int, per_index: int) -> tuple[li
     return tasks, sizes
 
 
+def _held(geometry: GeometryConfig) -> tuple[str, ...]:
+    """The arrays a pool of this geometry holds."""
+    return tuple(array for array in ARRAYS if array != "detail" or geometry.has_detail)
+
+
 def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
     """Creates the arrays with their disk space: on a full disk a memory map would kill the process instead of raising OSError."""
     glyphs = suite.data.codes_per_page * 6 + 1
@@ -95,7 +100,8 @@ def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
             "glyphs": ((size, glyphs, RECORD), "<f4"),
             "counts": ((size,), "<i4"),
         }
-        for array, (shape, dtype) in shapes.items():
+        for array in _held(suite.geometry):
+            shape, dtype = shapes[array]
             path = folder / f"{name}_{array}.npy"
             np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
             if hasattr(os, "posix_fallocate"):
@@ -144,10 +150,12 @@ class _Painter:
     def _write(self, name: str, row: int, item: Item) -> None:
         arrays = self.open.setdefault(name, {})
         if not arrays:
-            arrays |= {array: np.load(self.folder / f"{name}_{array}.npy", mmap_mode="r+") for array in ARRAYS}
-        prepared = prepare(item.image, self.suite.geometry)
+            arrays |= {array: np.load(self.folder / f"{name}_{array}.npy", mmap_mode="r+") for array in _held(self.suite.geometry)}
+        prepared = prepare(item.image, self.suite.geometry, detail="detail" in arrays)
         records = glyph_records(item)
-        arrays["tiles"][row], arrays["overview"][row], arrays["detail"][row] = prepared.tiles, prepared.overview, prepared.detail
+        arrays["tiles"][row], arrays["overview"][row] = prepared.tiles, prepared.overview
+        if prepared.detail is not None:
+            arrays["detail"][row] = prepared.detail
         arrays["glyphs"][row, : len(records)] = records
         arrays["counts"][row] = len(records)
 

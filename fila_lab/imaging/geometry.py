@@ -39,11 +39,15 @@ class Geometry:
 
     @classmethod
     def of(cls, width: int, height: int, config: GeometryConfig) -> Geometry:
-        """The geometry of a `width` x `height` px image. ConfigError where a `whole_image` input does not split into tiles."""
-        canvas = choose_canvas(width, height, config.canvases, config.canvas_rule)
+        """The geometry of a `width` x `height` px image. ConfigError where a `whole_image` input does not split into tiles.
+
+        `vit_scale` enlarges the canvas after it was chosen, so that every scale gives an image the same canvas.
+        """
+        chosen = choose_canvas(width, height, config.canvases, config.canvas_rule)
+        canvas = (chosen[0] * config.vit_scale, chosen[1] * config.vit_scale)
         geometry = cls((int(width), int(height)), canvas, config.tile, config.patch, config.detail_cells, config.whole_image)
         side = config.whole_image
-        if side is not None and (side // STRIDE % geometry.cols or side // STRIDE % geometry.rows):
+        if side is not None and config.has_detail and (side // STRIDE % geometry.cols or side // STRIDE % geometry.rows):
             step = STRIDE * math.lcm(geometry.cols, geometry.rows)
             raise ConfigError(
                 f"geometry.whole_image={side} gives {side // STRIDE} stage-4 cells a side, which do not split into "

@@ -12,7 +12,8 @@ from fila_lab.config import RunConfig
 from fila_lab.config.base import ConfigError
 from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, memory_bytes, training_flops
 from fila_lab.config.loading import read_yaml
-from fila_lab.studies.plan import CellSpec, Plan, resolve_arm
+from fila_lab.studies.arms import resolve_arm
+from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.power import minimal_detectable_effect, seeds_needed
 from fila_lab.studies.store import ResultStore
 
@@ -134,7 +135,8 @@ def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
     seconds = []
     for arm in arms:
         main = next(cell.config for cell in plan.cells if cell.arm == arm.arm)
-        trial = resolve_arm(plan.study, plan.budget, arm.arm, plan.study.tuning.run_seed, plan.overrides, middle, tuning=True)
+        seed, timed = plan.study.tuning.run_seed, plan.step_seconds
+        trial, _ = resolve_arm(plan.study, plan.budget, arm.arm, seed, plan.overrides, middle, timed, tuning=True)
         seconds.append(arm.seconds * cell_seconds(trial, test=False) / cell_seconds(main))
     return sum(seconds) / len(seconds)
 

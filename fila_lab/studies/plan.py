@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash, did_you_mean, resolve_run
-from fila_lab.config.costs import training_flops
+from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
+from fila_lab.config.matching import Solution
+from fila_lab.studies.arms import Overrides, get_budget, resolve_arm
 from fila_lab.studies.identity import cell_id
 
 Phase = Literal["main", "tuning"]
-Overrides = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class CellSpec:
 @dataclass(frozen=True)
 class Plan:
     """The cells of a study under a budget. `provisional`: the budget tunes and the winners are not known yet, so the main
-    cells stand with the committed settings; their number is right, their ids will change."""
+    cells stand with the committed settings; their number is right, their ids will change. matches: how matched arms were solved;
+    step_seconds: what `equalise: time` was resolved with."""
 
     study: StudyConfig
     study_hash: str
@@ -51,6 +52,8 @@ class Plan:
     trials: int = 0
     provisional: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
+    matches: dict[str, Solution] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def tuning_cells(self) -> int:
@@ -73,39 +76,43 @@ class Plan:
             "study_hash": self.study_hash,
             "budget": self.budget,
             "overrides": dict(self.overrides),
+            "matches": {arm: solution.to_dict() for arm, solution in self.matches.items()},
+            "step_seconds": dict(self.step_seconds),
             "cells": [cell.to_dict() for cell in self.cells],
         }
 
 
 def study_hash(study: StudyConfig) -> str:
-    """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config."""
-    return config_hash(study.model_dump(mode="json", exclude={"winners"}))
-
-
-def get_budget(study: StudyConfig, name: str) -> Budget:
-    """A named budget of the study; ConfigError with the known names when there is none."""
-    if name not in study.budgets:
-        raise ConfigError(
-            f"--budget {name!r} is unknown in study {study.name!r}{did_you_mean(name, study.budgets)}; choose {', '.join(study.budgets)}"
-        )
-    return study.budgets[name]
+    """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config; so does a
+    `match` that is not there."""
+    declared = study.model_dump(mode="json", exclude={"winners"})
+    for arm in declared["arms"].values():
+        if arm["match"] is None:
+            del arm["match"]
+    return config_hash(declared)
 
 
 def make_plan(
-    study: StudyConfig, budget: str = "small", overrides: Overrides | None = None, winners: Mapping[str, Overrides] | None = None
+    study: StudyConfig,
+    budget: str = "small",
+    overrides: Overrides | None = None,
+    winners: Mapping[str, Overrides] | None = None,
+    step_seconds: Mapping[str, float] | None = None,
 ) -> Plan:
     """Every cell of a study under a budget, arms in the order of the file, seeds within an arm.
 
-    `winners` (arm -> tuned overrides) are those this run has just found; None takes the committed ones. Later layers win:
-    preset, study.set, budget.set, arm.set, winners, overrides. Raises ConfigError for anything that cannot work.
+    `winners` (arm -> tuned overrides) are those this run has just found; None takes the committed ones. `step_seconds` (arm -> seconds)
+    are those measured for `equalise: time`; None takes the study's own. Raises ConfigError for anything that cannot work.
     """
     chosen = get_budget(study, budget)
     arms = tuple(arm for arm in study.arms if chosen.arms is None or arm in chosen.arms)
     _check_budget(study, budget, chosen, overrides or {})
     found = study.winners if winners is None else winners
-    cells = []
+    cells, matches = [], {}
     for arm in arms:
-        first = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}))
+        first, solution = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}), step_seconds)
+        if solution is not None:
+            matches[arm] = solution
         for seed in chosen.seeds:
             config = first.model_copy(update={"seed": seed})
             cells.append(CellSpec(cell_id(config), arm, seed, "main", None, config))
@@ -120,58 +127,25 @@ def make_plan(
         trials=study.tuning.trials if chosen.tune and study.tuning is not None else 0,
         provisional=chosen.tune and winners is None,
         overrides=dict(overrides or {}),
+        matches=matches,
+        step_seconds=dict(study.step_seconds if step_seconds is None else step_seconds),
     )
 
 
-def resolve_arm(
+def tuning_cell(
     study: StudyConfig,
     budget: str,
     arm: str,
-    seed: int,
+    trial: int,
+    values: Overrides,
     overrides: Overrides | None = None,
-    tuned: Overrides | None = None,
-    tuning: bool = False,
-) -> RunConfig:
-    """One arm's run with a seed: layers as in `make_plan`; `tuning` adds tuning.set above budget.set."""
-    chosen = get_budget(study, budget)
-    layers: list[Overrides] = [study.set, chosen.set]
-    if tuning and study.tuning is not None:
-        layers.append(study.tuning.set)
-    after: list[Overrides] = [tuned or {}, overrides or {}, {"seed": seed}]
-    try:
-        config = resolve_run(study.preset, *layers, study.arms[arm].set, *after)
-        return _equalised(study, arm, config, resolve_run(study.preset, *layers, study.arms[baseline(study)].set, *after))
-    except ConfigError as error:
-        raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
-
-
-def tuning_cell(study: StudyConfig, budget: str, arm: str, trial: int, values: Overrides, overrides: Overrides | None = None) -> CellSpec:
+    step_seconds: Mapping[str, float] | None = None,
+) -> CellSpec:
     """The cell of one tuning trial: the arm with `values` (dotted path -> value from tuning.space) and tuning.run_seed."""
     if study.tuning is None:
         raise ConfigError(f"study {study.name!r}: there is no `tuning` section to take trials from; add one, or set tune: false")
-    config = resolve_arm(study, budget, arm, study.tuning.run_seed, overrides, values, tuning=True)
+    config, _ = resolve_arm(study, budget, arm, study.tuning.run_seed, overrides, values, step_seconds, tuning=True)
     return CellSpec(cell_id(config), arm, config.seed, "tuning", trial, config)
-
-
-def baseline(study: StudyConfig) -> str:
-    """The arm others are measured against: the first with role baseline, else the first arm."""
-    return next((name for name, arm in study.arms.items() if arm.role == "baseline"), next(iter(study.arms)))
-
-
-def _equalised(study: StudyConfig, arm: str, config: RunConfig, reference: RunConfig) -> RunConfig:
-    """Equal optimiser steps, or the steps that cost what the baseline's steps cost (in training FLOPs, or measured seconds)."""
-    first = baseline(study)
-    if study.equalise == "steps" or arm == first:
-        return config
-    if study.equalise == "flops":
-        ratio = training_flops(reference) / training_flops(config)
-    else:
-        for name in (first, arm):
-            if study.step_seconds.get(name, 0) <= 0:
-                raise ConfigError(f"equalise = 'time' needs step_seconds.{name}, measured seconds a step; add it, or use steps or flops")
-        ratio = study.step_seconds[first] / study.step_seconds[arm]
-    steps = max(1, round(config.train.steps * ratio))
-    return config.model_copy(update={"train": config.train.model_copy(update={"steps": steps})})
 
 
 def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Overrides) -> None:

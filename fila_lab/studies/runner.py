@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from fila_lab.config import load_study
+from fila_lab.studies.arms import get_budget
 from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
 from fila_lab.studies.identity import code_hash
 from fila_lab.studies.lock import Shard, StudyLock
 from fila_lab.studies.options import Options
-from fila_lab.studies.plan import get_budget, make_plan
+from fila_lab.studies.plan import make_plan
 from fila_lab.studies.session import StudyRun
+from fila_lab.studies.step_times import find_step_seconds
 from fila_lab.studies.store import ResultStore, write_atomically
 
 
@@ -55,7 +57,8 @@ def run_study(
     """
     study_path = Path(study_path)
     study = load_study(study_path)
-    plan = make_plan(study, budget, overrides)
+    root = Path(out) if out is not None else default_out(study, budget)
+    plan = make_plan(study, budget, overrides, step_seconds=find_step_seconds(study, budget, root, overrides))
     options = Options(
         engine=engine,
         workers=workers or get_budget(study, budget).workers,
@@ -65,7 +68,6 @@ def run_study(
         cache_dir=Path(cache_dir) if cache_dir is not None else default_cache(),
         **further,
     )
-    root = Path(out) if out is not None else default_out(study, budget)
     store = ResultStore(root).open()
     with StudyLock(root, options.shard):
         check_owner(root, plan)

@@ -63,7 +63,7 @@ class StudyRun:
             with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
                 if tune:
                     winners = self._shared_winners() if self.options.shard else self._tune(engine)
-                    self.plan = make_plan(self.study, self.plan.budget, self.plan.overrides, winners)
+                    self.plan = make_plan(self.study, self.plan.budget, self.plan.overrides, winners, self.plan.step_seconds)
                 write_plan(root, self.plan, self.tuning, self.code)
                 self._run_main(engine)
         except KeyboardInterrupt:
@@ -182,7 +182,7 @@ class StudyRun:
         assert tuning is not None
 
         def make_cell(arm: str, trial: int, values: Mapping[str, float]) -> CellSpec:
-            return tuning_cell(self.study, plan.budget, arm, trial, values, plan.overrides)
+            return tuning_cell(self.study, plan.budget, arm, trial, values, plan.overrides, plan.step_seconds)
 
         display = self._display("tuning", engine)
 

@@ -181,6 +181,27 @@ def test_gallery_shows_flips_with_pictures_or_without(full_study: Path, small_st
         assert (best.answers["none"]["cut"].right, best.answers["none"]["cut"].seeds) == (own["correct"].sum(), len(own))
 
 
+def test_matched_arms_stand_with_their_deviations(small_study: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(small_study, tmp_path / "out")
+    plan = json.loads((out / "plan.json").read_text())
+    match = {
+        "quantity": "parameters",
+        "target": "none",
+        "wanted": 1e6,
+        "path": "fusion.hidden",
+        "value": 40,
+        "reached": 1.01e6,
+        "part": 5e4,
+    }
+    plan["matches"] = {"concat": {**match, "off_whole": 0.01, "off_part": 0.2}}
+    (out / "plan.json").write_text(json.dumps(plan))
+    page = analysis.write_report(out).read_text()
+    assert "fusion.hidden = 40" in page
+    assert "+20.00%" in page
+    assert "Matched arms" in (out / "report/report.md").read_text()
+    assert pd.read_csv(out / "report/tables/matches.csv").loc[0, "off_part"] == 0.2
+
+
 def test_a_damaged_gallery_costs_only_the_pictures(full_study: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(full_study, tmp_path / "gallery"))
     (out / "gallery" / "gallery.json").write_text('[{"item_id": "test-0000", "ima')

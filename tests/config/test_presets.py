@@ -68,6 +68,8 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("vit.heads=5", "vit.heads = 5 does not divide"),
         ("geometry.detail_cells=0", "geometry.detail_cells = 0"),
         ("geometry.detail_cells=1000", "choose at most 170"),
+        ("geometry.vit_scale=2", "set fusion.name=none"),
+        ("geometry.vit_scale=0", "geometry.vit_scale = 0"),
         ("geometry.tile=40", "geometry.tile=40 is not a multiple of patch=14"),
         ("geometry.canvases=[[42, 50]]", "42x50 is not a whole number of tiles"),
         ("data.val_items=5000", "data.val_items = 5000 is more than data.val_pool"),
@@ -95,6 +97,12 @@ def test_one_message_with_field_value_and_remedy(assignment: str, words: str) ->
 def test_a_control_needs_a_fusion() -> None:
     with pytest.raises(ConfigError, match=r"fusion\.control = 'foreign' needs a fusion"):
         resolve_run("mini", {"fusion.name": "none", "fusion.control": "foreign"})
+
+
+def test_a_vit_scale_beyond_the_pages_pixels_is_refused() -> None:
+    assert resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 4}).geometry.scaled_canvases[0] == (168, 336)
+    with pytest.raises(ConfigError, match=r"geometry\.vit_scale = 5 .* 70 px.* 64 px .*choose at most 4"):
+        resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 5})
 
 
 def test_unknown_fusion_is_looked_for_among_installed_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import BucketBatches, Pool, SeamSuite, build_pool, draw_seed_items, pool, pool_build
-from fila_lab.imaging import prepare
+from fila_lab.imaging import join_tiles, prepare
 
 DATA = DataConfig(train_pool=90, val_pool=70, test_triplets=6)
 
@@ -34,6 +34,22 @@ def test_rows_hold_their_items(train_pool: Pool, geometry: GeometryConfig) -> No
         assert (line["item_id"], line["answer"], line["place"]) == (item.item_id, item.answer, item.place)
         for name in ("tiles", "overview", "detail"):
             assert np.array_equal(getattr(group, name)[place], getattr(prepared, name))
+
+
+def test_enlarged_canvases_show_the_same_items_in_finer_pixels(train_pool: Pool, geometry: GeometryConfig, tmp_path: Path) -> None:
+    fine = build_pool(DATA, geometry.model_copy(update={"vit_scale": 2}), "train", tmp_path)
+    assert fine.meta.equals(train_pool.meta)
+    for name, group in fine.groups.items():
+        plain = train_pool.groups[name]
+        assert (group.geometry.rows, group.geometry.cols) == (2 * plain.geometry.rows, 2 * plain.geometry.cols)
+        assert np.array_equal(group.glyphs, plain.glyphs)
+        with pytest.raises(FileNotFoundError):
+            _ = group.detail
+        canvas = join_tiles(group.tiles[0], group.geometry.rows, group.geometry.cols).astype(float)
+        means = canvas.reshape(plain.geometry.canvas[1], 2, plain.geometry.canvas[0], 2, 3).mean((1, 3))
+        reduced = join_tiles(plain.tiles[0], plain.geometry.rows, plain.geometry.cols)
+        assert np.abs(means - reduced).max() <= 1  # both are area means of the same page, rounded
+        assert np.abs(canvas - np.kron(reduced, np.ones((2, 2, 1)))).max() > 30  # and the finer one is no enlargement of the other
 
 
 def test_two_processes_draw_the_same_bytes_and_a_second_call_draws_nothing(

@@ -41,6 +41,16 @@ def test_resized_size_and_pad_equal_transformers(size: tuple[int, int]) -> None:
     assert get_patch_output_size(image, geometry.canvas[::-1], input_data_format="channels_first") == geometry.resized[::-1]
 
 
+@settings(max_examples=50, deadline=None)
+@given(sizes, st.integers(2, 4))
+def test_a_vit_scale_enlarges_the_canvas_the_image_has_anyway(size: tuple[int, int], scale: int) -> None:
+    plain, fine = Geometry.of(*size, PAPER), Geometry.of(*size, PAPER.model_copy(update={"vit_scale": scale}))
+    assert fine.canvas == (scale * plain.canvas[0], scale * plain.canvas[1])
+    assert fine.tiles == scale**2 * plain.tiles
+    assert set(plain.seams_x) <= {seam / scale for seam in fine.seams_x}
+    assert fine.scale == pytest.approx(scale * plain.scale)
+
+
 def test_sizes_of_a_wide_image() -> None:
     geometry = Geometry.of(2000, 500, PAPER)
     assert (geometry.canvas, geometry.rows, geometry.cols, geometry.tiles, geometry.grid) == ((1008, 336), 1, 3, 3, 24)

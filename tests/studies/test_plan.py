@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from fila_lab.config import ConfigError, RunConfig, StudyConfig, load_preset, load_study, resolve_run
-from fila_lab.config.costs import training_flops
+from fila_lab.cli.text import plan_text
+from fila_lab.config import ConfigError, RunConfig, StudyConfig, config_hash, load_preset, load_study, resolve_run
+from fila_lab.config.sizes import page_training_flops
 from fila_lab.studies import identity
 from fila_lab.studies.estimate import estimate
 from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files
-from fila_lab.studies.plan import make_plan, tuning_cell
+from fila_lab.studies.plan import make_plan, study_hash, tuning_cell
 from fila_lab.studies.power import minimal_detectable_effect, seeds_needed, t_cdf, t_quantile
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -157,7 +158,10 @@ def test_code_hash_follows_the_rooms_that_shape_results(tmp_path: Path, monkeypa
         (lambda: make_plan(study(tuning=None), "full"), "no `tuning` section"),
         (lambda: make_plan(study(budgets={"full": {"seeds": [1000], "tune": True}}), "full"), "fresh seeds"),
         (lambda: make_plan(study(budgets={"small": {"seeds": [1, 1]}}), "small"), "appears twice"),
-        (lambda: make_plan(study(equalise="time"), "small"), "step_seconds.none"),
+        (lambda: make_plan(study(equalise="time"), "small"), "needs step_seconds.none and step_seconds.concat"),
+        (lambda: make_plan(matched(), "small", {"fusion.hidden": 9}), "arm 'wide': match.parameters solves fusion.hidden, but --set"),
+        (lambda: make_plan(matched({"fusion": {"hidden": 9}}), "small"), "arm 'wide': match.parameters solves fusion.hidden, but set"),
+        (lambda: make_plan(matched({"fusion.name": "none"}), "small"), "arm 'wide': match.parameters = concat: fusion.name = 'none' has"),
     ],
 )
 def test_what_cannot_work_is_refused(make: Callable[[], object], words: str) -> None:
@@ -166,11 +170,65 @@ def test_what_cannot_work_is_refused(make: Callable[[], object], words: str) -> 
     assert words in str(error.value)
 
 
+def matched(fields: dict[str, Any] | None = None, **further: Any) -> StudyConfig:
+    """An addition with the parameters of concat, and what it is compared with."""
+    arms: dict[str, Any] = {
+        "none": {"role": "baseline", "set": {"fusion.name": "none"}},
+        "concat": {"set": {"fusion.name": "concat"}},
+        "wide": {"set": {"fusion.name": "addition", **(fields or {})}, "match": {"parameters": "concat"}},
+        "tiles": {"role": "rival", "set": {"fusion.name": "none"}, "match": {"flops": "concat", "tolerance": 0.5}},
+    }
+    return study(arms=arms, **further)
+
+
+def test_a_matched_width_stands_in_the_cells_config_and_the_plan_says_how_near_it_is() -> None:
+    plan = make_plan(matched())
+    by_arm = {cell.arm: cell.config for cell in plan.cells}
+    assert by_arm["wide"].fusion.hidden == 161
+    assert by_arm["tiles"].geometry.vit_scale == 2
+    by_hand = study(arms={"none": {"set": {"fusion.name": "none"}}, "concat": {"set": {"fusion.name": "addition", "fusion.hidden": 161}}})
+    assert {cell.id for cell in plan.cells if cell.arm == "wide"} == {cell.id for cell in make_plan(by_hand).cells if cell.arm == "concat"}
+    kept = json.loads(json.dumps(plan.to_dict()))["matches"]
+    assert list(kept) == ["wide", "tiles"]
+    assert (kept["wide"]["path"], kept["wide"]["value"], kept["wide"]["target"]) == ("fusion.hidden", 161, "concat")
+    text = plan_text(plan, estimate(plan), Path("out"))
+    assert "matched   wide: fusion.hidden = 161 for the parameters of concat: 966,836 of 966,720, +0.01% of the whole model" in text
+    assert "matched   tiles: geometry.vit_scale = 2 for the FLOPs of concat" in text
+
+
+def test_a_target_follows_the_overrides_and_the_budgets_arms_need_not_hold_it() -> None:
+    small = {"small": {"seeds": [0], "arms": ["none", "wide"]}}
+    plain, finer = (make_plan(matched(budgets=small), "small", over) for over in ({}, {"convnext.dims": [24, 48, 72, 128]}))
+    widths = [next(cell.config.fusion.hidden for cell in plan.cells if cell.arm == "wide") for plan in (plain, finer)]
+    assert widths[0] == 161
+    assert widths[1] != 161
+
+
+def test_matching_comes_before_equal_flops() -> None:
+    budget = {"small": {"seeds": [0], "set": {"train.steps": 1000}}}
+    configs = {cell.arm: cell.config for cell in make_plan(matched(equalise="flops", budgets=budget)).cells}
+    for config in configs.values():
+        spent = config.train.steps * page_training_flops(config)
+        assert spent == pytest.approx(1000 * page_training_flops(configs["none"]), abs=page_training_flops(config) / 2)
+    assert configs["tiles"].train.steps < configs["wide"].train.steps < 1000
+
+
+def test_a_study_without_matches_keeps_its_hash() -> None:
+    plain = study()
+    assert study_hash(plain) == config_hash(
+        {
+            **plain.model_dump(mode="json", exclude={"winners", "arms"}),
+            "arms": {name: arm.model_dump(mode="json", exclude={"match"}) for name, arm in plain.arms.items()},
+        }
+    )
+    assert study_hash(matched()) != study_hash(matched({"fusion.heads": 2}))
+
+
 def test_equal_flops_gives_the_dearer_arm_fewer_steps() -> None:
     none, concat = (cell.config for cell in make_plan(study(equalise="flops", budgets={"small": {"seeds": [0]}})).cells)
     assert none.train.steps == load_preset("mini").train.steps
     assert concat.train.steps < none.train.steps
-    assert concat.train.steps * training_flops(concat) == pytest.approx(none.train.steps * training_flops(none), abs=training_flops(concat))
+    assert concat.train.steps == round(none.train.steps * page_training_flops(none) / page_training_flops(concat))
 
 
 def test_equal_time_uses_the_declared_seconds() -> None:

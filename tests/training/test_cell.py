@@ -10,9 +10,10 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
-from tiny_run import tiny
+from tiny_run import TINY, tiny
 
-from fila_lab.config import FilaError, RunConfig, config_hash, resolve_run
+from fila_lab.config import FilaError, RunConfig, config_hash, load_study, resolve_run
+from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, run_cell
 from fila_lab.training.batches import CellData, Collator, _share, foreign_rows
 from fila_lab.training.cell import failure_kind, make_trainer, open_data, question_only, weights_used
@@ -43,6 +44,28 @@ def test_the_same_cell_twice_gives_the_same_numbers_to_the_last_bit(cache_dir: P
 def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> None:
     cells = [run_cell(tiny(seed=seed, fusion__name="none"), workdir=tmp_path / str(seed), cache_dir=cache_dir).result for seed in (0, 1)]
     assert cells[0]["curve"][0]["loss"] != cells[1]["curve"][0]["loss"]
+
+
+def test_a_rival_with_more_tiles_answers_the_same_items(cache_dir: Path, tmp_path: Path) -> None:
+    cells = [tiny(fusion__name="none", geometry__vit_scale=scale) for scale in (1, 2)]
+    outcomes = [run_cell(config, workdir=tmp_path / str(i), cache_dir=cache_dir) for i, config in enumerate(cells)]
+    assert [outcome.result["failure"] for outcome in outcomes] == [None, None]
+    plain, rival = (outcome.predictions for outcome in outcomes)
+    assert plain is not None
+    assert rival is not None
+    shared = ["item_id", "place", "question", "answer", "cut_fraction", "canvas"]
+    assert rival[shared].equals(plain[shared])
+    assert outcomes[0].result["curve"] != outcomes[1].result["curve"]
+
+
+def test_every_matched_arm_of_the_shipped_study_runs(cache_dir: Path, tmp_path: Path) -> None:
+    sizes = ("vit.width", "vit.layers", "convnext.dims", "language.width", "language.intermediate")  # matching is about mini's own
+    short = {key: value for key, value in TINY.items() if key not in sizes} | {"train.steps": 2}
+    plan = make_plan(load_study(Path(__file__).parents[2] / "experiments/fusion_matched.yaml"), "small", short)
+    assert len(plan.matches) == 4
+    for cell in plan.cells:
+        if cell.arm in plan.matches and cell.seed == 0:
+            assert run_cell(cell.config, workdir=tmp_path / cell.arm, cache_dir=cache_dir).result["failure"] is None
 
 
 @pytest.mark.parametrize("arm", ["concat", "addition", "cross_attention"])
