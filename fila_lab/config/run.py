@@ -171,6 +171,9 @@ class RuntimeConfig(Strict):
     devices: Positive = 1
     compile: bool = False
     feature_cache: bool = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
+    checkpointing: bool = Field(
+        default=False, description="recompute ViT layers after the first interaction and the language model's in backward: less memory, more time"
+    )
 
 
 class RunConfig(Strict):
