@@ -158,7 +158,7 @@ class RuntimeConfig(Strict):
     devices: Positive = 1
     compile: bool = False
     checkpointing: bool = Field(
-        default=False, description="recompute ViT layers after the first interaction and the language model's in backward: less memory, more time"
+        default=False, description="recompute the ViT's layers after the first interaction and the language model's in backward"
     )
 
 
