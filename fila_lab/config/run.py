@@ -172,7 +172,7 @@ class RuntimeConfig(Strict):
     compile: bool = False
     feature_cache: bool = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
     checkpointing: bool = Field(
-        default=False, description="recompute ViT layers after the first interaction and the language model's in backward: less memory, more time"
+        default=False, description="recompute the ViT's layers after the first interaction and the language model's in backward"
     )
 
 

@@ -39,7 +39,7 @@ class DetailMaps:
         return self._tiles[stage]
 
     def windows(self, stage: int, dtype: torch.dtype) -> Tensor:
-        """Each token's own window of cells, [B * (1 + rows*cols), g, g, w*w, C], tiles as in `tiles`, gathered in one copy that converts."""
+        """Each token's own window of cells, [B * (1 + rows*cols), g, g, w*w, C], tiles as in `tiles`; one copy, which converts."""
         if stage in self._tiles:
             return split_windows(self._tiles[stage], 1, 1, self.grid, dtype)[:, 1]
         split = split_windows(self._whole(stage), self.rows, self.cols, self.grid, dtype)
@@ -123,7 +123,12 @@ def split_windows(detail: Tensor, rows: int, cols: int, grid: int, dtype: torch.
 
 
 def area_pooled(detail: Tensor, rows: int, cols: int) -> Tensor:
-    """[B, C, rows*s, cols*s] -> means of rows x cols cells, [B, C, s, s]; by adding slices: a third of avg_pool2d's time."""
+    """[B, C, rows*s, cols*s] -> means of rows x cols cells, [B, C, s, s].
+
+    By adding slices, a third of avg_pool2d's time, except where channels lie last in memory: a sixth of theirs.
+    """
+    if detail.stride(1) == 1:
+        return F.avg_pool2d(detail, (rows, cols))
     for count, axis in ((rows, 2), (cols, 3)):
         if count == 1:
             continue

@@ -24,7 +24,8 @@ class HybridEncoder(nn.Module):
     """Tiles, overview and detail maps -> visual tokens.
 
     All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first
-    interaction records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be None: for the baseline, for oracle maps, and where cached maps are always given.
+    interaction records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be
+    None: for the baseline, for oracle maps, and where cached maps are always given.
     """
 
     def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None, oracle_channels: int | None = None) -> None:

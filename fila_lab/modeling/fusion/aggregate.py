@@ -70,18 +70,32 @@ class Attend(nn.Module):
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
         n, t = tokens.shape[:2]
         cells = context.windows(detail).to(product_dtype(tokens)).reshape(n * t, self.cells, self.channels)
-        power = (cells * cells) @ cells.new_full((self.channels, 1), 1 / self.channels)
-        scale = (power.float() + EPSILON).rsqrt().to(cells.dtype).transpose(1, 2)  # [N*T, 1, w*w]
+        scale = (_power(cells).float() + EPSILON).rsqrt().to(cells.dtype).transpose(1, 2)  # [N*T, 1, w*w]
         if self.cells == 1:
             return self.value((cells * scale).view(n, t, self.channels))
         head = self.width // self.heads
         query = self.query(F.layer_norm(tokens, (self.token_width,))).view(n * t, self.heads, head).transpose(0, 1)  # [heads, N*T, head]
         key = self.key.weight.view(self.heads, head, self.channels) * head**-0.5
         query = (query @ key).transpose(0, 1)  # [N*T, heads, C]: the query in the cells' space
-        share = (query @ cells.transpose(1, 2) * scale + query @ self.position.T).softmax(-1)  # [N*T, heads, w*w]
-        read = (share * scale) @ cells + share @ self.position  # [N*T, heads, C]
+        share = (_products(query, cells.transpose(1, 2)) * scale + query @ self.position.T).softmax(-1)  # [N*T, heads, w*w]
+        read = _products(share * scale, cells) + share @ self.position  # [N*T, heads, C]
         value = self.value.weight.view(self.heads, head, self.channels).transpose(1, 2)
         return (read.transpose(0, 1) @ value).transpose(0, 1).reshape(n, t, self.width) + self.value.bias
+
+
+def _power(cells: Tensor) -> Tensor:
+    """Mean square over the channels, [N, w*w, C] -> [N, w*w, 1]; in one pass where channels lie last in memory."""
+    channels = cells.shape[-1]
+    if cells.stride(-1) == 1:
+        return torch.linalg.vector_norm(cells, dim=-1, keepdim=True).float().square() / channels
+    return (cells * cells) @ cells.new_full((channels, 1), 1 / channels)
+
+
+def _products(few: Tensor, cells: Tensor) -> Tensor:
+    """few [N, h, K] @ cells [N, K, M]. A CPU copies a transposed bfloat16 operand: then both are turned, so that it is the small one."""
+    if cells.dtype is torch.bfloat16 and cells.stride(-1) != 1:
+        return (cells.transpose(1, 2) @ few.transpose(1, 2)).transpose(1, 2)
+    return few @ cells
 
 
 AGGREGATES: dict[str, type[Pool] | type[Unfold] | type[Attend]] = {"pool": Pool, "unfold": Unfold, "attend": Attend}

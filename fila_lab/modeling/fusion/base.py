@@ -63,7 +63,7 @@ class FusionContext:
     stage_map: Callable[[int], Tensor]
 
     def windows(self, detail: Tensor) -> Tensor:
-        """detail [N, C, g*w, g*w] -> each token's own window of cells, [N, g*g, w*w, C], cells in raster order; `windows` are there already.
+        """detail [N, C, g*w, g*w], or `windows` -> each token's own window of cells, [N, g*g, w*w, C], in raster order.
 
         In memory the cells come last, so `.transpose(2, 3)` is contiguous: gathering then copies runs of w, not single values.
         """
