@@ -31,8 +31,8 @@ class CodeBlocks:
         self.plate = render.plate_colour(draw)
         self.margin = round(MARGIN * axes[0].patch)
         self.colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
-        self.keys = [content.keys(split)[i] for i in draw.permutation(len(content.keys(split)))[: data.codes_per_page]]
-        self.used: set[str] = set()
+        self.keys = content.draw_keys(draw, split, data.codes_per_page)
+        self.used = set(self.keys)
         self.scale = axes[0].patch / geometry.patch  # page px per canvas px
 
     def block(self, length: int | None = None, colour: str | None = None) -> render.Block:

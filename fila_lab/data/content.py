@@ -1,8 +1,8 @@
 """What items are made of, and which split may use it: fonts, photos, code strings, keys, colours and panel layouts.
 
 Everything comes from installed packages: fonts from matplotlib, photos from scikit-image and scikit-learn (only files inside their
-wheels; nothing is downloaded), strings from pycountry. `train` and `val` share fonts and photos and differ in strings; `test` shares
-nothing with them, except what cannot be kept apart: single characters (a code of one character is a glyph every reader must have seen),
+wheels; nothing is downloaded), strings from pycountry, and made up for training. `train` and `val` share fonts and photos and differ in
+strings; `test` shares nothing with them, except what cannot be kept apart: single characters (a code of one character is a glyph every reader must have seen),
 colours, and panel layouts.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -25,6 +26,11 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 """All characters of codes and keys."""
+
+MADE_UP = 0.75
+"""Share of training's strings of two and more characters that are made up. The tables alone are few enough (258 codes of two characters) to
+be learned by heart, and a reader that recites fails on strings it has not seen: with the truth itself as detail map it read two of five.
+"""
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (208, 20, 20),
@@ -145,14 +151,25 @@ def _by_digits(split: str, length: int) -> tuple[tuple[str, ...], tuple[str, ...
 def draw_code(generator: np.random.Generator, split: str, length: int) -> str:
     """A code string.
 
-    A third of those with two or three characters contain a digit, where in the tables one in ten does: digits have to be read often enough.
+    A third of the tables' codes of two or three characters contain a digit, where in the tables one in ten does: digits have to be read
+    often enough.
     """
+    if split == "train" and length > 1 and generator.random() < MADE_UP:
+        return _made_up(generator, codes(split, 1), length)
     pool, digits = _by_digits(split, length)
     if length not in (2, 3):
         pool += digits
     elif generator.random() < 1 / 3:
         pool = digits
     return pool[int(generator.integers(len(pool)))]
+
+
+def _made_up(generator: np.random.Generator, characters: Sequence[str], length: int) -> str:
+    """A random string that the training split owns."""
+    while True:
+        text = "".join(characters[int(index)] for index in generator.integers(len(characters), size=length))
+        if split_of(text) == "train":
+            return text
 
 
 @cache
@@ -163,6 +180,18 @@ def keys(split: str) -> tuple[str, ...]:
     """
     _source(split)
     return tuple(key for key in _tables()[1] if split_of(key) == split)
+
+
+def draw_keys(generator: np.random.Generator, split: str, count: int) -> list[str]:
+    """`count` different keys."""
+    known = keys(split)
+    drawn: list[str] = []
+    while len(drawn) < count:
+        made_up = split == "train" and generator.random() < MADE_UP
+        key = _made_up(generator, ALPHABET[:26], 2) if made_up else known[int(generator.integers(len(known)))]
+        if key not in drawn:
+            drawn.append(key)
+    return drawn
 
 
 def as_split(name: str) -> Split:

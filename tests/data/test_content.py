@@ -31,6 +31,18 @@ def test_splits_share_nothing_that_can_be_kept_apart() -> None:
         assert all(len(content.codes(split, n)) >= 30 for n in (1, 2, 3, 4))
 
 
+def test_training_makes_strings_up_and_takes_none_from_other_splits() -> None:
+    generator = np.random.default_rng(0)
+    for split in content.SPLITS:
+        drawn = [content.draw_code(generator, split, length) for length in (2, 3, 4) for _ in range(400)]
+        drawn += [key for _ in range(200) for key in content.draw_keys(generator, split, 4)]
+        assert {content.split_of(text) for text in drawn} == {split}
+        real = {code for length in (2, 3, 4) for code in content.codes(split, length)} | set(content.keys(split))
+        assert (set(drawn) <= real) == (split != "train")
+    assert len({content.draw_code(generator, "train", 2) for _ in range(2000)}) > 2 * len(content.codes("train", 2))
+    assert len(set(content.draw_keys(generator, "test", 8))) == 8
+
+
 def test_photos_come_from_the_wheels_and_fill_a_page() -> None:
     generator = np.random.default_rng(0)
     for name in content.photos("train") + content.photos("test"):
