@@ -2,8 +2,8 @@
 
 Everything comes from installed packages: fonts from matplotlib, photos from scikit-image and scikit-learn (only files inside their
 wheels; nothing is downloaded), strings from pycountry, and made up for training. `train` and `val` share fonts and photos and differ in
-strings; `test` shares nothing with them, except what cannot be kept apart: single characters (a code of one character is a glyph every reader must have seen),
-colours, and panel layouts.
+strings; `test` shares nothing with them, except what cannot be kept apart: single characters (a code of one character is a glyph every
+reader must have seen), colours, and panel layouts.
 """
 
 from __future__ import annotations
