@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -176,9 +179,7 @@ def measure(
     cache_dir: Path, arms: tuple[str, ...] = ARMS, steps: int = 10, rounds: int = 4, cell_steps: int = 300, cell_arm: str = "concat"
 ) -> dict[str, Any]:
     """Everything, on one thread. The first arm is the baseline; `cell_steps` 0 leaves the whole cell out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         prepare_caches([arm_config(arm, steps) for arm in arms], cache_dir, 1)
         return {
             "threads": 1,
@@ -186,8 +187,24 @@ def measure(
             "input": measure_input(cache_dir, arms, steps, rounds),
             "cell": {"arm": cell_arm} | measure_cell(cache_dir, cell_arm, cell_steps) if cell_steps else None,
         }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As a cell of `mini` runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+def quiet() -> None:
+    """Lightning's banners, one a block, would bury the figures."""
+    warnings.simplefilter("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -227,6 +244,7 @@ def main() -> None:
     parser.add_argument("--cell-steps", type=int, default=300, help="steps of the whole cell; 0: none")
     parser.add_argument("--json", type=Path, help="write the figures there")
     chosen = parser.parse_args()
+    quiet()
     found = measure(chosen.cache, steps=chosen.steps, rounds=chosen.rounds, cell_steps=chosen.cell_steps)
     print("\n".join(lines(found)))
     if chosen.json:
