@@ -1,1 +1,0 @@
-"""Speed, measured: each module prints ratios taken in one run, as `python -m benchmarks.NAME`."""
