@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -141,19 +144,21 @@ def ratio(above: list[float], below: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 3), "least": round(min(values), 3), "greatest": round(max(values), 3)}
 
 
-def measure_input(cache_dir: Path, arms: tuple[str, ...], steps: int, rounds: int) -> dict[str, Any]:
-    """Time of making a batch from the warm caches over that from arrays in RAM, and milliseconds a batch."""
+def measure_input(cache_dir: Path, arms: tuple[str, ...], rounds: int, batches: int = 40) -> dict[str, Any]:
+    """Time of making a batch from the warm caches over that from arrays in RAM, and milliseconds a batch; three rounds to one of steps,
+    for a batch is made in milliseconds.
+    """
     found = {}
     for arm in arms:
-        config = arm_config(arm, steps)
+        config = arm_config(arm, 1)
         sources = {"cache": open_cell(config, cache_dir), "ram": open_cell(config, cache_dir, in_ram=True)}
         seconds: dict[str, list[float]] = {name: [] for name in sources}
-        for _ in range(1 + 2 * rounds):
+        for _ in range(1 + 3 * rounds):
             for name, data in sources.items():
                 data.train.seconds = 0.0
-                for _batch in islice(data.train_dataloader(), steps):
+                for _batch in islice(data.train_dataloader(), batches):
                     pass
-                seconds[name].append(data.train.seconds / steps)
+                seconds[name].append(data.train.seconds / batches)
         found[arm] = {
             "over_ram": ratio(seconds["cache"][1:], seconds["ram"][1:]),
             "milliseconds": round(1e3 * statistics.median(seconds["cache"][1:]), 2),
@@ -176,18 +181,32 @@ def measure(
     cache_dir: Path, arms: tuple[str, ...] = ARMS, steps: int = 10, rounds: int = 4, cell_steps: int = 300, cell_arm: str = "concat"
 ) -> dict[str, Any]:
     """Everything, on one thread. The first arm is the baseline; `cell_steps` 0 leaves the whole cell out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         prepare_caches([arm_config(arm, steps) for arm in arms], cache_dir, 1)
         return {
             "threads": 1,
             "arms": measure_steps(cache_dir, arms, steps, rounds),
-            "input": measure_input(cache_dir, arms, steps, rounds),
+            "input": measure_input(cache_dir, arms, rounds),
             "cell": {"arm": cell_arm} | measure_cell(cache_dir, cell_arm, cell_steps) if cell_steps else None,
         }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As a cell of `mini` runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+def quiet() -> None:
+    """Lightning's banners, one a block, would bury the figures."""
+    warnings.simplefilter("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -227,6 +246,7 @@ def main() -> None:
     parser.add_argument("--cell-steps", type=int, default=300, help="steps of the whole cell; 0: none")
     parser.add_argument("--json", type=Path, help="write the figures there")
     chosen = parser.parse_args()
+    quiet()
     found = measure(chosen.cache, steps=chosen.steps, rounds=chosen.rounds, cell_steps=chosen.cell_steps)
     print("\n".join(lines(found)))
     if chosen.json:
