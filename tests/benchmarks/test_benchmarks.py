@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.__main__ import chosen
+from benchmarks.__main__ import chosen, main
 from benchmarks.arrangements import ARRANGEMENTS, TileLoop, UpsampleAndWindow
 from benchmarks.lines import Line, rows
 from benchmarks.memory import grown_gib
@@ -20,8 +18,6 @@ from benchmarks.timing import Rounds, count
 from benchmarks.training import STEPS, training_config, training_speeds
 from fila_lab.config import FilaError
 from fila_lab.config.costs import convnext_cost, detail_size, fusion_cost, vit_cost
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +115,9 @@ def test_training_speeds_are_relative_to_none() -> None:
     assert STEPS > 1
 
 
-def test_the_command_measures_prints_and_writes(tmp_path: Path) -> None:
-    only = ("none", "cross_attention", "upsample and window")
-    command = [sys.executable, "-m", "benchmarks", "--preset", "mini", "--rounds", "1", "--threads", "1", "--no-memory", "--profile"]
-    named = [part for name in only for part in ("--only", name)]
-    ended = subprocess.run([*command, *named, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = ["none", "cross_attention", "upsample and window"]
+    main(tmp_path, preset="mini", rounds=1, threads=1, only=only, memory=False, profile=True)
     record = json.loads((tmp_path / "benchmarks.json").read_text())
     assert set(record["rows"]) == {"fp32", "bf16"}
     for found in record["rows"].values():
@@ -135,7 +128,7 @@ def test_the_command_measures_prints_and_writes(tmp_path: Path) -> None:
     assert record["machine"]["processor"] in page
     assert record["date"] in page
     assert "| cross_attention |" in page
-    assert "cross_attention, bf16: " in ended.stdout
+    assert "cross_attention, bf16: " in capsys.readouterr().out
 
 
 def test_an_unknown_name_is_refused_with_its_nearest_neighbour() -> None:
