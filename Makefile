@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUDGET ?= small
+BENCH ?=
 
-.PHONY: help setup compare test lint clean
+.PHONY: help setup compare bench test lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ $(STAMP): pyproject.toml
 compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, print the table, write the report (BUDGET=full for verdicts)
 	$(BIN)/fila-lab run experiments/fusion_methods.yaml --budget $(BUDGET)
 	$(BIN)/fila-lab report experiments/fusion_methods.yaml --budget $(BUDGET)
+
+bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, nothing else running: ratios (BENCH='--quick' etc.)
+	$(BIN)/python -m benchmarks --out runs/bench $(BENCH)
 
 test: $(STAMP) ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2

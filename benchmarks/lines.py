@@ -1,0 +1,125 @@
+"""The lines that must be reached, as values against limits."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.subjects import ARMS, BARE
+from benchmarks.timing import Rounds
+
+NONE_WITHIN = 1.05
+TOWERS_AT_LEAST = 0.95
+ADDED_AT_MOST = {"concat": 0.05, "concat_ungated": 0.05, "addition": 0.05, "cross_attention": 0.15}
+OVER_FLOPS_AT_MOST = 1.15
+MEMORY_AT_MOST = {"concat": 1.5, "cross_attention": 2.0}
+TRAINING_AT_LEAST = {"concat": 0.6, "cross_attention": 0.45}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: what is compared, its value, its limit, and whether the limit is from above."""
+
+    arm: str
+    precision: str
+    what: str
+    value: float
+    limit: float
+    upper: bool = True
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit if self.upper else self.value >= self.limit
+
+    def __str__(self) -> str:
+        met, sign = ("meets" if self.met else "MISSES"), ("<=" if self.upper else ">=")
+        return f"{met}: {self.what} {self.value:.3f} {sign} {self.limit:g}"
+
+    def record(self) -> dict[str, Any]:
+        return {**asdict(self), "met": self.met}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One subject's figures; ratios are medians over rounds, of values of the same round.
+
+    ratio: time over the bare calls of the same towers (`none`, bare ViT: of the ViT; bare ConvNeXt: of itself; else of both);
+    low, high: its range over the rounds. towers: the bare calls' time over the call's without fusion. added: fusion's time over the
+    rest of the call. flops_added: fusion's FLOPs over the towers'. floor: time over FLOPs / matmul peak.
+    """
+
+    name: str
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+    flops: int
+    floor: float
+    towers: float | None = None
+    added: float | None = None
+    flops_added: float | None = None
+
+    def lines(self, precision: str) -> list[Line]:
+        """Lines about this arm's time."""
+        found = []
+        if self.name == "none":
+            found.append(Line(self.name, precision, "time over the bare ViT call", self.ratio, NONE_WITHIN))
+        if self.towers is not None:
+            found.append(Line(self.name, precision, "towers' throughput over the bare calls'", self.towers, TOWERS_AT_LEAST, upper=False))
+        if self.added is not None and self.flops_added:
+            found.append(Line(self.name, precision, "time added by fusion", self.added, ADDED_AT_MOST[self.name]))
+            share = self.added / self.flops_added
+            found.append(Line(self.name, precision, "time added over FLOPs added", share, OVER_FLOPS_AT_MOST))
+        return found
+
+
+def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
+    """A row a subject, in the order they were given."""
+    vit, convnext = (rounds.total[name] for name in BARE)
+    both = [a + b for a, b in zip(vit, convnext, strict=True)]
+    result = []
+    for name, total in rounds.total.items():
+        inside = rounds.inside[name]
+        base = vit if name in ("none", "bare ViT") else convnext if name == "bare ConvNeXt" else both
+        ratios = [a / b for a, b in zip(total, base, strict=True)]
+        seconds = statistics.median(total)
+        fused = name in ADDED_AT_MOST
+        arm_only: dict[str, float] = {}
+        if name in ARMS:
+            arm_only["towers"] = statistics.median(b / (a - i) for a, i, b in zip(total, inside, base, strict=True))
+        if fused:
+            arm_only["added"] = statistics.median(i / (a - i) for a, i in zip(total, inside, strict=True))
+            towers = sum(flops[n] for n in BARE)
+            arm_only["flops_added"] = (flops[name] - towers) / towers
+        result.append(
+            Row(
+                name,
+                seconds,
+                statistics.median(ratios),
+                min(ratios),
+                max(ratios),
+                flops[name],
+                seconds * peak / flops[name],
+                **arm_only,
+            )
+        )
+    return result
+
+
+def memory_lines(peaks: dict[str, float], precision: str) -> list[Line]:
+    """Lines about peak memory over weights; `peaks` in GiB, with `bare`."""
+    return [
+        Line(arm, precision, "peak memory over the bare calls'", peaks[arm] / peaks["bare"], limit)
+        for arm, limit in MEMORY_AT_MOST.items()
+        if arm in peaks
+    ]
+
+
+def training_lines(ratios: dict[str, float], precision: str) -> list[Line]:
+    """Lines about images/s of training over those of `none`."""
+    return [
+        Line(arm, precision, "training images/s over none's", ratios[arm], limit, upper=False)
+        for arm, limit in TRAINING_AT_LEAST.items()
+        if arm in ratios
+    ]

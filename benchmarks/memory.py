@@ -1,0 +1,72 @@
+"""Peak memory of inference over the weights, each subject in a fresh process: a peak in a process that has lived is another's."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.scene import Scene, benchmark_config
+from benchmarks.subjects import autocast, subject
+from fila_lab.config import FilaError
+
+SUBJECTS = ("bare", "none", "concat", "addition", "cross_attention", "upsample and window")
+STATUS = Path("/proc/self/status")
+LONGEST = 900
+
+
+def peak_gib(name: str, preset: str, precision: str, threads: int) -> float:
+    """GiB that two calls of a subject need at most, over what the process holds once weights and pixels are there.
+
+    The outputs of one call are still held while the second runs, as in a caller's loop. FilaError where the process fails.
+    """
+    command = [sys.executable, "-m", "benchmarks.memory", name, "--preset", preset, "--precision", precision, "--threads", str(threads)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, cwd=Path(__file__).parents[1])
+    if ended.returncode:
+        raise FilaError(f"the process measuring the memory of {name!r} ended with {ended.returncode}: {ended.stderr.strip()[-300:]}")
+    return float(json.loads(ended.stdout.splitlines()[-1]))
+
+
+def _resident(field: str) -> int:
+    """Bytes, from VmRSS (now) or VmHWM (at most)."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def grown_gib(name: str, preset: str, precision: str) -> float:
+    """The same, in this process."""
+    scene = Scene.build(benchmark_config(preset))
+    one = subject(scene, name)
+    scene.pixels, scene.detail, scene.library_vit  # noqa: B018 (made now, so that they are no call's memory)
+    with torch.inference_mode(), autocast(precision):
+        torch.nn.functional.conv2d(torch.rand(1, 3, 32, 32), torch.rand(8, 3, 4, 4), stride=4) @ torch.rand(8, 8)  # libraries' own start
+        base = _resident("VmRSS:")
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # let the peak start from now
+        kept = one.call()
+        kept = one.call()
+    del kept
+    return (_resident("VmHWM:") - base) / 2**30
+
+
+def main() -> None:
+    """Print one subject's GiB as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--precision", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    given = parser.parse_args()
+    if not STATUS.exists():
+        raise SystemExit("peak memory is read from /proc, which this system has not: use --no-memory")
+    torch.set_num_threads(given.threads)
+    print(json.dumps(grown_gib(given.name, given.preset, given.precision)))
+
+
+if __name__ == "__main__":
+    main()

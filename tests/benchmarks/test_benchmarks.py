@@ -1,0 +1,136 @@
+"""The benchmarks on `mini`: what they compare computes what it should, and the command writes what it measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.__main__ import chosen, main
+from benchmarks.arrangements import ARRANGEMENTS, TileLoop, UpsampleAndWindow
+from benchmarks.lines import Line, rows
+from benchmarks.memory import grown_gib
+from benchmarks.scene import Scene, benchmark_config
+from benchmarks.subjects import BARE, subject
+from benchmarks.timing import Rounds, count
+from benchmarks.training import STEPS, training_config, training_speeds
+from fila_lab.config import FilaError
+from fila_lab.config.costs import convnext_cost, detail_size, fusion_cost, vit_cost
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    torch.set_num_threads(1)
+    return Scene.build(benchmark_config("mini"))
+
+
+def canvas_order(tiles: torch.Tensor, scene: Scene) -> torch.Tensor:
+    """[1 + rows*cols, g*g, D] -> the encoder's order of tokens."""
+    g = scene.config.geometry.grid
+    inside = tiles[1:].view(scene.rows, scene.cols, g, g, -1).transpose(1, 2).flatten(0, 3)
+    return torch.cat([tiles[0], inside])
+
+
+@torch.no_grad()
+def test_bare_calls_do_the_towers_work(scene: Scene) -> None:
+    """open_clip's and timm's own forward on the shared weights give what the towers inside the encoder give."""
+    own = scene.encode(scene.encoder("none"))[0]
+    last = scene.vit.trunk.ln_post(scene.bare_vit())  # `mini` takes the last layer's tokens, which pass the final norm
+    torch.testing.assert_close(own, canvas_order(last, scene), rtol=1e-4, atol=1e-4)
+    for bare, tower in zip(scene.bare_convnext(), scene.convnext(scene.detail), strict=True):
+        torch.testing.assert_close(bare, tower)
+
+
+@torch.no_grad()
+def test_one_tile_at_a_time_gives_the_arm_s_tokens(scene: Scene) -> None:
+    loop = TileLoop(scene)
+    torch.manual_seed(0)
+    for parameter in loop.encoder.fusions.parameters():
+        parameter.normal_(std=0.2)
+    torch.testing.assert_close(canvas_order(loop(scene), scene), scene.encode(loop.encoder)[0], rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_arrangements_give_as_many_tokens(scene: Scene, name: str) -> None:
+    out = subject(scene, name).call()
+    assert out.shape == (5, 9, 64)
+    assert out.isfinite().all()
+
+
+def test_the_upsampling_arrangement_has_mini_geminis_size() -> None:
+    """REFERENCES: MGM's adapter at 1024 / 2880 has 6,963,456 parameters."""
+    with torch.device("meta"):
+        config = benchmark_config("paper")
+        arrangement = UpsampleAndWindow(Scene(config, *[None] * 3, (672, 672)))  # type: ignore[arg-type]
+    assert sum(p.numel() for p in arrangement.parameters()) == 6_963_456
+
+
+def test_flops_are_those_of_the_closed_forms(scene: Scene) -> None:
+    counted = {name: count(subject(scene, name)) for name in (*BARE, "concat", "cross_attention")}
+    config = scene.config
+    expected = {
+        "bare ViT": 5 * vit_cost(config.vit, config.geometry).flops,
+        "bare ConvNeXt": convnext_cost(config.convnext, detail_size(scene.canvas, config.geometry)).flops,
+    }
+    for arm in ("concat", "cross_attention"):
+        fused = config.model_copy(update={"fusion": config.fusion.model_copy(update={"name": arm})})
+        expected[arm] = sum(expected[name] for name in BARE) + fusion_cost(fused, scene.canvas).flops
+    for name, flops in counted.items():
+        assert flops == pytest.approx(expected[name], rel=0.02), name
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """A machine twice as slow in the second round changes no ratio; fusion is counted apart from the towers."""
+    rounds = Rounds(
+        {"bare ViT": [1.0, 2.0], "bare ConvNeXt": [3.0, 6.0], "none": [1.1, 2.2], "concat": [5.0, 10.0]},
+        {"bare ViT": [0, 0], "bare ConvNeXt": [0, 0], "none": [0, 0], "concat": [0.5, 1.0]},
+    )
+    vit, convnext, none, concat = rows(rounds, {"bare ViT": 100, "bare ConvNeXt": 300, "none": 100, "concat": 440}, peak=200.0)
+    assert (vit.ratio, convnext.ratio) == (1, 1)
+    assert none.ratio == pytest.approx(1.1)
+    assert concat.ratio == concat.low == concat.high == pytest.approx(1.25)
+    assert concat.towers == pytest.approx(4 / 4.5)
+    assert concat.added == pytest.approx(0.5 / 4.5)
+    assert concat.flops_added == pytest.approx(0.1)
+    assert concat.floor == pytest.approx(7.5 * 200 / 440)
+    assert [line.met for line in concat.lines("bf16")] == [False, False, True]
+    assert [line.met for line in none.lines("bf16")] == [False, False]
+    assert str(Line("a", "bf16", "time", 1.0, 1.05)) == "meets: time 1.000 <= 1.05"
+
+
+def test_memory_grows_with_what_is_kept() -> None:
+    assert 0 <= grown_gib("bare", "mini", "fp32") < 1
+
+
+def test_training_speeds_are_relative_to_none() -> None:
+    configs = {arm: training_config("mini", arm, "bf16", "math", batch_size=2) for arm in ("none", "concat")}
+    ticks: list[str] = []
+    speeds = training_speeds(configs, 1, ticks.append)
+    assert speeds["none"]["ratio"] == 1
+    assert 0 < speeds["concat"]["ratio"] < 1.5
+    assert ticks == ["training concat", "training none", "training none", "training concat"]
+    assert STEPS > 1
+
+
+def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = ["none", "cross_attention", "upsample and window"]
+    main(tmp_path, preset="mini", rounds=1, threads=1, only=only, memory=False, profile=True)
+    record = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert set(record["rows"]) == {"fp32", "bf16"}
+    for found in record["rows"].values():
+        assert [row["name"] for row in found] == [*BARE, *only]
+        assert all(row["ratio"] > 0 and row["floor"] > 0 for row in found)
+    assert {line["arm"] for line in record["lines"]} == set(only[:2])
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert record["machine"]["processor"] in page
+    assert record["date"] in page
+    assert "| cross_attention |" in page
+    assert "cross_attention, bf16: " in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_refused_with_its_nearest_neighbour() -> None:
+    with pytest.raises(FilaError, match="did you mean 'concat'"):
+        chosen(["concatt"])
