@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import torch
 
-from fila_lab.config.costs import ORACLE_CHANNELS
+from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.subject import autocast, build_subject, device_of, synthetic_batch
 

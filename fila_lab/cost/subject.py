@@ -10,12 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from fila_lab.config.costs import ORACLE_CHANNELS, VOCABULARY, detail_size
+from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, VOCABULARY, detail_size
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
-TEXT_TOKENS = 8
-"""Text tokens after an image: a short question."""
 STRIDES = (4, 8, 16, 32)
 
 

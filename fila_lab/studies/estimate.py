@@ -10,8 +10,9 @@ from typing import Any
 
 from fila_lab.config import RunConfig
 from fila_lab.config.base import ConfigError
-from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, memory_bytes, training_flops
+from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, training_flops
 from fila_lab.config.loading import read_yaml
+from fila_lab.config.memory import memory_bytes
 from fila_lab.studies.plan import CellSpec, Plan, resolve_arm
 from fila_lab.studies.power import minimal_detectable_effect, seeds_needed
 from fila_lab.studies.store import ResultStore
