@@ -12,8 +12,8 @@ from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
 
 TEXT_TOKENS = 8
-"""Tokens of a question with its answer, beside the image's: those of `mini`, and what is measured. A choice without a dataset behind it: beside
-the thousands of an image's tokens in `paper`, tens more or fewer do not show."""
+"""Tokens of a question with its answer, planned and measured alike: about those of `mini`. A choice with no dataset behind it; beside the
+thousands of tokens of an image in `paper`, tens more do not show."""
 VOCABULARY = {"characters": 99, "llama": 32000, "qwen2": 151936}
 """Assumed sizes: the character tokenizer's, else the architecture's usual one."""
 ORACLE_CHANNELS = 92

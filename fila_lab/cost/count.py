@@ -13,11 +13,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import DynamicCache
 
-from fila_lab.config.part_costs import ORACLE_CHANNELS
+from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, vision_tokens
 from fila_lab.config.run import RunConfig, Size
-from fila_lab.cost.probe import OTHER, component_modules, probed
-from fila_lab.cost.subject import autocast, build_subject, synthetic_batch
+from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
+from fila_lab.cost.subject import autocast, build_subject, largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel
 
 
@@ -83,6 +84,37 @@ def count_components(config: RunConfig, canvas: Size | None = None, oracle_chann
         )
         for name, own in {**parameters, OTHER: []}.items()
     }
+
+
+def count_vision(config: RunConfig, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, Count]:
+    """Component -> counts, the language model left out."""
+    shallow = config.model_copy(update={"language": config.language.model_copy(update={"layers": 1})})
+    counts = count_components(shallow, None, oracle_channels)
+    del counts[LANGUAGE]
+    return counts
+
+
+def count_language(config: RunConfig) -> dict[str, Count]:
+    """The language model's counts: prefill of one image with its text, and one new token after it (which keeps nothing)."""
+    vit = config.vit.model_copy(update={"layers": 1, "feature_layer": -1})
+    plain = config.fusion.model_copy(update={"name": "none", "control": None, "aggregate": None, "combine": None, "gate": None})
+    alone = config.model_copy(update={"vit": vit, "fusion": plain})
+    prefill = count_components(alone)[LANGUAGE]
+    tokens = vision_tokens(largest_canvas(config), config.geometry) + TEXT_TOKENS
+    return {LANGUAGE: prefill, NEW_TOKEN: Count(prefill.parameters, prefill.trainable, count_new_token(alone, tokens), 0)}
+
+
+def count_new_token(config: RunConfig, tokens: int) -> int:
+    """FLOPs of one new token after `tokens` cached ones."""
+    width, heads = config.language.width, config.language.heads
+    with _shapes_of(_on_math(config), ORACLE_CHANNELS) as model, torch.no_grad():
+        language = model.language
+        cache = DynamicCache(config=language.config)
+        for layer in range(config.language.layers):
+            cached = torch.empty(1, config.language.kv_heads or heads, tokens, width // heads)
+            cache.update(cached, cached, layer)
+        token = torch.empty(1, 1, width)
+        return flops_of(lambda: language(inputs_embeds=token, past_key_values=cache, use_cache=True))
 
 
 def kept_bytes(config: RunConfig, canvas: Size | None = None, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, int]:
