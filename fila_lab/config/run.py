@@ -157,6 +157,9 @@ class RuntimeConfig(Strict):
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: Positive = 1
     compile: bool = False
+    checkpointing: bool = Field(
+        default=False, description="recompute the ViT's layers after the first interaction and the language model's in backward"
+    )
 
 
 class RunConfig(Strict):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fila_lab.modeling.fusion.base import FusionContext, window_side
+from fila_lab.modeling.fusion.base import FusionContext, Reads, window_side
 
 _MODES = {"area": "area", "bilinear": "bilinear", "nearest": "nearest-exact"}
 
@@ -34,10 +34,36 @@ class DetailMaps:
     def tiles(self, stage: int) -> Tensor:
         """Stage 1-4 of every tile, [B * (1 + rows*cols), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
         if stage not in self._tiles:
-            side = self.grid * window_side(self.cells[stage - 1], self.grid)
-            split = split_tiles(resample(self.maps[stage - 1], (self.rows * side, self.cols * side), self.operator), self.rows, self.cols)
+            split = split_tiles(self._whole(stage), self.rows, self.cols)
             self._tiles[stage] = (scrambled(split) if self.scramble else split).flatten(0, 1)
         return self._tiles[stage]
+
+    def windows(self, stage: int, dtype: torch.dtype) -> Tensor:
+        """Each token's own window of cells, [B * (1 + rows*cols), g, g, w*w, C], tiles as in `tiles`; one copy, which converts."""
+        if stage in self._tiles:
+            return split_windows(self._tiles[stage], 1, 1, self.grid, dtype)[:, 1]
+        split = split_windows(self._whole(stage), self.rows, self.cols, self.grid, dtype)
+        return (scrambled(split) if self.scramble else split).flatten(0, 1)
+
+    def means(self, stage: int) -> Tensor:
+        """The mean of each token's own window, [B * (1 + rows*cols), C, g, g], tiles as in `tiles`: pooled first, split second."""
+        window = window_side(self.cells[stage - 1], self.grid)
+        if stage in self._tiles:
+            return F.avg_pool2d(self._tiles[stage], window)
+        whole = self._whole(stage)
+        split = split_tiles(F.avg_pool2d(whole, window) if window > 1 else whole, self.rows, self.cols)
+        return (scrambled(split) if self.scramble else split).flatten(0, 1)
+
+    def read(self, reads: Reads, stage: int, dtype: torch.dtype) -> Tensor:
+        """A stage of every tile in the form a fusion asks for; `windows` in `dtype`."""
+        if reads == "means":
+            return self.means(stage)
+        return self.windows(stage, dtype) if reads == "windows" else self.tiles(stage)
+
+    def _whole(self, stage: int) -> Tensor:
+        """A stage of whole canvases, resampled to whole cells per token, [B, C, rows*g*w, cols*g*w]."""
+        side = self.grid * window_side(self.cells[stage - 1], self.grid)
+        return resample(self.maps[stage - 1], (self.rows * side, self.cols * side), self.operator)
 
     def replace(self, stage: int, tiles: Tensor) -> None:
         """A fusion changed a stage's map; later interactions see the change."""
@@ -79,9 +105,33 @@ def split_tiles(detail: Tensor, rows: int, cols: int) -> Tensor:
     return torch.cat([area_pooled(detail, rows, cols)[:, None], inside], dim=1)
 
 
+def split_windows(detail: Tensor, rows: int, cols: int, grid: int, dtype: torch.dtype) -> Tensor:
+    """A whole canvas's map [B, C, rows*g*w, cols*g*w] -> [B, 1 + rows*cols, g, g, w*w, C]: each token's own cells in raster order,
+    tiles as in `split_tiles`. Every cell is copied once, into `dtype`; channels or cells come last in memory, as in the map, so that
+    runs are copied, not single values.
+    """
+    images, channels, height, _ = detail.shape
+    w, n = height // rows // grid, 1 + rows * cols
+    last = (w * w, channels) if detail.stride(1) == 1 else (channels, w * w)
+    windows = detail.new_empty((images, n, grid, grid, *last), dtype=dtype)
+    if detail.stride(1) != 1:
+        windows = windows.transpose(4, 5)
+    for first, (r, c), part in ((0, (1, 1), area_pooled(detail, rows, cols)), (1, (rows, cols), detail)):
+        cells = part.unflatten(2, (r, grid, w)).unflatten(5, (c, grid, w)).permute(0, 2, 5, 3, 6, 4, 7, 1)  # [B, r, c, g, g, w, w, C]
+        windows[:, first : first + r * c].unflatten(1, (r, c)).unflatten(5, (w, w)).copy_(cells)
+    return windows
+
+
 def area_pooled(detail: Tensor, rows: int, cols: int) -> Tensor:
-    """[B, C, rows*s, cols*s] -> means of rows x cols cells, [B, C, s, s]; by adding slices: a third of avg_pool2d's time."""
+    """[B, C, rows*s, cols*s] -> means of rows x cols cells, [B, C, s, s].
+
+    By adding slices, a third of avg_pool2d's time, except where channels lie last in memory: a sixth of theirs.
+    """
+    if detail.stride(1) == 1:
+        return F.avg_pool2d(detail, (rows, cols))
     for count, axis in ((rows, 2), (cols, 3)):
+        if count == 1:
+            continue
         groups = detail.unflatten(axis, (-1, count)).unbind(axis + 1)
         detail = _sum(groups) / count
     return detail

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.interactions import check_interactions, resolve_interactions
 from fila_lab.config.run import RunConfig
 from fila_lab.modeling import fusion as fusions
+from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail import DetailMaps, spoil
-from fila_lab.modeling.fusion.base import Fusion
+from fila_lab.modeling.fusion.base import Fusion, product_dtype
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
@@ -22,7 +24,8 @@ class HybridEncoder(nn.Module):
     """Tiles, overview and detail maps -> visual tokens.
 
     All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first
-    interaction records a gradient. `convnext` may be None: for the baseline, for oracle maps, and where cached maps are always given.
+    interaction records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be
+    None: for the baseline, for oracle maps, and where cached maps are always given.
     """
 
     def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None, oracle_channels: int | None = None) -> None:
@@ -31,6 +34,7 @@ class HybridEncoder(nn.Module):
         self.control = config.fusion.control
         self.grid = config.geometry.grid
         self.cells = tuple(config.geometry.detail_cells * 2 ** (4 - stage) for stage in (1, 2, 3, 4))
+        self.checkpointing = config.runtime.checkpointing
         self.vit = vit
         self.convnext = convnext
         if config.fusion.name == "none":
@@ -102,14 +106,18 @@ class HybridEncoder(nn.Module):
         stages = {layer: stage for stage, layer in self.interactions}
         tokens = self.vit.embed(pixels)
         for layer in range(1, self.vit.n_used + 1):
-            tokens = self.vit.block(layer - 1, tokens)
+            if self.checkpointing and tokens.requires_grad:
+                tokens = checkpoint(self.vit.block, layer - 1, tokens, use_reentrant=False, context_fn=recomputing)
+            else:
+                tokens = self.vit.block(layer - 1, tokens)
             if layer in stages and details is not None:
                 tokens = self._interact(tokens, details, stages[layer], layer)
         features = self.vit.features(tokens).unflatten(0, (images, -1))
         return raster(features, rows, cols, self.grid)
 
     def _interact(self, tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
-        output = self.fusions[str(layer)](tokens[:, 1:], details.tiles(stage), details.context(stage))
+        fusion: Fusion = self.fusions[str(layer)]  # type: ignore[assignment]
+        output = fusion(tokens[:, 1:], details.read(fusion.reads, stage, product_dtype(tokens)), details.context(stage))
         if output.detail is not None:
             details.replace(stage, output.detail)
         return torch.cat([tokens[:, :1], output.tokens], dim=1)

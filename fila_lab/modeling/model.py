@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +11,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from fila_lab.config.run import RunConfig
 from fila_lab.modeling.answers import is_answer_file, load_answer_parts
-from fila_lab.modeling.attention import attention_backend
+from fila_lab.modeling.attention import attention_backend, recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
 from fila_lab.modeling.encoder import HybridEncoder
 from fila_lab.modeling.language import build_language, build_tokenizer
@@ -37,6 +39,8 @@ class FilaModel(nn.Module):
         with component_rng(config.seed, "language"):
             self.language: PreTrainedModel = build_language(config.language, self.tokenizer)
         self.language.requires_grad_(config.language.trainable)
+        if config.runtime.checkpointing:
+            self.language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
         width: int = self.language.config.hidden_size
         with component_rng(config.seed, "projector"):
             self.projector = build_projector(config.projector, config.vit.width, width)
@@ -45,9 +49,13 @@ class FilaModel(nn.Module):
         if is_answer_file(config.language.weights):
             load_answer_parts(self, config.language.weights)
 
+    def _attention(self, tokens: int) -> AbstractContextManager[None]:
+        """The run's attention backend for sequences of `tokens` tokens."""
+        return attention_backend(self.config.runtime.attention, tokens, next(self.projector.parameters()).device.type)
+
     def see(self, batch: VisionBatch) -> Tensor:
         """The visual part of the language model's input, [B, V, D_llm]."""
-        with attention_backend(self.config.runtime.attention):
+        with self._attention(self.encoder.grid**2 + 1):
             tokens = self.encoder(batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle)
             return self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid)
 
@@ -55,7 +63,7 @@ class FilaModel(nn.Module):
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""
         visual = self.see(batch)
         text = self.language.get_input_embeddings()(batch.input_ids)
-        with attention_backend(self.config.runtime.attention):
+        with self._attention(visual.shape[1] + text.shape[1]):
             hidden = self.language.model(inputs_embeds=torch.cat([visual.to(text.dtype), text], dim=1), use_cache=False).last_hidden_state
         first = visual.shape[1]
         if labels is None:
@@ -73,7 +81,7 @@ class FilaModel(nn.Module):
         answers: list[str] = [""] * len(batch)
         for length in batch.prompt_lengths.unique().tolist():
             chosen = (batch.prompt_lengths == length).nonzero().squeeze(1)
-            with attention_backend(self.config.runtime.attention):
+            with self._attention(visual.shape[1] + length):
                 ids = self._continue(visual[chosen], batch.input_ids[chosen, :length], max_new_tokens)
             for index, text in zip(chosen.tolist(), self.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
                 answers[index] = text

@@ -170,9 +170,7 @@ def test_equal_flops_gives_the_dearer_arm_fewer_steps() -> None:
     none, concat = (cell.config for cell in make_plan(study(equalise="flops", budgets={"small": {"seeds": [0]}})).cells)
     assert none.train.steps == load_preset("mini").train.steps
     assert concat.train.steps < none.train.steps
-    assert concat.train.steps * training_flops(concat) == pytest.approx(
-        none.train.steps * training_flops(none), abs=training_flops(concat)
-    )
+    assert concat.train.steps * training_flops(concat) == pytest.approx(none.train.steps * training_flops(none), abs=training_flops(concat))
 
 
 def test_equal_time_uses_the_declared_seconds() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config.base import FilaError
-from fila_lab.modeling.fusion.base import FusionContext, FusionSpec
+from fila_lab.modeling.fusion.base import FusionContext, FusionSpec, Reads, product_dtype
 
 EPSILON = 1e-6
 
@@ -19,23 +19,27 @@ EPSILON = 1e-6
 class Pool(nn.Module):
     """The mean of the window: [N, g*g, C]."""
 
+    reads: Reads = "means"
+
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()
         self.width = spec.detail_width
 
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
-        return F.layer_norm(_cast(context.pooled(detail), tokens), (self.width,))
+        return F.layer_norm(context.pooled(detail).to(product_dtype(tokens)), (self.width,))
 
 
 class Unfold(nn.Module):
     """All cells of the window side by side: [N, g*g, C*w*w]. Keeps what lies where within the window."""
+
+    reads: Reads = "windows"
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()
         self.width = spec.window**2 * spec.detail_width
 
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
-        return F.layer_norm(_cast(context.windows(detail).transpose(2, 3).flatten(2), tokens), (self.width,))
+        return F.layer_norm(context.windows(detail).transpose(2, 3).flatten(2).to(product_dtype(tokens)), (self.width,))
 
 
 class Attend(nn.Module):
@@ -46,6 +50,8 @@ class Attend(nn.Module):
     for a fraction of the work (a layer norm of all cells alone took ten times the attention). Keys have no bias, which softmax would
     cancel; a window of one cell has nothing to choose, so only the value projection is left.
     """
+
+    reads: Reads = "windows"
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()
@@ -63,25 +69,33 @@ class Attend(nn.Module):
 
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
         n, t = tokens.shape[:2]
-        cells = _cast(context.windows(detail), tokens).reshape(n * t, self.cells, self.channels)
-        power = (cells * cells) @ cells.new_full((self.channels, 1), 1 / self.channels)
-        scale = (power.float() + EPSILON).rsqrt().to(cells.dtype).transpose(1, 2)  # [N*T, 1, w*w]
+        cells = context.windows(detail).to(product_dtype(tokens)).reshape(n * t, self.cells, self.channels)
+        scale = (_power(cells).float() + EPSILON).rsqrt().to(cells.dtype).transpose(1, 2)  # [N*T, 1, w*w]
         if self.cells == 1:
             return self.value((cells * scale).view(n, t, self.channels))
         head = self.width // self.heads
         query = self.query(F.layer_norm(tokens, (self.token_width,))).view(n * t, self.heads, head).transpose(0, 1)  # [heads, N*T, head]
         key = self.key.weight.view(self.heads, head, self.channels) * head**-0.5
         query = (query @ key).transpose(0, 1)  # [N*T, heads, C]: the query in the cells' space
-        share = (query @ cells.transpose(1, 2) * scale + query @ self.position.T).softmax(-1)  # [N*T, heads, w*w]
-        read = (share * scale) @ cells + share @ self.position  # [N*T, heads, C]
+        share = (_products(query, cells.transpose(1, 2)) * scale + query @ self.position.T).softmax(-1)  # [N*T, heads, w*w]
+        read = _products(share * scale, cells) + share @ self.position  # [N*T, heads, C]
         value = self.value.weight.view(self.heads, head, self.channels).transpose(1, 2)
         return (read.transpose(0, 1) @ value).transpose(0, 1).reshape(n, t, self.width) + self.value.bias
 
 
-def _cast(cells: Tensor, tokens: Tensor) -> Tensor:
-    """Cells in the type products run in: autocast's, else the tokens'."""
-    kind = tokens.device.type
-    return cells.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype)
+def _power(cells: Tensor) -> Tensor:
+    """Mean square over the channels, [N, w*w, C] -> [N, w*w, 1]; in one pass where channels lie last in memory."""
+    channels = cells.shape[-1]
+    if cells.stride(-1) == 1:
+        return torch.linalg.vector_norm(cells, dim=-1, keepdim=True).float().square() / channels
+    return (cells * cells) @ cells.new_full((channels, 1), 1 / channels)
+
+
+def _products(few: Tensor, cells: Tensor) -> Tensor:
+    """few [N, h, K] @ cells [N, K, M]. A CPU copies a transposed bfloat16 operand: then both are turned, so that it is the small one."""
+    if cells.dtype is torch.bfloat16 and cells.stride(-1) != 1:
+        return (cells.transpose(1, 2) @ few.transpose(1, 2)).transpose(1, 2)
+    return few @ cells
 
 
 AGGREGATES: dict[str, type[Pool] | type[Unfold] | type[Attend]] = {"pool": Pool, "unfold": Unfold, "attend": Attend}

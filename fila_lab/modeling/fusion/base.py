@@ -8,11 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Aggregate = Literal["pool", "unfold", "attend"]
 Combine = Literal["concat", "add"]
+Reads = Literal["cells", "windows", "means"]
+"""How a strategy is handed the map: `cells` [N, C, g*w, g*w]; `windows` [N, g, g, w*w, C], each token's own cells, in the type products
+run in; `means` [N, C, g, g], one mean a token. What is less than `cells` is taken from the whole canvas, without a copy of every tile.
+"""
 
 
 def window_side(cells: int, grid: int) -> int:
@@ -58,16 +63,18 @@ class FusionContext:
     stage_map: Callable[[int], Tensor]
 
     def windows(self, detail: Tensor) -> Tensor:
-        """detail [N, C, g*w, g*w] -> each token's own window of cells, [N, g*g, w*w, C], cells in raster order.
+        """detail [N, C, g*w, g*w], or `windows` -> each token's own window of cells, [N, g*g, w*w, C], in raster order.
 
         In memory the cells come last, so `.transpose(2, 3)` is contiguous: gathering then copies runs of w, not single values.
         """
+        if detail.ndim == 5:
+            return detail.flatten(1, 2)
         n, channels, side, _ = detail.shape
         g, w = self.grid, side // self.grid
         return detail.view(n, channels, g, w, g, w).permute(0, 2, 4, 1, 3, 5).reshape(n, g * g, channels, w * w).transpose(2, 3)
 
     def pooled(self, detail: Tensor) -> Tensor:
-        """detail [N, C, g*w, g*w] -> the mean of each token's own window, [N, g*g, C]."""
+        """detail [N, C, g*w, g*w], or `means` -> the mean of each token's own window, [N, g*g, C]."""
         w = detail.shape[-1] // self.grid
         return (F.avg_pool2d(detail, w) if w > 1 else detail).flatten(2).transpose(1, 2)
 
@@ -84,11 +91,19 @@ class Fusion(nn.Module, ABC):
     """One interaction's fusion.
 
     At initialisation the output equals `tokens` exactly, through exactly one zero factor, so that gradients reach that factor at step 0.
-    `local` says that a token depends on its own window of the detail map and on no other cell.
+    `local` says that a token depends on its own window of the detail map and on no other cell. `reads` says in which form the encoder
+    hands it the map; a strategy that says less than `cells` must take `cells` too.
     """
 
     local: bool = False
+    reads: Reads = "cells"
 
     @abstractmethod
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> FusionOutput:
-        """tokens [N, g*g, D] (no class token), detail [N, C, g*w, g*w] -> FusionOutput."""
+        """tokens [N, g*g, D] (no class token), detail [N, C, g*w, g*w] or as `reads` says -> FusionOutput."""
+
+
+def product_dtype(tokens: Tensor) -> torch.dtype:
+    """The type products with tokens run in: autocast's, else the tokens'."""
+    kind = tokens.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype
