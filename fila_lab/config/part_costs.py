@@ -160,15 +160,13 @@ def _aggregate(config: RunConfig, kind: str, channels: int, window: int, tokens:
     if kind != "attend":
         return channels * (window if kind == "unfold" else 1), Cost(0, 0)
     seen = config.convnext.trainable
-    squares = 2 * tokens * window * channels  # each cell's mean square is a product
-    scale = Cost(0, squares, squares if seen else 0)
     value = product(channels * hidden, tokens, hidden)
     if window == 1:
-        return hidden, scale + value.asked(seen)
+        return hidden, value.asked(seen)
     query, key = product(width * hidden, tokens, hidden), product(channels * hidden, tokens)
     each = 2 * tokens * heads * window * channels  # of the queries by cells, queries by places, shares by cells, shares by places
     matched = Cost(window * channels, 4 * each, 4 * each + (2 * each if seen else 0), 2 * each)
-    return hidden, scale + value + query.asked(moving) + key + matched
+    return hidden, value + query.asked(moving) + key + matched
 
 
 def projector_cost(config: RunConfig, canvas: Size) -> Cost:
