@@ -66,34 +66,44 @@ def components_plot(frame: pd.DataFrame) -> Figure | None:
 
 
 def fusions_plot(frame: pd.DataFrame) -> Figure | None:
-    """What each fusion adds to ViT and ConvNeXt at its size: FLOPs and time in percent; and the encoder's peak memory above weights."""
-    rows = frame[frame["latency_ms"].notna()]
-    fused = [(title, [(name, case) for name, case in _cases(own) if _of_part(case, "interactions").size]) for title, own in _settings(rows)]
+    """What each fusion adds to ViT and ConvNeXt at its size: FLOPs and time in percent; activations it keeps; the encoder's peak memory.
+    A panel for what was measured: without rounds there is none for time."""
+    settings = _settings(frame[frame["latency_ms"].notna() | frame["peak_memory_mib"].notna()])
+    fused = [(title, [(name, case) for name, case in _cases(own) if len(_of_part(case, "interactions"))]) for title, own in settings]
     fused = [(title, cases) for title, cases in fused if cases]
-    if not fused:
+    shown = [added for added in ADDED if any(np.isfinite(added[1](case)) for _, cases in fused for _, case in cases)]
+    if not shown:
         return None
+    names = list(dict.fromkeys(name for _, cases in fused for name, _ in cases))
     with matplotlib.rc_context(RC):
-        most = max(len(cases) for _, cases in fused)
-        figure = Figure(figsize=(10.6, 1.4 + 0.36 * most * len(fused) ** 0.5), layout="constrained")
-        panels = figure.subplots(1, 3, sharey=True)
-        names = list(dict.fromkeys(name for _, cases in fused for name, _ in cases))
+        figure = Figure(figsize=(1.8 + 2.9 * len(shown), 1.3 + 0.36 * len(names)), layout="constrained")
+        panels = list(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)))
         for place, (title, cases) in enumerate(fused):
-            look: Any = {"marker": MARKERS[place], "color": COLOURS[place], "ls": "", "ms": 7, "label": title}
-            for name, case in cases:
-                y = names.index(name) + 0.22 * (place - (len(fused) - 1) / 2)
-                fusion, towers = _of_part(case, "interactions"), case[case["component"].isin(("vit", "convnext"))]
-                for panel, column in zip(panels, ("flops", "latency_ms"), strict=False):
-                    panel.plot(100 * fusion[column].sum() / towers[column].sum(), y, **look)
-                panels[2].plot(case.loc[case["component"] == "encoder", "peak_memory_mib"].iloc[0] / 1024, y, **look)
-                look.pop("label", None)
+            ys = [names.index(name) + 0.22 * (place - (len(fused) - 1) / 2) for name, _ in cases]
+            look: Any = {"color": COLOURS[place], "ls": "", "ms": 7, "label": title}
+            for panel, (_, value) in zip(panels, shown, strict=True):
+                panel.plot([value(case) for _, case in cases], ys, MARKERS[place], **look)
         panels[0].set_yticks(range(len(names)), names, fontsize=8)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
-        labels = ("fusion's FLOPs, % of ViT + ConvNeXt", "fusion's time, % of ViT + ConvNeXt", "encoder's peak above weights, GiB")
-        for panel, label in zip(panels, labels, strict=True):
+        for panel, (label, _) in zip(panels, shown, strict=True):
             panel.set_xlabel(label)
             panel.set_xlim(left=0)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(fused), fontsize=8.5)
     return figure
+
+
+def _added(case: pd.DataFrame, column: str) -> float:
+    """The interactions' share of ViT and ConvNeXt, percent; NaN where one was not measured."""
+    towers = case[case["component"].isin(("vit", "convnext"))]
+    return 100 * float(_of_part(case, "interactions")[column].sum(skipna=False) / towers[column].sum(skipna=False))
+
+
+ADDED: tuple[tuple[str, Callable[[pd.DataFrame], float]], ...] = (
+    ("fusion's FLOPs, % of ViT + ConvNeXt", lambda case: _added(case, "flops")),
+    ("fusion's time, % of ViT + ConvNeXt", lambda case: _added(case, "latency_ms")),
+    ("kept by the fusion in training, MiB", lambda case: float(_of_part(case, "interactions")["kept_bytes"].sum()) / 2**20),
+    ("encoder's peak above weights, MiB", lambda case: float(case.loc[case["component"] == "encoder", "peak_memory_mib"].iloc[0])),
+)
 
 
 def scaling_plot(frame: pd.DataFrame, fitted: pd.DataFrame) -> Figure | None:

@@ -66,19 +66,18 @@ def measure_and_write(
 
 
 def summary(frame: pd.DataFrame, fitted: pd.DataFrame) -> str:
-    """Encoder by arm and size, then the components of each arm's last size, then the fits."""
+    """Setting by setting, the encoder of each arm and size and the components at one size; then the fits, and why figures are missing."""
     from fila_lab.cli.text import table
 
     parts = []
     for (precision, threads, device), rows in frame.groupby(["precision", "threads", "device"], sort=False):
         peak = rows["matmul_flops_per_second"].iloc[0]
-        parts.append(
-            f"{device}, {precision}, {threads} threads; matrix product at most {peak / 1e9:.0f} GFLOP/s; random weights, one image"
-        )
+        speed = f"matrix product at most {peak / 1e9:.0f} GFLOP/s" if peak == peak else "matrix product not timed"
+        parts.append(f"{device}, {precision}, {threads} threads; {speed}; random weights, one image")
         parts.append(table(_HEADER, [_arm_row(part) for _, part in rows.groupby(["arm", "canvas", "detail_cells"], sort=False)]))
-        largest = rows[rows["component"] == "whole"].sort_values("flops").iloc[-1]
-        same = rows[(rows["canvas"] == largest["canvas"]) & (rows["detail_cells"] == largest["detail_cells"])]
-        parts.append(f"components at {largest['canvas']}, k = {largest['detail_cells']}")
+        canvas, cells = rows.groupby(["canvas", "detail_cells"], sort=False)["arm"].nunique().idxmax()  # the size that most arms have
+        same = rows[(rows["canvas"] == canvas) & (rows["detail_cells"] == cells)]
+        parts.append(f"components at {canvas}, k = {cells}")
         parts.append(table(_COMPONENT_HEADER, [_component_row(row) for row in _records(same)]))
     if len(fitted):
         parts.append("latency = a + b x FLOPs over sizes")

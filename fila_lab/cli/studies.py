@@ -19,10 +19,13 @@ Tracking = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow server. Default: mlflow.db in DIR.", show_default=False)
 ]
 Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time. Default: the budget's.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Go on although a cell may not fit in memory.")]
 
 
 @app.command()
-def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out = None, workers: Workers = None) -> None:
+def plan(
+    study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out = None, workers: Workers = None, force: Force = False
+) -> None:
     """What a study would run: cells, time, memory, and what its seeds can show. Starts nothing.
 
     \b
@@ -32,12 +35,14 @@ def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out
     """
     from fila_lab.cli.text import plan_text
     from fila_lab.config import parse_set
-    from fila_lab.studies.estimate import estimate, known_winners
+    from fila_lab.studies.estimate import check_memory_of, estimate, known_winners
     from fila_lab.studies.plan import get_budget, make_plan
 
     _, loaded, folder = open_study(study, budget, out)
     chosen = get_budget(loaded, budget)
     made = make_plan(loaded, budget, parse_set(sets or []), known_winners(folder) if chosen.tune else None)
+    for message in check_memory_of(made, workers or chosen.workers, force):
+        typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
 
@@ -53,6 +58,7 @@ def run(
     tracking_uri: Tracking = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
+    force: Force = False,
 ) -> None:
     """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.
 
@@ -63,12 +69,16 @@ def run(
     fila-lab run fusion_methods --engine inline    in this process, for debugging
     """
     from fila_lab.config import did_you_mean, parse_set
-    from fila_lab.studies.plan import get_budget
+    from fila_lab.studies.estimate import check_memory_of
+    from fila_lab.studies.plan import get_budget, make_plan
 
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")
     path, loaded, folder = open_study(study, budget, out)
     overrides = parse_set(sets or [])
+    at_a_time = workers or get_budget(loaded, budget).workers
+    for message in check_memory_of(make_plan(loaded, budget, overrides), 1 if engine == "inline" else at_a_time, force):
+        typer.echo(f"warning: {message}", err=True)
 
     from fila_lab.studies import run_study
 
@@ -78,7 +88,7 @@ def run(
         overrides=overrides,
         out=folder,
         engine=engine,
-        workers=workers or get_budget(loaded, budget).workers,
+        workers=at_a_time,
         shard=shard,
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,

@@ -155,4 +155,4 @@ def _remedy(config: RunConfig, name: str, part: Memory) -> str:
 
 
 def _gib(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -10,6 +10,10 @@ import pandas as pd
 LEAST = 3
 """Different sizes that a line needs to leave anything to judge it by."""
 LEFT_OUT = ("other", "whole", "language new token")
+COLUMNS = [
+    *("component", "precision", "threads", "device", "points", "a_ms", "b_ms_per_flop", "flops_per_second"),
+    *("share_of_matmul_peak", "r_squared", "largest_residual_share"),
+]
 
 
 def fits(frame: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +26,7 @@ def fits(frame: pd.DataFrame) -> pd.DataFrame:
         if len(points) < LEAST:
             continue
         rows.append({"component": component, "precision": precision, "threads": threads, "device": device, **_line(points, cases)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _line(points: pd.Series[float], cases: pd.DataFrame) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _latency_basis(name: str, case: Case, language: Language, rounds: int) -> st
     if reason or (reads and language.reason):
         return f"not measured: {reason or language.reason}"
     if not rounds:
-        return "not measured: no rounds yet; give --measure --rounds N"
+        return "not measured: no rounds yet; the same command with --rounds N measures them"
     layers = language.config.language.layers
     return f"measured, language model as one layer x {layers}" if reads and language.layers < layers else "measured"
 
@@ -129,7 +129,13 @@ def _memory(name: str, inside: list[str], case: Case, language: Language) -> Row
     if name == WHOLE and isinstance(case.memory, dict) and isinstance(language.memory, dict):
         return {"peak_memory_mib": max(*case.memory.values(), language.memory[LANGUAGE]), "memory_basis": "the most of all components"}
     if name == WHOLE or not isinstance(told, dict):
-        reason = case.reason if told is None and case.reason else told if isinstance(told, str) else "left out (--no-memory)"
+        reason = (
+            case.reason
+            if told is None and case.reason
+            else told
+            if isinstance(told, str)
+            else "not yet; the same command without --no-memory measures it"
+        )
         return {"peak_memory_mib": math.nan, "memory_basis": f"not measured: {reason}"}
     if name == ENCODER:
         return {"peak_memory_mib": max(told.get(part, 0.0) for part in inside), "memory_basis": "the most of its components"}
