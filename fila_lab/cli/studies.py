@@ -19,10 +19,13 @@ Tracking = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow server. Default: mlflow.db in DIR.", show_default=False)
 ]
 Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time. Default: the budget's.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Go on although a cell may not fit in memory.")]
 
 
 @app.command()
-def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out = None, workers: Workers = None) -> None:
+def plan(
+    study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out = None, workers: Workers = None, force: Force = False
+) -> None:
     """What a study would run: cells, time, memory, and what its seeds can show. Starts nothing.
 
     \b
@@ -33,7 +36,7 @@ def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out
     from fila_lab.cli.text import plan_text
     from fila_lab.config import parse_set
     from fila_lab.studies.arms import get_budget
-    from fila_lab.studies.estimate import estimate, known_winners
+    from fila_lab.studies.estimate import check_memory_of, estimate, known_winners
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
@@ -41,6 +44,8 @@ def plan(study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out
     chosen, overrides = get_budget(loaded, budget), parse_set(sets or [])
     timed = find_step_seconds(loaded, budget, folder, overrides)
     made = make_plan(loaded, budget, overrides, known_winners(folder) if chosen.tune else None, timed)
+    for message in check_memory_of(made, workers or chosen.workers, force):
+        typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
 
@@ -57,6 +62,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run the frozen ConvNeXt in every step; cells of their own.")] = False,
+    force: Force = False,
 ) -> None:
     """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.
 
@@ -68,11 +74,18 @@ def run(
     """
     from fila_lab.config import did_you_mean, parse_set
     from fila_lab.studies.arms import get_budget
+    from fila_lab.studies.estimate import check_memory_of
+    from fila_lab.studies.plan import make_plan
+    from fila_lab.studies.step_times import find_step_seconds
 
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")
     path, loaded, folder = open_study(study, budget, out)
     overrides = parse_set(sets or []) | ({"runtime.feature_cache": False} if no_cache else {})
+    at_a_time = workers or get_budget(loaded, budget).workers
+    made = make_plan(loaded, budget, overrides, step_seconds=find_step_seconds(loaded, budget, folder, overrides))
+    for message in check_memory_of(made, 1 if engine == "inline" else at_a_time, force):
+        typer.echo(f"warning: {message}", err=True)
 
     from fila_lab.studies import run_study
 
@@ -82,7 +95,7 @@ def run(
         overrides=overrides,
         out=folder,
         engine=engine,
-        workers=workers or get_budget(loaded, budget).workers,
+        workers=at_a_time,
         shard=shard,
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,

@@ -52,7 +52,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
-    from fila_lab.config.sizes import page_costs
+    from fila_lab.config.pages import page_costs
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
     from fila_lab.studies.power import ALPHA, ASSUMED_SD, POWER
 

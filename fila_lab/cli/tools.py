@@ -1,4 +1,4 @@
-"""The verbs beside a study: presets, cost, data, pretrain, calibrate, predict."""
+"""The verbs beside a study: presets, data, pretrain, calibrate, predict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fila_lab.cli.app import app
-from fila_lab.cli.options import BudgetName, Out, Sets, open_study
+from fila_lab.cli.options import Out, Sets, open_study
 from fila_lab.config.base import ConfigError
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at the items of the instrument.", rich_markup_mode=None)
@@ -43,40 +43,6 @@ def presets_show(
 
     config = resolve_run(name, parse_set(sets or []))
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110).rstrip())
-
-
-@app.command()
-def cost(
-    study: Annotated[str | None, typer.Argument(metavar="STUDY.yaml", help="Show its arms; else one preset.", show_default=False)] = None,
-    budget: BudgetName = "small",
-    preset: Preset = "mini",
-    sets: Sets = None,
-) -> None:
-    """Parameters and FLOPs in closed form, part by part, an image (mean over the canvases). Instant; the report holds measured costs.
-
-    \b
-    fila-lab cost fusion_methods
-    fila-lab cost --preset paper --set fusion.name=cross_attention
-    """
-    from fila_lab.cli.text import number, table
-    from fila_lab.config import parse_set, resolve_run
-    from fila_lab.config.costs import component_costs
-
-    overrides = parse_set(sets or [])
-    if study is None:
-        runs = {preset: resolve_run(preset, overrides)}
-    else:
-        from fila_lab.studies.plan import make_plan
-
-        _, loaded, _ = open_study(study, budget, None)
-        runs = {cell.arm: cell.config for cell in make_plan(loaded, budget, overrides).cells}
-    rows = []
-    for name, config in runs.items():
-        costs = component_costs(config)
-        total = [sum(part.parameters for part in costs.values()), sum(part.flops for part in costs.values())]
-        rows.append((name, *(f"{number(part.parameters)} / {number(part.flops)}" for part in costs.values()), *map(number, total)))
-    parts = next(iter(map(component_costs, runs.values())))
-    typer.echo("parameters / FLOPs of one image\n\n" + table(("", *parts, "parameters", "FLOPs"), rows))
 
 
 @data_app.command("preview")

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.costs import FACTORS
+from fila_lab.config.pages import page_costs
+from fila_lab.config.part_costs import FACTORS
 from fila_lab.config.run import RunConfig
-from fila_lab.config.sizes import page_costs
 
 Quantity = Literal["parameters", "flops"]
 HIDDEN, SCALE = "fusion.hidden", "geometry.vit_scale"

@@ -1,47 +1,61 @@
-"""The study's image sizes: which canvases its pages lie on and how often, and costs averaged over them. Torch-free."""
+"""The same run on other canvases and detail resolutions: what `fila-lab cost --sizes --detail` asks for."""
 
 from __future__ import annotations
 
-from fila_lab.config.costs import Cost, component_costs, training_flops
-from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from collections.abc import Iterable, Mapping
+
+from pydantic import ValidationError
+
+from fila_lab.config.base import ConfigError
+from fila_lab.config.checks import check_run
+from fila_lab.config.errors import config_error
+from fila_lab.config.run import RunConfig, Size
 
 
-def page_shares(geometry: GeometryConfig) -> dict[Size, float]:
-    """Canvas (as in `geometry.canvases`) -> share of the seam suite's pages, which are drawn by the number of tiles.
+def parse_sizes(text: str) -> tuple[Size, ...]:
+    """`336x672,672x672` -> ((336, 672), (672, 672)), width x height in canvas pixels."""
+    sizes = []
+    for word in text.split(","):
+        width, cross, height = word.strip().lower().partition("x")
+        if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+            raise ConfigError(f"--sizes {word.strip()!r} is not WIDTHxHEIGHT in canvas pixels; give e.g. --sizes 336x672,672x672")
+        sizes.append((int(width), int(height)))
+    return tuple(dict.fromkeys(sizes))
 
-    Canvases that permit no triplet have no pages (a test holds this equal to `fila_lab.data.SeamSuite`). Where none permits one, all
-    count: the suite refuses them with its reason.
+
+def parse_details(text: str) -> tuple[int, ...]:
+    """`16,24,32` -> (16, 24, 32), stage-4 cells a tile side."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() and int(word) for word in words):
+        raise ConfigError(f"--detail {text!r} is not a list of stage-4 cells a tile side; give e.g. --detail 16,24,32 (512, 768, 1024 px)")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+def at_size(config: RunConfig, canvas: Size, detail_cells: int | None = None) -> RunConfig:
+    """The run with one canvas only, and `detail_cells` stage-4 cells a tile side; ConfigError for a size that cannot be."""
+    tree = config.model_dump()
+    geometry = {**tree["geometry"], "canvases": (canvas,)}
+    if detail_cells is not None:
+        geometry |= {"detail_cells": detail_cells, "whole_image": None}
+    try:
+        sized = RunConfig.model_validate({**tree, "geometry": geometry})
+    except ValidationError as error:
+        raise config_error(error, RunConfig) from None
+    check_run(sized)
+    return sized
+
+
+def sized_runs(
+    runs: Mapping[str, RunConfig], sizes: Iterable[Size] | None, details: Iterable[int] | None
+) -> dict[tuple[str, Size, int], RunConfig]:
+    """(arm, canvas, detail cells) -> the arm at that size; by default an arm's largest canvas, and its own detail resolution.
+
+    Without a ConvNeXt the detail resolution changes nothing: such an arm stands once a canvas, at its own.
     """
-    canvases = [canvas for canvas in geometry.canvases if _permits(canvas, geometry)] or geometry.canvases
-    total = sum(width * height for width, height in canvases)
-    return {(width, height): width * height / total for width, height in canvases}
-
-
-def page_costs(config: RunConfig) -> dict[str, Cost]:
-    """Part -> its parameters, and its FLOPs for one page and its question (prefill included, nothing cached), mean over the pages."""
-    each = [(share, component_costs(config, canvas)) for canvas, share in _seen(config)]
-    return {name: Cost(cost.parameters, sum(share * costs[name].flops for share, costs in each)) for name, cost in each[0][1].items()}
-
-
-def page_training_flops(config: RunConfig) -> float:
-    """FLOPs of one training item, nothing cached, mean over the pages."""
-    return sum(share * training_flops(config, canvas) for canvas, share in _seen(config))
-
-
-def _seen(config: RunConfig) -> list[tuple[Size, float]]:
-    """(canvas as the ViT sees it, share)."""
-    scale = config.geometry.vit_scale
-    return [((width * scale, height * scale), share) for (width, height), share in page_shares(config.geometry).items()]
-
-
-def _permits(canvas: Size, geometry: GeometryConfig) -> bool:
-    """Whether pages of this aspect are put on this canvas, and one of its axes has a triplet."""
-    larger = any(other[0] > canvas[0] and other[1] > canvas[1] for other in geometry.canvases)
-    return not larger and any(_has_sham_place(side // geometry.tile, geometry.grid) for side in canvas)
-
-
-def _has_sham_place(tiles: int, grid: int) -> bool:
-    """Whether a step of a multiple of `tiles` patches takes a target from a seam to a patch border that is none, on the page."""
-    length = tiles * grid
-    borders = (seam + step for seam in range(grid, length, grid) for step in range(-length, length, tiles))
-    return any(0 < border < length and border % grid for border in borders)
+    found = {}
+    for arm, config in runs.items():
+        largest = max(config.geometry.canvases, key=lambda size: size[0] * size[1])
+        for canvas in sizes or (largest,):
+            for cells in (config.geometry.detail_cells,) if config.fusion.name == "none" else details or (config.geometry.detail_cells,):
+                found[arm, canvas, cells] = at_size(config, canvas, cells if details else None)
+    return found

@@ -3,10 +3,9 @@
 from fila_lab.cost.count import count_flops, count_parameters
 from fila_lab.cost.latency import forward_seconds
 from fila_lab.cost.measure import measure_arms
-from fila_lab.cost.subject import TEXT_TOKENS, build_subject, largest_canvas, synthetic_batch
+from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch
 
 __all__ = [
-    "TEXT_TOKENS",
     "build_subject",
     "count_flops",
     "count_parameters",

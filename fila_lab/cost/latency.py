@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import torch
 
-from fila_lab.config.costs import ORACLE_CHANNELS
+from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.subject import autocast, build_subject, device_of, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch
 
 WARM_UP = 3
 """Rounds before the clock runs: kernels are chosen and memory is claimed in them."""
+WARM_UP_SECONDS = 10.0
+"""No warm-up pass begins after this: passes that take seconds warm up in their own first tenth."""
 LONGEST = 900.0
 """Seconds after which no further round starts, once there are three."""
+Result = TypeVar("Result")
+
+
+def interleaved(passes: Mapping[str, Callable[[], Result]], rounds: int, first: int = 0) -> Iterator[dict[str, Result]]:
+    """After a warm-up, `rounds` rounds: each calls every pass once, begins with another one than the last, and yields what they returned.
+
+    first: how many rounds there are already, so that a measurement that goes on goes on turning. No garbage is collected within a round.
+    """
+    names, collecting = list(passes), gc.isenabled()
+    began = time.perf_counter()
+    for _ in range(WARM_UP):
+        for name in names:
+            if time.perf_counter() - began < WARM_UP_SECONDS:
+                passes[name]()
+    for turn in range(first, first + rounds):
+        start = turn % len(names)
+        gc.collect()
+        gc.disable()
+        try:
+            yield {name: passes[name]() for name in names[start:] + names[:start]}
+        finally:
+            if collecting:
+                gc.enable()
 
 
 def forward_seconds(
@@ -26,33 +51,25 @@ def forward_seconds(
     """Arm -> seconds an image of every round: one forward pass of a batch on the largest canvas, divided by its size.
 
     From uint8 pixels in memory through ConvNeXt, ViT, fusion and projector to the language model's prefill, in the arm's precision,
-    attention backend and threads. Each round runs every arm once and starts with another arm. Arms with equal towers or language models
-    share one copy; runtime.compile is not applied. The caller sees to it that nothing else runs.
+    attention backend and threads. Arms with equal towers or language models share one copy; runtime.compile is not applied. The caller
+    sees to it that nothing else runs.
     """
-    arms = list(configs)
     shared: dict[Hashable, Any] = {}
-    models = {arm: _shared(build_subject(config, oracle_channels=oracle_channels), config, shared) for arm, config in configs.items()}
-    batches = {arm: synthetic_batch(config, batch_size, oracle_channels=oracle_channels) for arm, config in configs.items()}
+    passes: dict[str, Callable[[], float]] = {}
     for arm, config in configs.items():
-        models[arm].to(device_of(config))
-        batches[arm] = batches[arm].to(device_of(config))
-    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-    threads, collecting = torch.get_num_threads(), gc.isenabled()
-    gc.disable()
+        model = _shared(build_subject(config, oracle_channels=oracle_channels), config, shared).to(device_of(config))
+        batch = synthetic_batch(config, batch_size, oracle_channels=oracle_channels).to(device_of(config))
+        passes[arm] = lambda model=model, batch=batch, config=config: _forward(model, batch, config)  # type: ignore[misc]
+    seconds: dict[str, list[float]] = {arm: [] for arm in configs}
+    threads, began = torch.get_num_threads(), time.perf_counter()
     try:
-        began = time.perf_counter()
-        for turn in range(-WARM_UP, rounds):
-            if turn > 2 and time.perf_counter() - began > LONGEST:
+        for turn, taken in enumerate(interleaved(passes, rounds)):
+            for arm in configs:
+                seconds[arm].append(taken[arm] / batch_size)
+            if turn >= 2 and time.perf_counter() - began > LONGEST:
                 break
-            first = turn % len(arms)
-            for arm in arms[first:] + arms[:first]:
-                taken = _forward(models[arm], batches[arm], configs[arm])
-                if turn >= 0:
-                    seconds[arm].append(taken / batch_size)
     finally:
         torch.set_num_threads(threads)
-        if collecting:
-            gc.enable()
     return seconds
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from fila_lab.config.costs import ORACLE_CHANNELS, component_costs, detail_size, memory_bytes
+from fila_lab.config.costs import component_costs
+from fila_lab.config.memory import memory_bytes
+from fila_lab.config.part_costs import ORACLE_CHANNELS, detail_size
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.count import count_flops, count_parameters
 from fila_lab.cost.latency import forward_seconds

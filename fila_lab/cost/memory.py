@@ -1,37 +1,26 @@
-"""Peak memory of a training step, each arm in a fresh process. `python -m fila_lab.cost.memory` is where these processes start.
-
-Peak memory never falls within a process, and a driver that has run cells has had its peak: only a fresh process can tell. One parent
-imports the libraries once and forks a child an arm; a child begins with the parent's memory, which is its base, and with a peak of its own.
-"""
+"""Peak memory of a training step, and of each component of a forward pass, in fresh processes (fresh.py)."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import multiprocessing
-import resource
-import subprocess
-import sys
-from collections.abc import Mapping
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-import psutil
 import torch
 
-from fila_lab.config.costs import ORACLE_CHANNELS
+from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
-from fila_lab.cost.subject import autocast, build_subject, device_of, synthetic_batch
+from fila_lab.cost.fresh import MEBIBYTE, Peaks, forget_peak, measured_afresh, resident
+from fila_lab.cost.passes import language_inputs
+from fila_lab.cost.probe import LANGUAGE, OTHER, probed
+from fila_lab.cost.subject import autocast, build_language_subject, build_subject, build_vision, device_of, synthetic_batch
+from fila_lab.modeling.attention import attention_backend
 
 log = logging.getLogger("fila_lab")
 
 STEPS = 2
 """The second step has the optimiser's moments as well."""
-LONGEST = 1800.0
-"""Seconds after which an arm's process is given up."""
-MEBIBYTE = 2**20
 
 
 def peak_memory_mib(
@@ -43,20 +32,11 @@ def peak_memory_mib(
     batch of `batch_size` (default: the arm's) on the largest canvas, in the arm's precision and threads. On a GPU: its allocator's peak.
     NaN for an arm whose process ended before it could tell, with the cause in the log.
     """
-    request = {
-        "arms": {arm: config.model_dump(mode="json") for arm, config in configs.items()},
-        "batch_size": batch_size,
-        "oracle_channels": oracle_channels,
-    }
-    ended = subprocess.run([sys.executable, "-m", "fila_lab.cost.memory"], input=json.dumps(request), capture_output=True, text=True)
-    try:
-        told: dict[str, float | None] = json.loads(ended.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        told = {}
-    peaks = {arm: told.get(arm) for arm in configs}
-    if None in peaks.values():
-        log.warning("peak memory of an arm could not be measured (exit code %d): %s", ended.returncode, ended.stderr.strip()[-500:])
-    return {arm: float("nan") if peak is None else peak for arm, peak in peaks.items()}
+    told = measured_afresh("training", configs, batch_size=batch_size, oracle_channels=oracle_channels)
+    for arm, peaks in told.items():
+        if isinstance(peaks, str):
+            log.warning("peak memory of arm %s could not be measured: %s", arm, peaks)
+    return {arm: float("nan") if isinstance(peaks, str) else peaks["peak"] for arm, peaks in told.items()}
 
 
 def train_steps(config: RunConfig, batch_size: int | None, oracle_channels: int) -> None:
@@ -78,69 +58,65 @@ def train_steps(config: RunConfig, batch_size: int | None, oracle_channels: int)
         optimiser.step()
 
 
-def _child(config: RunConfig, batch_size: int | None, oracle_channels: int, answer: Connection) -> None:
-    """Measure one arm in this process and tell the MiB."""
-    torch.set_num_threads(config.runtime.threads)
-    device = device_of(config)
-    _load_kernels(config, device)
-    base = _resident(peak=False)
-    _forget_peak()
+def _training(config: RunConfig, batch_size: int | None, oracle_channels: int) -> Peaks:
+    """{"peak": MiB of training steps}."""
+    base = 0 if device_of(config) == "cuda" else resident(peak=False)
+    _forget(device_of(config))
     train_steps(config, batch_size, oracle_channels)
-    grown = torch.cuda.max_memory_allocated() if device == "cuda" else _resident(peak=True) - base
-    answer.send(grown / MEBIBYTE)
+    return {"peak": (_peak(device_of(config)) - base) / MEBIBYTE}
 
 
-def _load_kernels(config: RunConfig, device: str) -> None:
-    """A tiny product and convolution with their gradients: libraries and threads that come with the first are no arm's memory."""
-    pixels = torch.rand(1, 3, 32, 32, device=device)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), torch.nn.Flatten(), torch.nn.Linear(512, 8)).to(device)
-    with autocast(config, device):
-        model(pixels).float().sum().backward()
+def _seeing(config: RunConfig, oracle_channels: int) -> Peaks:
+    """Component -> most memory while it runs in a forward pass of one image, above weights and pixels, MiB; what earlier components
+    left for later ones (tokens, detail maps) is in it. `encoder`: the most of all of them, the projector aside."""
+    device = device_of(config)
+    model = build_vision(config, {}, oracle_channels)
+    batch = synthetic_batch(config, 1, None, device, oracle_channels)
+    peaks: dict[str, int] = defaultdict(int)
+    base = _now(device)
+
+    def settle(name: str) -> None:
+        peaks[name] = max(peaks[name], _peak(device))
+        _forget(device)
+
+    @contextmanager
+    def probe(name: str) -> Iterator[None]:
+        settle(OTHER)
+        yield
+        settle(name)
+
+    _forget(device)
+    with torch.inference_mode(), autocast(config, device), probed(model, probe):
+        model.see(batch)
+    settle(OTHER)
+    return {name: max(0, peak - base) / MEBIBYTE for name, peak in peaks.items()}
 
 
-def _resident(peak: bool) -> int:
-    """Bytes of this process in memory, now or at most.
-
-    Linux: VmRSS and VmHWM of /proc. `ru_maxrss` would not do there: a process started from a larger one inherits its peak.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        field = "VmHWM:" if peak else "VmRSS:"
-        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
-        return int(line.split()[1]) * 1024
-    if peak:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return int(psutil.Process().memory_info().rss)
+def _reading(config: RunConfig) -> Peaks:
+    """{"language prefill": MiB above one layer's weights while it reads an image}: without a cache one layer runs at a time."""
+    device = device_of(config)
+    language = build_language_subject(config, layers=1)
+    prompt = language_inputs(config)
+    base = _now(device)
+    _forget(device)
+    with torch.inference_mode(), autocast(config, device), attention_backend(config.runtime.attention):
+        language.model(inputs_embeds=prompt, use_cache=False)
+    return {LANGUAGE: max(0, _peak(device) - base) / MEBIBYTE}
 
 
-def _forget_peak() -> None:
-    """Let the peak start from now, where Linux permits it: imports may have had a peak above where they ended."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+MEASUREMENTS: dict[str, Callable[..., Peaks]] = {"training": _training, "seeing": _seeing, "reading": _reading}
 
 
-def main() -> None:
-    """Read {"arms": {name: config}, "batch_size", "oracle_channels"} from stdin; write {name: MiB or null} as the last line of stdout."""
-    request: dict[str, Any] = json.load(sys.stdin)
-    context = multiprocessing.get_context("fork")
-    told: dict[str, float | None] = {}
-    for arm, raw in request["arms"].items():
-        receiver, sender = context.Pipe(duplex=False)
-        config = RunConfig.model_validate(raw)
-        child = context.Process(target=_child, args=(config, request["batch_size"], request["oracle_channels"], sender))
-        child.start()
-        sender.close()
-        told[arm] = None
-        with contextlib.suppress(EOFError):  # it ended without an answer
-            if receiver.poll(LONGEST):
-                told[arm] = receiver.recv()
-            else:
-                child.kill()
-        child.join()
-        if told[arm] is None:
-            print(f"arm {arm}: its process ended with exit code {child.exitcode}", file=sys.stderr)
-    print(json.dumps(told))
+def _now(device: str) -> int:
+    return torch.cuda.memory_allocated() if device == "cuda" else resident(peak=False)
 
 
-if __name__ == "__main__":
-    main()
+def _peak(device: str) -> int:
+    return torch.cuda.max_memory_allocated() if device == "cuda" else resident(peak=True)
+
+
+def _forget(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        forget_peak()

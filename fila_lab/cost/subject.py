@@ -5,17 +5,17 @@ Costs depend on shapes, not on what weights and pixels say: nothing needs to be 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
-from fila_lab.config.costs import ORACLE_CHANNELS, VOCABULARY, detail_size
+from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, VOCABULARY, detail_size
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
-TEXT_TOKENS = 8
-"""Text tokens after an image: a short question."""
 STRIDES = (4, 8, 16, 32)
 
 
@@ -38,7 +38,7 @@ def build_subject(config: RunConfig, device: str = "cpu", oracle_channels: int =
     """The arm's model with random weights, in the arm's real sizes: `none` and `oracle_map` have no ConvNeXt.
 
     device: "meta" builds shapes only. A language model that the run would load gets its numbers from the configuration and its usual
-    vocabulary (config.costs.VOCABULARY), with embeddings tied where the loaded one ties them.
+    vocabulary (config.part_costs.VOCABULARY), with embeddings tied where the loaded one ties them.
     """
     with torch.device(device):
         model = build_model(randomly_weighted(config), oracle_channels=oracle_channels)
@@ -53,6 +53,58 @@ def build_subject(config: RunConfig, device: str = "cpu", oracle_channels: int =
             for part in (embedding, head):
                 part.requires_grad_(language.trainable)
     return model
+
+
+def build_vision(config: RunConfig, shared: dict[Hashable, nn.Module], oracle_channels: int = ORACLE_CHANNELS) -> FilaModel:
+    """The arm's model with a real encoder and projector and a language model of shapes alone: `see` runs, `forward` does not.
+
+    `shared` holds towers that other arms have too: time and memory depend on shapes, so one copy serves all.
+    """
+    device = device_of(config)
+    model = build_subject(config, "meta", oracle_channels).eval()
+    encoder, geometry = model.encoder, config.geometry
+    encoder.vit = shared.setdefault(("vit", config.vit, geometry.tile, geometry.patch), encoder.vit)  # type: ignore[assignment]
+    if encoder.convnext is not None:
+        encoder.convnext = shared.setdefault(("convnext", config.convnext), encoder.convnext)  # type: ignore[assignment]
+    for part in (encoder, model.projector, model.separator):
+        materialise(part, device)
+    if encoder.convnext is not None:
+        encoder.convnext.to(memory_format=torch.channels_last)
+    return model
+
+
+def build_language_subject(config: RunConfig, layers: int) -> PreTrainedModel:
+    """The run's language model with `layers` of its layers, random weights."""
+    part = config.language.model_copy(update={"layers": layers})
+    small = config.model_copy(update={"language": part, "fusion": config.fusion.model_copy(update={"name": "none", "control": None})})
+    language = build_subject(small, "meta").language.eval()
+    return materialise(language, device_of(config))
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def materialise(module: Module, device: str) -> Module:
+    """Give a module built on the meta device memory: matrices of rows with unit expected length, norms of one, biases of zero.
+
+    Tied weights stay tied. Modules with buffers (transformers' rotary embedding) compute them again from their configuration.
+    """
+    filled: dict[nn.Parameter, nn.Parameter] = {}
+    for part in module.modules():
+        for name, value in part.named_parameters(recurse=False):
+            if value.is_meta:
+                if value not in filled:
+                    filled[value] = nn.Parameter(_noise(value, name, device), requires_grad=value.requires_grad)
+                setattr(part, name, filled[value])
+        if any(buffer.is_meta for buffer in part.buffers(recurse=False)):
+            with torch.device(device):
+                part.__init__(part.config)  # type: ignore[misc]
+    return module
+
+
+def _noise(value: torch.Tensor, name: str, device: str) -> torch.Tensor:
+    fresh = torch.empty(value.shape, device=device)
+    return fresh.normal_(std=value[0].numel() ** -0.5) if value.ndim > 1 else fresh.fill_(float("bias" not in name))
 
 
 def synthetic_batch(

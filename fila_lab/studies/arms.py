@@ -7,7 +7,7 @@ from typing import Any
 
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, check_run, did_you_mean, resolve_run
 from fila_lab.config.matching import Solution, amount, dial, solve
-from fila_lab.config.sizes import page_training_flops
+from fila_lab.config.pages import page_training_flops
 
 Overrides = Mapping[str, Any]
 

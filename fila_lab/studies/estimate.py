@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from fila_lab.config import RunConfig
 from fila_lab.config.base import ConfigError
-from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, memory_bytes, training_flops
+from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, training_flops
 from fila_lab.config.loading import read_yaml
+from fila_lab.config.memory import check_memory, memory_bytes
 from fila_lab.studies.arms import resolve_arm
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.power import minimal_detectable_effect, seeds_needed
@@ -76,6 +81,42 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
         detectable=minimal_detectable_effect(len(plan.seeds)),
         seeds_needed={name: (len(pairs), seeds_needed(len(pairs))) for name, pairs in plan.families.items()},
     )
+
+
+def check_memory_of(plan: Plan, workers: int, force: bool = False) -> list[str]:
+    """Refuse a plan with cells that this machine's memory cannot hold, one at a time or `workers` at a time; `force`: return the messages
+    instead. GPUs are asked for their memory where nvidia-smi is; where it is not, a GPU's cells are not judged."""
+    messages = []
+    for arm in plan.arms:
+        config = next(cell.config for cell in plan.cells if cell.arm == arm)
+        there = usable_memory(config.runtime.accelerator)
+        if there is None:
+            continue
+        needed, message = memory_bytes(config), check_memory(config, there)
+        if message is None and config.runtime.accelerator == "cpu" and workers * needed > there:
+            message = f"{workers} workers need about {workers * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
+            message += f"use --workers {int(there // needed)}"
+        if message is not None:
+            messages.append(f"arm {arm!r}: {message}")
+    if messages and not force:
+        raise ConfigError(f"{messages[0]}; --force goes on in spite of it")
+    return messages
+
+
+def usable_memory(accelerator: str) -> float | None:
+    """Bytes of this machine's memory, or of what its control group leaves it; of one GPU, if nvidia-smi tells."""
+    if accelerator == "gpu":
+        if shutil.which("nvidia-smi") is None:
+            return None
+        asked = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        told = subprocess.run(asked, capture_output=True, text=True).stdout.split()
+        return min(float(mebibytes) for mebibytes in told) * 2**20 if told and all(word.isdigit() for word in told) else None
+    total = float(psutil.virtual_memory().total)
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, float(limit)) if limit.isdigit() else total
 
 
 def known_winners(out: Path) -> dict[str, dict[str, Any]] | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
-from fila_lab.config.costs import (
+from fila_lab.config.costs import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
+from fila_lab.config.part_costs import (
     ORACLE_CHANNELS,
-    component_costs,
+    TEXT_TOKENS,
     convnext_cost,
     detail_size,
-    feature_bytes,
-    forward_flops,
-    memory_bytes,
-    training_flops,
+    interaction_costs,
+    language_cost,
+    language_token_cost,
     vision_tokens,
     vit_cost,
 )
@@ -56,7 +56,7 @@ def test_qwen_half_billion() -> None:
 def test_paper_detail_input_is_1536_pixels_for_two_tiles() -> None:
     paper = load_preset("paper")
     assert detail_size((672, 672), paper.geometry) == (1536, 1536)
-    assert vision_tokens((672, 672), paper.geometry) == 5 * 576 + 48
+    assert vision_tokens((672, 672), paper.geometry) == 5 * 576 + 48  # tokens of five tiles, 48 row separators
     assert detail_size((672, 672), resolve_run("paper", {"geometry.whole_image": 768}).geometry) == (768, 768)
 
 
@@ -95,5 +95,35 @@ def test_costs_order_as_they_must() -> None:
     assert training_flops(concat, cached_features=True) < training_flops(concat)
     assert training_flops(concat) > forward_flops(concat)
     assert feature_bytes(fine) == pytest.approx(feature_bytes(concat) * 16 / 9)
-    assert memory_bytes(mini(**{"train.batch_size": 128})) > memory_bytes(mini())
     assert component_costs(none)["convnext"].flops == 0
+
+
+def test_interactions_add_up_to_the_fusion() -> None:
+    paper = load_preset("paper")
+    each = interaction_costs(paper, (672, 672))
+    assert list(each) == [(1, 2), (2, 6), (3, 12), (4, 20)]
+    assert sum(cost.flops for cost in each.values()) == component_costs(paper, (672, 672))["fusion"].flops
+    assert interaction_costs(mini(**{"fusion.name": "none"}), (84, 84)) == {}
+
+
+def test_training_is_forward_and_a_gradient_for_what_asks_for_one() -> None:
+    """A frozen ViT passes none without fusion; a tower that trains costs a little under three times its forward pass."""
+    none, concat = mini(**{"fusion.name": "none"}), mini()
+    trained = mini(**{"vit.trainable": True, "convnext.trainable": True})
+    assert component_training_flops(none)["vit"] == component_costs(none)["vit"].flops
+    assert component_training_flops(concat)["convnext"] == component_costs(concat)["convnext"].flops
+    assert component_training_flops(concat, cached_features=True)["convnext"] == 0
+    for tower in ("vit", "convnext"):
+        assert 2.8 < component_training_flops(trained)[tower] / component_costs(trained)[tower].flops < 3
+
+
+def test_a_new_token_costs_about_two_flops_a_weight() -> None:
+    """Kaplan et al. (2020): 2 FLOPs a weight that is multiplied, and attention over what came before."""
+    language = load_preset("paper").language
+    multiplied = 6_738_415_616 - 32000 * 4096 - 4096 * (2 * language.layers + 1)  # all but embeddings and norms
+    assert language_token_cost(language, 0).flops == 2 * multiplied + 4 * language.layers * language.width
+    longer = language_token_cost(language, 2936).flops - language_token_cost(language, 0).flops
+    assert longer == 4 * 2936 * language.width * language.layers
+    prefill = language_cost(language, 2936, text=1)
+    assert prefill.flops == pytest.approx(2936 * (2 * multiplied - 2 * 32000 * 4096) + 4 * 2936**2 * 4096 * 32 + 2 * 32000 * 4096)
+    assert TEXT_TOKENS < 64  # a question, not a page

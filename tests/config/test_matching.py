@@ -10,7 +10,7 @@ import pytest
 from fila_lab.config import ConfigError, RunConfig, StudyConfig, load_study, resolve_run
 from fila_lab.config.costs import component_costs
 from fila_lab.config.matching import Quantity, amount, nearest, solve, with_value
-from fila_lab.config.sizes import page_costs, page_shares, page_training_flops
+from fila_lab.config.pages import page_costs, page_shares, page_training_flops
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
@@ -78,7 +78,7 @@ def test_more_tiles_take_the_place_of_the_detail_branch() -> None:
     ("config", "quantity", "wanted", "words"),
     [
         (mini("none"), "parameters", 1e6, ("no hidden width", "match flops")),
-        (mini("none"), "flops", amount(mini(), "flops"), ("vit_scale = 2", "beyond match.tolerance = 0.05", "accept it with match.tolerance: 0.")),
+        (mini("none"), "flops", amount(mini(), "flops"), ("vit_scale = 2", "beyond match.tolerance = 0.05", "match.tolerance: 0.")),
         (mini("none", data__page_scale=1), "flops", 1e12, ("geometry.vit_scale = 2",)),
         (
             mini("none", geometry__tile=64, geometry__patch=32, geometry__canvases=[[64, 128]], data__page_scale=1),

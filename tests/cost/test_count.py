@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
-from fila_lab.config.costs import component_costs, language_cost, vision_tokens
-from fila_lab.cost import TEXT_TOKENS, build_subject, count_flops, count_parameters, largest_canvas
-from fila_lab.cost.count import flops_of
+from fila_lab.config.costs import component_costs, training_flops
+from fila_lab.config.part_costs import TEXT_TOKENS, interaction_costs, language_cost, language_token_cost, vision_tokens
+from fila_lab.cost import build_subject, count_flops, count_parameters, largest_canvas
+from fila_lab.cost.count import count_components, count_language, count_new_token, flops_of, kept_bytes
+from fila_lab.cost.probe import interaction_name
 from fila_lab.modeling import ConvNextTower, VitTower
 
 CONTROLS = get_args(get_args(FusionConfig.model_fields["control"].annotation)[0])
@@ -20,15 +22,6 @@ CONTROLS = get_args(get_args(FusionConfig.model_fields["control"].annotation)[0]
 
 def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def closed_form(config: RunConfig) -> tuple[float, float]:
-    """(parameters, FLOPs) with the text length that is measured."""
-    canvas = largest_canvas(config)
-    parts = component_costs(config, canvas)
-    prefill = language_cost(config.language, vision_tokens(canvas, config.geometry) + TEXT_TOKENS)
-    flops = sum(cost.flops for name, cost in parts.items() if name != "language") + prefill.flops
-    return sum(cost.parameters for cost in parts.values()), flops
 
 
 def norm_flops(module: nn.Module, function: Callable[[], Any]) -> int:
@@ -92,26 +85,79 @@ def test_attention_is_counted_whatever_the_backend() -> None:
 
 @pytest.mark.parametrize("cells", [2, 3, 4])
 @pytest.mark.parametrize("name", FUSIONS)
-def test_every_fusion_agrees_with_the_closed_form(name: str, cells: int) -> None:
+def test_every_fusion_is_the_closed_form_exactly(name: str, cells: int) -> None:
     _agrees(resolve_run("mini", {"fusion.name": name, "geometry.detail_cells": cells}))
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_every_control_agrees_with_the_closed_form(control: str) -> None:
+def test_every_control_is_the_closed_form_exactly(control: str) -> None:
     _agrees(resolve_run("mini", {"fusion.name": "concat", "fusion.control": control}))
 
 
-@pytest.mark.parametrize("preset", ["base", "paper"])
 @pytest.mark.parametrize("name", ["none", "cross_attention"])
-def test_large_presets_agree_with_the_closed_form(preset: str, name: str) -> None:
-    """Nothing is downloaded and no memory taken: the language model has its assumed vocabulary."""
-    _agrees(resolve_run(preset, {"fusion.name": name}))
+def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) -> None:
+    """Nothing is downloaded and no memory taken: the language model has its assumed vocabulary (and here fewer layers, to be quick)."""
+    for preset in ("base", "paper"):
+        config = resolve_run(preset, {"fusion.name": name, "language.layers": 2})
+        assert count_parameters(config)["parameters"] == sum(part.parameters for part in component_costs(config).values())
+        assert count_flops(config) == sum(part.flops for part in component_costs(config, largest_canvas(config)).values())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"fusion.name": "none"},
+        {"fusion.name": "cross_attention"},
+        {"fusion.name": "concat", "language.trainable": False},
+        {"fusion.name": "addition", "vit.trainable": True, "convnext.trainable": True},
+        {"fusion.name": "concat", "fusion.control": "oracle_map"},
+    ],
+)
+def test_training_is_the_closed_form_exactly(overrides: dict[str, object]) -> None:
+    """The backward pass is counted too, depth-wise convolutions included, whose gradient PyTorch's counter takes for a dense one's."""
+    config = resolve_run("mini", overrides)
+    assert count_flops(config, training=True) == training_flops(config, largest_canvas(config))
+
+
+def test_components_are_counted_apart_and_add_up() -> None:
+    config = resolve_run("mini", {"fusion.name": "cross_attention"})
+    canvas = largest_canvas(config)
+    counts, closed = count_components(config), component_costs(config, canvas)
+    for pair, cost in interaction_costs(config, canvas).items():
+        assert (counts[interaction_name(*pair)].parameters, counts[interaction_name(*pair)].flops) == (cost.parameters, cost.flops)
+    for name, part in (("vit", "vit"), ("convnext", "convnext"), ("projector", "projector"), ("language prefill", "language")):
+        assert (counts[name].parameters, counts[name].flops) == (closed[part].parameters, closed[part].flops)
+    assert counts["other"].flops == 0
+    assert sum(count.flops for count in counts.values()) == count_flops(config)
+    assert sum(count.trainable for count in counts.values()) == count_parameters(config)["trainable_parameters"]
+
+
+def test_a_new_token_is_the_closed_form_exactly() -> None:
+    for preset in ("mini", "base"):
+        config = resolve_run(preset, {"language.layers": 2})
+        assert count_new_token(config, 50) == language_token_cost(config.language, 50).flops
+    config = resolve_run("mini")
+    tokens = vision_tokens(largest_canvas(config), config.geometry) + TEXT_TOKENS
+    prefill = count_language(config)["language prefill"]
+    assert (prefill.parameters, prefill.flops) == (
+        language_cost(config.language, tokens).parameters,
+        language_cost(config.language, tokens).flops,
+    )
+
+
+def test_what_needs_no_gradient_keeps_nothing() -> None:
+    """The frozen ViT ahead of the first interaction, the frozen ConvNeXt; and a frozen tower keeps less than one that trains."""
+    none, late = (kept_bytes(resolve_run("mini", {"fusion.name": name, "fusion.depth": "last"})) for name in ("none", "concat"))
+    trained = kept_bytes(resolve_run("mini", {"vit.trainable": True, "convnext.trainable": True}))
+    assert none.get("vit", 0) == late.get("convnext", 0) == 0
+    assert 0 < late["vit"] < trained["vit"]
+    assert trained["convnext"] > 0
 
 
 def _agrees(config: RunConfig) -> None:
-    counted, flops = closed_form(config)
-    assert count_parameters(config)["parameters"] == counted
-    assert count_flops(config) == pytest.approx(flops, rel=0.02)
+    costs = component_costs(config, largest_canvas(config))
+    assert count_parameters(config)["parameters"] == sum(part.parameters for part in costs.values())
+    assert count_flops(config) == sum(part.flops for part in costs.values())
 
 
 def test_the_arm_is_built_as_it_runs() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.cost import forward_seconds, largest_canvas, measure_arms, synthetic_batch
+from fila_lab.cost import forward_seconds, fresh, largest_canvas, measure_arms, synthetic_batch
 from fila_lab.cost import measure as measure_module
 from fila_lab.cost import memory as memory_module
 
@@ -120,6 +120,6 @@ def test_what_does_not_fit_is_nan_and_still_counted(
 
 
 def test_a_process_that_dies_costs_a_column_not_the_pass(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(memory_module.sys, "executable", "/bin/false")
+    monkeypatch.setattr(fresh.sys, "executable", "/bin/false")
     assert math.isnan(memory_module.peak_memory_mib({"none": tiny()})["none"])
     assert "exit code 1" in caplog.text

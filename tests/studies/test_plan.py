@@ -12,7 +12,7 @@ import pytest
 
 from fila_lab.cli.text import plan_text
 from fila_lab.config import ConfigError, RunConfig, StudyConfig, config_hash, load_preset, load_study, resolve_run
-from fila_lab.config.sizes import page_training_flops
+from fila_lab.config.pages import page_training_flops
 from fila_lab.studies import identity
 from fila_lab.studies.estimate import estimate
 from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files

@@ -1,0 +1,158 @@
+"""Closed-form memory of a cell, part by part, torch-free: what eats it, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fila_lab.config.costs import COMPONENTS, PROCESS_BYTES, component_costs, has_convnext
+from fila_lab.config.interactions import feature_index, resolve_interactions
+from fila_lab.config.part_costs import TEXT_TOKENS, detail_size, fusion_factors, tiles_of, vision_tokens, window_cells
+from fila_lab.config.run import RunConfig, Size
+
+FEATURE_CHUNK = 32
+"""Images whose detail maps a cell computes at a time; a test holds this equal to the cache's own number."""
+ANSWER_TOKENS = 16
+"""Longest answer that is generated."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one part while a cell trains. state: weights in float32, and of what trains gradients and two AdamW moments;
+    activations: of a batch, kept for the backward pass; of a frozen ConvNeXt, alive while features are computed."""
+
+    state: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.state + self.activations
+
+
+def memory_by_component(config: RunConfig) -> dict[str, float]:
+    """Part -> peak bytes of training one cell, estimated, on the largest canvas; `process` is Python with its libraries."""
+    return {"process": PROCESS_BYTES, **{name: part.total for name, part in memory_parts(config).items()}}
+
+
+def memory_bytes(config: RunConfig) -> float:
+    """Peak bytes of training one cell, estimated, as if all parts had their peaks at once."""
+    return sum(memory_by_component(config).values())
+
+
+def memory_parts(config: RunConfig) -> dict[str, Memory]:
+    """Part -> its memory in training one cell."""
+    canvas = max(config.geometry.scaled_canvases, key=lambda size: size[0] * size[1])
+    costs = component_costs(config, canvas)
+    trains = {"vit": config.vit.trainable, "convnext": config.convnext.trainable, "language": config.language.trainable}
+    kept = {
+        "vit": _vit_bytes(config, canvas),
+        "convnext": convnext_bytes(config, canvas),
+        "fusion": _fusion_bytes(config, canvas),
+        "projector": config.train.batch_size * 2.75 * value_bytes(config) * vision_tokens(canvas, config.geometry) * config.language.width,
+        "language": _language_bytes(config, canvas),
+    }
+    return {name: Memory(costs[name].parameters * (16 if trains.get(name, True) else 4), kept[name]) for name in COMPONENTS}
+
+
+def check_memory(config: RunConfig, available_bytes: float) -> str | None:
+    """None when a cell fits in `available_bytes`; else one message: how much it needs, which part eats most of it, and what to change."""
+    needed = memory_bytes(config)
+    if needed <= available_bytes:
+        return None
+    parts = memory_parts(config)
+    worst = max(parts, key=lambda name: parts[name].total)
+    part = parts[worst]
+    return (
+        f"a cell needs about {_gib(needed)} and {_gib(available_bytes)} are there; {_NAMES[worst]} alone takes {_gib(part.total)} "
+        f"({_gib(part.state)} of weights and optimiser, {_gib(part.activations)} of activations): {_remedy(config, worst, part)}"
+    )
+
+
+def value_bytes(config: RunConfig) -> int:
+    """Bytes of a value in the products' type."""
+    return 4 if config.runtime.precision == "fp32" else 2
+
+
+def convnext_bytes(config: RunConfig, canvas: Size) -> float:
+    """What a trainable ConvNeXt keeps of a batch (14 values a channel, cell and block), or the widest that a frozen one holds at a time:
+    the hidden layer of a stage-1 block, four times its width, before and after its activation, for a chunk of images."""
+    if not has_convnext(config):
+        return 0.0
+    width, height = detail_size(canvas, config.geometry)
+    cells = [(width >> stage) * (height >> stage) for stage in (2, 3, 4, 5)]
+    convnext, each = config.convnext, value_bytes(config)
+    if convnext.trainable:
+        values = sum(n * depth * dim for n, depth, dim in zip(cells, convnext.depths, convnext.dims, strict=True))
+        return config.train.batch_size * 14 * each * values
+    return FEATURE_CHUNK * each * 2 * 4 * convnext.dims[0] * cells[0]
+
+
+def _vit_bytes(config: RunConfig, canvas: Size) -> float:
+    """32 bytes a channel in bfloat16 and 54 in float32 of each layer a gradient passes, 45 and 81 where it trains (counted on open_clip's
+    class); attention by plain products keeps the shares too."""
+    vit, geometry, each = config.vit, config.geometry, value_bytes(config)
+    used = feature_index(vit.feature_layer, vit.layers)
+    first = used if config.fusion.name == "none" else resolve_interactions(config.fusion.depth, vit.layers)[0][1]
+    layers = used if vit.trainable else used - first
+    tokens = geometry.grid**2 + 1
+    channel = 9 + 18 * each if vit.trainable else 10 + 11 * each
+    layer = tokens * vit.width * channel + _shares(config, vit.heads, tokens)
+    return config.train.batch_size * (tiles_of(canvas, geometry) + 1) * layers * layer
+
+
+def _fusion_bytes(config: RunConfig, canvas: Size) -> float:
+    """About seven values a channel and token, and the cells a token attends to (of a trainable ConvNeXt, two copies in every fusion)."""
+    if config.fusion.name == "none":
+        return 0.0
+    each, geometry = value_bytes(config), config.geometry
+    attends = fusion_factors(config)[0] == "attend"
+    total = 0.0
+    for stage, _ in resolve_interactions(config.fusion.depth, config.vit.layers):
+        copies = 2 if config.convnext.trainable else 1 if attends else 0
+        total += 7 * config.vit.width + copies * window_cells(geometry, stage) * config.convnext.dims[stage - 1]
+    return config.train.batch_size * each * total * (tiles_of(canvas, geometry) + 1) * geometry.grid**2
+
+
+def _language_bytes(config: RunConfig, canvas: Size) -> float:
+    """A training batch's activations, or an evaluation batch's keys and values, whichever is more (bytes a channel counted on transformers'
+    Llama and Qwen2 classes)."""
+    language, each = config.language, value_bytes(config)
+    tokens = vision_tokens(canvas, config.geometry) + TEXT_TOKENS
+    outer, inner = (29 + 4 * each, 4 * each) if language.trainable else (10 + 7 * each, 2 * each)
+    layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
+    keys = (language.kv_heads or language.heads) * (language.width // language.heads)
+    cache = 2 * each * keys * (tokens + ANSWER_TOKENS)
+    return language.layers * max(config.train.batch_size * layer, config.train.eval_batch_size * cache)
+
+
+def _shares(config: RunConfig, heads: int, tokens: int) -> float:
+    """Bytes of softmax's output where attention is plain products; fused kernels keep none."""
+    return value_bytes(config) * heads * tokens**2 if config.runtime.attention == "math" else 0.0
+
+
+_NAMES = {
+    "vit": "the ViT",
+    "convnext": "the ConvNeXt",
+    "fusion": "the fusion",
+    "projector": "the projector",
+    "language": "the language model",
+}
+
+
+def _remedy(config: RunConfig, name: str, part: Memory) -> str:
+    """What to set."""
+    if part.state > part.activations:
+        trainable = name in ("vit", "convnext", "language") and getattr(config, name).trainable
+        smaller = {"fusion": "lower fusion.hidden", "projector": "use a smaller language model"}.get(name, f"choose a smaller {name}")
+        return (
+            f"set {name}.trainable=false (4 bytes a weight instead of 16), or {smaller}" if trainable else f"{smaller}, or a larger machine"
+        )
+    if name == "convnext" and not config.convnext.trainable:
+        whole = config.geometry.whole_image
+        field = f"geometry.detail_cells (now {config.geometry.detail_cells})" if whole is None else f"geometry.whole_image (now {whole})"
+        return f"lower {field}, or use smaller canvases"
+    train = config.train
+    return f"lower train.batch_size (now {train.batch_size}) and train.eval_batch_size (now {train.eval_batch_size})"
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

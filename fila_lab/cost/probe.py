@@ -1,0 +1,69 @@
+"""Where the components of a model begin and end while it runs, so that one pass of the whole tells what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from torch import nn
+
+from fila_lab.modeling import FilaModel
+
+Probe = Callable[[str], AbstractContextManager[Any]]
+"""Called with a component's name each time one is entered; the component runs inside."""
+VIT, CONVNEXT, PROJECTOR, LANGUAGE, NEW_TOKEN = "vit", "convnext", "projector", "language prefill", "language new token"
+OTHER = "other"
+"""What lies between the components: pixels to floats, tiles put in raster order, embedding of the text."""
+
+
+def interaction_name(stage: int, layer: int) -> str:
+    """`interaction 1->2`: ConvNeXt stage 1, after ViT layer 2."""
+    return f"interaction {stage}->{layer}"
+
+
+def component_modules(model: FilaModel) -> dict[str, list[nn.Module]]:
+    """Component -> the modules whose parameters are its own; without fusion there is no ConvNeXt."""
+    encoder = model.encoder
+    modules: dict[str, list[nn.Module]] = {VIT: [encoder.vit]}
+    if encoder.convnext is not None:
+        modules[CONVNEXT] = [encoder.convnext]
+    for stage, layer in encoder.interactions:
+        modules[interaction_name(stage, layer)] = [encoder.fusions[str(layer)]]
+    return {**modules, PROJECTOR: [model.projector, model.separator], LANGUAGE: [model.language]}
+
+
+@contextmanager
+def probed(model: FilaModel, probe: Probe) -> Iterator[None]:
+    """Inside, every entry of a component of `model` runs within `probe(name)`. Components do not nest."""
+    wrapped: list[tuple[object, str]] = []
+    try:
+        for owner, attribute, name in _entries(model):
+            object.__setattr__(owner, attribute, _within(probe, name, getattr(owner, attribute)))
+            wrapped.append((owner, attribute))
+        yield
+    finally:
+        for owner, attribute in wrapped:
+            object.__delattr__(owner, attribute)
+
+
+def _entries(model: FilaModel) -> Iterable[tuple[object, str, str | Callable[..., str]]]:
+    """(owner, method, component, or a function of the method's arguments that names it)."""
+    encoder = model.encoder
+    yield from ((encoder.vit, method, VIT) for method in ("embed", "block", "features"))
+    if encoder.convnext is not None:
+        yield encoder.convnext, "forward", CONVNEXT
+    if encoder.interactions:
+        yield encoder, "_interact", lambda tokens, details, stage, layer: interaction_name(stage, layer)
+    yield model.projector, "forward", PROJECTOR
+    yield model.separator, "forward", PROJECTOR
+    yield model.language.model, "forward", LANGUAGE
+    yield model.language.lm_head, "forward", LANGUAGE
+
+
+def _within(probe: Probe, name: str | Callable[..., str], method: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with probe(name if isinstance(name, str) else name(*args, **kwargs)):
+            return method(*args, **kwargs)
+
+    return run

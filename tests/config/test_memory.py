@@ -1,0 +1,68 @@
+"""The memory of a cell in closed form: what eats it, and the message when it does not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from fila_lab.config import RunConfig, resolve_run
+from fila_lab.config.memory import FEATURE_CHUNK, check_memory, memory_by_component, memory_bytes, memory_parts
+
+GIB = 2**30
+
+
+def run(preset: str = "mini", **overrides: object) -> RunConfig:
+    return resolve_run(preset, overrides)
+
+
+def test_parts_add_up_and_grow_as_they_must() -> None:
+    base = run()
+    assert sum(memory_by_component(base).values()) == memory_bytes(base)
+    larger = run(**{"train.batch_size": 128})
+    assert memory_parts(larger)["language"].activations == 2 * memory_parts(base)["language"].activations
+    finer = run(**{"geometry.detail_cells": 6})
+    assert memory_parts(finer)["convnext"].activations == 4 * memory_parts(base)["convnext"].activations
+    assert memory_parts(run(**{"fusion.name": "none"}))["convnext"].total == 0
+    assert memory_parts(run(**{"runtime.precision": "fp32"}))["vit"].activations > memory_parts(base)["vit"].activations
+
+
+def test_frozen_features_are_computed_in_chunks_of_the_caches_own() -> None:
+    from fila_lab.training.features import CHUNK
+
+    assert FEATURE_CHUNK == CHUNK
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, ("the language model alone takes", "lower train.batch_size (now 64)")),
+        ({"train.batch_size": 1, "train.eval_batch_size": 1}, ("the language model alone takes", "set language.trainable=false")),
+        (
+            {"language.width": 64, "language.heads": 1, "language.layers": 1, "language.intermediate": 64, "train.batch_size": 1},
+            ("the ConvNeXt alone takes", "lower geometry.detail_cells (now 24)"),
+        ),
+        (
+            {"language.width": 64, "language.heads": 1, "language.layers": 1, "language.intermediate": 64, "geometry.whole_image": 3072},
+            ("the ViT alone takes", "lower train.batch_size"),
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_remedy(overrides: dict[str, object], words: tuple[str, ...]) -> None:
+    message = check_memory(run("paper", **overrides), 8 * GIB)
+    assert message is not None
+    assert "8.0 GiB are there" in message
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_what_fits_is_not_talked_about() -> None:
+    assert check_memory(run(), 2 * GIB) is None
+    assert check_memory(run(), memory_bytes(run())) is None
+
+
+@pytest.mark.parametrize(("preset", "fusion"), [("mini", "none"), ("mini", "concat"), ("base", "cross_attention")])
+def test_activations_agree_with_what_autograd_keeps_on_the_real_classes(preset: str, fusion: str) -> None:
+    from fila_lab.cost.count import kept_bytes
+
+    config = run(preset, **{"fusion.name": fusion, "language.layers": 2, "train.batch_size": 1, "train.eval_batch_size": 1})
+    kept = sum(kept_bytes(config).values())
+    assert sum(part.activations for name, part in memory_parts(config).items() if name != "convnext") == pytest.approx(kept, rel=0.2)

@@ -1,0 +1,100 @@
+"""`fila-lab cost`: closed form at once, measured figures in a folder, one message for each mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fila_lab.cli import main
+from fila_lab.cost import session
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--set", "geometry.canvases=[[42, 84], [84, 84]]")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the command line in this process: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(("cost", *arguments))
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+def test_a_studys_arms_on_another_preset_and_at_several_sizes(call: Any) -> None:
+    code, out, _ = call(
+        "fusion_methods", "--preset", "paper", "--arms", "none,concat,concat_ungated", "--sizes", "672x672", "--detail", "16,24"
+    )
+    assert code == 0
+    lines = [line.split("  ")[0] for line in out.splitlines()[3:]]
+    assert lines == ["none", "concat", "concat", "concat_ungated", "concat_ungated"]
+    assert "1.83 T" in out  # CLIP ViT-L/14-336 over five tiles, up to the last layer but one
+    assert "2928" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--arms", "concatt"), "--arms 'concatt' is no fusion (did you mean 'concat'?)"),
+        (("fusion_methods", "--arms", "orcale_map"), "did you mean 'oracle_map'"),
+        (("--sizes", "500x500"), "500x500 is not a whole number of tiles of 42 px"),
+        (("--detail", "0"), "stage-4 cells a tile side"),
+        (("--out", "somewhere"), "add --measure"),
+        (("--measure",), "--measure needs --out DIR"),
+        (("--measure", "--out", "somewhere", "--device", "cuda"), "sees no CUDA device here"),
+        (("--measure", "--out", "somewhere", "--precision", "fp8"), "choose fp32 or bf16"),
+        (("--measure", "--out", "somewhere", "--threads", "4096"), "choose 1 to"),
+        (("fusion_methods", "--preset", "papre"), "did you mean 'paper'"),
+    ],
+)
+def test_a_mistake_is_one_message(call: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_an_arm_whose_settings_another_preset_lacks(call: Any, tmp_path: Path) -> None:
+    """mini has six layers; an interaction after layer 20 is for `paper`."""
+    study = tmp_path / "late.yaml"
+    study.write_text(
+        "name: late\nquestion: q\npreset: paper\nmargin: 0.1\nfamilies: {}\nbudgets: {small: {seeds: [0]}}\n"
+        "arms: {late: {set: {fusion.depth: [[4, 20]]}}}\n"
+    )
+    assert call(str(study))[0] == 0
+    code, _, err = call(str(study), "--preset", "mini")
+    assert code == 2
+    assert "arm 'late': fusion.depth = [[4, 20]]: interactions must follow layers 1 to 5" in err
+
+
+def test_measured_costs_leave_table_figures_and_manifest(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "measured_afresh", lambda what, configs, **_: {"it": "not in a test"})
+    arguments = (*TINY, "--arms", "none,concat", "--sizes", "42x84,84x84,84x126", "--measure", "--out", str(tmp_path))
+    code, out, _ = call(*arguments, "--rounds", "2", "--precision", "fp32")
+    assert code == 0
+    table = pd.read_parquet(tmp_path / "costs.parquet")
+    assert set(table["arm"]) == {"none", "concat"}
+    assert len(pd.read_csv(tmp_path / "table.csv")) == len(table)
+    assert set(pd.read_csv(tmp_path / "fits.csv")["component"]) > {"vit", "convnext"}
+    names = ("components", "fusions", "scaling")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    )
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["weights"] == "random"
+    assert (manifest["runs"][0]["precision"], manifest["runs"][0]["threads"]) == ("fp32", 1)
+    assert {"torch", "timm"} <= set(manifest["versions"])
+    assert "not measured: not in a test" in out
+    assert "of peak" in out
