@@ -21,9 +21,9 @@ LONGEST = 900
 
 
 def peak_gib(name: str, preset: str, precision: str, threads: int) -> float:
-    """GiB that two calls of a subject need at most, over what the process holds once weights and pixels are there.
+    """GiB that a subject's call needs at most, over what the process holds once weights and pixels are there.
 
-    The outputs of one call are still held while the second runs, as in a caller's loop. FilaError where the process fails.
+    FilaError where the process fails.
     """
     command = [sys.executable, "-m", "benchmarks.memory", name, "--preset", preset, "--precision", precision, "--threads", str(threads)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, cwd=Path(__file__).parents[1])
@@ -48,9 +48,7 @@ def grown_gib(name: str, preset: str, precision: str) -> float:
         base = _resident("VmRSS:")
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # let the peak start from now
-        kept = one.call()
-        kept = one.call()
-    del kept
+        one.call()
     return (_resident("VmHWM:") - base) / 2**30
 
 

@@ -106,7 +106,7 @@ class Scene:
 
     def bare_convnext(self) -> list[Tensor]:
         """timm's call for its four stage maps."""
-        return self.convnext.trunk.forward_intermediates(self.detail, intermediates_only=True)
+        return list(self.convnext.trunk.forward_intermediates(self.detail, intermediates_only=True))  # type: ignore[arg-type]
 
     def encoder(self, arm: str) -> HybridEncoder:
         """The hybrid encoder of an arm, on the shared towers."""

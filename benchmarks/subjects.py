@@ -57,8 +57,8 @@ class Subject:
 def wrap_fusions(encoder: HybridEncoder, around: Callable[[Call], Call]) -> None:
     """Put `around` about everything an encoder does for fusion: reading a stage as the fusion asks for it, and the fusion."""
     for fusion in encoder.fusions.values():
-        fusion.forward = around(fusion.forward)  # type: ignore[method-assign]
-    make = encoder.detail_maps
+        fusion.forward = around(fusion.forward)
+    make: Call = encoder.detail_maps
 
     def detail_maps(*given: Any, **named: Any) -> Any:
         maps = make(*given, **named)
