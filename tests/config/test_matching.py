@@ -147,12 +147,13 @@ def test_costs_are_means_over_the_studys_pages() -> None:
 
 
 def test_training_flops_by_hand() -> None:
-    """Frozen towers: the ViT once, and once more from the first interaction on; the ConvNeXt once; what trains three times."""
+    """Frozen towers: the ViT once, and once more from the first interaction on; the ConvNeXt once; what trains three times, but for the
+    gradients of inputs that nothing asks for."""
     fused, plain = page_costs(mini()), page_costs(mini("none"))
     vit = fused["vit"].flops
     trained = 3 * (fused["fusion"].flops + fused["projector"].flops + fused["language"].flops)
-    assert page_training_flops(mini()) == pytest.approx(vit * (1 + 5 / 6) + fused["convnext"].flops + trained)
-    assert page_training_flops(mini("none")) == pytest.approx(vit + 3 * (plain["projector"].flops + plain["language"].flops))
+    assert page_training_flops(mini()) == pytest.approx(vit * (1 + 5 / 6) + fused["convnext"].flops + trained, rel=0.02)
+    assert page_training_flops(mini("none")) == pytest.approx(vit + 3 * (plain["projector"].flops + plain["language"].flops), rel=0.02)
     assert page_training_flops(mini(fusion__depth="last")) < page_training_flops(mini())
 
 
