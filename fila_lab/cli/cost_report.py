@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,8 +75,8 @@ def summary(frame: pd.DataFrame, fitted: pd.DataFrame) -> str:
         speed = f"matrix product at most {peak / 1e9:.0f} GFLOP/s" if peak == peak else "matrix product not timed"
         parts.append(f"{device}, {precision}, {threads} threads; {speed}; random weights, one image")
         parts.append(table(_HEADER, [_arm_row(part) for _, part in rows.groupby(["arm", "canvas", "detail_cells"], sort=False)]))
-        sizes = Counter(zip(rows["canvas"], rows["detail_cells"], strict=True))
-        (canvas, cells), _ = sizes.most_common(1)[0]
+        most: Any = rows.groupby(["canvas", "detail_cells"], sort=False)["arm"].nunique().idxmax()  # the size that most arms have
+        canvas, cells = most
         same = rows[(rows["canvas"] == canvas) & (rows["detail_cells"] == cells)]
         parts.append(f"components at {canvas}, k = {cells}")
         parts.append(table(_COMPONENT_HEADER, [_component_row(row) for row in _records(same)]))
