@@ -62,26 +62,30 @@ def training_flops(config: RunConfig, canvas: Size | None = None, cached_feature
 def component_training_flops(config: RunConfig, canvas: Size | None = None, cached_features: bool = False) -> dict[str, float]:
     """Part -> FLOPs of one training item: forward, gradients of inputs where a gradient must pass, gradients of weights where they train.
 
-    A frozen ViT passes gradients from its features back to the first interaction.
+    A frozen ViT passes gradients from its features back to the first interaction. With runtime.checkpointing the layers a gradient passes
+    run forward twice.
     """
     costs = component_costs(config, canvas)
     trained = {name: cost.flops + cost.inputs + cost.weights for name, cost in costs.items()}
+    layer, tile = vit_layer_cost(config.vit, config.geometry), vit_cost(config.vit, config.geometry)
     if not config.vit.trainable:
-        trained["vit"] = costs["vit"].flops * (1 + _passed(config))
+        trained["vit"] = costs["vit"].flops * (1 + passed_layers(config) * layer.inputs / tile.flops)
     if not config.convnext.trainable:
         trained["convnext"] = 0.0 if cached_features else costs["convnext"].flops
     if not config.language.trainable:
         trained["language"] = costs["language"].flops + costs["language"].inputs
+    if config.runtime.checkpointing:
+        trained["vit"] += costs["vit"].flops * passed_layers(config) * layer.flops / tile.flops
+        trained["language"] += costs["language"].flops - language_cost(config.language, 0).flops
     return trained
 
 
-def _passed(config: RunConfig) -> float:
-    """FLOPs of the gradients that pass a frozen ViT, in its forward FLOPs."""
-    if config.fusion.name == "none":
-        return 0.0
-    first = resolve_interactions(config.fusion.depth, config.vit.layers)[0][1]
-    layers = feature_index(config.vit.feature_layer, config.vit.layers) - first
-    return layers * vit_layer_cost(config.vit, config.geometry).inputs / vit_cost(config.vit, config.geometry).flops
+def passed_layers(config: RunConfig) -> int:
+    """Layers of the ViT that a gradient passes: all that run where it trains, those after the first interaction where it is frozen."""
+    used = feature_index(config.vit.feature_layer, config.vit.layers)
+    if config.vit.trainable:
+        return used
+    return 0 if config.fusion.name == "none" else used - resolve_interactions(config.fusion.depth, config.vit.layers)[0][1]
 
 
 def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fila_lab.config.costs import COMPONENTS, PROCESS_BYTES, component_costs, has_convnext
-from fila_lab.config.interactions import feature_index, resolve_interactions
+from fila_lab.config.costs import COMPONENTS, PROCESS_BYTES, component_costs, has_convnext, passed_layers
+from fila_lab.config.interactions import resolve_interactions
 from fila_lab.config.part_costs import TEXT_TOKENS, detail_size, fusion_factors, tiles_of, vision_tokens, window_cells
 from fila_lab.config.run import RunConfig, Size
 
@@ -90,13 +90,10 @@ def _vit_bytes(config: RunConfig, canvas: Size) -> float:
     """32 bytes a channel in bfloat16 and 54 in float32 of each layer a gradient passes, 45 and 81 where it trains (counted on open_clip's
     class); attention by plain products keeps the shares too."""
     vit, geometry, each = config.vit, config.geometry, value_bytes(config)
-    used = feature_index(vit.feature_layer, vit.layers)
-    first = used if config.fusion.name == "none" else resolve_interactions(config.fusion.depth, vit.layers)[0][1]
-    layers = used if vit.trainable else used - first
     tokens = geometry.grid**2 + 1
     channel = 9 + 18 * each if vit.trainable else 10 + 11 * each
     layer = tokens * vit.width * channel + _shares(config, vit.heads, tokens)
-    return config.train.batch_size * (tiles_of(canvas, geometry) + 1) * layers * layer
+    return config.train.batch_size * (tiles_of(canvas, geometry) + 1) * _stacked(config, passed_layers(config), layer, tokens * vit.width)
 
 
 def _fusion_bytes(config: RunConfig, canvas: Size) -> float:
@@ -121,7 +118,13 @@ def _language_bytes(config: RunConfig, canvas: Size) -> float:
     layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
     keys = (language.kv_heads or language.heads) * (language.width // language.heads)
     cache = 2 * each * keys * (tokens + ANSWER_TOKENS)
-    return language.layers * max(config.train.batch_size * layer, config.train.eval_batch_size * cache)
+    training = _stacked(config, language.layers, layer, tokens * language.width)
+    return max(config.train.batch_size * training, config.train.eval_batch_size * cache * language.layers)
+
+
+def _stacked(config: RunConfig, layers: int, layer: float, values: int) -> float:
+    """Bytes that layers keep: each its own, or with checkpointing each its input in float32 and one layer all."""
+    return 4 * values * layers + layer * min(layers, 1) if config.runtime.checkpointing else layer * layers
 
 
 def _shares(config: RunConfig, heads: int, tokens: int) -> float:
@@ -151,7 +154,8 @@ def _remedy(config: RunConfig, name: str, part: Memory) -> str:
         field = f"geometry.detail_cells (now {config.geometry.detail_cells})" if whole is None else f"geometry.whole_image (now {whole})"
         return f"lower {field}, or use smaller canvases"
     train = config.train
-    return f"lower train.batch_size (now {train.batch_size}) and train.eval_batch_size (now {train.eval_batch_size})"
+    again = "" if config.runtime.checkpointing or name not in ("vit", "language") else ", or set runtime.checkpointing=true"
+    return f"lower train.batch_size (now {train.batch_size}) and train.eval_batch_size (now {train.eval_batch_size}){again}"
 
 
 def _gib(count: float) -> str:

@@ -22,6 +22,8 @@ def test_parts_add_up_and_grow_as_they_must() -> None:
     finer = run(**{"geometry.detail_cells": 6})
     assert memory_parts(finer)["convnext"].activations == 4 * memory_parts(base)["convnext"].activations
     assert memory_parts(run(**{"fusion.name": "none"}))["convnext"].total == 0
+    again = memory_parts(run(**{"runtime.checkpointing": True}))
+    assert again["vit"].activations < memory_parts(base)["vit"].activations / 2
     assert memory_parts(run(**{"runtime.precision": "fp32"}))["vit"].activations > memory_parts(base)["vit"].activations
 
 

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from fila_lab.cli import main
-from fila_lab.cost import session
+from fila_lab.config import RunConfig
+from fila_lab.cost import passes, session
+from fila_lab.cost.count import Count
+from fila_lab.cost.table import closed_forms
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--set", "geometry.canvases=[[42, 84], [84, 84]]")
@@ -79,8 +82,15 @@ def test_an_arm_whose_settings_another_preset_lacks(call: Any, tmp_path: Path) -
     assert "arm 'late': fusion.depth = [[4, 20]]: interactions must follow layers 1 to 5" in err
 
 
+def planned(config: RunConfig) -> dict[str, Count]:
+    return {name: Count(int(cost.parameters), 0, int(cost.flops), 0) for name, cost in closed_forms(config).items()}
+
+
 def test_measured_costs_leave_table_figures_and_manifest(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "measured_afresh", lambda what, configs, **_: {"it": "not in a test"})
+    monkeypatch.setattr(session, "count_vision", planned)  # counting has tests of its own
+    monkeypatch.setattr(session, "count_language", planned)
+    monkeypatch.setattr(passes, "SIDE", 64)
     arguments = (*TINY, "--arms", "none,concat", "--sizes", "42x84,84x84,84x126", "--measure", "--out", str(tmp_path))
     code, out, _ = call(*arguments, "--rounds", "2", "--precision", "fp32")
     assert code == 0

@@ -111,6 +111,7 @@ def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) 
         {"fusion.name": "concat", "language.trainable": False},
         {"fusion.name": "addition", "vit.trainable": True, "convnext.trainable": True},
         {"fusion.name": "concat", "fusion.control": "oracle_map"},
+        {"fusion.name": "concat", "runtime.checkpointing": True},
     ],
 )
 def test_training_is_the_closed_form_exactly(overrides: dict[str, object]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fila_lab.config import ConfigError, FilaError, RunConfig, resolve_run
 from fila_lab.config.part_costs import vision_tokens
 from fila_lab.config.sizes import sized_runs
-from fila_lab.cost import build_subject, session, synthetic_batch
+from fila_lab.cost import build_subject, passes, session, synthetic_batch
 from fila_lab.cost import setting as setting_module
 from fila_lab.cost.fit import fits
 from fila_lab.cost.passes import see_seconds
@@ -29,7 +29,7 @@ def tiny(**overrides: object) -> RunConfig:
     return resolve_run("mini", {"geometry.canvases": [[42, 84], [84, 84]]}, overrides)
 
 
-def runs(sizes: Any = ((42, 84), (84, 84), (84, 126))) -> Any:
+def runs(sizes: Any = ((42, 84), (84, 84))) -> Any:
     return sized_runs({"none": tiny(**{"fusion.name": "none"}), "concat": tiny()}, sizes, None)
 
 
@@ -40,6 +40,7 @@ def quiet(line: str) -> None: ...
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("costs")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "SIDE", 64)
         patch.setattr(session, "measured_afresh", lambda what, configs, **_: {"it": PEAKS if what == "seeing" else "killed"})
         session.measure(runs(), HERE, out, rounds=3, memory=True, report=quiet)
     return out
@@ -117,8 +118,9 @@ def test_figures_of_other_code_are_not_mixed(folder: Path, monkeypatch: pytest.M
 def test_a_model_that_does_not_fit_is_measured_by_one_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session.psutil, "virtual_memory", lambda: type("Little", (), {"available": 2.5e6 * 2}))
     monkeypatch.setattr(session, "seeing_bytes", lambda config: 0)
-    wide = {key: tiny(**{"fusion.name": "none", "language.layers": 8, "language.weights": "random"}) for key in runs([(42, 84)])}
-    session.measure(wide, HERE, tmp_path, rounds=1, memory=False, report=quiet)
+    monkeypatch.setattr(passes, "SIDE", 64)
+    deep = sized_runs({"none": tiny(**{"fusion.name": "none", "language.layers": 8, "language.weights": "random"})}, [(42, 84)], None)
+    session.measure(deep, HERE, tmp_path, rounds=1, memory=False, report=quiet)
     table = cost_table(session.open_state(tmp_path)).set_index("component")
     assert set(table.loc[["language prefill", "whole"], "latency_basis"]) == {"measured, language model as one layer x 8"}
     assert set(table.loc["vit", "latency_basis"]) == {"measured"}

@@ -38,7 +38,7 @@ def test_too_many_workers_are_told_how_many_fit(monkeypatch: pytest.MonkeyPatch)
 def test_a_gpu_that_nobody_knows_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate.shutil, "which", lambda name: None)
     assert estimate.usable_memory("gpu") is None
-    assert estimate.check_memory_of(plan(**{"runtime.accelerator": "gpu", "train.batch_size": 10000}), 1) == []
+    assert estimate.check_memory_of(plan(**{"runtime.accelerator": "gpu", "train.batch_size": 4000}), 1) == []
 
 
 def test_the_machine_has_memory() -> None:
