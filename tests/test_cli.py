@@ -57,7 +57,7 @@ def test_help_of_every_verb_teaches_with_an_example(call: Any, verb: str) -> Non
 def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_path: Path) -> None:
     code, out, err = call("plan", "fusion_methods", "--out", str(tmp_path / "none_yet"), *RANDOM)
     assert (code, err) == (0, "")
-    for words in ("cross_attention", "12 to do", "time ", "memory ", "cache ", "effect ", "5 contrasts need 8 seeds", "cannot be tested"):
+    for words in ("cross_attention", "12 to do", "time ", "memory ", "cache ", "effect ", "6 contrasts need 8 seeds", "cannot be tested"):
         assert words in out
     assert not (tmp_path / "none_yet").exists()  # a plan starts nothing
 

@@ -63,7 +63,7 @@ def component_training_flops(config: RunConfig, canvas: Size | None = None, cach
     """Part -> FLOPs of one training item: forward, gradients of inputs where a gradient must pass, gradients of weights where they train.
 
     A frozen ViT passes gradients from its features back to the first interaction. With runtime.checkpointing the layers a gradient passes
-    run forward twice.
+    run forward twice, but for their last products.
     """
     costs = component_costs(config, canvas)
     trained = {name: cost.flops + cost.inputs + cost.weights for name, cost in costs.items()}
@@ -75,9 +75,19 @@ def component_training_flops(config: RunConfig, canvas: Size | None = None, cach
     if not config.language.trainable:
         trained["language"] = costs["language"].flops + costs["language"].inputs
     if config.runtime.checkpointing:
-        trained["vit"] += costs["vit"].flops * passed_layers(config) * layer.flops / tile.flops
-        trained["language"] += costs["language"].flops - language_cost(config.language, 0).flops
+        vit_last, language_last = _last_products(config, canvas)
+        trained["vit"] += costs["vit"].flops / tile.flops * passed_layers(config) * (layer.flops - vit_last)
+        trained["language"] += costs["language"].flops - language_cost(config.language, 0).flops - config.language.layers * language_last
     return trained
+
+
+def _last_products(config: RunConfig, canvas: Size | None) -> tuple[float, float]:
+    """FLOPs of a layer's last product, of the ViT (a tile) and of the language model: recomputation stops before it, for the backward pass
+    needs what it reads and not what it gives."""
+    vit, language, geometry = config.vit, config.language, config.geometry
+    sizes = geometry.scaled_canvases if canvas is None else (canvas,)
+    tokens = sum(vision_tokens(size, geometry) + TEXT_TOKENS for size in sizes) / len(sizes)
+    return 2 * (geometry.grid**2 + 1) * int(vit.width * vit.mlp_ratio) * vit.width, 2 * tokens * language.intermediate * language.width
 
 
 def passed_layers(config: RunConfig) -> int:

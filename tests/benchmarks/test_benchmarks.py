@@ -17,7 +17,7 @@ from benchmarks.subjects import BARE, subject
 from benchmarks.timing import Rounds, count
 from benchmarks.training import STEPS, training_config, training_speeds
 from fila_lab.config import FilaError
-from fila_lab.config.costs import convnext_cost, detail_size, fusion_cost, vit_cost
+from fila_lab.config.part_costs import convnext_cost, detail_size, interaction_costs, vit_cost
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_flops_are_those_of_the_closed_forms(scene: Scene) -> None:
     }
     for arm in ("concat", "cross_attention"):
         fused = config.model_copy(update={"fusion": config.fusion.model_copy(update={"name": arm})})
-        expected[arm] = sum(expected[name] for name in BARE) + fusion_cost(fused, scene.canvas).flops
+        expected[arm] = sum(expected[name] for name in BARE) + sum(cost.flops for cost in interaction_costs(fused, scene.canvas).values())
     for name, flops in counted.items():
         assert flops == pytest.approx(expected[name], rel=0.02), name
 
