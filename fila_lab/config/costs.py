@@ -10,7 +10,6 @@ from fila_lab.config.part_costs import (
     detail_size,
     interaction_costs,
     language_cost,
-    product,
     projector_cost,
     tiles_of,
     vision_tokens,
@@ -64,7 +63,7 @@ def component_training_flops(config: RunConfig, canvas: Size | None = None, cach
     """Part -> FLOPs of one training item: forward, gradients of inputs where a gradient must pass, gradients of weights where they train.
 
     A frozen ViT passes gradients from its features back to the first interaction. With runtime.checkpointing the layers a gradient passes
-    run forward twice, but for their last product, which backward does not ask for.
+    run forward twice.
     """
     costs = component_costs(config, canvas)
     trained = {name: cost.flops + cost.inputs + cost.weights for name, cost in costs.items()}
@@ -76,18 +75,9 @@ def component_training_flops(config: RunConfig, canvas: Size | None = None, cach
     if not config.language.trainable:
         trained["language"] = costs["language"].flops + costs["language"].inputs
     if config.runtime.checkpointing:
-        vit, language, tokens = config.vit, config.language, config.geometry.grid**2 + 1
-        again = layer.flops - 2 * tokens * vit.width * int(vit.width * vit.mlp_ratio)
-        trained["vit"] += costs["vit"].flops * passed_layers(config) * again / tile.flops
-        head, down = language_cost(language, 0).flops, product(language.layers * language.width * language.intermediate, 1).flops
-        trained["language"] += costs["language"].flops - head - down * _language_tokens(config, canvas)
+        trained["vit"] += costs["vit"].flops * passed_layers(config) * layer.flops / tile.flops
+        trained["language"] += costs["language"].flops - language_cost(config.language, 0).flops
     return trained
-
-
-def _language_tokens(config: RunConfig, canvas: Size | None) -> float:
-    """Tokens of an image and its text; the mean over the allowed canvases where none is given."""
-    canvases = (canvas,) if canvas is not None else config.geometry.canvases
-    return TEXT_TOKENS + sum(vision_tokens(size, config.geometry) for size in canvases) / len(canvases)
 
 
 def passed_layers(config: RunConfig) -> int:
