@@ -12,7 +12,7 @@ from torch import nn
 from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
 from fila_lab.config.costs import component_costs, training_flops
 from fila_lab.config.part_costs import TEXT_TOKENS, interaction_costs, language_cost, language_token_cost, vision_tokens
-from fila_lab.cost import build_subject, count_flops, count_parameters, largest_canvas
+from fila_lab.cost import build_subject, count, count_flops, count_parameters, largest_canvas
 from fila_lab.cost.count import count_components, count_language, count_new_token, flops_of, kept_bytes
 from fila_lab.cost.probe import interaction_name
 from fila_lab.modeling import ConvNextTower, VitTower
@@ -120,6 +120,13 @@ def test_training_is_the_closed_form_exactly(overrides: dict[str, object]) -> No
     assert count_flops(config, training=True) == training_flops(config, largest_canvas(config))
 
 
+@pytest.fixture
+def flops_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations have tests of their own, and take most of the time of a count."""
+    monkeypatch.setattr(count, "kept_bytes", lambda *_: {})
+
+
+@pytest.mark.usefixtures("flops_only")
 def test_components_are_counted_apart_and_add_up() -> None:
     config = resolve_run("mini", {"fusion.name": "cross_attention"})
     canvas = largest_canvas(config)
@@ -129,10 +136,11 @@ def test_components_are_counted_apart_and_add_up() -> None:
     for name, part in (("vit", "vit"), ("convnext", "convnext"), ("projector", "projector"), ("language prefill", "language")):
         assert (counts[name].parameters, counts[name].flops) == (closed[part].parameters, closed[part].flops)
     assert counts["other"].flops == 0
-    assert sum(count.flops for count in counts.values()) == count_flops(config)
-    assert sum(count.trainable for count in counts.values()) == count_parameters(config)["trainable_parameters"]
+    assert sum(part.flops for part in counts.values()) == count_flops(config)
+    assert sum(part.trainable for part in counts.values()) == count_parameters(config)["trainable_parameters"]
 
 
+@pytest.mark.usefixtures("flops_only")
 def test_a_new_token_is_the_closed_form_exactly() -> None:
     for preset in ("mini", "base"):
         config = resolve_run(preset, {"language.layers": 2})
