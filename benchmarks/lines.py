@@ -8,12 +8,15 @@ from typing import Any
 
 from benchmarks.subjects import ARMS, BARE
 from benchmarks.timing import Rounds
+from fila_lab.config import FilaError
 
 NONE_WITHIN = 1.05
 TOWERS_AT_LEAST = 0.95
 ADDED_AT_MOST = {"concat": 0.05, "concat_ungated": 0.05, "addition": 0.05, "cross_attention": 0.15}
 OVER_FLOPS_AT_MOST = 1.15
 MEMORY_AT_MOST = {"concat": 1.5, "cross_attention": 2.0}
+FLOOR_AT_LEAST = 0.7
+"""A call far below the floor did not do its work (the peak of a product is itself measured, hence not 1)."""
 TRAINING_AT_LEAST = {"concat": 0.6, "cross_attention": 0.45}
 
 
@@ -75,7 +78,7 @@ class Row:
 
 
 def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
-    """A row a subject, in the order they were given."""
+    """A row a subject, in the order they were given. FilaError where a call was faster than the machine can be."""
     vit, convnext = (rounds.total[name] for name in BARE)
     both = [a + b for a, b in zip(vit, convnext, strict=True)]
     result = []
@@ -84,6 +87,12 @@ def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
         base = vit if name in ("none", "bare ViT") else convnext if name == "bare ConvNeXt" else both
         ratios = [a / b for a, b in zip(total, base, strict=True)]
         seconds = statistics.median(total)
+        floor = seconds * peak / flops[name]
+        if floor < FLOOR_AT_LEAST:
+            raise FilaError(
+                f"{name!r} took {seconds:.3g} s, {floor:.2f} of what its FLOPs take at the measured peak: it did not do its work, "
+                "or another process slowed the measurement of the peak; run again with nothing beside it"
+            )
         fused = name in ADDED_AT_MOST
         arm_only: dict[str, float] = {}
         if name in ARMS:
@@ -100,7 +109,7 @@ def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
                 min(ratios),
                 max(ratios),
                 flops[name],
-                seconds * peak / flops[name],
+                floor,
                 **arm_only,
             )
         )

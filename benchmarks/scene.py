@@ -8,8 +8,9 @@ from functools import cached_property
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
-from fila_lab.config import RunConfig, feature_index, resolve_run
+from fila_lab.config import FilaError, RunConfig, feature_index, resolve_run
 from fila_lab.config.run import Size
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import ConvNextTower, HybridEncoder, VisionBatch, VitTower, build_convnext, build_vit, normalise
@@ -51,7 +52,17 @@ class Scene:
         filled(convnext)
         canvas = largest_canvas(config)
         torch.manual_seed(0)
-        return cls(config, vit, convnext, synthetic_batch(config, images, canvas), canvas)
+        scene = cls(config, vit, convnext, synthetic_batch(config, images, canvas), canvas)
+        scene.prepare()
+        return scene
+
+    def prepare(self) -> None:
+        """Makes what calls share, before any clock runs, and before FLOPs are counted: made then, it would have shapes and no memory."""
+        for shared in (self.pixels, self.detail, *self.library_vit.parameters()):
+            if isinstance(shared, FakeTensor):
+                raise FilaError(
+                    "scene: pixels or weights were first made while FLOPs were counted, on shapes alone; build the scene before"
+                )
 
     @property
     def rows(self) -> int:
@@ -63,7 +74,7 @@ class Scene:
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Overview and tiles as the ViT wants them, float32 [1 + rows*cols, 3, T, T]: made before any clock runs."""
+        """Overview and tiles as the ViT wants them, float32 [1 + rows*cols, 3, T, T]."""
         return normalise(torch.cat([self.batch.overview[:, None], self.batch.tiles], dim=1).flatten(0, 1))
 
     @cached_property

@@ -82,6 +82,21 @@ def test_flops_are_those_of_the_closed_forms(scene: Scene) -> None:
         assert flops == pytest.approx(expected[name], rel=0.02), name
 
 
+@torch.no_grad()
+def test_counting_leaves_real_tensors_behind() -> None:
+    """FLOPs are counted on shapes alone; nothing that a call keeps may be made meanwhile, or its clock would time no work at all."""
+    scene = Scene.build(benchmark_config("mini"))
+    for name in (*BARE, "none", "concat"):
+        count(subject(scene, name))
+    assert torch.stack([scene.bare_vit().abs().sum(), *(stage.abs().sum() for stage in scene.bare_convnext())]).tolist()
+
+
+def test_a_call_faster_than_the_machine_is_refused() -> None:
+    rounds = Rounds({"bare ViT": [0.1], "bare ConvNeXt": [3.0]}, {"bare ViT": [0], "bare ConvNeXt": [0]})
+    with pytest.raises(FilaError, match=r"'bare ViT' took 0.1 s, 0.20 of what its FLOPs take"):
+        rows(rounds, {"bare ViT": 100, "bare ConvNeXt": 300}, peak=200.0)
+
+
 def test_ratios_are_taken_within_a_round() -> None:
     """A machine twice as slow in the second round changes no ratio; fusion is counted apart from the towers."""
     rounds = Rounds(
