@@ -118,9 +118,10 @@ def scaling_plot(frame: pd.DataFrame, fitted: pd.DataFrame) -> Figure | None:
         for panel, (title, rows) in zip(np.atleast_1d(figure.subplots(1, len(settings))), settings, strict=True):
             for line in rows_of(_fits_of(lines, rows)):
                 place = shown.index(line.component)
-                own = rows[rows["component"] == line.component]
+                own = rows[(rows["component"] == line.component) & ((rows["arm"] == line.arm) | (line.arm == "all"))]
                 ends = np.array([own["flops"].min(), own["flops"].max()])
-                label = f"{line.component}: {line.flops_per_second / 1e9:.0f} GFLOP/s, R² {line.r_squared:.3f}"
+                name = line.component if line.arm == "all" else f"{line.component} of {line.arm}"
+                label = f"{name}: {line.flops_per_second / 1e9:.0f} GFLOP/s, R² {line.r_squared:.3f}"
                 panel.plot(ends / 1e12, (line.a_ms + line.b_ms_per_flop * ends) / 1000, color=COLOURS[place], lw=1.2, zorder=1)
                 panel.plot(
                     own["flops"] / 1e12, own["latency_ms"] / 1000, MARKERS[place], color=COLOURS[place], ms=6, label=label, alpha=0.8

@@ -90,7 +90,7 @@ def summary(frame: pd.DataFrame, fitted: pd.DataFrame) -> str:
 
 _HEADER = ("arm, canvas, k", "parameters", "fusion", "FLOPs", "fusion", "encoder ms", "IQR", "fusion ms", "MiB", "tokens", "of peak")
 _COMPONENT_HEADER = ("arm, component", "parameters", "FLOPs", "training", "kept MiB", "ms", "IQR", "MiB", "of peak")
-_FIT_HEADER = ("component", "precision", "points", "a ms", "1/b GFLOP/s", "of peak", "R2", "largest residual")
+_FIT_HEADER = ("arm, component", "precision", "points", "a ms", "1/b GFLOP/s", "of peak", "R2", "largest residual")
 
 
 def _arm_row(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _component_row(row: dict[str, Any]) -> tuple[str, ...]:
 def _fit_row(row: dict[str, Any]) -> tuple[str, ...]:
     speed = row["flops_per_second"]
     return (
-        row["component"],
+        f"{row['arm']}  {row['component']}",
         row["precision"],
         str(row["points"]),
         _shown(row["a_ms"]),

@@ -10,22 +10,27 @@ import pandas as pd
 LEAST = 3
 """Different sizes that a line needs to leave anything to judge it by."""
 LEFT_OUT = ("other", "whole", "language new token")
+ALL_ARMS = "all"
+"""Stands for the arm where a component is the same in every arm: towers, projector, language model."""
 COLUMNS = [
-    *("component", "precision", "threads", "device", "points", "a_ms", "b_ms_per_flop", "flops_per_second"),
+    *("arm", "component", "precision", "threads", "device", "points", "a_ms", "b_ms_per_flop", "flops_per_second"),
     *("share_of_matmul_peak", "r_squared", "largest_residual_share"),
 ]
 
 
 def fits(frame: pd.DataFrame) -> pd.DataFrame:
     """Component and setting -> a and b of latency = a + b * FLOPs by least squares over all measured sizes of at least LEAST different
-    FLOPs. flops_per_second is 1 / b; largest_residual_share is the greatest deviation from the line as a share of what was measured."""
+    FLOPs; the encoder and its interactions arm by arm, since arms do other work. flops_per_second is 1 / b; largest_residual_share is the
+    greatest deviation from the line as a share of what was measured."""
     rows = []
     known = frame[frame["latency_ms"].notna() & ~frame["component"].isin(LEFT_OUT)]
-    for (component, precision, threads, device), cases in known.groupby(["component", "precision", "threads", "device"], sort=False):
+    own = known["component"].str.match("encoder|interaction")
+    known = known.assign(arm=known["arm"].where(own, ALL_ARMS))
+    setting = ["arm", "component", "precision", "threads", "device"]
+    for key, cases in known.groupby(setting, sort=False):
         points = cases.groupby("flops")["latency_ms"].median()
-        if len(points) < LEAST:
-            continue
-        rows.append({"component": component, "precision": precision, "threads": threads, "device": device, **_line(points, cases)})
+        if len(points) >= LEAST:
+            rows.append({**dict(zip(setting, key, strict=True)), **_line(points, cases)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -136,7 +136,7 @@ def test_a_line_is_found_again() -> None:
     flops = np.array([1e9, 2e9, 4e9])
     table = pd.DataFrame(
         {
-            "component": "vit", "precision": "fp32", "threads": 1, "device": "it", "flops": flops,
+            "arm": "concat", "component": "vit", "precision": "fp32", "threads": 1, "device": "it", "flops": flops,
             "latency_ms": 5 + flops / 1e8, "matmul_flops_per_second": 4e11,
         }
     )  # fmt: skip
@@ -145,6 +145,22 @@ def test_a_line_is_found_again() -> None:
     assert row["share_of_matmul_peak"] == pytest.approx(0.25)
     assert row["r_squared"] == pytest.approx(1)
     assert fits(table.head(2)).empty  # a line through two points says nothing
+
+
+def test_arms_are_fitted_together_only_where_they_do_the_same_work() -> None:
+    flops = [1e9, 2e9, 4e9]
+    setting = {"precision": "fp32", "threads": 1, "device": "it", "matmul_flops_per_second": 4e11}
+    table = pd.DataFrame(
+        [
+            {"arm": arm, "component": component, "flops": work, "latency_ms": work / (1e8 if arm == "concat" else 2e8), **setting}
+            for arm in ("concat", "addition")
+            for component in ("vit", "encoder", "interaction 1->2")
+            for work in flops
+        ]
+    )
+    found = fits(table).set_index(["arm", "component"])["flops_per_second"]
+    assert set(found.index) == {("all", "vit"), *((a, c) for a in ("concat", "addition") for c in ("encoder", "interaction 1->2"))}
+    assert found["addition", "encoder"] == pytest.approx(2 * found["concat", "encoder"])
 
 
 @pytest.mark.parametrize(
