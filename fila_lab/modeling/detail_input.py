@@ -23,12 +23,13 @@ def stage_maps(tower: ConvNextTower, detail: Tensor, config: RunConfig, rows: in
     fusion.detail_context `tile`: the ConvNeXt runs on each tile's part of the input, with its own zero padding at the seams, and the maps
     are put together. The overview's partner is still the whole map area-pooled to one tile: the mean of what each tile said alone.
     """
-    fusion = config.fusion
+    fusion, geometry = config.fusion, config.geometry
+    if geometry.whole_image is None:  # the canvas measured in tiles, from the input's own size
+        rows, cols = (side // (32 * geometry.detail_cells) for side in detail.shape[1:3])
     apart = fusion.detail_context == "tile"
     pixels = split_pixels(detail, rows, cols) if apart else detail
     if fusion.detail_resolution == "canvas":
-        tile = config.geometry.tile
-        pixels = canvas_level(pixels, (tile, tile) if apart else (rows * tile, cols * tile))
+        pixels = canvas_level(pixels, (geometry.tile, geometry.tile) if apart else (rows * geometry.tile, cols * geometry.tile))
     maps = tower(normalise(pixels).contiguous(memory_format=torch.channels_last))
     return [join_maps(m, rows, cols) for m in maps] if apart else maps
 
