@@ -7,7 +7,6 @@ of cells on offer. Nothing is said about how useful a cell is: a token that find
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +38,27 @@ class CellMap:
         return (cells - self.cell_mean) / self.cell_scale
 
 
-def fit_map(tokens: Array, cells: Array) -> CellMap:
-    """The ridge map of pairs: tokens [N, D], each with its own cells' mean [N, C]."""
-    token_mean, token_scale = _moments(tokens)
-    cell_mean, cell_scale = _moments(cells)
-    x, y = (tokens - token_mean) / token_scale, (cells - cell_mean) / cell_scale
-    gram = x.T @ x / len(x) + RIDGE * np.eye(x.shape[1])
-    return CellMap(token_mean, token_scale, cell_mean, cell_scale, np.linalg.solve(gram, x.T @ y / len(x)))
+class MapFit:
+    """Collects pairs batch by batch: at paper scale the tokens of some hundred pages do not fit in memory, their moments do."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self.sums: list[Array] = []
+
+    def add(self, tokens: Array, cells: Array) -> None:
+        """Tokens [..., D], each with its own cells' mean [..., C]."""
+        x, y = tokens.reshape(-1, tokens.shape[-1]), cells.reshape(-1, cells.shape[-1])
+        new = [x.sum(0), y.sum(0), x.T @ x, x.T @ y, (y * y).sum(0)]
+        self.sums = [old + part for old, part in zip(self.sums, new, strict=True)] if self.pairs else new
+        self.pairs += len(x)
+
+    def fitted(self) -> CellMap:
+        """The ridge map of all pairs so far, at least one."""
+        token_mean, cell_mean, xx, xy, yy = (part / self.pairs for part in self.sums)
+        token_scale, cell_scale = _scale(np.diag(xx) - token_mean**2), _scale(yy - cell_mean**2)
+        gram = (xx - np.outer(token_mean, token_mean)) / np.outer(token_scale, token_scale)
+        shared = (xy - np.outer(token_mean, cell_mean)) / np.outer(token_scale, cell_scale)
+        return CellMap(token_mean, token_scale, cell_mean, cell_scale, np.linalg.solve(gram + RIDGE * np.eye(len(gram)), shared))
 
 
 def own_found(predicted: Array, cells: Array) -> Array:
@@ -61,43 +74,23 @@ def own_found(predicted: Array, cells: Array) -> Array:
     return np.where(np.isclose(own, best, rtol=0, atol=1e-9), 1.0 / ties, 0.0)
 
 
-@dataclass(frozen=True)
-class Pages:
-    """B pages of one canvas with n tiles of t tokens: token features [B, n, t, D], each token's own cells [B, n, t, C], which pages serve
-    to fit the map (bool [B]), and for each page a frame of its n*t tokens."""
+def retrieval(mapped: CellMap, tokens: Array, cells: Array) -> pd.DataFrame:
+    """Token features [B, n, t, D] of B pages of n tiles of t tokens, each token's own cells [B, n, t, C] -> one row a token.
 
-    tokens: Array
-    cells: Array
-    fitting: NDArray[np.bool_]
-    places: Sequence[pd.DataFrame]
-
-
-def retrieval(parts: Sequence[Pages]) -> pd.DataFrame:
-    """The frames of the pages that did not serve to fit, one row a token, with hit_tile and hit_canvas (its own cells found among those of
-    its tile, of the canvas) and chance_tile and chance_canvas. Empty where no page is left, or none to fit."""
-    fit = [(part.tokens[part.fitting], part.cells[part.fitting]) for part in parts]
-    pairs = [np.concatenate([side.reshape(-1, side.shape[-1]) for side in sides]) for sides in zip(*fit, strict=True)]
-    if not len(pairs[0]):
-        return pd.DataFrame()
-    mapped = fit_map(*pairs)
-    frames = []
-    for part in parts:
-        left = np.flatnonzero(~part.fitting)
-        if not len(left):
-            continue
-        predicted, cells = mapped(part.tokens[left]), mapped.standardised(part.cells[left])
-        pages, tiles, tokens, _ = cells.shape
-        frame = pd.concat([part.places[page] for page in left], ignore_index=True)
-        for name, sets in (("tile", (pages * tiles, tokens)), ("canvas", (pages, tiles * tokens))):
-            frame[f"hit_{name}"] = own_found(*(values.reshape(*sets, values.shape[-1]) for values in (predicted, cells))).ravel()
-            frame[f"chance_{name}"] = 1 / sets[1]
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    hit_tile, hit_canvas: its own cells found among those of its tile, of the canvas; chance_tile, chance_canvas.
+    """
+    predicted, real = mapped(tokens), mapped.standardised(cells)
+    pages, tiles, each, channels = real.shape
+    columns: dict[str, Array | float] = {}
+    for name, sets, size in (("tile", pages * tiles, each), ("canvas", pages, tiles * each)):
+        columns[f"hit_{name}"] = own_found(predicted.reshape(sets, size, channels), real.reshape(sets, size, channels)).ravel()
+        columns[f"chance_{name}"] = 1 / size
+    return pd.DataFrame(columns)
 
 
-def _moments(values: Array) -> tuple[Array, Array]:
-    scale = values.std(axis=0)
-    return values.mean(axis=0), np.where(scale > 1e-12, scale, 1.0)
+def _scale(variance: Array) -> Array:
+    """Standard deviations; 1 where nothing varies."""
+    return np.sqrt(np.where(variance > 1e-12, variance, 1.0))
 
 
 def _unit(values: Array) -> Array:

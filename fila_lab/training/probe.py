@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from fila_lab.config import FilaError, RunConfig
 from fila_lab.data import BucketBatches, Pool, SeamSuite, draw_seed_items
-from fila_lab.evaluation.alignment import Pages, retrieval
+from fila_lab.evaluation.alignment import MapFit, retrieval
 from fila_lab.evaluation.positions import token_positions
 from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, random_convnext
 from fila_lab.modeling.detail import DetailMaps
@@ -71,25 +72,21 @@ def look(model: FilaModel, collator: Collator, rows: np.ndarray) -> tuple[pd.Dat
     alignment: whether a token `before` or `after` an interaction finds its own cells, those the fusion was handed (`trained`, control
     included) or those of a random ConvNeXt in the right places (`random`); the map is fitted on the first half of the rows.
     """
-    suite = SeamSuite(model.config.data, model.config.geometry)
-    fitting = set(rows[: len(rows) // 2].tolist())
-    frames: list[pd.DataFrame] = []
-    pages: dict[tuple[Interaction, str, str], list[Pages]] = {}
-    for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
-        places = [_places(suite, collator.pool, row) for row in batch]
-        fits = np.array([row in fitting for row in batch])
-        vision = collator(batch, training=False).vision
-        random = _random_cells(model, collator.pool, batch, vision)
-        for pair, before, after, own, gate in _seen(model, vision):
-            frames.append(_acting(pair, before, after, gate, pd.concat(places, ignore_index=True)))
-            for features, cells in (("trained", own), ("random", random.get(pair))):
-                for moment, states in (("before", before), ("after", after)) if cells is not None else ():
-                    pages.setdefault((pair, moment, features), []).append(Pages(states, cells, fits, places))
-    found = [
-        retrieval(parts).assign(stage=stage, layer=layer, tokens=moment, features=features)
-        for ((stage, layer), moment, features), parts in pages.items()
-    ]
-    return pd.concat(frames, ignore_index=True), pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    tokens, found = [], []
+    fits: dict[tuple[Interaction, str, str], MapFit] = defaultdict(MapFit)
+    half = len(rows) // 2
+    for pair, before, after, gate, cells, places in _pages(model, collator, rows[:half]):
+        tokens.append(_acting(pair, before, after, gate, places))
+        for (moment, features), (states, own) in _sides(before, after, cells).items():
+            fits[pair, moment, features].add(states, own)
+    maps = {key: fit.fitted() for key, fit in fits.items()}
+    for pair, before, after, gate, cells, places in _pages(model, collator, rows[half:]):
+        tokens.append(_acting(pair, before, after, gate, places))
+        for (moment, features), (states, own) in _sides(before, after, cells).items():
+            hits = retrieval(maps[pair, moment, features], states, own)
+            shown = places.assign(stage=pair[0], layer=pair[1], tokens=moment, features=features)
+            found.append(pd.concat([shown, hits], axis=1))
+    return pd.concat(tokens, ignore_index=True), pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress: Progress | None = None) -> pd.DataFrame:
@@ -134,8 +131,30 @@ def watched(encoder: HybridEncoder, watch: Watch | None = None, off: Collection[
 
 
 Seen = tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
-"""An interaction on B pages of one canvas, the overview left out: tokens before and after [B, n, g*g, D], own cells [B, n, g*g, C],
-gate [B, n, g*g]."""
+"""An interaction on B pages of one canvas, the overview left out: tokens before and after [B, n, g*g, D], gate [B, n, g*g], own cells
+[B, n, g*g, C]."""
+Cells = dict[str, np.ndarray]
+"""Own cells [B, n, g*g, C] by whose features they are."""
+
+
+def _pages(
+    model: FilaModel, collator: Collator, rows: np.ndarray
+) -> Iterator[tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, Cells, pd.DataFrame]]:
+    """Batch by batch and interaction by interaction: tokens before and after, gate, cells, and a frame of the places, one row a token."""
+    suite = SeamSuite(model.config.data, model.config.geometry)
+    for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
+        places = pd.concat([_places(suite, collator.pool, row) for row in batch], ignore_index=True)
+        vision = collator(batch, training=False).vision
+        random = _random_cells(model, collator.pool, batch, vision)
+        for pair, before, after, gate, own in _seen(model, vision):
+            cells = {} if own is None else {"trained": own, "random": random[pair]}
+            yield pair, before, after, gate, cells, places
+
+
+def _sides(before: np.ndarray, after: np.ndarray, cells: Cells) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """(moment, features) -> tokens and the cells they are to find."""
+    moments = {"before": before, "after": after}
+    return {(moment, kind): (states, own) for moment, states in moments.items() for kind, own in cells.items()}
 
 
 def _seen(model: FilaModel, vision: VisionBatch) -> list[Seen]:
@@ -146,7 +165,7 @@ def _seen(model: FilaModel, vision: VisionBatch) -> list[Seen]:
     def watch(pair: Interaction, before: Tensor, after: Tensor, own: Tensor | None) -> None:
         cells = None if own is None else _by_page(own.flatten(2).transpose(1, 2), len(vision))
         gate = _by_page(gates.pop().float().sigmoid().mean(-1), len(vision)) if gates else None
-        found.append((pair, _by_page(before[:, 1:], len(vision)), _by_page(after[:, 1:], len(vision)), cells, gate))
+        found.append((pair, _by_page(before[:, 1:], len(vision)), _by_page(after[:, 1:], len(vision)), gate, cells))
 
     hooks = [
         part.gate.register_forward_hook(lambda _, __, logits: gates.append(logits))
