@@ -109,9 +109,9 @@ def distance_plot(tokens: pd.DataFrame) -> Figure:
             table = acting_table(tokens, by)
             steps = sorted(table["distance"].unique())
             names = [_bin_name(upper, by) for upper in steps]
-            for number, (pair, own) in enumerate(table.groupby(PAIR)):
+            for number, ((stage, layer), own) in enumerate(table.groupby(PAIR)):
                 at = [steps.index(upper) for upper in own["distance"]]
-                look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "label": _name(*pair)}
+                look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "label": _name(stage, layer)}
                 spread = np.abs(own[["low", "high"]].to_numpy().T - own["injection"].to_numpy())
                 panels[0, column].errorbar(at, own["injection"], yerr=spread, lw=1.4, ms=5, **look)
                 if gated:
@@ -198,7 +198,7 @@ def attribution_plot(attribution: pd.DataFrame) -> Figure:
     return figure
 
 
-def _name(stage: int, layer: int) -> str:
+def _name(stage: object, layer: object) -> str:
     return f"{stage}→{layer}"
 
 

@@ -90,8 +90,8 @@ def _contrast(values: pd.DataFrame, arms: Sequence[str], margin: float, size: in
     own = values[list(dict.fromkeys(arms))].dropna()
     flags = [flag for arm in own for flag in [_extreme(str(arm), float(own[arm].mean()))] if flag]
     shares = bool(len(own)) and own.to_numpy().min() >= 0 and own.to_numpy().max() <= 1
-    logits = pd.DataFrame({arm: statistics.logit(own[arm], items) for arm in own} if flags and shares else {arm: [] for arm in own})
-    scaled = statistics.paired_interval(np.subtract(*paired(logits, arms)))
+    logits = pd.DataFrame({arm: statistics.logit(own[arm], items) for arm in own}, columns=own.columns)
+    scaled = statistics.paired_interval(np.subtract(*paired(logits, arms)) if flags and shares else [])
     needed = power.seeds_for_effect(margin, interval.sd, size) if interval.n > 1 else None
     return {
         "a": a,

@@ -76,56 +76,65 @@ def _study_run(target: str, arm: str | None, seed: int | None, budget: str, sets
 
 def probe_text(frames: dict[str, pd.DataFrame]) -> str:
     """The three answers as tables."""
-    from fila_lab.analysis.probes import acting_table, alignment_table, attribution_table
+    parts = [_acting(frames["tokens"], by) for by in ("seam", "target")]
+    if len(frames["alignment"]):
+        parts += [_alignment(frames["alignment"]), *(_alignment_by(frames["alignment"], by) for by in ("canvas", "content"))]
+    return "\n\n".join([*parts, _attribution(frames["attribution"])])
+
+
+def _acting(tokens: pd.DataFrame, by: str) -> str:
+    from fila_lab.analysis.probes import acting_table
+    from fila_lab.analysis.style import rows_of
     from fila_lab.cli.text import table
 
-    tokens, found, off = (frames[name] for name in ("tokens", "alignment", "attribution"))
-    parts = []
-    for by, where in (("seam", "the nearest seam"), ("target", "the target")):
-        rows = [
-            (f"{r.stage}->{r.layer}", f"{r.distance:g}", _share(r.injection, r.low, r.high), _number(r.gate), str(r.tokens))
-            for r in acting_table(tokens, by).itertuples()
-        ]
-        head = ("interaction", f"patches to {where}, up to", "change / token [95 % over items]", "gate", "tokens")
-        parts.append(table(head, rows))
-    if len(found):
-        rows = [
-            (
-                f"{r.stage}->{r.layer}, {r.tokens}, {r.features}",
-                *(_percent(x) for x in (r.tile, r.tile_chance, r.canvas, r.canvas_chance)),
-                str(r.items),
-            )
-            for r in alignment_table(found).itertuples()
-        ]
-        parts.append(table(("own cells found, percent", "in the tile", "chance", "on the canvas", "chance", "items"), rows))
-        for by in ("canvas", "content"):
-            shown = alignment_table(found[(found["tokens"] == "before") & (found["features"] == "trained")], [by])
-            rows = [
-                (
-                    f"{r[by]}, {r['stage']}->{r['layer']}",
-                    _percent(r["tile"]),
-                    _percent(r["canvas"]),
-                    _percent(r["canvas_chance"]),
-                    str(r["n"]),
-                )
-                for r in shown.sort_values([by, "stage", "layer"]).to_dict("records")
-            ]
-            parts.append(table((f"by {by}, before", "in the tile", "on the canvas", "chance", "tokens"), rows))
+    header = ("interaction", f"patches to the {by}, up to", "change / token [95 % over items]", "gate", "tokens")
     rows = [
-        (f"{r.family}, {r.place}, off: {r.off}", _percent(r.accuracy), _share(r.loss * 100, r.low * 100, r.high * 100), str(r.items))
-        for r in attribution_table(off).itertuples()
+        (f"{r.stage}->{r.layer}", f"{r.distance:g}", _bounds(r.injection, r.low, r.high), _number(r.gate), str(r.tokens))
+        for r in rows_of(acting_table(tokens, by))
     ]
-    parts.append(table(("switched off at evaluation", "right, percent", "lost, points [95 % over items]", "triplets"), rows))
-    return "\n\n".join(parts)
+    return table(header, rows)
 
 
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
+def _alignment(found: pd.DataFrame) -> str:
+    from fila_lab.analysis.probes import alignment_table
+    from fila_lab.analysis.style import rows_of
+    from fila_lab.cli.text import table
+
+    rows = []
+    for r in rows_of(alignment_table(found)):
+        shares = [_number(100 * share, 1) for share in (r.tile, r.tile_chance, r.canvas, r.canvas_chance)]
+        rows.append((f"{r.stage}->{r.layer}, {r.tokens}, {r.features}", *shares, str(r.items)))
+    return table(("own cells found, percent", "in the tile", "chance", "on the canvas", "chance", "items"), rows)
 
 
-def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.1f}"
+def _alignment_by(found: pd.DataFrame, by: str) -> str:
+    """The cells that the fusion is handed, before the interaction, by one more column."""
+    from fila_lab.analysis.probes import alignment_table
+    from fila_lab.cli.text import table
+
+    handed = found[(found["tokens"] == "before") & (found["features"] == "trained")]
+    rows = []
+    for r in alignment_table(handed, [by]).sort_values([by, "stage", "layer"]).to_dict("records"):
+        shares = [_number(100 * r[name], 1) for name in ("tile", "tile_chance", "canvas", "canvas_chance")]
+        rows.append((f"{r[by]}, {r['stage']}->{r['layer']}", *shares, str(r["n"])))
+    return table((f"by {by}, before", "in the tile", "chance", "on the canvas", "chance", "tokens"), rows)
 
 
-def _share(mean: float, low: float, high: float) -> str:
-    return f"{_number(mean)} [{_number(low)}, {_number(high)}]"
+def _attribution(answers: pd.DataFrame) -> str:
+    from fila_lab.analysis.probes import attribution_table
+    from fila_lab.analysis.style import rows_of
+    from fila_lab.cli.text import table
+
+    rows = []
+    for r in rows_of(attribution_table(answers)):
+        lost = _bounds(100 * r.loss, 100 * r.low, 100 * r.high, 1)
+        rows.append((f"{r.family}, {r.place}, off: {r.off}", _number(100 * r.accuracy, 1), lost, str(r.items)))
+    return table(("switched off at evaluation", "right, percent", "lost, points [95 % over items]", "triplets"), rows)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "-" if value != value else f"{value:.{digits}f}"
+
+
+def _bounds(mean: float, low: float, high: float, digits: int = 3) -> str:
+    return f"{_number(mean, digits)} [{_number(low, digits)}, {_number(high, digits)}]"

@@ -58,7 +58,8 @@ class MapFit:
         token_scale, cell_scale = _scale(np.diag(xx) - token_mean**2), _scale(yy - cell_mean**2)
         gram = (xx - np.outer(token_mean, token_mean)) / np.outer(token_scale, token_scale)
         shared = (xy - np.outer(token_mean, cell_mean)) / np.outer(token_scale, cell_scale)
-        return CellMap(token_mean, token_scale, cell_mean, cell_scale, np.linalg.solve(gram + RIDGE * np.eye(len(gram)), shared))
+        weight: Array = np.linalg.solve(gram + RIDGE * np.eye(len(gram)), shared).astype(np.float64)
+        return CellMap(token_mean, token_scale, cell_mean, cell_scale, weight)
 
 
 def own_found(predicted: Array, cells: Array) -> Array:
@@ -90,7 +91,7 @@ def retrieval(mapped: CellMap, tokens: Array, cells: Array) -> pd.DataFrame:
 
 def _scale(variance: Array) -> Array:
     """Standard deviations; 1 where nothing varies."""
-    return np.sqrt(np.where(variance > 1e-12, variance, 1.0))
+    return np.sqrt(np.where(variance > 1e-12, variance, 1.0)).astype(np.float64)
 
 
 def _unit(values: Array) -> Array:

@@ -157,7 +157,8 @@ def spoil(maps: Sequence[Tensor], control: str | None, shift: int) -> list[Tenso
         steps = [shift * 2 ** (3 - stage) for stage in range(4)]
         return [m.roll((step, step), (-2, -1)) for m, step in zip(maps, steps, strict=True)]
     if control == "shuffled":
-        return [shuffled(m, maps[3].shape[-2:]) for m in maps]
+        rows, cols = maps[3].shape[-2:]
+        return [shuffled(m, (rows, cols)) for m in maps]
     if control == "constant":
         return [m.mean((-2, -1), keepdim=True).expand_as(m) for m in maps]
     return list(maps)
