@@ -17,7 +17,7 @@ from fila_lab.config import FilaError
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
-VERBS = ("plan", "run", "status", "report", "sync", "predict", "cost", "calibrate", "pretrain", "data", "presets")
+VERBS = ("plan", "run", "status", "report", "sync", "predict", "probe", "cost", "calibrate", "pretrain", "data", "presets")
 
 
 @pytest.fixture
@@ -75,6 +75,8 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["report", STUDY, "--out", "no/such/folder"], "no such result folder"),
         (["presets", "show", "minni"], "did you mean 'mini'"),
         (["predict", "no.png", "what?", "--cell", "."], "IMAGE = no.png"),
+        (["probe", STUDY], "--arm is missing; choose none, concat"),
+        (["probe", STUDY, "--arm", "concta"], "did you mean 'concat'"),
         (["pretrain", "vitt"], "choose vit, convnext, answers"),
         (["data", "preview", "--split", "dev"], "choose train, val or test"),
     ],

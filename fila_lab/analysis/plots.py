@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.statistics import paired_interval
-from fila_lab.analysis.style import RC, arm_styles, rows_of, scale_of
+from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
 
 MEAN: dict[str, Any] = {"markersize": 8, "capsize": 0, "elinewidth": 2.2, "markeredgewidth": 1.6, "zorder": 4}
 PLACES = ("cut", "sham", "intact")
@@ -51,7 +51,7 @@ def contrasts_plot(found: Findings) -> Figure:
         panel.axvspan(-margin, margin, color="#9db7cf", alpha=0.28, lw=0, zorder=0)
         panel.axvline(0, color="#666666", lw=0.9, zorder=1)
         for y, row in zip(ys, rows_of(table), strict=True):
-            style = styles[row.a]
+            style = styles.get(row.a, INTERACTION)
             error = [[(row.difference - row.low) * scale], [(row.high - row.difference) * scale]] if row.low == row.low else None
             panel.errorbar(row.difference * scale, y, xerr=error, fmt=style.marker, color=style.colour, mfc=style.face, **MEAN)
             panel.text(1.02, y, row.verdict, transform=panel.get_yaxis_transform(), va="center", fontsize=9, color="#222222")

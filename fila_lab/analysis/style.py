@@ -51,6 +51,10 @@ class ArmStyle:
         return self.colour if self.filled else "white"
 
 
+INTERACTION = ArmStyle("interaction", BASELINE, "D", filled=True)
+"""A difference of differences belongs to no arm."""
+
+
 def arm_styles(folder: StudyFolder) -> dict[str, ArmStyle]:
     """Styles by arm in the study file's order: an arm keeps its colour in every plot and under every budget."""
     styles, place = {}, 0

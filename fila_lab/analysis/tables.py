@@ -15,7 +15,7 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
-from fila_lab.analysis.verdicts import p_text
+from fila_lab.analysis.verdicts import p_text, paired, sides
 
 PLACES = ("cut", "sham", "intact")
 
@@ -176,15 +176,18 @@ def _secondary(found: Findings) -> Table:
     """Differences of other metrics over the declared contrasts: estimates without p or verdict, as nothing was declared about them."""
     names = [name for name in _metrics(found) if name != found.metric and not name.startswith("fragmentation_reverse")]
     data, rows = [], []
-    for pair in rows_of(found.verdicts[["a", "b"]].drop_duplicates()):
-        row = {"A − B": f"{pair.a} − {pair.b}"}
+    present = set(found.frame["arm"])
+    declared = [arms for family in found.folder.study.families.values() for arms in family.comparisons if set(arms) <= present]
+    for arms in dict.fromkeys(declared):
+        a, b = sides(arms)
+        row = {"A − B": f"{a} − {b}"}
         for name in names:
-            wide = found.frame.pivot(index="seed", columns="arm", values=name)[[pair.a, pair.b]].dropna()
-            interval = paired_interval(wide[pair.a] - wide[pair.b])
+            first, second = paired(found.frame.pivot(index="seed", columns="arm", values=name), arms)
+            interval = paired_interval(first - second)
             data.append(
                 {
-                    "a": pair.a,
-                    "b": pair.b,
+                    "a": a,
+                    "b": b,
                     "metric": name,
                     "n": interval.n,
                     "difference": interval.mean,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fila_lab.analysis import power, statistics
 from fila_lab.config.base import FilaError
@@ -46,6 +48,7 @@ def decide(mean: float, n: int, contrasts: int, p_holm: float, p_tost: float, al
 def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, margin: float, alpha: float = power.ALPHA) -> pd.DataFrame:
     """One row per declared contrast whose arms are in `frame` (of `load_study_frame`), per family; columns COLUMNS, units the metric's.
 
+    An interaction (A - B) - (C - D) is a contrast of its two differences: a is `(A − B)`, b `(C − D)`, paired by seed all the same.
     n: paired seeds; low, high: 95 % Student-t; mde: minimal detectable effect at 80 % power; contrasts: the declared family's size.
     Contrasts of arms that were not run stay in the family's size. Errors: FilaError when the metric is unknown.
     """
@@ -56,8 +59,8 @@ def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, marg
     items = _items(frame, metric)
     rows = []
     for family, declared in families.items():
-        size = len(declared.contrasts)
-        own = [_contrast(values, a, b, margin, size, items) for a, b in declared.contrasts if a in values and b in values]
+        size = len(declared.comparisons)
+        own = [_contrast(values, arms, margin, size, items) for arms in declared.comparisons if set(arms) <= set(values)]
         adjusted = statistics.holm([row["p"] for row in own], size)
         for row, p_holm in zip(own, adjusted, strict=True):
             verdict = decide(row["difference"], row["n"], size, p_holm, row["p_tost"], alpha)
@@ -65,15 +68,30 @@ def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, marg
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _contrast(values: pd.DataFrame, a: str, b: str, margin: float, size: int, items: float | None) -> dict[str, Any]:
-    both = values[[a, b]].dropna() if a != b else values[[a]].dropna()
-    first, second = both[a].to_numpy(), both[b].to_numpy()
+def sides(arms: Sequence[str]) -> tuple[str, str]:
+    """Names of what is compared: the two arms of a contrast, or `(A − B)` and `(C − D)` of an interaction."""
+    return (arms[0], arms[1]) if len(arms) == 2 else (f"({arms[0]} − {arms[1]})", f"({arms[2]} − {arms[3]})")
+
+
+def paired(values: pd.DataFrame, arms: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two sides at the seeds [n] that all of the comparison's arms finished; `values` has a row a seed and a column an arm."""
+    columns = [values[arm].to_numpy(float) for arm in arms]
+    whole = ~np.isnan(columns).any(axis=0)
+    kept = [column[whole] for column in columns]
+    return (kept[0], kept[1]) if len(kept) == 2 else (kept[0] - kept[1], kept[2] - kept[3])
+
+
+def _contrast(values: pd.DataFrame, arms: Sequence[str], margin: float, size: int, items: float | None) -> dict[str, Any]:
+    a, b = sides(arms)
+    first, second = paired(values, arms)
     difference = first - second
     interval = statistics.paired_interval(difference)
     mean_a, mean_b = (float(x.mean()) if x.size else float("nan") for x in (first, second))
-    flags = [flag for flag in (_extreme(a, mean_a), _extreme(b, mean_b)) if flag]
-    shares = bool(len(both)) and both.to_numpy().min() >= 0 and both.to_numpy().max() <= 1
-    scaled = statistics.paired_interval(statistics.logit(first, items) - statistics.logit(second, items) if flags and shares else [])
+    own = values[list(dict.fromkeys(arms))].dropna()
+    flags = [flag for arm in own for flag in [_extreme(str(arm), float(own[arm].mean()))] if flag]
+    shares = bool(len(own)) and own.to_numpy().min() >= 0 and own.to_numpy().max() <= 1
+    logits = pd.DataFrame({arm: statistics.logit(own[arm], items) for arm in own}, columns=own.columns)
+    scaled = statistics.paired_interval(np.subtract(*paired(logits, arms)) if flags and shares else [])
     needed = power.seeds_for_effect(margin, interval.sd, size) if interval.n > 1 else None
     return {
         "a": a,

@@ -13,7 +13,7 @@ from fila_lab.config.base import FilaError
 
 INTERRUPTED = 130
 MISTAKE = 2
-VERBS = ("plan", "run", "status", "report", "sync", "predict", "cost", "calibrate", "pretrain", "data", "presets")
+VERBS = ("plan", "run", "status", "report", "sync", "predict", "probe", "cost", "calibrate", "pretrain", "data", "presets")
 _state = {"debug": False}
 
 
@@ -75,4 +75,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app(args=[word for word in words if word != "--debug"], prog_name="fila-lab")
 
 
-from fila_lab.cli import cost, studies, tools  # noqa: E402, F401  (they register their verbs on `app`)
+from fila_lab.cli import cost, probe, studies, tools  # noqa: E402, F401  (they register their verbs on `app`)

@@ -108,7 +108,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     for name, (contrasts, needed) in made.seeds_needed.items():
         verdict = "enough" if len(plan.seeds) >= needed else f"{len(plan.seeds)} cannot be tested: estimates and intervals only"
         lines.append(f"family    {name}: {contrasts} contrasts need {needed} seeds; {verdict}")
-    dropped = sum(len(family.contrasts) for family in study.families.values()) - sum(len(pairs) for pairs in plan.families.values())
+    dropped = sum(len(family.comparisons) for family in study.families.values()) - sum(len(pairs) for pairs in plan.families.values())
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])

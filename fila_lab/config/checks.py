@@ -21,6 +21,7 @@ def known_fusions() -> tuple[str, ...]:
 def check_run(config: RunConfig) -> None:
     """Raise ConfigError for the first combination that cannot work."""
     _check_fusion(config)
+    _check_detail_input(config)
     _check_towers(config)
     _check_geometry(config)
     _check_data(config)
@@ -43,6 +44,26 @@ def _check_fusion(config: RunConfig) -> None:
     hidden = fusion.hidden or config.vit.width
     if attends and hidden % fusion.heads:
         raise ConfigError(f"fusion.heads = {fusion.heads} does not divide the hidden width {hidden}; choose a divisor or set fusion.hidden")
+
+
+def _check_detail_input(config: RunConfig) -> None:
+    """What the ConvNeXt is shown matters only where one looks; canvas-level pixels are a loss only where the detail input is finer."""
+    fusion, geometry = config.fusion, config.geometry
+    if fusion.eval_shift is not None and fusion.control != "shifted":
+        raise ConfigError(
+            f"fusion.eval_shift = {fusion.eval_shift} moves maps at evaluation under the control `shifted`, but fusion.control = "
+            f"{fusion.control!r}; set fusion.control=shifted (and fusion.shift, which may be 0), or leave eval_shift out"
+        )
+    for field, usual in (("detail_resolution", "high"), ("detail_context", "canvas")):
+        shown = getattr(fusion, field)
+        if shown != usual and (fusion.name == "none" or fusion.control == "oracle_map"):
+            what = "fusion.name = 'none'" if fusion.name == "none" else "fusion.control = 'oracle_map'"
+            raise ConfigError(f"fusion.{field} = {shown!r} says what the ConvNeXt sees, but {what} has none; leave it out")
+    if fusion.detail_resolution == "canvas" and geometry.whole_image is None and 32 * geometry.detail_cells <= geometry.tile:
+        raise ConfigError(
+            f"fusion.detail_resolution = 'canvas': the detail input has {32 * geometry.detail_cells} px a tile, no more than the canvas's "
+            f"{geometry.tile}; raise geometry.detail_cells to {geometry.tile // 32 + 1} or more"
+        )
 
 
 def _check_towers(config: RunConfig) -> None:

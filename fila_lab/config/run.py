@@ -98,8 +98,15 @@ class FusionConfig(Strict):
     resample: Literal["area", "bilinear", "nearest"] = Field(
         default="area", description="operator where a stage map does not divide into the token grid"
     )
-    control: Literal["foreign", "shifted", "constant", "random_weights", "random_window", "oracle_map"] | None = None
+    control: Literal["foreign", "shifted", "shuffled", "constant", "random_weights", "random_window", "oracle_map"] | None = None
     shift: int = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
+    eval_shift: int | None = Field(default=None, description="the same at evaluation; null is fusion.shift")
+    detail_resolution: Literal["high", "canvas"] = Field(
+        default="high", description="`canvas`: the detail input reduced to the canvas's pixels and enlarged again (same cells, same FLOPs)"
+    )
+    detail_context: Literal["canvas", "tile"] = Field(
+        default="canvas", description="`tile`: the ConvNeXt sees each tile alone, so no cell knows what lies across a seam"
+    )
 
 
 class ProjectorConfig(Strict):

@@ -56,9 +56,27 @@ class Arm(Strict):
 
 
 class Family(Strict):
-    """Contrasts judged together: Holm's correction runs over one family. A pair (A, B) asks for A - B."""
+    """Comparisons judged together: Holm's correction runs over one family.
 
-    contrasts: tuple[tuple[str, str], ...] = Field(min_length=1)
+    A pair (A, B) asks for the contrast A - B, four arms (A, B, C, D) for the interaction (A - B) - (C - D).
+    """
+
+    contrasts: tuple[tuple[str, str], ...] = ()
+    interactions: tuple[tuple[str, str, str, str], ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Family:
+        if not self.comparisons:
+            raise ValueError("contrasts and interactions are both empty; give at least one pair [A, B] or four arms [A, B, C, D]")
+        for arms in self.interactions:
+            if len(set(arms)) < 4:
+                raise ValueError(f"interactions: {list(arms)} repeats an arm; (A - B) - (C - D) takes the four arms of a 2x2")
+        return self
+
+    @property
+    def comparisons(self) -> tuple[tuple[str, ...], ...]:
+        """Contrasts, then interactions: two or four arms each."""
+        return (*self.contrasts, *self.interactions)
 
 
 class Budget(Strict):
@@ -102,9 +120,9 @@ class StudyConfig(Strict):
     @model_validator(mode="after")
     def _check(self) -> StudyConfig:
         for family, declared in self.families.items():
-            for pair in declared.contrasts:
-                for arm in pair:
-                    self._known(f"families.{family}.contrasts", arm)
+            for arms in declared.comparisons:
+                for arm in arms:
+                    self._known(f"families.{family}.{'contrasts' if len(arms) == 2 else 'interactions'}", arm)
         for name, budget in self.budgets.items():
             for arm in budget.arms or ():
                 self._known(f"budgets.{name}.arms", arm)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fila_lab.modeling.fusion.base import FusionContext, Reads, window_side
+from fila_lab.modeling.seeds import component_seed
 
 _MODES = {"area": "area", "bilinear": "bilinear", "nearest": "nearest-exact"}
 
@@ -148,15 +149,34 @@ def spoil(maps: Sequence[Tensor], control: str | None, shift: int) -> list[Tenso
     """The controls that act on whole maps [B, C, H, W].
 
     shifted: moved cyclically along both axes by `shift` stage-4 cells, the same distance in every stage.
+    shuffled: stage-4 cells, with the finer cells in them, change places by one permutation for each size of map, see `shuffled`.
     constant: every cell holds the map's mean.
     (`foreign` is not made here: the data hand over another item's maps, so that it does not depend on how items are batched.)
     """
     if control == "shifted":
         steps = [shift * 2 ** (3 - stage) for stage in range(4)]
         return [m.roll((step, step), (-2, -1)) for m, step in zip(maps, steps, strict=True)]
+    if control == "shuffled":
+        rows, cols = maps[3].shape[-2:]
+        return [shuffled(m, (rows, cols)) for m in maps]
     if control == "constant":
         return [m.mean((-2, -1), keepdim=True).expand_as(m) for m in maps]
     return list(maps)
+
+
+def shuffled(detail: Tensor, blocks: tuple[int, int]) -> Tensor:
+    """[B, C, rows*h, cols*w] cut into `blocks` (rows, cols), which change places: for every item alike, in all stages alike.
+
+    The permutation is a single random cycle, so that no block stays where it was, and depends on the number of blocks alone. It could be
+    learned: the map still says everything, at the wrong token. `random_window` is the control in which place cannot be learned.
+    """
+    rows, cols = blocks
+    order = torch.randperm(rows * cols, generator=torch.Generator().manual_seed(component_seed(0, "shuffled")))
+    source = torch.empty_like(order)
+    source[order] = order.roll(1)
+    cut = detail.unflatten(3, (cols, -1)).unflatten(2, (rows, -1)).permute(2, 4, 0, 1, 3, 5)  # [rows, cols, B, C, h, w]
+    moved = cut.flatten(0, 1)[source.to(detail.device)].unflatten(0, (rows, cols))
+    return moved.permute(2, 3, 0, 4, 1, 5).flatten(4, 5).flatten(2, 3)
 
 
 def scrambled(tiles: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail import DetailMaps, spoil
+from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.fusion.base import Fusion, product_dtype
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.projector import raster
@@ -80,9 +81,15 @@ class HybridEncoder(nn.Module):
                 raise FilaError(
                     "the batch has neither cached maps nor a detail input with a ConvNeXt to see it; prepare images with detail=True"
                 )
-            maps = self.convnext(normalise(detail))
-        maps = spoil(maps, self.control, self.config.fusion.shift)
+            maps = stage_maps(self.convnext, detail, self.config, rows, cols)
+        maps = spoil(maps, self.control, self.shift)
         return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, scramble=self.control == "random_window")
+
+    @property
+    def shift(self) -> int:
+        """Cells by which the control `shifted` moves the maps: training and evaluation may differ."""
+        fusion = self.config.fusion
+        return fusion.shift if self.training or fusion.eval_shift is None else fusion.eval_shift
 
     def forward(
         self,

@@ -194,7 +194,8 @@ def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float
         if blind or run.convnext.trainable or not run.runtime.feature_cache:
             continue
         weights = "random" if run.fusion.control == "random_weights" else run.convnext.weights
-        caches[(repr(run.geometry), repr(run.data), repr(run.convnext), weights)] = run
+        shown = (run.fusion.detail_resolution, run.fusion.detail_context)
+        caches[(repr(run.geometry), repr(run.data), repr(run.convnext), weights, *shown)] = run
     seconds = sum(pool_items(run) * component_costs(run)["convnext"].flops / _rate(run) for run in caches.values())
     stored = sum(pool_items(run) * feature_bytes(run) for run in caches.values())
     stored += sum(pool_items(run) * item_bytes(run) for run in pools.values())

@@ -61,12 +61,12 @@ class Plan:
         return self.trials * len(self.arms)
 
     @property
-    def families(self) -> dict[str, tuple[tuple[str, str], ...]]:
-        """The contrasts both of whose arms this budget runs, by family."""
+    def families(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """The comparisons (two arms, or four) all of whose arms this budget runs, by family."""
         return {
             name: kept
             for name, family in self.study.families.items()
-            if (kept := tuple(pair for pair in family.contrasts if pair[0] in self.arms and pair[1] in self.arms))
+            if (kept := tuple(arms for arms in family.comparisons if set(arms) <= set(self.arms)))
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,12 +83,15 @@ class Plan:
 
 
 def study_hash(study: StudyConfig) -> str:
-    """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config; so does a
-    `match` that is not there."""
+    """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config; so do a
+    `match` and `interactions` that are not there."""
     declared = study.model_dump(mode="json", exclude={"winners"})
     for arm in declared["arms"].values():
         if arm["match"] is None:
             del arm["match"]
+    for family in declared["families"].values():
+        if not family["interactions"]:
+            del family["interactions"]
     return config_hash(declared)
 
 

@@ -41,9 +41,9 @@ def use_of_caches(config: RunConfig) -> str:
     """A hash of what pools and features depend on: optimisation and language model do not enter, a seed only through random weights."""
     used = config.model_dump(mode="json", include={"geometry", "convnext", "data", "runtime"})
     random = config.convnext.weights == "random" and config.fusion.control != "random_weights"
-    return config_hash(
-        {**used, "control": config.fusion.control, "plain": config.fusion.name == "none", "seed": config.seed if random else None}
-    )
+    fusion = config.fusion
+    seen = {"control": fusion.control, "shown": [fusion.detail_resolution, fusion.detail_context], "plain": fusion.name == "none"}
+    return config_hash({**used, **seen, "seed": config.seed if random else None})
 
 
 def distinct(configs: Iterable[RunConfig], known: Set[str] = frozenset()) -> dict[str, RunConfig]:

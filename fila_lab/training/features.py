@@ -26,8 +26,9 @@ from torch import Tensor
 
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
 from fila_lab.data.pool import Pool
-from fila_lab.modeling import build_convnext, normalise
+from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
+from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.weights import weights_sha256
 
 CHUNK = 32
@@ -59,10 +60,10 @@ def cacheable(config: RunConfig) -> bool:
     return needs_detail(config) and not config.convnext.trainable and config.runtime.feature_cache
 
 
-def frozen_maps(tower: ConvNextTower, pixels: Tensor) -> list[Tensor]:
-    """uint8 [B, H, W, 3] -> the four stage maps [B, C, h, w] of a frozen tower, in the cache's bfloat16."""
+def frozen_maps(tower: ConvNextTower, pixels: Tensor, config: RunConfig, rows: int, cols: int) -> list[Tensor]:
+    """uint8 [B, H, W, 3] of rows x cols tiles -> the four stage maps [B, C, h, w] of a frozen tower, in the cache's bfloat16."""
     with torch.no_grad():
-        return [m.to(torch.bfloat16) for m in tower(normalise(pixels).contiguous(memory_format=torch.channels_last))]
+        return [m.to(torch.bfloat16) for m in stage_maps(tower, pixels, config, rows, cols)]
 
 
 def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -77,6 +78,7 @@ def features_key(config: RunConfig, pool: Pool) -> str:
         "pool": pool.content_hash,
         "convnext": config.convnext.model_dump(mode="json", exclude={"weights", "trainable"}),
         "weights": weights_sha256(build_convnext(config)),
+        "shown": [config.fusion.detail_resolution, config.fusion.detail_context],
         "precision": config.runtime.precision,
         "dtype": "bfloat16",
         "chunk": CHUNK,
@@ -172,9 +174,10 @@ def _compute_chunks(config: RunConfig, pool_folder: Path, folder: Path, chunks: 
     tower.eval().to(memory_format=torch.channels_last)
     records = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name, _ in chunks}
     for done, (name, start) in enumerate(chunks, 1):
-        pixels = torch.from_numpy(np.array(pool.groups[name].detail[start : start + CHUNK]))
+        group = pool.groups[name]
+        pixels = torch.from_numpy(np.array(group.detail[start : start + CHUNK]))
         with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
-            maps = frozen_maps(tower, pixels)
+            maps = frozen_maps(tower, pixels, config, group.geometry.rows, group.geometry.cols)
         flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
         records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()
         yield done

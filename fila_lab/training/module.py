@@ -76,7 +76,7 @@ class FilaModule(L.LightningModule):
         tower = self.model.encoder.convnext
         if not self.sees_frozen or vision.detail is None or tower is None:
             return vision
-        return replace(vision, maps=frozen_maps(tower, vision.detail), detail=None)
+        return replace(vision, maps=frozen_maps(tower, vision.detail, self.config, vision.rows, vision.cols), detail=None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.forward_model(self.seen(batch.vision), batch.labels).loss

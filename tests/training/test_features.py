@@ -11,6 +11,7 @@ from tiny_run import tiny
 
 from fila_lab.config import FilaError
 from fila_lab.modeling import build_convnext, normalise
+from fila_lab.studies.prepare import use_of_caches
 from fila_lab.training.cell import open_data
 from fila_lab.training.features import cacheable, cached_features, features_key
 
@@ -39,6 +40,9 @@ def test_the_key_knows_weights_and_resolution_but_neither_seed_nor_fusion(cache_
     assert features_key(tiny(fusion__name="addition", seed=5), pool) == key
     assert features_key(tiny(fusion__control="random_weights"), pool) != key
     assert features_key(tiny(runtime__precision="fp32"), pool) != key
+    for field in ({"fusion__detail_resolution": "canvas"}, {"fusion__detail_context": "tile"}):
+        assert features_key(tiny(**field), pool) != key
+        assert use_of_caches(tiny(**field)) != use_of_caches(base)
     finer = tiny(geometry__detail_cells=4)
     assert features_key(finer, open_data(finer, cache_dir, ("val",))["val"]) != key
 

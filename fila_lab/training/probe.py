@@ -1,0 +1,224 @@
+"""What a trained cell's fusion does: where it acts, whether tokens find their own cells, which interaction carries the gain."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fila_lab.config import FilaError, RunConfig
+from fila_lab.data import BucketBatches, Pool, SeamSuite, draw_seed_items
+from fila_lab.evaluation.alignment import MapFit, retrieval
+from fila_lab.evaluation.positions import token_positions
+from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, random_convnext
+from fila_lab.modeling.detail import DetailMaps
+from fila_lab.modeling.fusion.factorised import FactorisedFusion
+from fila_lab.training.batches import Collator
+from fila_lab.training.cell import TRAINED_PARTS, open_data, run_cell
+from fila_lab.training.features import cacheable, cached_features, frozen_maps, needs_detail
+from fila_lab.training.predict import load_trained
+from fila_lab.training.record import Progress
+
+Interaction = tuple[int, int]
+"""(ConvNeXt stage, after ViT layer)."""
+NOTHING, EVERYTHING = "nothing", "everything"
+"""What is switched off: no interaction, or all of them."""
+ITEM = ["item_id", "family", "place", "image_id", "canvas"]
+Watch = Callable[[Interaction, Tensor, Tensor, Tensor | None], None]
+"""Told of an interaction: which, tokens [N, 1 + g*g, D] before and after, each token's mean cell [N, C, g, g] (None: it reads no map)."""
+
+
+def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress | None = None) -> dict[str, pd.DataFrame]:
+    """Frames `tokens` (where fusion acts), `alignment` (does a token find its own cells) and `attribution` (what switching off costs).
+
+    Tokens and alignment come from the first `items` validation items that the cell's seed draws, attribution from the first `items` test
+    triplets. FilaError where the cell has no trained parts, no interaction, or reads truth maps.
+    """
+    model = load_trained(cell).eval()
+    config = model.config
+    if not model.encoder.interactions or config.fusion.control == "oracle_map":
+        why = "it reads truth maps" if model.encoder.interactions else "it has no fusion to look at"
+        raise FilaError(f"cell {cell}: {why}; choose a cell of another arm")
+    torch.set_num_threads(config.runtime.threads)
+    pools = open_data(config, cache_dir, ("val", "test"), progress=progress)
+    collators = {name: _collator(model, pool, cache_dir, progress) for name, pool in pools.items()}
+    drawn = draw_seed_items(pools["val"], config.seed, min(items, config.data.val_items), "val_items")
+    tests = np.flatnonzero(pools["test"].meta["index"].to_numpy() < items)
+    tokens, alignment = look(model, collators["val"], drawn)
+    return {"tokens": tokens, "alignment": alignment, "attribution": switch_off(model, collators["test"], tests, progress)}
+
+
+def trained_cell(config: RunConfig, folder: Path, cache_dir: Path, progress: Progress | None = None) -> Path:
+    """A folder with this run's trained parts: `folder` itself, trained now unless they are there. FilaError where training fails."""
+    path = folder / TRAINED_PARTS
+    if not path.is_file() or load_trained(folder).config != config:
+        outcome = run_cell(config, workdir=folder / "work", cache_dir=cache_dir, progress=progress, test=False, checkpoint=path)
+        failure = outcome.result["failure"]
+        if failure is not None:
+            raise FilaError(f"the cell to look at could not be trained ({failure['kind']}): {failure['message']}")
+    return folder
+
+
+def look(model: FilaModel, collator: Collator, rows: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(tokens, alignment) of some rows of a pool: one row a token of the canvas and interaction.
+
+    tokens: token_norm, change_norm, injection (their ratio) and gate (mean over channels of a sigmoid gate; NaN without one).
+    alignment: whether a token `before` or `after` an interaction finds its own cells, those the fusion was handed (`trained`, control
+    included) or those of a random ConvNeXt in the right places (`random`); the map is fitted on the first half of the rows.
+    """
+    tokens, found = [], []
+    fits: dict[tuple[Interaction, str, str], MapFit] = defaultdict(MapFit)
+    half = len(rows) // 2
+    for pair, before, after, gate, cells, places in _pages(model, collator, rows[:half]):
+        tokens.append(_acting(pair, before, after, gate, places))
+        for (moment, features), (states, own) in _sides(before, after, cells).items():
+            fits[pair, moment, features].add(states, own)
+    maps = {key: fit.fitted() for key, fit in fits.items()}
+    for pair, before, after, gate, cells, places in _pages(model, collator, rows[half:]):
+        tokens.append(_acting(pair, before, after, gate, places))
+        for (moment, features), (states, own) in _sides(before, after, cells).items():
+            hits = retrieval(maps[pair, moment, features], states, own)
+            shown = places.assign(stage=pair[0], layer=pair[1], tokens=moment, features=features)
+            found.append(pd.concat([shown, hits], axis=1))
+    return pd.concat(tokens, ignore_index=True), pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress: Progress | None = None) -> pd.DataFrame:
+    """One row an item and switch: off (`nothing`, `1->2` for stage 1 after layer 2, ..., `everything`) and whether the answer was right.
+
+    `everything` is not the arm `none`: the rest of this model has been trained with its fusion.
+    """
+    pairs = model.encoder.interactions
+    switches: dict[str, Collection[Interaction]] = {NOTHING: ()} | {f"{s}->{layer}": ((s, layer),) for s, layer in pairs}
+    frames = []
+    for number, (off, silent) in enumerate((switches | {EVERYTHING: pairs}).items()):
+        for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
+            made = collator(batch, training=False)
+            with watched(model.encoder, off=silent), _precision(model.config):
+                given = model.generate(made.vision, made.answer_tokens)
+            right = [answer == wanted for answer, wanted in zip(given, made.answers, strict=True)]
+            frames.append(collator.pool.meta.iloc[batch][ITEM].assign(off=off, correct=right))
+        if progress:
+            progress("switching off", number + 1, len(switches) + 1)
+    return pd.concat(frames, ignore_index=True)
+
+
+@contextmanager
+def watched(encoder: HybridEncoder, watch: Watch | None = None, off: Collection[Interaction] = ()) -> Iterator[None]:
+    """Inside, interactions in `off` leave tokens as they are, and `watch` is told of every other."""
+    original = encoder._interact
+
+    def interact(tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
+        if (stage, layer) in off:
+            return tokens
+        own = details.means(stage) if watch is not None and needs_detail(encoder.config) else None
+        after = original(tokens, details, stage, layer)
+        if watch is not None:
+            watch((stage, layer), tokens, after, own)
+        return after
+
+    object.__setattr__(encoder, "_interact", interact)
+    try:
+        yield
+    finally:
+        object.__delattr__(encoder, "_interact")
+
+
+Seen = tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
+"""An interaction on B pages of one canvas, the overview left out: tokens before and after [B, n, g*g, D], gate [B, n, g*g], own cells
+[B, n, g*g, C]."""
+Cells = dict[str, np.ndarray]
+"""Own cells [B, n, g*g, C] by whose features they are."""
+
+
+def _pages(
+    model: FilaModel, collator: Collator, rows: np.ndarray
+) -> Iterator[tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, Cells, pd.DataFrame]]:
+    """Batch by batch and interaction by interaction: tokens before and after, gate, cells, and a frame of the places, one row a token."""
+    suite = SeamSuite(model.config.data, model.config.geometry)
+    for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
+        places = pd.concat([_places(suite, collator.pool, row) for row in batch], ignore_index=True)
+        vision = collator(batch, training=False).vision
+        random = _random_cells(model, collator.pool, batch, vision)
+        for pair, before, after, gate, own in _seen(model, vision):
+            cells = {} if own is None else {"trained": own, "random": random[pair]}
+            yield pair, before, after, gate, cells, places
+
+
+def _sides(before: np.ndarray, after: np.ndarray, cells: Cells) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """(moment, features) -> tokens and the cells they are to find."""
+    moments = {"before": before, "after": after}
+    return {(moment, kind): (states, own) for moment, states in moments.items() for kind, own in cells.items()}
+
+
+def _seen(model: FilaModel, vision: VisionBatch) -> list[Seen]:
+    """Every interaction on a batch of pages, in the order of the layers."""
+    found: list[Seen] = []
+    gates: list[Tensor] = []
+
+    def watch(pair: Interaction, before: Tensor, after: Tensor, own: Tensor | None) -> None:
+        cells = None if own is None else _by_page(own.flatten(2).transpose(1, 2), len(vision))
+        gate = _by_page(gates.pop().float().sigmoid().mean(-1), len(vision)) if gates else None
+        found.append((pair, _by_page(before[:, 1:], len(vision)), _by_page(after[:, 1:], len(vision)), gate, cells))
+
+    hooks = [
+        part.gate.register_forward_hook(lambda _, __, logits: gates.append(logits))
+        for part in model.encoder.fusions.values()
+        if isinstance(part, FactorisedFusion) and isinstance(part.gate, nn.Linear)
+    ]
+    try:
+        with watched(model.encoder, watch), _precision(model.config), torch.inference_mode():
+            model.see(vision)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: VisionBatch) -> dict[Interaction, np.ndarray]:
+    """The same pages' cells as a random ConvNeXt makes them, in the right places: the baseline of the retrieval score."""
+    config, encoder = model.config, model.encoder
+    if not needs_detail(config):
+        return {}
+    group, at = pool.locate(batch)
+    tower = random_convnext(config.convnext).eval()
+    with _precision(config):
+        maps = frozen_maps(tower, torch.from_numpy(np.array(group.detail[at])), config, vision.rows, vision.cols)
+    details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample)
+    return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.interactions}
+
+
+def _by_page(values: Tensor, pages: int) -> np.ndarray:
+    """[N, ...] of all tiles -> float64 [B, n, ...] without the overview."""
+    return values.detach().double().unflatten(0, (pages, -1))[:, 1:].numpy()
+
+
+def _places(suite: SeamSuite, pool: Pool, row: int) -> pd.DataFrame:
+    """One page's tokens: the item's columns, where each token lies and what it shows."""
+    meta = pool.meta.iloc[row]
+    item = suite.item(pool.split, int(meta["index"]), str(meta["place"]))
+    places = token_positions(item, pool.groups[meta["canvas"]].geometry)
+    return places.assign(**{name: meta[name] for name in ITEM})[[*ITEM, *places.columns]]
+
+
+def _acting(pair: Interaction, before: np.ndarray, after: np.ndarray, gate: np.ndarray | None, places: pd.DataFrame) -> pd.DataFrame:
+    """How much an interaction changes each token."""
+    norm, change = (np.linalg.norm(values, axis=-1).ravel() for values in (before, after - before))
+    ratio = change / np.maximum(norm, 1e-12)
+    opened = np.nan if gate is None else gate.ravel()
+    return places.assign(stage=pair[0], layer=pair[1], token_norm=norm, change_norm=change, injection=ratio, gate=opened)
+
+
+def _collator(model: FilaModel, pool: Pool, cache_dir: Path, progress: Progress | None) -> Collator:
+    features = cached_features(model.config, pool, cache_dir, progress=progress) if cacheable(model.config) else None
+    return Collator(model.config, pool, features, model.tokenizer)
+
+
+def _precision(config: RunConfig) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16")
