@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.signatures import check_signatures, signature_lines, silent
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.tables import arms_table
 
@@ -38,6 +39,7 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
         )
         if committed.folder.study_hash != found.folder.study_hash:
             parts.append(Text("The published results were made with another version of the study file.", style="dim"))
+    parts += _signatures(found)
     parts += [Text(note, style="yellow") for note in found.folder.notes()]
     parts.append(Text(found.limits, style="dim"))
     report = found.folder.out / "report" / "report.html"
@@ -94,6 +96,15 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
             ]
         table.add_row(*cells)
     return table
+
+
+def _signatures(found: Findings) -> list[Text]:
+    """A line a sign, and one for the rules that found nothing."""
+    outcomes = check_signatures(found)
+    lines = [Text(f"Signature: {line}", style="yellow") for line in signature_lines(outcomes)]
+    if quiet := silent(outcomes):
+        lines.append(Text(f"Checked and found nothing: {', '.join(quiet)}.", style="dim"))
+    return lines
 
 
 def _short(path: Path) -> str:
