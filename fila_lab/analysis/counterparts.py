@@ -14,9 +14,8 @@ from fila_lab.analysis.statistics import Interval, paired_interval
 def counterpart(found: Findings, arm: str) -> str | None:
     """The arm without fusion that differs from `arm` in nothing but fusion, detail branch and learning rate (and steps, where something
     else was equalised); None when there is none. In a crossed study every scale has its own."""
-    wanted, study = _unfused(found, arm), found.folder.study
-    bases = [base for base in found.folder.arms if base != arm and (config_of(found, base).get("fusion") or {}).get("name") == "none"]
-    bases = [base for base in bases if study.arms[base].role in ("baseline", "fusion")]
+    wanted = _unfused(found, arm)
+    bases = [base for base in found.folder.arms if _is_base(found, base)]
     bases.sort(key=lambda base: base != found.folder.baseline)
     return next((base for base in bases if _unfused(found, base) == wanted), None)
 
@@ -24,8 +23,16 @@ def counterpart(found: Findings, arm: str) -> str | None:
 def fused(found: Findings, *roles: str) -> Iterator[tuple[str, str]]:
     """(arm, its counterpart without fusion) for the arms of these roles that have one."""
     for arm in found.folder.arms:
+        if _is_base(found, arm):
+            continue
         if found.folder.study.arms[arm].role in roles and (base := counterpart(found, arm)) is not None:
             yield arm, base
+
+
+def _is_base(found: Findings, arm: str) -> bool:
+    """Whether an arm is one without fusion, and no rival or control."""
+    without = (config_of(found, arm).get("fusion") or {}).get("name") == "none"
+    return without and found.folder.study.arms[arm].role in ("baseline", "fusion")
 
 
 def config_of(found: Findings, arm: str) -> Mapping[str, Any]:

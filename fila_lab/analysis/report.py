@@ -12,6 +12,7 @@ import jinja2
 import matplotlib
 
 from fila_lab.analysis import frame as frames
+from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import PLACES, flips_table, load_flips
@@ -34,7 +35,7 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
     try:
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
-        tables = all_tables(found)
+        tables = all_tables(found) | crossed_tables(found)
         outcomes = check_signatures(found)
         signatures = signatures_table(outcomes, found.measured_on)
         if len(signatures.data):
