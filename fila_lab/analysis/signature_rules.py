@@ -52,7 +52,7 @@ CONTROL_MEANINGS = {
 KILLED = "memory ran out"
 """Part of what the engines record about a worker that died of signal 9."""
 
-NO_PAIRS = "needs two seeds that an arm and its counterpart without fusion both finished"
+NO_PAIRS = "no such arm shares two finished seeds with its counterpart without fusion"
 
 
 @dataclass(frozen=True)
