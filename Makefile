@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 BUDGET ?= small
 BENCH ?=
 
-.PHONY: help setup compare bench test lint clean
+.PHONY: help setup compare bench test test-studies lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv and install the lab into it (other targets do it themselves when it is missing)
 
@@ -31,6 +31,9 @@ bench: $(STAMP) ## measure the encoder at paper scale against bare library calls
 
 test: $(STAMP) ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

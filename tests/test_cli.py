@@ -54,6 +54,13 @@ def test_help_of_every_verb_teaches_with_an_example(call: Any, verb: str) -> Non
     assert f"  fila-lab {verb}" in out or verb in ("data", "presets")
 
 
+def test_plan_says_what_is_crossed_and_how_many_seeds_its_effects_need(call: Any, tmp_path: Path) -> None:
+    for budget, verdict in (("full", "enough"), ("small", "3 cannot be tested: estimates and intervals only")):
+        code, out, _ = call("plan", "crossed", "--budget", budget, "--out", str(tmp_path / "none_yet"), *RANDOM)
+        assert code == 0
+        assert f"crossed   fusion (3) x depth (2) x k (3): 6 effects need 8 seeds; {verdict}" in out
+
+
 def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_path: Path) -> None:
     code, out, err = call("plan", "fusion_methods", "--out", str(tmp_path / "none_yet"), *RANDOM)
     assert (code, err) == (0, "")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fila_lab.analysis.power import minimal_detectable_effect, seeds_for_effect, seeds_needed
     from fila_lab.analysis.report import write_report
     from fila_lab.analysis.selfcheck import aa_rate
+    from fila_lab.analysis.signatures import check_signatures
     from fila_lab.analysis.statistics import holm, paired_interval, probability_greater, sign_flip, tost
     from fila_lab.analysis.tables import arms_table, per_seed_table
     from fila_lab.analysis.terminal import terminal_summary
@@ -45,6 +46,7 @@ _HOMES = {
     "arms_table": "tables",
     "per_seed_table": "tables",
     "write_report": "report",
+    "check_signatures": "signatures",
     "terminal_summary": "terminal",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "StudyFolder",
     "aa_rate",
     "arms_table",
+    "check_signatures",
     "clustered_gap",
     "failures",
     "find_published",

@@ -88,6 +88,16 @@ class Findings:
         manifests = frames.load_manifests(self.folder)
         return selfcheck.check_study(self.frame, self.predictions, manifests, self.folder.baseline, study.metric, study.margin)
 
+    @cached_property
+    def searched_values(self) -> dict[str, dict[str, float]]:
+        """Per arm the values its main cells ran with at the searched paths: read from their configs, so true under every budget."""
+        space = list(self.folder.study.tuning.space) if self.folder.study.tuning else []
+        values: dict[str, dict[str, float]] = {}
+        for cell in self.folder.main if space else ():
+            config = (cell.result or {}).get("config") or cell.config
+            values.setdefault(cell.arm, {path: frames.dig(config, path) for path in space})
+        return values
+
     @property
     def notes(self) -> list[str]:
         unread = list(self.predictions.attrs.get("notes", [])) if self.predictions is not None else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from fila_lab.config.base import FilaError
 Source = Path | str | StudyFolder
 
 PREDICTION_COLUMNS = ("item_id", "family", "place", "prediction", "correct", "image_id")
+EDGE = 0.1
+"""A chosen value within this share of its range's logarithm from an end is flagged, here as where the search ends."""
 COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
 
 
@@ -102,7 +105,7 @@ def load_tuning(out: Source) -> pd.DataFrame:
     frame["edge"] = ""
     for index in best:
         own = frame[(frame["arm"] == frame.at[index, "arm"]) & frame["value"].notna()]
-        warnings = [_edge(path, float(own.loc[index, path]), own[path], bounds) for path, bounds in space.items()]
+        warnings = [edge(path, float(own.loc[index, path]), own[path], bounds) for path, bounds in space.items()]
         frame.at[index, "edge"] = "; ".join(filter(None, warnings))
     return frame
 
@@ -178,10 +181,10 @@ def dig(config: Any, path: str) -> float:
     return float("nan") if config is None else float(config)
 
 
-def _edge(path: str, chosen: float, tried: pd.Series, bounds: tuple[float, float]) -> str:
-    """Why a winning value may not be the best there is: it lies in the outer twentieth of its (log) range, or no trial lies beyond it."""
+def edge(path: str, chosen: float, tried: pd.Series, bounds: tuple[float, float]) -> str:
+    """Why a winning value may not be the best there is: it lies in the outer part of its (log) range, or no trial lies beyond it."""
     low, high = bounds
-    if chosen <= low * (high / low) ** 0.05 or chosen >= low * (high / low) ** 0.95:
+    if not EDGE < math.log(chosen / low) / math.log(high / low) < 1 - EDGE:
         return f"{path} at the edge of its range"
     if len(tried) > 1 and (chosen == tried.min() or chosen == tried.max()):
         return f"{path} is the outermost value tried"

@@ -12,11 +12,13 @@ import jinja2
 import matplotlib
 
 from fila_lab.analysis import frame as frames
+from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import PLACES, flips_table, load_flips
 from fila_lab.analysis.plots import CAPTIONS
-from fila_lab.analysis.style import RC, arm_styles, number, rows_of, scale_of, unique_text
+from fila_lab.analysis.signatures import check_signatures, signatures_table, silent
+from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
 
@@ -33,7 +35,11 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
     try:
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
-        tables = all_tables(found)
+        tables = all_tables(found) | crossed_tables(found)
+        outcomes = check_signatures(found)
+        signatures = signatures_table(outcomes, found.measured_on)
+        if len(signatures.data):
+            tables["signatures"] = signatures
         flips = load_flips(found.folder, found.predictions)
         if flips:
             text = flips_table(found.folder, flips)
@@ -46,6 +52,7 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
         for table in tables.values():
             table.write(target / "tables", found.folder.study.preset)
         context = _context(found, committed, tables) | {"figures": _figures(found, target / "figures"), "flips": flips}
+        context |= {"outcomes": outcomes, "silent": silent(outcomes)}
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context))
         (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context))
@@ -72,28 +79,12 @@ def _context(found: Findings, committed: Findings | None, tables: dict[str, Tabl
         "same_study": committed is not None and committed.folder.study_hash == found.folder.study_hash,
         "margin": number(study.margin * scale) + (" points" if scale == 100 else ""),
         "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),
-        "winners": _searched_values(found),
-        "edges": _edges(found),
+        "winners": found.searched_values,
         "places": PLACES,
         "styles": arm_styles(found.folder),
         "planned": len(found.folder.main),
         "hours": found.frame["timing/total"].sum() / 3600 if "timing/total" in found.frame else None,
     }
-
-
-def _searched_values(found: Findings) -> dict[str, dict[str, Any]]:
-    """Per arm the values its main cells ran with at the searched paths: read from their configs, so true under every budget."""
-    space = list(found.folder.study.tuning.space) if found.folder.study.tuning else []
-    values: dict[str, dict[str, Any]] = {}
-    for cell in found.folder.main:
-        config = (cell.result or {}).get("config") or cell.config
-        values.setdefault(cell.arm, {path: frames.dig(config, path) for path in space})
-    return values if space else {}
-
-
-def _edges(found: Findings) -> list[str]:
-    trials = frames.load_tuning(found.folder)
-    return [f"{row.arm}: {row.edge}" for row in rows_of(trials[trials["winner"].astype(bool)]) if row.edge] if len(trials) else []
 
 
 def _figures(found: Findings, target: Path) -> list[dict[str, str]]:

@@ -8,8 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fila_lab.analysis.crossed import too_few_seeds
+from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.signatures import check_signatures, signature_lines, silent
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.tables import arms_table
 
@@ -38,6 +41,8 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
         )
         if committed.folder.study_hash != found.folder.study_hash:
             parts.append(Text("The published results were made with another version of the study file.", style="dim"))
+    parts += _crossed(found)
+    parts += _signatures(found)
     parts += [Text(note, style="yellow") for note in found.folder.notes()]
     parts.append(Text(found.limits, style="dim"))
     report = found.folder.out / "report" / "report.html"
@@ -94,6 +99,31 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
             ]
         table.add_row(*cells)
     return table
+
+
+def _crossed(found: Findings) -> list[RenderableType]:
+    """The effects of crossed factors; where a combination is missing, the contrasts of their levels."""
+    tables = crossed_tables(found)
+    if not tables:
+        return []
+    wanted = tables.get("effects", tables["effect_contrasts"])
+    short = too_few_seeds(wanted.data, "effects" if wanted.name == "effects" else "contrasts")
+    title = f"crossed factors, {found.metric}, points" + (f"; {short}" if short else "")
+    table = Table(title=title, title_justify="left", title_style="")
+    for column in wanted.shown.columns:
+        table.add_column(str(column), no_wrap=True, justify="right" if column in ("p", "Holm p", "F", "seeds") else "left")
+    for row in wanted.shown.itertuples(index=False):
+        table.add_row(*map(str, row))
+    return [table]
+
+
+def _signatures(found: Findings) -> list[Text]:
+    """A line a sign, and one for the rules that found nothing."""
+    outcomes = check_signatures(found)
+    lines = [Text(f"Signature: {line}", style="yellow") for line in signature_lines(outcomes)]
+    if quiet := silent(outcomes):
+        lines.append(Text(f"Checked and found nothing: {', '.join(quiet)}.", style="dim"))
+    return lines
 
 
 def _short(path: Path) -> str:

@@ -108,10 +108,28 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     for name, (contrasts, needed) in made.seeds_needed.items():
         verdict = "enough" if len(plan.seeds) >= needed else f"{len(plan.seeds)} cannot be tested: estimates and intervals only"
         lines.append(f"family    {name}: {contrasts} contrasts need {needed} seeds; {verdict}")
+    if study.factors:
+        lines.append(_crossing(plan))
     dropped = sum(len(family.comparisons) for family in study.families.values()) - sum(len(pairs) for pairs in plan.families.values())
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _crossing(plan: Plan) -> str:
+    """The factors, and whether the seeds can show their effects."""
+    from fila_lab.studies.power import seeds_needed
+
+    levels: dict[str, dict[str, None]] = {}
+    for arm in plan.arms:
+        for factor, level in plan.study.factors.get(arm, {}).items():
+            levels.setdefault(factor, {})[level] = None
+    crossed = [factor for factor, own in levels.items() if len(own) > 1]
+    effects = len(crossed) * (len(crossed) + 1) // 2
+    needed = seeds_needed(effects) if effects else 0
+    verdict = "enough" if len(plan.seeds) >= needed else f"{len(plan.seeds)} cannot be tested: estimates and intervals only"
+    shown = " x ".join(f"{factor} ({len(levels[factor])})" for factor in crossed) or "none in this budget"
+    return f"crossed   {shown}: {effects} effects need {needed} seeds; {verdict}"
 
 
 def _solved(plan: Plan) -> list[str]:

@@ -2,6 +2,7 @@
 
 from fila_lab.config.base import ConfigError, FilaError, Strict, did_you_mean
 from fila_lab.config.checks import check_run, known_fusions
+from fila_lab.config.grid import Grid
 from fila_lab.config.hashing import canonical_json, config_hash
 from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.loading import load_preset, load_study, preset_names, resolve_run
@@ -33,6 +34,7 @@ __all__ = [
     "FilaError",
     "FusionConfig",
     "GeometryConfig",
+    "Grid",
     "LanguageConfig",
     "Match",
     "ProjectorConfig",

@@ -124,6 +124,14 @@ def _check_data(config: RunConfig) -> None:
     if high > config.geometry.tile:
         raise ConfigError(f"data.text_height = [{low}, {high}] is higher than a tile of {config.geometry.tile} px; choose smaller text")
     _check_shares("data.families", list(data.families.values()))
+    known = [name for name, share in data.families.items() if share > 0]
+    for name in data.train_families or ():
+        if name not in known:
+            raise ConfigError(
+                f"data.train_families: {name!r} is not among data.families{did_you_mean(name, known)}; choose {', '.join(known)}"
+            )
+    if data.train_families == ():
+        raise ConfigError("data.train_families = []: nothing would be trained on; name families, or leave it null for all")
     _check_shares("data.code_length", list(data.code_length))
 
 

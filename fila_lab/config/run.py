@@ -148,6 +148,9 @@ class DataConfig(Strict):
     page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
     train_pool: Positive = 12000
     train_items: Positive = Field(default=8000, description="items a seed draws from the pool")
+    train_families: tuple[str, ...] | None = Field(
+        default=None, description="train a specialist: of the items a seed draws, only those of these families; tests are on all. null: all"
+    )
     val_items: Positive = Field(default=400, description="validation items a seed draws")
     val_pool: Positive = 1600
     test_triplets: Positive = Field(default=2000, description="fixed test pool, families together")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fila_lab.config.base import Strict, did_you_mean
+from fila_lab.config.grid import Factors, Grid, check_factors, expand
 
 
 class Match(Strict):
@@ -116,6 +117,13 @@ class StudyConfig(Strict):
     budgets: dict[str, Budget]
     tuning: Tuning | None = None
     winners: dict[str, dict[str, Any]] = Field(default={}, description="arm -> tuned overrides, committed")
+    grid: Grid | None = Field(default=None, exclude=True, description="crossed factors; they expand into `arms` and `factors`")
+    factors: Factors = Field(default={}, description="arm -> factor -> level, of arms that are crossed; a grid fills it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, content: Any) -> Any:
+        return expand(content)
 
     @model_validator(mode="after")
     def _check(self) -> StudyConfig:
@@ -130,6 +138,7 @@ class StudyConfig(Strict):
             self._known("winners", arm)
         for name in self.arms:
             self._check_match(name)
+        check_factors(self.factors, self.arms)
         return self
 
     def _check_match(self, name: str) -> None:

@@ -177,7 +177,8 @@ def _build(data: DataConfig, geometry: GeometryConfig, split: str, key: str, fin
 def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
     """16 hex digits over all that the bytes of a pool depend on; how many items a seed draws is not among it."""
     size = {"train": "train_pool", "val": "val_pool", "test": "test_triplets"}[as_split(split)]
-    drawn = data.model_dump(mode="json", exclude={"train_pool", "val_pool", "test_triplets", "train_items", "val_items"})
+    apart = {"train_pool", "val_pool", "test_triplets", "train_items", "train_families", "val_items"}
+    drawn = data.model_dump(mode="json", exclude=apart)
     state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), _code_state()]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -64,7 +64,7 @@ def weights_hashes(config: RunConfig) -> dict[str, str]:
 
 def data_hash(config: RunConfig) -> str:
     """16 hex digits over what shapes the items of the pools; how many of them a seed draws, and how towers see them, stay out."""
-    data = config.data.model_dump(mode="json", exclude={"train_items", "val_items"})
+    data = config.data.model_dump(mode="json", exclude={"train_items", "train_families", "val_items"})
     geometry = config.geometry.model_dump(mode="json", include={"tile", "patch", "canvases", "canvas_rule"})
     return config_hash({"data": data, "geometry": geometry})
 

@@ -84,8 +84,8 @@ class Plan:
 
 def study_hash(study: StudyConfig) -> str:
     """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config; so do a
-    `match` and `interactions` that are not there."""
-    declared = study.model_dump(mode="json", exclude={"winners"})
+    `match`, `interactions` and `factors` that are not there."""
+    declared = study.model_dump(mode="json", exclude={"winners"} if study.factors else {"winners", "factors"})
     for arm in declared["arms"].values():
         if arm["match"] is None:
             del arm["match"]

@@ -89,7 +89,7 @@ def run_cell(
             metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
         timing["total"] = time.perf_counter() - started
-        failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=12)}
+        failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, {}, record.curve, timing, failure))
     timing["total"] = time.perf_counter() - started
     return CellOutcome(_result(config, "done", metrics, validation, record.curve, timing, None), predictions, provenance)

@@ -55,7 +55,7 @@ def run_config(arm: str, seed: int, learning_rate: float = 2e-3) -> dict[str, An
         geometry=GeometryConfig(tile=42, patch=14, canvases=((84, 84),), detail_cells=3),
         vit=VitConfig(width=64, layers=6, heads=4),
         convnext=ConvNextConfig(depths=(1, 1, 3, 1), dims=(24, 48, 72, 96)),
-        fusion=FusionConfig(name=arm if ROLES.get(arm) != "control" else "concat"),
+        fusion=FusionConfig.model_validate({"name": "concat", "control": arm} if ROLES.get(arm) == "control" else {"name": arm}),
         train=TrainConfig(learning_rate=learning_rate),
     )
     return config.model_dump(mode="json")
@@ -193,7 +193,7 @@ def metrics(frame: pd.DataFrame) -> dict[str, float]:
         found[f"sham_gap/{family}"] = float(wide["intact"].mean() - wide["sham"].mean())
         found[f"fragmentation/{family}"] = float((wide["sham"] & ~wide["cut"]).mean())
         found[f"fragmentation_reverse/{family}"] = float((wide["cut"] & ~wide["sham"]).mean())
-        found[f"n/{family}"] = float(len(own))
+        found[f"n/{family}"] = float(own["item_id"].nunique())
     found["exact/mean"] = (found["exact/reading"] + found["exact/coarse"]) / 2
     return found
 

@@ -57,6 +57,7 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
         "runtime.precision",
         "needs 12 finished baseline cells, there are 8",
         "The main cells ran with:",
+        "Checked and found nothing: seam errors, out of memory",
     ):
         assert said in page, said
     markdown = (reported / "report" / "report.md").read_text()

@@ -77,6 +77,8 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("data.families={}", "data.families is empty"),
         ("data.families.reading=0.5", "add up to 1"),
         ("data.families.readin=0.5", "did you mean 'reading'"),
+        ("data.train_families=[coarce]", "data.train_families: 'coarce' is not among data.families (did you mean 'coarse'?)"),
+        ("data.train_families=[]", "data.train_families = []"),
         ("train.steps=many", "train.steps = 'many'"),
         ("train.steps.x=1", "train.steps has no keys below it"),
         ("runtime.precision=fp16", "did you mean 'bf16'"),

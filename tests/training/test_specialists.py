@@ -1,0 +1,43 @@
+"""A specialist: the generalist's draw, its own families alone, and everybody's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tiny_run import tiny
+
+from fila_lab.training import FilaModule, run_cell
+from fila_lab.training.batches import CellData, Collator
+from fila_lab.training.cell import open_data
+
+SHARES = {"reading": 0.5, "coarse": 0.5}
+
+
+def test_a_specialist_trains_on_its_part_of_the_generalists_items_and_is_tested_on_all(cache_dir: Path, tmp_path: Path) -> None:
+    rows = {}
+    for families in (None, ("reading",), ("coarse",)):
+        config = tiny(fusion__name="none", data__families=SHARES, data__train_families=families)
+        pools = open_data(config, cache_dir, ("train", "val", "test"))
+        tokenizer = FilaModule.from_config(config).model.tokenizer
+        data = CellData(config, *(Collator(config, pools[name], None, tokenizer) for name in ("train", "val", "test")))
+        rows[families] = data.train_rows
+        seen = set(pools["train"].meta["family"].iloc[data.train_rows])
+        assert seen == (set(families) if families else set(SHARES))
+        assert len(data.val_rows) == config.data.val_items
+    assert sorted(np.concatenate([rows["reading",], rows["coarse",]])) == sorted(rows[None])
+    assert [row for row in rows[None] if row in set(rows["coarse",])] == list(rows["coarse",]), "in the generalist's order"
+
+    outcomes = [
+        run_cell(
+            tiny(fusion__name="none", data__families=SHARES, data__train_families=own), workdir=tmp_path / str(own), cache_dir=cache_dir
+        )
+        for own in (None, ["coarse"])
+    ]
+    assert [outcome.result["failure"] for outcome in outcomes] == [None, None]
+    everybody, specialist = (outcome.predictions for outcome in outcomes)
+    assert everybody is not None
+    assert specialist is not None
+    assert specialist[["item_id", "place", "answer"]].equals(everybody[["item_id", "place", "answer"]])
+    assert set(outcomes[1].provenance["data_hash"].items()) == set(outcomes[0].provenance["data_hash"].items())
+    assert {"exact/reading", "exact/coarse", "question_only/reading"} <= set(outcomes[1].result["metrics"])
