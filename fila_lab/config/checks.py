@@ -66,7 +66,7 @@ def _check_geometry(config: RunConfig) -> None:
         if geometry.whole_image > MAX_DETAIL_SIDE:
             raise ConfigError(f"geometry.whole_image = {geometry.whole_image} is more than {MAX_DETAIL_SIDE} px; choose a smaller side")
         return
-    longest = max(max(canvas) // geometry.tile for canvas in geometry.canvases)
+    longest = max(max(canvas) // geometry.tile for canvas in geometry.allowed_canvases)
     side = 32 * geometry.detail_cells * longest
     if side > MAX_DETAIL_SIDE:
         raise ConfigError(
