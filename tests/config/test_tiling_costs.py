@@ -10,6 +10,7 @@ from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.costs import component_costs, feature_bytes, item_bytes
 from fila_lab.config.pages import page_costs, page_training_flops
 from fila_lab.config.part_costs import tiles_of, vision_tokens
+from fila_lab.config.sizes import sized_runs
 from fila_lab.config.tiling import page_size, seen_canvases
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
@@ -40,6 +41,12 @@ def test_where_the_pages_of_a_configuration_are_seen() -> None:
     assert seen_canvases(mini({"geometry.canvases": [[42, 84], [84, 84]]}, INTERNVL)) == ((84, 168), (126, 126))
     large = {"geometry.tiling.canvases": [[84, 84], [168, 168], [168, 84]]}
     assert seen_canvases(mini({"geometry.canvases": [[84, 84], [84, 42]]}, large)) == ((168, 168), (168, 84))
+
+
+def test_the_cost_command_measures_an_arm_on_the_canvas_that_shows_the_page() -> None:
+    runs = {"plain": mini({"fusion.name": "none"}), "single": mini(SINGLE, {"fusion.name": "none"})}
+    seen = {arm: seen_canvases(run) for (arm, _, _), run in sized_runs(runs, None, None).items()}
+    assert seen == {"plain": ((84, 84),), "single": ((42, 42),)}
 
 
 def test_overlap_costs_tiles_and_neither_tokens_nor_cells() -> None:
