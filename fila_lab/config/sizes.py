@@ -32,7 +32,7 @@ def parse_details(text: str) -> tuple[int, ...]:
 
 
 def at_size(config: RunConfig, canvas: Size, detail_cells: int | None = None) -> RunConfig:
-    """The run with pages for one canvas only (its tiling may put them on another), and `detail_cells` stage-4 cells a tile side; ConfigError
+    """The run with pages for one canvas only (its tiling may choose another), and `detail_cells` stage-4 cells a tile side; ConfigError
     for a size that cannot be."""
     tree = config.model_dump()
     geometry = {**tree["geometry"], "canvases": (canvas,)}
