@@ -59,6 +59,11 @@ def _check_detail_input(config: RunConfig) -> None:
         if shown != usual and (fusion.name == "none" or fusion.control == "oracle_map"):
             what = "fusion.name = 'none'" if fusion.name == "none" else "fusion.control = 'oracle_map'"
             raise ConfigError(f"fusion.{field} = {shown!r} says what the ConvNeXt sees, but {what} has none; leave it out")
+    if fusion.detail_context == "tile" and geometry.tiling.overlap:
+        raise ConfigError(
+            f"fusion.detail_context = 'tile' cuts the detail input where tiles meet, but with geometry.tiling.overlap = "
+            f"{geometry.tiling.overlap} they share pixels; set one of the two back"
+        )
     if fusion.detail_resolution == "canvas" and geometry.whole_image is None and 32 * geometry.detail_cells <= geometry.tile:
         raise ConfigError(
             f"fusion.detail_resolution = 'canvas': the detail input has {32 * geometry.detail_cells} px a tile, no more than the canvas's "
@@ -87,7 +92,7 @@ def _check_geometry(config: RunConfig) -> None:
         if geometry.whole_image > MAX_DETAIL_SIDE:
             raise ConfigError(f"geometry.whole_image = {geometry.whole_image} is more than {MAX_DETAIL_SIDE} px; choose a smaller side")
         return
-    longest = max(max(canvas) // geometry.tile for canvas in geometry.canvases)
+    longest = max(max(canvas) // geometry.tile for canvas in geometry.allowed_canvases)
     side = 32 * geometry.detail_cells * longest
     if side > MAX_DETAIL_SIDE:
         raise ConfigError(

@@ -17,6 +17,7 @@ from fila_lab.config.part_costs import (
     vit_layer_cost,
 )
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.tiling import page_size, seen_canvas, seen_canvases
 
 PROCESS_BYTES = 0.7e9
 """A Python process with torch loaded, measured on Linux."""
@@ -24,18 +25,20 @@ PROCESS_BYTES = 0.7e9
 COMPONENTS = ("vit", "convnext", "fusion", "projector", "language")
 
 
-def component_costs(config: RunConfig, canvas: Size | None = None) -> dict[str, Cost]:
-    """Part -> cost of one image on `canvas` (default: the mean over the allowed canvases). Without fusion there is no ConvNeXt."""
+def component_costs(config: RunConfig, canvas: Size | None = None, image: Size | None = None) -> dict[str, Cost]:
+    """Part -> cost of one image on `canvas`, as the ViT sees it (default: the mean over a page for each of `geometry.canvases`). Without
+    fusion there is no ConvNeXt. image: its (width, height), pixels, which tells what dropped padding saves; by default nothing."""
     if canvas is None:
-        each = [component_costs(config, size) for size in config.geometry.scaled_canvases]
+        sizes = config.geometry.canvases
+        each = [component_costs(config, seen_canvas(config, size), page_size(config, size)) for size in sizes]
         return {name: _mean([costs[name] for costs in each]) for name in COMPONENTS}
     geometry = config.geometry
     return {
         "vit": vit_cost(config.vit, geometry).times(tiles_of(canvas, geometry) + 1),
         "convnext": convnext_cost(config.convnext, detail_size(canvas, geometry)) if has_convnext(config) else Cost(0, 0),
         "fusion": sum(interaction_costs(config, canvas).values(), Cost(0, 0)),
-        "projector": projector_cost(config, canvas),
-        "language": language_cost(config.language, vision_tokens(canvas, geometry) + TEXT_TOKENS),
+        "projector": projector_cost(config, canvas, image),
+        "language": language_cost(config.language, vision_tokens(canvas, geometry, image) + TEXT_TOKENS),
     }
 
 
@@ -54,18 +57,20 @@ def forward_flops(config: RunConfig, canvas: Size | None = None) -> float:
     return sum(cost.flops for cost in component_costs(config, canvas).values())
 
 
-def training_flops(config: RunConfig, canvas: Size | None = None, cached_features: bool = False) -> float:
-    """FLOPs of one training item. `cached_features` leaves the frozen ConvNeXt out."""
-    return sum(component_training_flops(config, canvas, cached_features).values())
+def training_flops(config: RunConfig, canvas: Size | None = None, cached_features: bool = False, image: Size | None = None) -> float:
+    """FLOPs of one training item. `cached_features` leaves the frozen ConvNeXt out; image as in `component_costs`."""
+    return sum(component_training_flops(config, canvas, cached_features, image).values())
 
 
-def component_training_flops(config: RunConfig, canvas: Size | None = None, cached_features: bool = False) -> dict[str, float]:
+def component_training_flops(
+    config: RunConfig, canvas: Size | None = None, cached_features: bool = False, image: Size | None = None
+) -> dict[str, float]:
     """Part -> FLOPs of one training item: forward, gradients of inputs where a gradient must pass, gradients of weights where they train.
 
     A frozen ViT passes gradients from its features back to the first interaction. With runtime.checkpointing the layers a gradient passes
     run forward twice, but for their last products.
     """
-    costs = component_costs(config, canvas)
+    costs = component_costs(config, canvas, image)
     trained = {name: cost.flops + cost.inputs + cost.weights for name, cost in costs.items()}
     layer, tile = vit_layer_cost(config.vit, config.geometry), vit_cost(config.vit, config.geometry)
     if not config.vit.trainable:
@@ -75,18 +80,18 @@ def component_training_flops(config: RunConfig, canvas: Size | None = None, cach
     if not config.language.trainable:
         trained["language"] = costs["language"].flops + costs["language"].inputs
     if config.runtime.checkpointing:
-        vit_last, language_last = _last_products(config, canvas)
+        vit_last, language_last = _last_products(config, canvas, image)
         trained["vit"] += costs["vit"].flops / tile.flops * passed_layers(config) * (layer.flops - vit_last)
         trained["language"] += costs["language"].flops - language_cost(config.language, 0).flops - config.language.layers * language_last
     return trained
 
 
-def _last_products(config: RunConfig, canvas: Size | None) -> tuple[float, float]:
+def _last_products(config: RunConfig, canvas: Size | None, image: Size | None) -> tuple[float, float]:
     """FLOPs of a layer's last product, of the ViT (a tile) and of the language model: recomputation stops before it, for the backward pass
     needs what it reads and not what it gives."""
     vit, language, geometry = config.vit, config.language, config.geometry
-    sizes = geometry.scaled_canvases if canvas is None else (canvas,)
-    tokens = sum(vision_tokens(size, geometry) + TEXT_TOKENS for size in sizes) / len(sizes)
+    pages = [(seen_canvas(config, size), page_size(config, size)) for size in geometry.canvases] if canvas is None else [(canvas, image)]
+    tokens = sum(vision_tokens(size, geometry, page) + TEXT_TOKENS for size, page in pages) / len(pages)
     return 2 * (geometry.grid**2 + 1) * int(vit.width * vit.mlp_ratio) * vit.width, 2 * tokens * language.intermediate * language.width
 
 
@@ -99,17 +104,18 @@ def passed_layers(config: RunConfig) -> int:
 
 
 def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:
-    """Bytes of one image's four detail maps in the feature cache, mean over the allowed canvases."""
-    sizes = [detail_size(canvas, config.geometry) for canvas in config.geometry.canvases]
+    """Bytes of one image's four detail maps in the feature cache, mean over a page for each of `geometry.canvases`."""
+    sizes = [detail_size(canvas, config.geometry) for canvas in seen_canvases(config)]
     values = sum((width >> s) * (height >> s) * dim for width, height in sizes for s, dim in enumerate(config.convnext.dims, start=2))
     return bytes_per_value * values / len(sizes)
 
 
 def item_bytes(config: RunConfig) -> float:
-    """Bytes of one item's pixels in the pool (tiles, overview, detail input where there is one; uint8), mean over the allowed canvases."""
+    """Bytes of one item's pixels in the pool (tiles, overview, detail input where there is one; uint8), mean over a page for each of
+    `geometry.canvases`."""
     geometry = config.geometry
     total = 0
-    for canvas in geometry.scaled_canvases:
+    for canvas in seen_canvases(config):
         detail = detail_size(canvas, geometry) if geometry.has_detail else (0, 0)
         total += 3 * ((tiles_of(canvas, geometry) + 1) * geometry.tile**2 + detail[0] * detail[1])
     return total / len(geometry.canvases)

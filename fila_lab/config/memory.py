@@ -8,6 +8,7 @@ from fila_lab.config.costs import COMPONENTS, PROCESS_BYTES, component_costs, ha
 from fila_lab.config.interactions import resolve_interactions
 from fila_lab.config.part_costs import TEXT_TOKENS, detail_size, fusion_factors, tiles_of, vision_tokens, window_cells
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.tiling import seen_canvases
 
 FEATURE_CHUNK = 32
 """Images whose detail maps a cell computes at a time; a test holds this equal to the cache's own number."""
@@ -29,7 +30,7 @@ class Memory:
 
 
 def memory_by_component(config: RunConfig) -> dict[str, float]:
-    """Part -> peak bytes of training one cell, estimated, on the largest canvas; `process` is Python with its libraries."""
+    """Part -> peak bytes of training one cell, estimated, on the largest canvas pages are seen on; `process` is Python and libraries."""
     return {"process": PROCESS_BYTES, **{name: part.total for name, part in memory_parts(config).items()}}
 
 
@@ -40,7 +41,7 @@ def memory_bytes(config: RunConfig) -> float:
 
 def memory_parts(config: RunConfig) -> dict[str, Memory]:
     """Part -> its memory in training one cell."""
-    canvas = max(config.geometry.scaled_canvases, key=lambda size: size[0] * size[1])
+    canvas = max(seen_canvases(config), key=lambda size: size[0] * size[1])
     costs = component_costs(config, canvas)
     trains = {"vit": config.vit.trainable, "convnext": config.convnext.trainable, "language": config.language.trainable}
     kept = {

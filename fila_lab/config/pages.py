@@ -5,6 +5,7 @@ from __future__ import annotations
 from fila_lab.config.costs import component_costs, training_flops
 from fila_lab.config.part_costs import Cost
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.tiling import page_size, seen_canvas
 
 
 def page_shares(geometry: GeometryConfig) -> dict[Size, float]:
@@ -20,19 +21,19 @@ def page_shares(geometry: GeometryConfig) -> dict[Size, float]:
 
 def page_costs(config: RunConfig) -> dict[str, Cost]:
     """Part -> its parameters, and its FLOPs for one page and its question (prefill included, nothing cached), mean over the pages."""
-    each = [(share, component_costs(config, canvas)) for canvas, share in _seen(config)]
+    each = [(share, component_costs(config, canvas, page)) for canvas, page, share in _seen(config)]
     return {name: Cost(cost.parameters, sum(share * costs[name].flops for share, costs in each)) for name, cost in each[0][1].items()}
 
 
 def page_training_flops(config: RunConfig) -> float:
     """FLOPs of one training item, nothing cached, mean over the pages."""
-    return sum(share * training_flops(config, canvas) for canvas, share in _seen(config))
+    return sum(share * training_flops(config, canvas, image=page) for canvas, page, share in _seen(config))
 
 
-def _seen(config: RunConfig) -> list[tuple[Size, float]]:
-    """(canvas as the ViT sees it, share)."""
-    scale = config.geometry.vit_scale
-    return [((width * scale, height * scale), share) for (width, height), share in page_shares(config.geometry).items()]
+def _seen(config: RunConfig) -> list[tuple[Size, Size, float]]:
+    """(canvas as the ViT sees it, the page's size in px, share)."""
+    shares = page_shares(config.geometry)
+    return [(seen_canvas(config, canvas), page_size(config, canvas), share) for canvas, share in shares.items()]
 
 
 def _permits(canvas: Size, geometry: GeometryConfig) -> bool:

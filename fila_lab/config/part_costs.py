@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
+from fila_lab.config.tiling import tile_layout
 
 TEXT_TOKENS = 8
 """Tokens of a question with its answer, planned and measured alike: about those of `mini`. A choice with no dataset behind it; beside the
@@ -63,8 +64,9 @@ def attention(tokens: float, keys: float, width: float) -> Cost:
 
 
 def tiles_of(canvas: Size, geometry: GeometryConfig) -> int:
-    """Tiles of a canvas, the overview not counted."""
-    return (canvas[0] // geometry.tile) * (canvas[1] // geometry.tile)
+    """Tiles on a canvas, those that overlap included, the overview not counted."""
+    layout = tile_layout(geometry, canvas)
+    return layout.rows * layout.cols
 
 
 def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
@@ -74,9 +76,13 @@ def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
     return canvas[0] // geometry.tile * 32 * geometry.detail_cells, canvas[1] // geometry.tile * 32 * geometry.detail_cells
 
 
-def vision_tokens(canvas: Size, geometry: GeometryConfig) -> int:
-    """Tokens the language model reads for one image: overview, tiles, one separator a row of tokens."""
-    return (tiles_of(canvas, geometry) + 1) * geometry.grid**2 + canvas[1] // geometry.patch
+def vision_tokens(canvas: Size, geometry: GeometryConfig, image: Size | None = None) -> int:
+    """Tokens the language model reads for one image: overview, canvas (each position once), one separator a row of tokens.
+
+    image: its (width, height), pixels, where padding is dropped; without it nothing is.
+    """
+    across, down = tile_layout(geometry, canvas, image).handed
+    return geometry.grid**2 + (across + 1) * down
 
 
 def vit_layer_cost(config: VitConfig, geometry: GeometryConfig) -> Cost:
@@ -169,10 +175,10 @@ def _aggregate(config: RunConfig, kind: str, channels: int, window: int, tokens:
     return hidden, value + query.asked(moving) + key + matched
 
 
-def projector_cost(config: RunConfig, canvas: Size) -> Cost:
+def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -> Cost:
     """Vision tokens to the language model's width, and the learned row separator (which is not projected)."""
     width, language = config.vit.width, config.language.width
-    tokens = (tiles_of(canvas, config.geometry) + 1) * config.geometry.grid**2
+    tokens = vision_tokens(canvas, config.geometry, image) - tile_layout(config.geometry, canvas, image).handed[1]
     first = product(width * language, tokens, 2 * language).asked(config.fusion.name != "none" or config.vit.trainable)
     return first + product(language**2, tokens, language) if config.projector.kind == "mlp2x_gelu" else first
 

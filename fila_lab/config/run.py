@@ -10,12 +10,39 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fila_lab.config.base import Strict
+from fila_lab.config.canvas_rules import grids_up_to
 
 FUSIONS: tuple[str, ...] = ("none", "concat", "concat_ungated", "addition", "addition_gated", "cross_attention")
 """Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
 
 Positive = Annotated[int, Field(gt=0)]
 Size = tuple[Positive, Positive]
+
+
+class TilingConfig(Strict):
+    """How the model sees an image: on which canvas, and how that is cut into tiles. The defaults are `geometry.canvases` as they are.
+
+    Pages of the suite, and what is cut on them, follow `geometry.canvases` whatever stands here: every tiling reads the same items.
+    One canvas of one tile is a single padded square (with fit=stretch: a plain resize).
+    """
+
+    canvases: tuple[Size, ...] | None = Field(
+        default=None, description="canvases to choose from, (width, height) in pixels; null is geometry.canvases (internvl: max_tiles)"
+    )
+    rule: Literal["llava_next", "internvl"] = "llava_next"
+    max_tiles: Positive = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
+    fit: Literal["pad", "stretch"] = Field(default="pad", description="pad: the aspect ratio stays; stretch: the image fills the canvas")
+    overlap: int = Field(
+        default=0, ge=0, description="patches that neighbouring tiles share, at least; the canvas and its pixels stay, tiles are added"
+    )
+    padding_tokens: Literal["keep", "drop"] = Field(
+        default="keep", description="drop: tokens of the canvas that lie wholly in the padding are not handed to the language model"
+    )
+
+    @property
+    def own_canvases(self) -> bool:
+        """Whether an image may go on other canvases than `geometry.canvases`."""
+        return self.canvases is not None or self.rule != "llava_next"
 
 
 class GeometryConfig(Strict):
@@ -29,6 +56,7 @@ class GeometryConfig(Strict):
     vit_scale: Positive = Field(
         default=1, description="f: the ViT sees each canvas enlarged f times, as f x f times the tiles; pages and their seams stay (rivals)"
     )
+    tiling: TilingConfig = TilingConfig()
     detail_cells: Positive = Field(description="k: stage-4 ConvNeXt cells per tile side; the detail input is 32k px a tile")
     whole_image: Positive | None = Field(default=None, description="side of a fixed square detail input, instead of 32k px a tile")
 
@@ -43,17 +71,31 @@ class GeometryConfig(Strict):
         return self.vit_scale == 1
 
     @property
-    def scaled_canvases(self) -> tuple[Size, ...]:
-        """The canvases as the ViT sees them, `vit_scale` times as wide and high."""
-        return tuple((width * self.vit_scale, height * self.vit_scale) for width, height in self.canvases)
+    def allowed_canvases(self) -> tuple[Size, ...]:
+        """The canvases an image can go on, before `vit_scale` enlarges them."""
+        if self.tiling.canvases is None and self.tiling.rule == "internvl":
+            return grids_up_to(self.tiling.max_tiles, self.tile)
+        return self.tiling.canvases or self.canvases
+
+    @property
+    def reference(self) -> GeometryConfig:
+        """The same canvases as they are: the geometry by which pages are made and their places named."""
+        return self.model_copy(update={"vit_scale": 1, "tiling": TilingConfig()})
 
     @model_validator(mode="after")
     def _check(self) -> GeometryConfig:
         if self.tile % self.patch:
             raise ValueError(f"tile={self.tile} is not a multiple of patch={self.patch}; choose a tile of whole patches")
-        for width, height in self.canvases:
+        named = [("canvases", canvas) for canvas in self.canvases] + [("tiling.canvases", canvas) for canvas in self.tiling.canvases or ()]
+        for field, (width, height) in named:
             if width % self.tile or height % self.tile:
-                raise ValueError(f"canvases: {width}x{height} is not a whole number of tiles of {self.tile} px; choose multiples of tile")
+                raise ValueError(f"{field}: {width}x{height} is not a whole number of tiles of {self.tile} px; choose multiples of tile")
+        if self.tiling.canvases == ():
+            raise ValueError("tiling.canvases is empty; list at least one (width, height), or leave it null")
+        if self.tiling.overlap >= self.grid:
+            raise ValueError(
+                f"tiling.overlap={self.tiling.overlap} leaves a tile of {self.grid} patches none of its own; choose at most {self.grid - 1}"
+            )
         if self.whole_image is not None and self.whole_image % 32:
             near = 32 * round(self.whole_image / 32) or 32
             raise ValueError(f"whole_image={self.whole_image} is not a multiple of the ConvNeXt stride 32; choose e.g. {near}")

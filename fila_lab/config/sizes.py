@@ -32,7 +32,8 @@ def parse_details(text: str) -> tuple[int, ...]:
 
 
 def at_size(config: RunConfig, canvas: Size, detail_cells: int | None = None) -> RunConfig:
-    """The run with one canvas only, and `detail_cells` stage-4 cells a tile side; ConfigError for a size that cannot be."""
+    """The run with pages for one canvas only (its tiling may choose another), and `detail_cells` stage-4 cells a tile side; ConfigError
+    for a size that cannot be."""
     tree = config.model_dump()
     geometry = {**tree["geometry"], "canvases": (canvas,)}
     if detail_cells is not None:

@@ -17,6 +17,7 @@ from fila_lab.config.costs import component_costs, feature_bytes
 from fila_lab.config.memory import FEATURE_CHUNK, convnext_bytes
 from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, vision_tokens
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.count import Count, count_language, count_vision
 from fila_lab.cost.fresh import measured_afresh
 from fila_lab.cost.latency import interleaved
@@ -44,7 +45,7 @@ class Case:
 
     @property
     def canvas(self) -> Size:
-        return self.config.geometry.scaled_canvases[0]
+        return seen_canvases(self.config)[0]
 
     @property
     def name(self) -> str:
@@ -162,15 +163,15 @@ def _latency(
 def language_name(config: RunConfig) -> str:
     """What makes two runs' language models cost the same."""
     language = config.language
-    tokens = vision_tokens(config.geometry.scaled_canvases[0], config.geometry) + TEXT_TOKENS
+    tokens = vision_tokens(seen_canvases(config)[0], config.geometry) + TEXT_TOKENS
     return f"{language.architecture} of {language.layers} layers and width {language.width}, {tokens} tokens"
 
 
 def seeing_bytes(config: RunConfig) -> float:
     """About what the encoder of one image takes: its weights, the widest of the ConvNeXt, the detail maps in two types."""
-    costs = component_costs(config, config.geometry.scaled_canvases[0])
+    costs = component_costs(config, seen_canvases(config)[0])
     weights = 4 * sum(costs[name].parameters for name in ("vit", "convnext", "fusion", "projector"))
-    return weights + convnext_bytes(config, config.geometry.scaled_canvases[0]) / FEATURE_CHUNK + feature_bytes(config, 6)
+    return weights + convnext_bytes(config, seen_canvases(config)[0]) / FEATURE_CHUNK + feature_bytes(config, 6)
 
 
 def _short_of_memory(needed: float, free: float) -> str:

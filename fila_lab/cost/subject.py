@@ -14,14 +14,15 @@ from transformers import PreTrainedModel
 
 from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, VOCABULARY, detail_size
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.tiling import seen_canvases, tile_layout
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
 STRIDES = (4, 8, 16, 32)
 
 
 def largest_canvas(config: RunConfig) -> Size:
-    """The allowed canvas of the most tiles, (width, height); the first of equals."""
-    return max(config.geometry.scaled_canvases, key=lambda size: size[0] * size[1])
+    """Of the canvases on which the ViT sees the suite's pages the largest, (width, height); the first of equals."""
+    return max(seen_canvases(config), key=lambda size: size[0] * size[1])
 
 
 def randomly_weighted(config: RunConfig) -> RunConfig:
@@ -110,13 +111,14 @@ def _noise(value: torch.Tensor, name: str, device: str) -> torch.Tensor:
 def synthetic_batch(
     config: RunConfig, images: int, canvas: Size | None = None, device: str = "cpu", oracle_channels: int = ORACLE_CHANNELS
 ) -> VisionBatch:
-    """`images` images of uint8 noise on one canvas (default: the largest), with TEXT_TOKENS tokens of text each.
+    """`images` images of uint8 noise that fill one canvas (default: the largest), with TEXT_TOKENS tokens of text each.
 
     An arm that has a ConvNeXt gets its detail input, `oracle_map` truth maps (empty, bfloat16 as in a cell's batches), `none` neither.
     """
     geometry = config.geometry
     width, height = canvas or largest_canvas(config)
-    rows, cols = height // geometry.tile, width // geometry.tile
+    layout = tile_layout(geometry, (width, height))
+    rows, cols = layout.rows, layout.cols
     detail_width, detail_height = detail_size((width, height), geometry)
     fused = config.fusion.name != "none"
     oracle = config.fusion.control == "oracle_map"
@@ -131,6 +133,7 @@ def synthetic_batch(
         cols=cols,
         input_ids=torch.randint(3, 90, (images, TEXT_TOKENS), device=device),
         prompt_lengths=torch.full((images,), TEXT_TOKENS // 2, device=device),
+        layout=layout,
         detail=noise(images, detail_height, detail_width, 3) if fused and not oracle else None,
         oracle=[
             torch.zeros(images, oracle_channels, detail_height // stride, detail_width // stride, dtype=torch.bfloat16, device=device)

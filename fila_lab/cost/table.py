@@ -12,6 +12,7 @@ import pandas as pd
 from fila_lab.config.costs import component_costs, component_training_flops
 from fila_lab.config.part_costs import TEXT_TOKENS, Cost, interaction_costs, language_token_cost, tiles_of, vision_tokens
 from fila_lab.config.run import RunConfig
+from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.count import Count
 from fila_lab.cost.passes import HEAD, TOKEN_HEAD
 from fila_lab.cost.probe import CONVNEXT, LANGUAGE, NEW_TOKEN, OTHER, PROJECTOR, VIT, interaction_name
@@ -75,7 +76,7 @@ def _case_rows(case: Case, measured: Measured) -> list[Row]:
 
 def closed_forms(config: RunConfig) -> dict[str, Cost]:
     """Component -> cost in closed form, in the order in which they run."""
-    canvas = config.geometry.scaled_canvases[0]
+    canvas = seen_canvases(config)[0]
     costs = component_costs(config, canvas)
     fusions = {interaction_name(*pair): cost for pair, cost in interaction_costs(config, canvas).items()}
     tokens = vision_tokens(canvas, config.geometry) + TEXT_TOKENS
@@ -91,7 +92,7 @@ def closed_forms(config: RunConfig) -> dict[str, Cost]:
 
 def training_forms(config: RunConfig) -> dict[str, float]:
     """Component -> FLOPs of a training item in closed form, features not cached."""
-    canvas = config.geometry.scaled_canvases[0]
+    canvas = seen_canvases(config)[0]
     trained = component_training_flops(config, canvas)
     fusions = {interaction_name(*pair): cost.flops + cost.inputs + cost.weights for pair, cost in interaction_costs(config, canvas).items()}
     return {VIT: trained["vit"], CONVNEXT: trained["convnext"], **fusions, PROJECTOR: trained["projector"], LANGUAGE: trained["language"]}

@@ -191,6 +191,7 @@ def _code_state() -> list[str]:
 
     here = Path(__file__).parent
     sources = [here / f"{name}.py" for name in _SOURCES] + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
+    sources += [here.parent / "config" / f"{name}.py" for name in ("canvas_rules", "tiling")]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
     return hashes + [f"{name} {version(name)}" for name in _PACKAGES] + [f"freetype {features.version('freetype2')}"]
 

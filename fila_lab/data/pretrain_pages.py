@@ -101,7 +101,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
             records[count] = (CLASSES[mark.name], COLOUR_INDEX[mark.colour], *(np.array([*centre, x1 - x0, y1 - y0]) / scale))
             count += 1
     turns = resolutions(config.geometry.grid)
-    geometry = config.geometry.model_copy(update={"detail_cells": turns[index % len(turns)], "canvases": ((side, side),)})
+    geometry = config.geometry.reference.model_copy(update={"detail_cells": turns[index % len(turns)], "canvases": ((side, side),)})
     prepared = prepare(Image.fromarray(page), geometry)
     assert prepared.detail is not None
     return join_tiles(prepared.tiles, TILES, TILES), prepared.detail, records

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fila_lab.config.base import FilaError
 from fila_lab.data.content import fonts
 from fila_lab.data.seam_suite import Item, SeamSuite
-from fila_lab.imaging import Geometry, join_tiles, prepare
+from fila_lab.imaging import Geometry, prepare
 
 CELL = 384
 """Side of a picture on the sheet, px."""
@@ -42,7 +42,7 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path) -> None:
         top = head + row * (CELL + TEXT + gap)
         draw.text((gap, top + 4), _words(cut), fill=(0, 0, 0), font=font)
         prepared = prepare(cut.image, suite.geometry)
-        plain = Image.fromarray(join_tiles(prepared.tiles, prepared.geometry.rows, prepared.geometry.cols))
+        plain = Image.fromarray(prepared.canvas)
         pictures = [_marked(item, suite) for item in triplet] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
         for column, picture in enumerate(pictures):
             sheet.paste(picture, (gap + column * (CELL + gap), top + TEXT))
@@ -65,7 +65,7 @@ def _words(item: Item) -> str:
 def _marked(item: Item, suite: SeamSuite) -> Image.Image:
     """The page with patch borders, seams and the target's plate drawn, scaled into a cell."""
     image = item.image.copy()
-    geometry = Geometry.of(image.width, image.height, suite.geometry)
+    geometry = Geometry.of(image.width, image.height, suite.geometry.reference)
     draw = ImageDraw.Draw(image)
     for step in range(suite.patch, max(image.size), suite.patch):
         draw.line([(step, 0), (step, image.height)], fill=PATCH)

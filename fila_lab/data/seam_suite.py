@@ -5,8 +5,9 @@ the code. *coarse*: a page carries one panel among code blocks; the question is 
 at the overview's resolution. No question says anything about its answer: chance is 1/35 x 40 % for reading and 1/60 for coarse.
 
 A page has exactly the aspect of its canvas and 32 * page_scale px per ViT patch, so nothing is padded and every scale is exact. An item
-depends on the configuration, the split and its index alone: not on process or order. `geometry.vit_scale` does not enter: a ViT that sees
-the canvas enlarged reads the same items, and their places are those towards the seams of the plain canvas.
+depends on the configuration, the split and its index alone: not on process or order. `geometry.vit_scale` and `geometry.tiling` do not
+enter: a ViT that sees the canvas enlarged, or another canvas, reads the same items, and their places are those towards the seams of the
+plain canvas.
 """
 
 from __future__ import annotations

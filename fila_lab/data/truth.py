@@ -54,17 +54,18 @@ def stage_sizes(geometry: Geometry) -> list[tuple[int, int]]:
     return [(height // stride, width // stride) for stride in (4, 8, 16, 32)]
 
 
-def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry) -> list[np.ndarray]:
+def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made_for: tuple[int, int] | None = None) -> list[np.ndarray]:
     """Truth maps of a batch of pages on one canvas.
 
-    records float32 [B, G, 6], padded; counts int [B], the valid records of each page. Returns four uint8 arrays [B, C, h, w], 1 in the
+    records float32 [B, G, 6], padded, in px of the canvas the pages are `made_for` (default: the geometry's own, which the tiling can
+    have chosen differently); counts int [B], the valid records of each page. Returns four uint8 arrays [B, C, h, w], 1 in the
     cell where a glyph's centre lies.
     """
     batch, glyphs = records.shape[:2]
     page, slot = np.nonzero(np.arange(glyphs) < np.asarray(counts)[:, None])
     valid = records[page, slot]
     name, colour, role = (valid[:, i].astype(np.int64) for i in (0, 1, 5))
-    x, y = valid[:, 2], valid[:, 3]
+    x, y = (_on_canvas(valid[:, 2 + axis], axis, geometry, made_for) for axis in (0, 1))
     right = (x % geometry.patch) >= geometry.patch / 2
     letters = len(ALPHABET)
     name_channel = np.where(name < letters, name + letters * right, name + letters)
@@ -81,3 +82,10 @@ def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry) -> l
         grid[page[special], role_channel[special], row[special], column[special]] = 1
         maps.append(grid)
     return maps
+
+
+def _on_canvas(places: np.ndarray, axis: int, geometry: Geometry, made_for: tuple[int, int] | None) -> np.ndarray:
+    """Places in px of the canvas that pages are made for, which they fill, as px of the geometry's canvas."""
+    if made_for is None or (made_for == geometry.canvas and geometry.resized == made_for):
+        return places
+    return geometry.offset[axis] + places * (geometry.resized[axis] / made_for[axis])

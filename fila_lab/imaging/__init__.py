@@ -1,6 +1,6 @@
 """Canvas choice, resize and pad, tiles, seams: the geometry every other room asks. No torch here."""
 
-from fila_lab.imaging.canvas import choose_canvas
+from fila_lab.config.canvas_rules import choose_canvas
 from fila_lab.imaging.geometry import Box, Geometry
 from fila_lab.imaging.prepare import PAD_COLOUR, Prepared, join_tiles, load_image, overview_of, prepare, split_tiles
 from fila_lab.imaging.seams import CUT_SHARE, cut_by_seam, cut_fraction

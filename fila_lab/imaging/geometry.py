@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.run import GeometryConfig
-from fila_lab.imaging.canvas import choose_canvas
+from fila_lab.config.tiling import TileLayout, chosen_canvas, pad_offset, resized_size, tile_layout
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), half-open."""
@@ -24,9 +25,11 @@ EPSILON = 1e-6
 class Geometry:
     """The geometry of one image; everything else is derived from these fields. Hashable; sizes are (width, height).
 
-    The map from image px X to canvas px x is, per axis, x = offset + X * resized / image_size. The resized size is rounded up to
-    whole px as LLaVA-NeXT does, so the two axes can differ by less than a canvas px over the whole image: `scale` is the nominal
-    factor, `scales` are the true ones.
+    The map from image px X to canvas px x is, per axis, x = offset + X * resized / image_size. Where an image is padded, the resized size
+    is rounded up to whole px as LLaVA-NeXT does, so the two axes can differ by less than a canvas px over the whole image: `scale` is
+    the nominal factor, `scales` are the true ones. A stretched image fills the canvas, whatever scales its axes then have.
+
+    Canvas, overview and detail input do not know of overlapping tiles: only where a tile's window lies changes, which `layout` says.
     """
 
     image_size: tuple[int, int]
@@ -36,6 +39,9 @@ class Geometry:
     detail_cells: int
     """k: stage-4 cells per tile side (not used where `whole_image` is set)."""
     whole_image: int | None = None
+    fit: str = "pad"
+    layout: TileLayout = field(kw_only=True)
+    """Where the tiles lie on the canvas, in tokens, and which tokens are handed to the language model."""
 
     @classmethod
     def of(cls, width: int, height: int, config: GeometryConfig) -> Geometry:
@@ -43,15 +49,24 @@ class Geometry:
 
         `vit_scale` enlarges the canvas after it was chosen, so that every scale gives an image the same canvas.
         """
-        chosen = choose_canvas(width, height, config.canvases, config.canvas_rule)
-        canvas = (chosen[0] * config.vit_scale, chosen[1] * config.vit_scale)
-        geometry = cls((int(width), int(height)), canvas, config.tile, config.patch, config.detail_cells, config.whole_image)
-        side = config.whole_image
-        if side is not None and config.has_detail and (side // STRIDE % geometry.cols or side // STRIDE % geometry.rows):
-            step = STRIDE * math.lcm(geometry.cols, geometry.rows)
+        image = (int(width), int(height))
+        canvas = chosen_canvas(config, image)
+        geometry = cls(
+            image,
+            canvas,
+            config.tile,
+            config.patch,
+            config.detail_cells,
+            config.whole_image,
+            config.tiling.fit,
+            layout=tile_layout(config, canvas, image),
+        )
+        side, (across, down) = config.whole_image, geometry.canvas_tiles
+        if side is not None and config.has_detail and (side // STRIDE % across or side // STRIDE % down):
+            step = STRIDE * math.lcm(across, down)
             raise ConfigError(
                 f"geometry.whole_image={side} gives {side // STRIDE} stage-4 cells a side, which do not split into "
-                f"{geometry.cols}x{geometry.rows} tiles; choose a multiple of {step}"
+                f"{across}x{down} tiles; choose a multiple of {step}"
             )
         return geometry
 
@@ -61,12 +76,19 @@ class Geometry:
         return self.tile // self.patch
 
     @property
+    def canvas_tiles(self) -> tuple[int, int]:
+        """(across, down): the canvas measured in tiles; without overlap as many tiles stand on it."""
+        return self.canvas[0] // self.tile, self.canvas[1] // self.tile
+
+    @property
     def cols(self) -> int:
-        return self.canvas[0] // self.tile
+        """Tiles across, those that overlap included."""
+        return self.layout.cols
 
     @property
     def rows(self) -> int:
-        return self.canvas[1] // self.tile
+        """Tiles down, those that overlap included."""
+        return self.layout.rows
 
     @property
     def tiles(self) -> int:
@@ -80,12 +102,8 @@ class Geometry:
 
     @property
     def resized(self) -> tuple[int, int]:
-        """Size of the image on the canvas, px: one side fills the canvas, the other is rounded up (LLaVA-NeXT's rounding)."""
-        (width, height), (canvas_width, canvas_height) = self.image_size, self.canvas
-        scale_x, scale_y = canvas_width / width, canvas_height / height
-        if scale_x < scale_y:
-            return canvas_width, min(math.ceil(height * scale_x), canvas_height)
-        return min(math.ceil(width * scale_y), canvas_width), canvas_height
+        """Size of the image on the canvas, px."""
+        return resized_size(self.image_size, self.canvas, self.fit)
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -96,25 +114,35 @@ class Geometry:
     @property
     def offset(self) -> tuple[int, int]:
         """Canvas px where the resized image begins; the pad is centred, an odd px goes right and below."""
-        width, height = self.resized
-        return (self.canvas[0] - width) // 2, (self.canvas[1] - height) // 2
+        return pad_offset(self.resized, self.canvas)
 
     @property
     def seams_x(self) -> tuple[int, ...]:
-        """Canvas px of the interior vertical seams."""
-        return tuple(range(self.tile, self.canvas[0], self.tile))
+        """Canvas px of the vertical tile borders inside the canvas: the seams; of overlapping tiles, both borders of every overlap."""
+        return tuple(sorted({border for zone in self.zones[0] for border in zone}))
 
     @property
     def seams_y(self) -> tuple[int, ...]:
-        """Canvas px of the interior horizontal seams."""
-        return tuple(range(self.tile, self.canvas[1], self.tile))
+        """Canvas px of the horizontal tile borders inside the canvas, as `seams_x`."""
+        return tuple(sorted({border for zone in self.zones[1] for border in zone}))
+
+    @property
+    def zones(self) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+        """Along x and y, for each two neighbouring tiles: canvas px where the second begins and where the first ends. Between them lies
+        what both see; a seam is a zone without width."""
+        x, y = (
+            tuple((second * self.patch, first * self.patch + self.tile) for first, second in pairwise(starts))
+            for starts in (self.layout.starts_x, self.layout.starts_y)
+        )
+        return x, y
 
     @property
     def detail_size(self) -> tuple[int, int]:
         """Size of the detail input, px."""
         if self.whole_image is not None:
             return self.whole_image, self.whole_image
-        return self.cols * STRIDE * self.detail_cells, self.rows * STRIDE * self.detail_cells
+        across, down = self.canvas_tiles
+        return across * STRIDE * self.detail_cells, down * STRIDE * self.detail_cells
 
     @property
     def detail_scales(self) -> tuple[float, float]:
@@ -125,8 +153,8 @@ class Geometry:
         """Detail cells (across, down) per tile at ConvNeXt stage 1-4; stage 4 has k x k."""
         if stage not in (1, 2, 3, 4):
             raise FilaError(f"stage={stage}: a ConvNeXt has stages 1, 2, 3 and 4")
-        stride = 2 ** (stage + 1)
-        return self.detail_size[0] // stride // self.cols, self.detail_size[1] // stride // self.rows
+        stride, (across, down) = 2 ** (stage + 1), self.canvas_tiles
+        return self.detail_size[0] // stride // across, self.detail_size[1] // stride // down
 
     def to_canvas(self, box: Sequence[float]) -> Box:
         """A box in image px as a box in canvas px. FilaError for a box with negative sides."""
@@ -144,21 +172,34 @@ class Geometry:
 
     def tiles_of(self, box: Sequence[float]) -> tuple[int, ...]:
         """Raster indices of the tiles a box in image px reaches into, ascending; none for an empty box or one outside the canvas."""
-        return tuple(tile for tile, _, _ in self._reached(box, 1, 1))
+        return tuple(sorted(tile for tile, _, _ in self._reached(box, 1, 1)))
 
     def tokens_of(self, box: Sequence[float]) -> tuple[tuple[int, int, int], ...]:
-        """(tile, row, column) of the ViT tokens a box in image px reaches into, in canvas raster order."""
+        """(tile, row, column) of the ViT tokens a box in image px reaches into, in canvas raster order; of all tiles that overlap."""
         return self._reached(box, self.grid, self.grid)
 
     def cells_of(self, box: Sequence[float], stage: int) -> tuple[tuple[int, int, int], ...]:
-        """(tile, row, column) of the stage's detail cells a box in image px reaches into, in canvas raster order."""
+        """(tile, row, column) of the stage's detail cells a box in image px reaches into, in canvas raster order.
+
+        A tile's cells are counted from its own border; they are the ConvNeXt's own where that border is one of cells too.
+        """
         return self._reached(box, *self.cells(stage))
 
     def _reached(self, box: Sequence[float], across: int, down: int) -> tuple[tuple[int, int, int], ...]:
         x0, y0, x1, y1 = self.to_canvas(box)
-        columns = _span(x0, x1, self.tile / across, self.cols * across)
-        rows = _span(y0, y1, self.tile / down, self.rows * down)
-        return tuple((row // down * self.cols + col // across, row % down, col % across) for row in rows for col in columns)
+        columns = self._along(x0, x1, self.layout.starts_x, across)
+        rows = self._along(y0, y1, self.layout.starts_y, down)
+        found = [((y, x, row_tile * self.cols + col_tile), row, col) for y, row_tile, row in rows for x, col_tile, col in columns]
+        return tuple((place[2], row, col) for place, row, col in sorted(found))
+
+    def _along(self, start: float, stop: float, tiles: Sequence[int], count: int) -> list[tuple[int, int, int]]:
+        """(place on the axis, tile, cell of it) for the cells, `count` a tile, that [start, stop) canvas px reaches into."""
+        found = []
+        for tile, first in enumerate(tiles):
+            left = first * self.patch
+            for cell in _span(start - left, stop - left, self.tile / count, count):
+                found.append((first * count + cell * self.grid, tile, cell))
+        return found
 
 
 def _span(start: float, stop: float, size: float, count: int) -> range:

@@ -23,7 +23,7 @@ class Prepared:
     """One image, ready for a model."""
 
     tiles: np.ndarray
-    """uint8 [rows*cols, T, T, 3], raster order"""
+    """uint8 [rows*cols, T, T, 3], raster order, where tiles overlap too"""
     overview: np.ndarray
     """uint8 [T, T, 3]"""
     detail: np.ndarray | None
@@ -32,8 +32,14 @@ class Prepared:
 
     @property
     def canvas(self) -> np.ndarray:
-        """uint8 [rows*T, cols*T, 3]: the tiles put together again."""
-        return join_tiles(self.tiles, self.geometry.rows, self.geometry.cols)
+        """uint8 [H, W, 3]: the tiles put together again."""
+        layout, patch = self.geometry.layout, self.geometry.patch
+        if not layout.overlapping:
+            return join_tiles(self.tiles, layout.rows, layout.cols)
+        out = np.empty((layout.size[1] * patch, layout.size[0] * patch, 3), np.uint8)
+        for window, tile in zip(_windows(self.geometry), self.tiles, strict=True):
+            out[window] = tile
+        return out
 
 
 def prepare(image: Image.Image, config: GeometryConfig, detail: bool = True) -> Prepared:
@@ -46,7 +52,7 @@ def prepare(image: Image.Image, config: GeometryConfig, detail: bool = True) -> 
     geometry = Geometry.of(*image.size, config)
     canvas = render(image, geometry, geometry.canvas, config.resample)
     return Prepared(
-        tiles=split_tiles(canvas, geometry.tile),
+        tiles=cut_tiles(canvas, geometry),
         overview=overview_of(canvas, geometry.tile),
         detail=render(image, geometry, geometry.detail_size, config.resample) if detail else None,
         geometry=geometry,
@@ -80,6 +86,22 @@ def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operat
     out[:] = PAD_COLOUR
     out[top:bottom, left:right] = content
     return out
+
+
+def cut_tiles(canvas: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """canvas [H, W, C] -> the geometry's tiles [rows*cols, T, T, C] in raster order."""
+    if not geometry.layout.overlapping:
+        return split_tiles(canvas, geometry.tile)
+    return np.stack([canvas[window] for window in _windows(geometry)])
+
+
+def _windows(geometry: Geometry) -> list[tuple[slice, slice]]:
+    """Each tile's window of the canvas, px."""
+    layout, patch = geometry.layout, geometry.patch
+    columns, rows = (
+        [slice(start * patch, start * patch + geometry.tile) for start in starts] for starts in (layout.starts_x, layout.starts_y)
+    )
+    return [(row, column) for row in rows for column in columns]
 
 
 def split_tiles(canvas: np.ndarray, tile: int) -> np.ndarray:

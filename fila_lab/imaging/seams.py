@@ -1,4 +1,8 @@
-"""Whether a target is cut by a seam: the shares of its ink on the two sides."""
+"""Whether a target is cut by a seam: the shares of its ink on the two sides.
+
+Where tiles overlap, a target is cut when no tile holds it whole; what then counts at two neighbouring tiles is what the second lacks before
+its first pixel and what the first lacks after its last. For tiles that only touch, these are the two sides of the seam.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ Ink = np.ndarray | Sequence[float]
 
 
 def cut_fraction(ink_or_box: Ink, geometry: Geometry) -> float:
-    """The smaller side's share of the ink, 0 to 0.5, at the seam that divides it most evenly; 0 where no seam touches it.
+    """The smaller side's share of the ink, 0 to 0.5, at the seam that divides it most evenly; 0 where some tile holds all of it.
 
     Raises FilaError for a mask of another size than the image, or without ink, and for a box without area.
     """
@@ -33,14 +37,14 @@ def cut_fraction(ink_or_box: Ink, geometry: Geometry) -> float:
         x0, y0, x1, y1 = (float(value) for value in ink_or_box)
         profiles = (_Profile.of_interval(x0, x1), _Profile.of_interval(y0, y1))
     best = 0.0
-    for profile, seams, offset, scale in zip(profiles, (geometry.seams_x, geometry.seams_y), geometry.offset, geometry.scales, strict=True):
-        for seam in seams:
-            best = max(best, profile.smaller_side((seam - offset) / scale, EPSILON / scale))
+    for profile, zones, offset, scale in zip(profiles, geometry.zones, geometry.offset, geometry.scales, strict=True):
+        for second, first in zones:
+            best = max(best, profile.smaller_side((second - offset) / scale, (first - offset) / scale, EPSILON / scale))
     return best
 
 
 def cut_by_seam(ink_or_box: Ink, geometry: Geometry) -> bool | None:
-    """True: cut. False: uncut, no seam touches it. None: in between, to be excluded."""
+    """True: cut. False: uncut, some tile holds all of it. None: in between, to be excluded."""
     fraction = cut_fraction(ink_or_box, geometry)
     if fraction >= CUT_SHARE - 1e-9:
         return True
@@ -69,9 +73,9 @@ class _Profile:
             raise FilaError(f"box: its side from {start} to {stop} has no length; boxes are (x0, y0, x1, y1) with x0 < x1 and y0 < y1")
         return cls(np.array([start, stop]), np.array([0.0, 1.0]))
 
-    def smaller_side(self, position: float, tolerance: float) -> float:
-        """Share of the ink on the smaller side of `position`; 0 where it does not lie inside the ink's extent."""
-        if not self.positions[0] + tolerance < position < self.positions[-1] - tolerance:
+    def smaller_side(self, second: float, first: float, tolerance: float) -> float:
+        """The smaller of the shares of the ink before `second` and after `first`; 0 where the ink does not reach beyond both."""
+        if not (self.positions[0] + tolerance < second and first < self.positions[-1] - tolerance):
             return 0.0
-        share = float(np.interp(position, self.positions, self.shares))
-        return min(share, 1.0 - share)
+        before, after = (float(np.interp(position, self.positions, self.shares)) for position in (second, first))
+        return min(before, 1.0 - after)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fila_lab.config.tiling import TileLayout
+
 
 @dataclass(frozen=True)
 class VisionBatch:
@@ -15,7 +17,8 @@ class VisionBatch:
 
     tiles: uint8 [B, rows*cols, T, T, 3] in raster order; overview: uint8 [B, T, T, 3]; detail: uint8 [B, Hd, Wd, 3], the ConvNeXt's input;
     maps: its four cached stage maps [B, C_s, H_s, W_s], which take precedence over `detail`;
-    oracle: four one-hot truth maps of the same sizes;
+    oracle: four one-hot truth maps of the same sizes; layout: where the rows x cols tiles lie on the canvas and which tokens are handed
+    over, by default side by side and all;
     input_ids: int64 [B, L], prompt and answer, padded on the right; prompt_lengths: int64 [B], how many of them are the prompt.
     """
 
@@ -28,6 +31,7 @@ class VisionBatch:
     detail: Tensor | None = None
     maps: list[Tensor] | None = None
     oracle: list[Tensor] | None = None
+    layout: TileLayout | None = None
 
     def to(self, device: torch.device | str) -> VisionBatch:
         """The same batch on a device."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.fusion.base import FusionContext, Reads, window_side
 from fila_lab.modeling.seeds import component_seed
 
@@ -20,7 +21,8 @@ class DetailMaps:
     """A batch's four stage maps, split per tile when first asked for.
 
     maps: stage maps of whole canvases, [B, C_s, H_s, W_s]; cells: nominal cells per tile side of each stage (8k, 4k, 2k, k);
-    operator: how a map that does not divide into the token grid is resampled to it: on the whole canvas, so that no seam arises.
+    operator: how a map that does not divide into the token grid is resampled to it: on the whole canvas, so that no seam arises;
+    layout: where the tiles lie, if not side by side: an overlapping tile gets its own window of the map.
     """
 
     maps: Sequence[Tensor]
@@ -30,19 +32,20 @@ class DetailMaps:
     cols: int
     operator: str = "area"
     scramble: bool = False
+    layout: TileLayout | None = None
     _tiles: dict[int, Tensor] = field(default_factory=dict)
 
     def tiles(self, stage: int) -> Tensor:
         """Stage 1-4 of every tile, [B * (1 + rows*cols), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
         if stage not in self._tiles:
-            split = split_tiles(self._whole(stage), self.rows, self.cols)
+            split = self._split(self._whole(stage))
             self._tiles[stage] = (scrambled(split) if self.scramble else split).flatten(0, 1)
         return self._tiles[stage]
 
     def windows(self, stage: int, dtype: torch.dtype) -> Tensor:
         """Each token's own window of cells, [B * (1 + rows*cols), g, g, w*w, C], tiles as in `tiles`; one copy, which converts."""
-        if stage in self._tiles:
-            return split_windows(self._tiles[stage], 1, 1, self.grid, dtype)[:, 1]
+        if stage in self._tiles or self._overlapping:
+            return split_windows(self.tiles(stage), 1, 1, self.grid, dtype)[:, 1]
         split = split_windows(self._whole(stage), self.rows, self.cols, self.grid, dtype)
         return (scrambled(split) if self.scramble else split).flatten(0, 1)
 
@@ -52,7 +55,7 @@ class DetailMaps:
         if stage in self._tiles:
             return F.avg_pool2d(self._tiles[stage], window)
         whole = self._whole(stage)
-        split = split_tiles(F.avg_pool2d(whole, window) if window > 1 else whole, self.rows, self.cols)
+        split = self._split(F.avg_pool2d(whole, window) if window > 1 else whole)
         return (scrambled(split) if self.scramble else split).flatten(0, 1)
 
     def read(self, reads: Reads, stage: int, dtype: torch.dtype) -> Tensor:
@@ -63,8 +66,19 @@ class DetailMaps:
 
     def _whole(self, stage: int) -> Tensor:
         """A stage of whole canvases, resampled to whole cells per token, [B, C, rows*g*w, cols*g*w]."""
-        side = self.grid * window_side(self.cells[stage - 1], self.grid)
-        return resample(self.maps[stage - 1], (self.rows * side, self.cols * side), self.operator)
+        window = window_side(self.cells[stage - 1], self.grid)
+        across, down = (self.cols * self.grid, self.rows * self.grid) if self.layout is None else self.layout.size
+        return resample(self.maps[stage - 1], (down * window, across * window), self.operator)
+
+    @property
+    def _overlapping(self) -> bool:
+        return self.layout is not None and self.layout.overlapping
+
+    def _split(self, whole: Tensor) -> Tensor:
+        """A whole canvas's map, whole cells per token, as overview and tiles, [B, 1 + rows*cols, C, s, s]."""
+        if self.layout is None or not self.layout.overlapping:
+            return split_tiles(whole, self.rows, self.cols)
+        return overlapping_tiles(whole, self.layout)
 
     def replace(self, stage: int, tiles: Tensor) -> None:
         """A fusion changed a stage's map; later interactions see the change."""
@@ -104,6 +118,14 @@ def split_tiles(detail: Tensor, rows: int, cols: int) -> Tensor:
         detail.view(images, channels, rows, side, cols, side).permute(0, 2, 4, 1, 3, 5).reshape(images, rows * cols, channels, side, side)
     )
     return torch.cat([area_pooled(detail, rows, cols)[:, None], inside], dim=1)
+
+
+def overlapping_tiles(detail: Tensor, layout: TileLayout) -> Tensor:
+    """A whole canvas's map [B, C, H*w, W*w], w cells per token -> [B, 1 + rows*cols, C, g*w, g*w], in the order of `split_tiles`."""
+    w, side = detail.shape[-1] // layout.size[0], layout.grid
+    across, down = (tokens // side for tokens in layout.size)
+    inside = [detail[..., y * w : (y + side) * w, x * w : (x + side) * w] for y in layout.starts_y for x in layout.starts_x]
+    return torch.stack([area_pooled(detail, down, across), *inside], dim=1)
 
 
 def split_windows(detail: Tensor, rows: int, cols: int, grid: int, dtype: torch.dtype) -> Tensor:

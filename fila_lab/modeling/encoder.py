@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from fila_lab.config.base import FilaError
 from fila_lab.config.interactions import check_interactions, resolve_interactions
 from fila_lab.config.run import RunConfig
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.convnext import ConvNextTower
@@ -65,7 +66,13 @@ class HybridEncoder(nn.Module):
             )
 
     def detail_maps(
-        self, detail: Tensor | None, maps: list[Tensor] | None, oracle: list[Tensor] | None, rows: int, cols: int
+        self,
+        detail: Tensor | None,
+        maps: list[Tensor] | None,
+        oracle: list[Tensor] | None,
+        rows: int,
+        cols: int,
+        layout: TileLayout | None = None,
     ) -> DetailMaps | None:
         """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied; None without fusion."""
         if not self.interactions:
@@ -83,7 +90,8 @@ class HybridEncoder(nn.Module):
                 )
             maps = stage_maps(self.convnext, detail, self.config, rows, cols)
         maps = spoil(maps, self.control, self.shift)
-        return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, scramble=self.control == "random_window")
+        scramble = self.control == "random_window"
+        return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, scramble, layout)
 
     @property
     def shift(self) -> int:
@@ -100,16 +108,17 @@ class HybridEncoder(nn.Module):
         maps: list[Tensor] | None = None,
         detail: Tensor | None = None,
         oracle: list[Tensor] | None = None,
+        layout: TileLayout | None = None,
     ) -> Tensor:
         """uint8 tiles [B, rows*cols, T, T, 3], overview [B, T, T, 3] -> [B, g*g + rows*g*cols*g, D_vit]: the overview's tokens, then the
-        canvas in raster order.
+        canvas in raster order (of overlapping tiles each position once, and without what the layout drops).
 
         maps: four [B, C_s, H_s, W_s]; detail: uint8 [B, Hd, Wd, 3], seen by the ConvNeXt when there are no maps; oracle: truth maps for
         `oracle_map`. FilaError when what the run needs is not there.
         """
         images = len(tiles)
         pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1))
-        details = self.detail_maps(detail, maps, oracle, rows, cols)
+        details = self.detail_maps(detail, maps, oracle, rows, cols, layout)
         stages = {layer: stage for stage, layer in self.interactions}
         tokens = self.vit.embed(pixels)
         for layer in range(1, self.vit.n_used + 1):
@@ -120,7 +129,7 @@ class HybridEncoder(nn.Module):
             if layer in stages and details is not None:
                 tokens = self._interact(tokens, details, stages[layer], layer)
         features = self.vit.features(tokens).unflatten(0, (images, -1))
-        return raster(features, rows, cols, self.grid)
+        return raster(features, rows, cols, self.grid, layout)
 
     def _interact(self, tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
         fusion: Fusion = self.fusions[str(layer)]  # type: ignore[assignment]

@@ -56,8 +56,8 @@ class FilaModel(nn.Module):
     def see(self, batch: VisionBatch) -> Tensor:
         """The visual part of the language model's input, [B, V, D_llm]."""
         with self._attention(self.encoder.grid**2 + 1):
-            tokens = self.encoder(batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle)
-            return self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid)
+            tokens = self.encoder(batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle, batch.layout)
+            return self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid, batch.layout)
 
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fila_lab.config.run import ProjectorConfig
+from fila_lab.config.tiling import TileLayout
 
 
 def build_projector(config: ProjectorConfig, vision_width: int, language_width: int) -> nn.Module:
@@ -15,22 +16,30 @@ def build_projector(config: ProjectorConfig, vision_width: int, language_width: 
     return nn.Sequential(nn.Linear(vision_width, language_width), nn.GELU(), nn.Linear(language_width, language_width))
 
 
-def raster(tokens: Tensor, rows: int, cols: int, grid: int) -> Tensor:
-    """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, across tiles."""
+def raster(tokens: Tensor, rows: int, cols: int, grid: int, layout: TileLayout | None = None) -> Tensor:
+    """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, across tiles.
+
+    A layout says which tile's token stands for a canvas position where tiles overlap, and which positions are left out as padding.
+    """
     images, _, _, width = tokens.shape
+    if layout is not None and not layout.plain:
+        sources = torch.tensor(layout.sources(), device=tokens.device)
+        return torch.cat([tokens[:, 0], tokens[:, 1:].flatten(1, 2)[:, sources]], dim=1)
     canvas = tokens[:, 1:].view(images, rows, cols, grid, grid, width).transpose(2, 3)
     return torch.cat([tokens[:, 0], canvas.reshape(images, -1, width)], dim=1)
 
 
 class RowSeparator(nn.Module):
-    """A learned token after each canvas row: [B, g*g + R*C, D] -> [B, g*g + R*(C + 1), D] for R = rows*g rows of C = cols*g tokens."""
+    """A learned token after each canvas row: [B, g*g + R*C, D] -> [B, g*g + R*(C + 1), D] for R rows of C tokens: rows*g of cols*g, or
+    those that a layout hands over."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.separator = nn.Parameter(width**-0.5 * torch.randn(width))
 
-    def forward(self, tokens: Tensor, rows: int, cols: int, grid: int) -> Tensor:
+    def forward(self, tokens: Tensor, rows: int, cols: int, grid: int, layout: TileLayout | None = None) -> Tensor:
         images, _, width = tokens.shape
-        canvas = tokens[:, grid * grid :].view(images, rows * grid, cols * grid, width)
-        ends = self.separator.to(tokens.dtype).expand(images, rows * grid, 1, width)
+        across, down = (cols * grid, rows * grid) if layout is None else layout.handed
+        canvas = tokens[:, grid * grid :].view(images, down, across, width)
+        ends = self.separator.to(tokens.dtype).expand(images, down, 1, width)
         return torch.cat([tokens[:, : grid * grid], torch.cat([canvas, ends], dim=2).flatten(1, 2)], dim=1)

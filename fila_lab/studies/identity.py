@@ -13,7 +13,17 @@ SCHEMA = 1
 """Version of the result format and of the id: a change makes every cell new."""
 
 PACKAGE = Path(__file__).parents[1]
-SHAPING = ("config/run.py", "config/interactions.py", "imaging", "modeling", "data", "training", "evaluation")
+SHAPING = (
+    "config/run.py",
+    "config/interactions.py",
+    "config/canvas_rules.py",
+    "config/tiling.py",
+    "imaging",
+    "modeling",
+    "data",
+    "training",
+    "evaluation",
+)
 """Files and rooms whose source can change a cell's result."""
 NOT_SHAPING = (
     "data/preview.py",
@@ -63,7 +73,8 @@ def weights_hashes(config: RunConfig) -> dict[str, str]:
 
 
 def data_hash(config: RunConfig) -> str:
-    """16 hex digits over what shapes the items of the pools; how many of them a seed draws, and how towers see them, stay out."""
+    """16 hex digits over what shapes the items of the pools; how many of them a seed draws, and how towers see them
+    (`vit_scale`, `tiling`), stay out."""
     data = config.data.model_dump(mode="json", exclude={"train_items", "train_families", "val_items"})
     geometry = config.geometry.model_dump(mode="json", include={"tile", "patch", "canvases", "canvas_rule"})
     return config_hash({"data": data, "geometry": geometry})

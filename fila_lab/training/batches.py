@@ -75,6 +75,7 @@ class Collator:
             detail=self._detail(name, at),
             maps=self._maps(name, at),
             oracle=self._oracle(name, at),
+            layout=group.geometry.layout,
             input_ids=ids,
             prompt_lengths=lengths,
         )
@@ -98,7 +99,10 @@ class Collator:
         if self.config.fusion.control != "oracle_map":
             return None
         group = self.pool.groups[name]
-        return [torch.from_numpy(grid).to(torch.bfloat16) for grid in truth_maps(group.glyphs[at], group.counts[at], group.geometry)]
+        return [
+            torch.from_numpy(grid).to(torch.bfloat16)
+            for grid in truth_maps(group.glyphs[at], group.counts[at], group.geometry, group.canvas)
+        ]
 
 
 class Texts:

@@ -27,7 +27,7 @@ def draw_triplets(config: RunConfig, item_ids: Sequence[str], folder: Path) -> l
         images = {}
         for item in suite.triplet(split, int(index)):
             page = item.image.copy()
-            geometry = Geometry.of(*page.size, config.geometry)
+            geometry = Geometry.of(*page.size, config.geometry.reference)  # the seams that the places are about
             pen = ImageDraw.Draw(page)
             for x in geometry.seams_x:
                 pen.line((x / geometry.scale, 0, x / geometry.scale, page.height), fill=SEAM)

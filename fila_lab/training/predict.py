@@ -43,6 +43,7 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
         input_ids=ids,
         prompt_lengths=torch.tensor([ids.shape[1]]),
         detail=detail,
+        layout=prepared.geometry.layout,
     )
     with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
         answer = model.eval().generate(batch, MAX_NEW_TOKENS)[0]
@@ -72,7 +73,7 @@ def load_trained(cell: Path) -> FilaModel:
 
 
 def draw_tiles(prepared: Prepared, title: str, path: Path) -> None:
-    """The canvas with its seams, the overview beside it, and the question with its answer above."""
+    """The canvas with its tile borders, the overview beside it, and the question with its answer above."""
     factor = max(1, ENLARGE * 84 // max(prepared.geometry.canvas))
     canvas = _enlarged(prepared.canvas, factor)
     overview = _enlarged(prepared.overview, factor)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fila_lab.config import ConfigError, load_preset, load_study, parse_set, preset_names, resolve_interactions, resolve_run
+from fila_lab.config.tiling import seen_canvases
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 
@@ -102,7 +103,7 @@ def test_a_control_needs_a_fusion() -> None:
 
 
 def test_a_vit_scale_beyond_the_pages_pixels_is_refused() -> None:
-    assert resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 4}).geometry.scaled_canvases[0] == (168, 336)
+    assert seen_canvases(resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 4}))[0] == (168, 336)
     with pytest.raises(ConfigError, match=r"geometry\.vit_scale = 5 .* 70 px.* 64 px .*choose at most 4"):
         resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 5})
 

@@ -1,4 +1,4 @@
-"""Which canvas an image goes on: the named rules, each a function (width, height, canvases) -> canvas."""
+"""Which canvas an image goes on: the named rules, each a function (width, height, canvases) -> canvas. Torch-free."""
 
 from __future__ import annotations
 
@@ -27,7 +27,24 @@ def llava_next(width: int, height: int, canvases: Sequence[Canvas]) -> Canvas:
     return best
 
 
-RULES: dict[str, Callable[[int, int, Sequence[Canvas]], Canvas]] = {"llava_next": llava_next}
+def internvl(width: int, height: int, canvases: Sequence[Canvas]) -> Canvas:
+    """The canvas whose width / height is nearest to the image's; of equally near ones the largest of which the image's pixels fill more
+    than half, else the smallest.
+
+    The rule of InternVL 1.5's dynamic preprocessing (arXiv 2404.16821; `find_closest_aspect_ratio` of its released code), there over all
+    grids of up to 12 tiles in ascending order of their number; grids of equal number come here by ascending width. How large the image is
+    matters among equally near canvases only: a small image whose aspect is 4:3 gets 12 tiles.
+    """
+    ordered = sorted(canvases, key=lambda canvas: (canvas[0] * canvas[1], canvas[0]))
+    best, nearest = ordered[0], float("inf")
+    for canvas in ordered:
+        distance = abs(width / height - canvas[0] / canvas[1])
+        if distance < nearest or (distance == nearest and 2 * width * height > canvas[0] * canvas[1]):
+            best, nearest = canvas, distance
+    return best
+
+
+RULES: dict[str, Callable[[int, int, Sequence[Canvas]], Canvas]] = {"llava_next": llava_next, "internvl": internvl}
 
 
 def choose_canvas(width: int, height: int, canvases: Sequence[Canvas], rule: str = "llava_next") -> Canvas:
@@ -42,3 +59,9 @@ def choose_canvas(width: int, height: int, canvases: Sequence[Canvas], rule: str
     if rule not in RULES:
         raise ConfigError(f"geometry.canvas_rule: unknown rule {rule!r}{did_you_mean(rule, RULES)}; known rules are {', '.join(RULES)}")
     return RULES[rule](width, height, [(int(w), int(h)) for w, h in canvases])
+
+
+def grids_up_to(max_tiles: int, tile: int) -> tuple[Canvas, ...]:
+    """Every canvas of cols x rows tiles with at most `max_tiles` of them, (width, height) in px, by ascending number of tiles."""
+    grids = [(cols, rows) for cols in range(1, max_tiles + 1) for rows in range(1, max_tiles // cols + 1)]
+    return tuple((cols * tile, rows * tile) for cols, rows in sorted(grids, key=lambda grid: (grid[0] * grid[1], grid[0])))

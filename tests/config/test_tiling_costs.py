@@ -1,0 +1,94 @@
+"""What a tiling costs: tiles and tokens counted, and the settings that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.costs import component_costs, feature_bytes, item_bytes
+from fila_lab.config.pages import page_costs, page_training_flops
+from fila_lab.config.part_costs import tiles_of, vision_tokens
+from fila_lab.config.sizes import sized_runs
+from fila_lab.config.tiling import page_size, seen_canvases
+
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+SINGLE = {"geometry.tiling.canvases": [[42, 42]]}
+OVERLAP = {"geometry.tiling.overlap": 1}
+INTERNVL = {"geometry.tiling.rule": "internvl", "geometry.tiling.fit": "stretch"}
+
+
+def mini(*overrides: dict[str, Any]) -> Any:
+    return resolve_run("mini", RANDOM, *overrides)
+
+
+@pytest.mark.parametrize("overrides", [{}, OVERLAP, SINGLE, INTERNVL, OVERLAP | {"geometry.tiling.overlap": 2}])
+@pytest.mark.parametrize("fusion", ["none", "concat"])
+def test_closed_forms_equal_the_counted_model(overrides: dict[str, Any], fusion: str) -> None:
+    from fila_lab.cost.count import count_flops
+    from fila_lab.cost.subject import largest_canvas
+
+    config = mini(overrides, {"fusion.name": fusion})
+    assert count_flops(config) == sum(part.flops for part in component_costs(config, largest_canvas(config)).values())
+
+
+def test_where_the_pages_of_a_configuration_are_seen() -> None:
+    assert seen_canvases(mini()) == mini().geometry.canvases
+    assert seen_canvases(mini({"geometry.canvases": [[42, 84], [84, 84]]}, SINGLE)) == ((42, 42), (42, 42))
+    assert page_size(mini(), (84, 42)) == (384, 192)
+    # 1 x 2 is nearest at 1x2 and 2x4 tiles, 1 x 1 at up to 3x3; the pages' pixels fill half of all of them
+    assert seen_canvases(mini({"geometry.canvases": [[42, 84], [84, 84]]}, INTERNVL)) == ((84, 168), (126, 126))
+    large = {"geometry.tiling.canvases": [[84, 84], [168, 168], [168, 84]]}
+    assert seen_canvases(mini({"geometry.canvases": [[84, 84], [84, 42]]}, large)) == ((168, 168), (168, 84))
+
+
+def test_the_cost_command_measures_an_arm_on_the_canvas_that_shows_the_page() -> None:
+    runs = {"plain": mini({"fusion.name": "none"}), "single": mini(SINGLE, {"fusion.name": "none"})}
+    seen = {arm: seen_canvases(run) for (arm, _, _), run in sized_runs(runs, None, None).items()}
+    assert seen == {"plain": ((84, 84),), "single": ((42, 42),)}
+
+
+def test_overlap_costs_tiles_and_neither_tokens_nor_cells() -> None:
+    plain, overlapping = mini(), mini(OVERLAP)
+    canvas = (84, 84)
+    assert (tiles_of(canvas, plain.geometry), tiles_of(canvas, overlapping.geometry)) == (4, 9)
+    assert vision_tokens(canvas, plain.geometry) == vision_tokens(canvas, overlapping.geometry) == 9 + 36 + 6
+    before, after = component_costs(plain, canvas), component_costs(overlapping, canvas)
+    assert after["vit"].flops == before["vit"].flops * 10 / 5
+    assert after["fusion"].flops == before["fusion"].flops * 10 / 5
+    assert all(after[part] == before[part] for part in ("convnext", "projector", "language"))
+    assert feature_bytes(overlapping) == feature_bytes(plain)
+    assert item_bytes(overlapping) > item_bytes(plain)
+
+
+def test_dropped_padding_saves_the_language_model_tokens_and_the_towers_nothing() -> None:
+    pages = {"geometry.canvases": [[42, 168]]}
+    kept, dropped = (page_costs(mini(pages, SINGLE, {"geometry.tiling.padding_tokens": how})) for how in ("keep", "drop"))
+    assert all(kept[part] == dropped[part] for part in ("vit", "convnext", "fusion"))
+    assert dropped["projector"].flops == kept["projector"].flops * (9 + 3) / (9 + 9)  # one column of three
+    assert dropped["language"].flops < kept["language"].flops
+    runs = [mini(pages, SINGLE, {"geometry.tiling.padding_tokens": how, "runtime.checkpointing": True}) for how in ("keep", "drop")]
+    assert page_training_flops(runs[1]) < page_training_flops(runs[0])
+
+
+def test_a_single_square_costs_two_tiles_for_every_page() -> None:
+    """The tile and the overview, which shows the same: arms differ in one thing only."""
+    assert component_costs(mini(SINGLE))["vit"].flops * 5 == component_costs(mini(), (84, 84))["vit"].flops * 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"geometry.tiling.overlap": 3}, "tiling.overlap=3 leaves a tile of 3 patches none of its own; choose at most 2"),
+        ({"geometry.tiling.canvases": [[42, 50]]}, "tiling.canvases: 42x50 is not a whole number of tiles"),
+        ({"geometry.tiling.canvases": []}, "tiling.canvases is empty"),
+        ({"geometry.tiling.rule": "intern_vl"}, "geometry.tiling.rule = 'intern_vl'"),
+        ({"geometry.tiling.fi": "pad"}, "did you mean 'fit'"),
+        ({"geometry.tiling.canvases": [[84000, 42]]}, "detail input"),
+    ],
+)
+def test_settings_that_cannot_be(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        resolve_run("mini", overrides)
+    assert words in str(error.value)
