@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from fila_lab.config.fusion_costs import interaction_costs
 from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.part_costs import (
     TEXT_TOKENS,
     Cost,
     convnext_cost,
     detail_size,
-    interaction_costs,
     language_cost,
+    llm_tokens,
     projector_cost,
     tiles_of,
-    vision_tokens,
     vit_cost,
     vit_layer_cost,
 )
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.strategies import has_convnext
 
 PROCESS_BYTES = 0.7e9
 """A Python process with torch loaded, measured on Linux."""
@@ -25,7 +26,7 @@ COMPONENTS = ("vit", "convnext", "fusion", "projector", "language")
 
 
 def component_costs(config: RunConfig, canvas: Size | None = None) -> dict[str, Cost]:
-    """Part -> cost of one image on `canvas` (default: the mean over the allowed canvases). Without fusion there is no ConvNeXt."""
+    """Part -> cost of one image on `canvas` (default: the mean over the allowed canvases). An arm that looks at no map has no ConvNeXt."""
     if canvas is None:
         each = [component_costs(config, size) for size in config.geometry.scaled_canvases]
         return {name: _mean([costs[name] for costs in each]) for name in COMPONENTS}
@@ -35,18 +36,13 @@ def component_costs(config: RunConfig, canvas: Size | None = None) -> dict[str, 
         "convnext": convnext_cost(config.convnext, detail_size(canvas, geometry)) if has_convnext(config) else Cost(0, 0),
         "fusion": sum(interaction_costs(config, canvas).values(), Cost(0, 0)),
         "projector": projector_cost(config, canvas),
-        "language": language_cost(config.language, vision_tokens(canvas, geometry) + TEXT_TOKENS),
+        "language": language_cost(config.language, llm_tokens(canvas, config) + TEXT_TOKENS),
     }
 
 
 def _mean(costs: list[Cost]) -> Cost:
     total = sum(costs, Cost(0, 0)).times(1 / len(costs))
     return Cost(costs[0].parameters, total.flops, total.inputs, total.weights)
-
-
-def has_convnext(config: RunConfig) -> bool:
-    """Whether the arm looks at a detail map that a ConvNeXt makes."""
-    return config.fusion.name != "none" and config.fusion.control != "oracle_map"
 
 
 def forward_flops(config: RunConfig, canvas: Size | None = None) -> float:
@@ -86,7 +82,7 @@ def _last_products(config: RunConfig, canvas: Size | None) -> tuple[float, float
     needs what it reads and not what it gives."""
     vit, language, geometry = config.vit, config.language, config.geometry
     sizes = geometry.scaled_canvases if canvas is None else (canvas,)
-    tokens = sum(vision_tokens(size, geometry) + TEXT_TOKENS for size in sizes) / len(sizes)
+    tokens = sum(llm_tokens(size, config) + TEXT_TOKENS for size in sizes) / len(sizes)
     return 2 * (geometry.grid**2 + 1) * int(vit.width * vit.mlp_ratio) * vit.width, 2 * tokens * language.intermediate * language.width
 
 
@@ -95,7 +91,9 @@ def passed_layers(config: RunConfig) -> int:
     used = feature_index(config.vit.feature_layer, config.vit.layers)
     if config.vit.trainable:
         return used
-    return 0 if config.fusion.name == "none" else used - resolve_interactions(config.fusion.depth, config.vit.layers)[0][1]
+    if config.fusion.name == "none":
+        return 0
+    return used - resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)[0][1]
 
 
 def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:

@@ -15,7 +15,7 @@ from torch import nn
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.costs import component_costs, feature_bytes
 from fila_lab.config.memory import FEATURE_CHUNK, convnext_bytes
-from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, vision_tokens
+from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, llm_tokens
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.cost.count import Count, count_language, count_vision
 from fila_lab.cost.fresh import measured_afresh
@@ -162,7 +162,7 @@ def _latency(
 def language_name(config: RunConfig) -> str:
     """What makes two runs' language models cost the same."""
     language = config.language
-    tokens = vision_tokens(config.geometry.scaled_canvases[0], config.geometry) + TEXT_TOKENS
+    tokens = llm_tokens(config.geometry.scaled_canvases[0], config) + TEXT_TOKENS
     return f"{language.architecture} of {language.layers} layers and width {language.width}, {tokens} tokens"
 
 

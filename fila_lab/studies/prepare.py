@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.strategies import needs_map
 
 PREPARE_FUNCTION = "fila_lab.studies.prepare:prepare"
 
@@ -41,9 +42,7 @@ def use_of_caches(config: RunConfig) -> str:
     """A hash of what pools and features depend on: optimisation and language model do not enter, a seed only through random weights."""
     used = config.model_dump(mode="json", include={"geometry", "convnext", "data", "runtime"})
     random = config.convnext.weights == "random" and config.fusion.control != "random_weights"
-    return config_hash(
-        {**used, "control": config.fusion.control, "plain": config.fusion.name == "none", "seed": config.seed if random else None}
-    )
+    return config_hash({**used, "control": config.fusion.control, "plain": not needs_map(config), "seed": config.seed if random else None})
 
 
 def distinct(configs: Iterable[RunConfig], known: Set[str] = frozenset()) -> dict[str, RunConfig]:
