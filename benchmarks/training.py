@@ -13,6 +13,7 @@ from benchmarks.subjects import autocast
 from benchmarks.timing import Tick
 from fila_lab.config import RunConfig, resolve_run
 from fila_lab.config.part_costs import detail_size
+from fila_lab.config.strategies import has_convnext
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
@@ -38,7 +39,7 @@ class Learner:
         model = build_model(config, detail_branch=False)
         canvas = largest_canvas(config)
         batch = synthetic_batch(config, config.train.batch_size, canvas)
-        if config.fusion.name != "none":
+        if has_convnext(config):
             width, height = detail_size(canvas, config.geometry)
             maps = [
                 torch.randn(len(batch), channels, height // stride, width // stride).bfloat16()

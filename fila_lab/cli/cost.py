@@ -117,15 +117,14 @@ def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunCon
     """A line a run: parameters / FLOPs of each part. Runs of several canvases show the mean over them."""
     from fila_lab.cli.text import number, table
     from fila_lab.config.costs import COMPONENTS, component_costs, component_training_flops
-    from fila_lab.config.part_costs import vision_tokens
+    from fila_lab.config.part_costs import llm_tokens
     from fila_lab.config.tiling import page_size, seen_canvas
 
     rows = []
     for key, config in runs.items():
         name = key if isinstance(key, str) else f"{key[0]}  {key[1][0]}x{key[1][1]}  k={key[2]}"
         costs, canvases = component_costs(config), config.geometry.canvases
-        handed = [vision_tokens(seen_canvas(config, canvas), config.geometry, page_size(config, canvas)) for canvas in canvases]
-        tokens = sum(handed) / len(handed)
+        tokens = sum(llm_tokens(seen_canvas(config, canvas), config, page_size(config, canvas)) for canvas in canvases) / len(canvases)
         parts = [f"{number(part.parameters)} / {number(part.flops)}" for part in costs.values()]
         total = [sum(part.parameters for part in costs.values()), sum(part.flops for part in costs.values())]
         rows.append((name, *parts, *map(number, [*total, sum(component_training_flops(config).values())]), f"{tokens:.0f}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.interactions import check_interactions, feature_index
 from fila_lab.config.run import FUSIONS, RunConfig
+from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
 from fila_lab.config.weights import check_weights
 
 MAX_DETAIL_SIDE = 16384
@@ -35,14 +36,17 @@ def _check_fusion(config: RunConfig) -> None:
             "or install a package with an entry point in the group fila_lab.fusions"
         )
     feature_index(config.vit.feature_layer, config.vit.layers)
+    if fusion.control is not None and not needs_map(config):
+        reason = "needs a fusion" if fusion.name == "none" else "replaces the detail maps"
+        raise ConfigError(
+            f"fusion.control = {fusion.control!r} {reason}, but fusion.name = {fusion.name!r} looks at none; set fusion.name=concat"
+        )
     if fusion.name == "none":
-        if fusion.control is not None:
-            raise ConfigError(f"fusion.control = {fusion.control!r} needs a fusion, but fusion.name = 'none'; set fusion.name=concat")
         return
+    _check_factors(config)
     check_interactions(fusion.depth, config.vit.layers, config.vit.feature_layer)
-    attends = fusion.aggregate == "attend" or (fusion.aggregate is None and fusion.name == "cross_attention")
     hidden = fusion.hidden or config.vit.width
-    if attends and hidden % fusion.heads:
+    if has_heads(fusion) and hidden % fusion.heads:
         raise ConfigError(f"fusion.heads = {fusion.heads} does not divide the hidden width {hidden}; choose a divisor or set fusion.hidden")
 
 
@@ -56,8 +60,8 @@ def _check_detail_input(config: RunConfig) -> None:
         )
     for field, usual in (("detail_resolution", "high"), ("detail_context", "canvas")):
         shown = getattr(fusion, field)
-        if shown != usual and (fusion.name == "none" or fusion.control == "oracle_map"):
-            what = "fusion.name = 'none'" if fusion.name == "none" else "fusion.control = 'oracle_map'"
+        if shown != usual and not has_convnext(config):
+            what = "fusion.control = 'oracle_map'" if fusion.control == "oracle_map" else f"fusion.name = {fusion.name!r}"
             raise ConfigError(f"fusion.{field} = {shown!r} says what the ConvNeXt sees, but {what} has none; leave it out")
     if fusion.detail_context == "tile" and geometry.tiling.overlap:
         raise ConfigError(
@@ -68,6 +72,29 @@ def _check_detail_input(config: RunConfig) -> None:
         raise ConfigError(
             f"fusion.detail_resolution = 'canvas': the detail input has {32 * geometry.detail_cells} px a tile, no more than the canvas's "
             f"{geometry.tile}; raise geometry.detail_cells to {geometry.tile // 32 + 1} or more"
+        )
+
+
+def _check_factors(config: RunConfig) -> None:
+    """Factors that the strategy does not have; neighbours where tiles overlap; and a control for a fusion that sees no map, although the
+    handoff does."""
+    fusion = config.fusion
+    factors, overlap = named_factors(fusion), config.geometry.tiling.overlap
+    if overlap and factors is not None and factors[0] in SIDE_BY_SIDE:
+        raise ConfigError(
+            f"fusion.name = {fusion.name!r} looks across the borders of tiles that lie side by side, but with geometry.tiling.overlap = "
+            f"{overlap} they share tokens; set geometry.tiling.overlap=0, or choose another fusion"
+        )
+    for factor in ("aggregate", "combine", "gate"):
+        value = getattr(fusion, factor)
+        if value is not None and fusion.name in WHOLE and factor not in WHOLE[fusion.name]:
+            raise ConfigError(
+                f"fusion.{factor} = {value!r} has no meaning with fusion.name = {fusion.name!r}; leave it out, "
+                f"or choose {', '.join(FACTORS)}"
+            )
+    if fusion.control == "oracle_map" and not fuses_detail(fusion.model_copy(update={"control": None})):
+        raise ConfigError(
+            f"fusion.control = 'oracle_map' would turn fusion.name = {fusion.name!r} into a fusion of the truth; set fusion.name=concat"
         )
 
 
@@ -104,6 +131,11 @@ def _check_geometry(config: RunConfig) -> None:
 def _check_vit_scale(config: RunConfig) -> None:
     """A finer ViT is a rival of the detail branch, not its companion: cells and tiles would no longer correspond."""
     scale, patch, page = config.geometry.vit_scale, config.geometry.patch, 32 * config.data.page_scale
+    if config.fusion.handoff != "none":
+        raise ConfigError(
+            f"geometry.vit_scale = {scale} takes the place of the detail branch, but fusion.handoff = {config.fusion.handoff!r} "
+            "hands it on; set fusion.handoff=none, or geometry.vit_scale=1"
+        )
     if config.fusion.name != "none":
         raise ConfigError(
             f"geometry.vit_scale = {scale} gives the ViT more tiles instead of a detail branch, but fusion.name = {config.fusion.name!r}; "

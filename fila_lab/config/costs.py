@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from fila_lab.config.fusion_costs import interaction_costs
 from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.part_costs import (
     TEXT_TOKENS,
     Cost,
     convnext_cost,
     detail_size,
-    interaction_costs,
     language_cost,
+    llm_tokens,
     projector_cost,
     tiles_of,
-    vision_tokens,
     vit_cost,
     vit_layer_cost,
 )
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import page_size, seen_canvas, seen_canvases
 
 PROCESS_BYTES = 0.7e9
@@ -26,8 +27,8 @@ COMPONENTS = ("vit", "convnext", "fusion", "projector", "language")
 
 
 def component_costs(config: RunConfig, canvas: Size | None = None, image: Size | None = None) -> dict[str, Cost]:
-    """Part -> cost of one image on `canvas`, as the ViT sees it (default: the mean over a page for each of `geometry.canvases`). Without
-    fusion there is no ConvNeXt. image: its (width, height), pixels, which tells what dropped padding saves; by default nothing."""
+    """Part -> cost of one image on `canvas`, as the ViT sees it (default: the mean over a page for each of `geometry.canvases`). An arm
+    that looks at no map has no ConvNeXt. image: its (width, height), pixels, which tells what dropped padding saves; by default nothing."""
     if canvas is None:
         sizes = config.geometry.canvases
         each = [component_costs(config, seen_canvas(config, size), page_size(config, size)) for size in sizes]
@@ -38,18 +39,13 @@ def component_costs(config: RunConfig, canvas: Size | None = None, image: Size |
         "convnext": convnext_cost(config.convnext, detail_size(canvas, geometry)) if has_convnext(config) else Cost(0, 0),
         "fusion": sum(interaction_costs(config, canvas).values(), Cost(0, 0)),
         "projector": projector_cost(config, canvas, image),
-        "language": language_cost(config.language, vision_tokens(canvas, geometry, image) + TEXT_TOKENS),
+        "language": language_cost(config.language, llm_tokens(canvas, config, image) + TEXT_TOKENS),
     }
 
 
 def _mean(costs: list[Cost]) -> Cost:
     total = sum(costs, Cost(0, 0)).times(1 / len(costs))
     return Cost(costs[0].parameters, total.flops, total.inputs, total.weights)
-
-
-def has_convnext(config: RunConfig) -> bool:
-    """Whether the arm looks at a detail map that a ConvNeXt makes."""
-    return config.fusion.name != "none" and config.fusion.control != "oracle_map"
 
 
 def forward_flops(config: RunConfig, canvas: Size | None = None) -> float:
@@ -91,7 +87,7 @@ def _last_products(config: RunConfig, canvas: Size | None, image: Size | None) -
     needs what it reads and not what it gives."""
     vit, language, geometry = config.vit, config.language, config.geometry
     pages = [(seen_canvas(config, size), page_size(config, size)) for size in geometry.canvases] if canvas is None else [(canvas, image)]
-    tokens = sum(vision_tokens(size, geometry, page) + TEXT_TOKENS for size, page in pages) / len(pages)
+    tokens = sum(llm_tokens(size, config, page) + TEXT_TOKENS for size, page in pages) / len(pages)
     return 2 * (geometry.grid**2 + 1) * int(vit.width * vit.mlp_ratio) * vit.width, 2 * tokens * language.intermediate * language.width
 
 
@@ -100,7 +96,9 @@ def passed_layers(config: RunConfig) -> int:
     used = feature_index(config.vit.feature_layer, config.vit.layers)
     if config.vit.trainable:
         return used
-    return 0 if config.fusion.name == "none" else used - resolve_interactions(config.fusion.depth, config.vit.layers)[0][1]
+    if config.fusion.name == "none":
+        return 0
+    return used - resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)[0][1]
 
 
 def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:

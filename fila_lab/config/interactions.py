@@ -11,6 +11,9 @@ from fila_lab.config.base import ConfigError
 FILA_INTERACTIONS = ((1, 2), (2, 6), (3, 12), (4, 20))
 FILA_LAYERS = 24
 
+Depth = Literal["last", "multi", "after"] | Sequence[tuple[int, int | Literal["after"]]]
+Pairs = tuple[tuple[int, int], ...]
+
 
 def feature_index(feature_layer: int, layers: int) -> int:
     """Layer (1..layers) whose output's patch tokens go on; negative values count from the end, -1 is the last."""
@@ -20,30 +23,41 @@ def feature_index(feature_layer: int, layers: int) -> int:
     return index
 
 
-def resolve_interactions(depth: Literal["last", "multi"] | Sequence[tuple[int, int]], layers: int) -> tuple[tuple[int, int], ...]:
-    """(stage, after layer) pairs. `multi` scales FILA's four by depth (floor(x + .5), at least 1); `last` is the fourth of them alone."""
+def resolve_interactions(depth: Depth, layers: int, feature_layer: int = -1) -> Pairs:
+    """(stage, after layer) pairs. `multi` scales FILA's four by depth (floor(x + .5), at least 1); `last` is the fourth of them alone.
+
+    `after` is stage 1 after the feature layer, so that no layer follows: where Mini-Gemini fuses. As a layer in a list it means the same
+    place for the stage beside it.
+    """
+    feature = feature_index(feature_layer, layers)
+    if depth == "after":
+        return ((1, feature),)
     if isinstance(depth, str):
         scaled = tuple((stage, max(1, math.floor(layer * layers / FILA_LAYERS + 0.5))) for stage, layer in FILA_INTERACTIONS)
         return scaled[-1:] if depth == "last" else scaled
-    return tuple((int(stage), int(layer)) for stage, layer in depth)
+    return tuple((int(stage), feature if layer == "after" else int(layer)) for stage, layer in depth)
 
 
-def check_interactions(depth: Literal["last", "multi"] | Sequence[tuple[int, int]], layers: int, feature_layer: int) -> None:
-    """Refuse pairs that cannot work: a stage outside 1-4, layers out of order, or no layer left between the last one and the features."""
+def check_interactions(depth: Depth, layers: int, feature_layer: int) -> None:
+    """Refuse pairs that cannot work: a stage outside 1-4, layers out of order, a pair named twice, or no layer left between the last one
+    and the features where none was asked for (`after`)."""
     feature = feature_index(feature_layer, layers)
-    pairs = resolve_interactions(depth, layers)
-    shown = [list(pair) for pair in pairs]
+    pairs = resolve_interactions(depth, layers, feature_layer)
+    shown = [list(pair) for pair in (pairs if isinstance(depth, str) else depth)]
     if not pairs:
         raise ConfigError("fusion.depth = [] has no interactions; give [stage, layer] pairs, or use fusion.name=none")
     for stage, _ in pairs:
         if not 1 <= stage <= 4:
             raise ConfigError(f"fusion.depth = {shown}: stage {stage} does not exist; a ConvNeXt has stages 1-4")
     order = [layer for _, layer in pairs]
-    if order != sorted(set(order)):
-        raise ConfigError(f"fusion.depth = {shown}: layers must increase and appear once; order the pairs by layer")
-    if order[0] < 1 or order[-1] >= feature:
+    if order != sorted(order):
+        raise ConfigError(f"fusion.depth = {shown}: layers must increase (several stages may share one); order the pairs by layer")
+    if len(set(pairs)) < len(pairs):
+        raise ConfigError(f"fusion.depth = {shown}: a [stage, layer] pair stands there twice; name each once")
+    given = order if isinstance(depth, str) else [layer for _, layer in depth if layer != "after"]
+    if order[0] < 1 or (depth != "after" and given and given[-1] >= feature):
         raise ConfigError(
             f"fusion.depth = {shown}: interactions must follow layers 1 to {feature - 1}, so that at least one layer follows the last "
             f"(vit.feature_layer = {feature_layer} takes the output of layer {feature} of {layers}); "
-            "move the interaction or set vit.feature_layer=-1"
+            "move the interaction, set vit.feature_layer=-1, or write `after` for the layer if none should follow"
         )

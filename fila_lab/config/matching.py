@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.fusion_costs import window_cells
+from fila_lab.config.interactions import resolve_interactions
 from fila_lab.config.pages import page_costs
-from fila_lab.config.part_costs import FACTORS
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import FACTORS, WHOLE, has_heads
 
 Quantity = Literal["parameters", "flops"]
 HIDDEN, SCALE = "fusion.hidden", "geometry.vit_scale"
@@ -66,9 +68,19 @@ def solve(config: RunConfig, quantity: Quantity, wanted: float, target: str, tol
     field, path = f"match.{quantity} = {target}", dial(config)
     if path == SCALE and quantity == "parameters":
         raise ConfigError(f"{field}: fusion.name = 'none' has no hidden width; match flops (by more tiles), or set a fusion")
-    if path == HIDDEN and config.fusion.name not in FACTORS:
+    if path == SCALE and config.fusion.handoff != "none":
         raise ConfigError(
-            f"{field}: no closed form counts fusion.name = {config.fusion.name!r}; set {HIDDEN}, or match {', '.join(FACTORS)}"
+            f"{field}: fusion.name = 'none' has no hidden width, and with fusion.handoff = {config.fusion.handoff!r} "
+            "the ViT's scale cannot take the detail branch's place; set a fusion, or handoff none"
+        )
+    if path == HIDDEN and config.fusion.name not in (*FACTORS, *WHOLE):
+        raise ConfigError(
+            f"{field}: no closed form counts fusion.name = {config.fusion.name!r}; set {HIDDEN}, or match {', '.join((*FACTORS, *WHOLE))}"
+        )
+    if config.fusion.name == "mini_gemini" and not _asks(config):
+        raise ConfigError(
+            f"{field}: the windows of fusion.name = 'mini_gemini' have one cell each at fusion.depth = {config.fusion.depth!r}, "
+            "and its values no hidden width; choose a finer stage (a lower first number in fusion.depth)"
         )
     values = _values(config)
     if not values:
@@ -110,10 +122,15 @@ def with_value(config: RunConfig, value: int) -> RunConfig:
     return config.model_copy(update={"fusion": config.fusion.model_copy(update={"hidden": value})})
 
 
+def _asks(config: RunConfig) -> bool:
+    """Whether any interaction has windows of several cells, so that queries and keys exist."""
+    pairs = resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+    return any(window_cells(config.geometry, stage) > 1 for stage, _ in pairs)
+
+
 def _values(config: RunConfig) -> range:
     """Feasible values of the dial: widths that the heads divide, where something attends; scales up to a page's own resolution."""
     if dial(config) == SCALE:
         return range(2, 32 * config.data.page_scale // config.geometry.patch + 1)
-    attends = (config.fusion.aggregate or FACTORS[config.fusion.name][0]) == "attend"
-    step = config.fusion.heads if attends else 1
+    step = config.fusion.heads if has_heads(config.fusion) else 1
     return range(step, MAX_HIDDEN + 1, step)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fila_lab.config.costs import COMPONENTS, PROCESS_BYTES, component_costs, has_convnext, passed_layers
-from fila_lab.config.interactions import resolve_interactions
-from fila_lab.config.part_costs import TEXT_TOKENS, detail_size, fusion_factors, tiles_of, vision_tokens, window_cells
+from fila_lab.config.costs import COMPONENTS, PROCESS_BYTES, component_costs, passed_layers
+from fila_lab.config.fusion_memory import kept_values
+from fila_lab.config.part_costs import TEXT_TOKENS, detail_size, llm_tokens, tiles_of
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
 
 FEATURE_CHUNK = 32
@@ -47,8 +48,8 @@ def memory_parts(config: RunConfig) -> dict[str, Memory]:
     kept = {
         "vit": _vit_bytes(config, canvas),
         "convnext": convnext_bytes(config, canvas),
-        "fusion": _fusion_bytes(config, canvas),
-        "projector": config.train.batch_size * 2.75 * value_bytes(config) * vision_tokens(canvas, config.geometry) * config.language.width,
+        "fusion": config.train.batch_size * value_bytes(config) * kept_values(config, canvas),
+        "projector": config.train.batch_size * 2.75 * value_bytes(config) * llm_tokens(canvas, config) * config.language.width,
         "language": _language_bytes(config, canvas),
     }
     return {name: Memory(costs[name].parameters * (16 if trains.get(name, True) else 4), kept[name]) for name in COMPONENTS}
@@ -97,24 +98,11 @@ def _vit_bytes(config: RunConfig, canvas: Size) -> float:
     return config.train.batch_size * (tiles_of(canvas, geometry) + 1) * _stacked(config, passed_layers(config), layer, tokens * vit.width)
 
 
-def _fusion_bytes(config: RunConfig, canvas: Size) -> float:
-    """About seven values a channel and token, and the cells a token attends to (of a trainable ConvNeXt, two copies in every fusion)."""
-    if config.fusion.name == "none":
-        return 0.0
-    each, geometry = value_bytes(config), config.geometry
-    attends = fusion_factors(config)[0] == "attend"
-    total = 0.0
-    for stage, _ in resolve_interactions(config.fusion.depth, config.vit.layers):
-        copies = 2 if config.convnext.trainable else 1 if attends else 0
-        total += 7 * config.vit.width + copies * window_cells(geometry, stage) * config.convnext.dims[stage - 1]
-    return config.train.batch_size * each * total * (tiles_of(canvas, geometry) + 1) * geometry.grid**2
-
-
 def _language_bytes(config: RunConfig, canvas: Size) -> float:
     """A training batch's activations, or an evaluation batch's keys and values, whichever is more (bytes a channel counted on transformers'
     Llama and Qwen2 classes)."""
     language, each = config.language, value_bytes(config)
-    tokens = vision_tokens(canvas, config.geometry) + TEXT_TOKENS
+    tokens = llm_tokens(canvas, config) + TEXT_TOKENS
     outer, inner = (29 + 4 * each, 4 * each) if language.trainable else (10 + 7 * each, 2 * each)
     layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
     keys = (language.kv_heads or language.heads) * (language.width // language.heads)

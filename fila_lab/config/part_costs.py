@@ -5,11 +5,11 @@ Matrix products, convolutions and attention are counted; norms, activations and 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
+from fila_lab.config.strategies import map_trains
 from fila_lab.config.tiling import tile_layout
 
 TEXT_TOKENS = 8
@@ -19,15 +19,6 @@ VOCABULARY = {"characters": 99, "llama": 32000, "qwen2": 151936}
 """Assumed sizes: the character tokenizer's, else the architecture's usual one."""
 ORACLE_CHANNELS = 92
 """Channels of the truth as a map, one-hot a cell; a test holds this equal to the data's own number."""
-
-FACTORS: dict[str, tuple[str, str, bool]] = {
-    "concat": ("pool", "concat", True),
-    "concat_ungated": ("pool", "concat", False),
-    "addition": ("pool", "add", False),
-    "addition_gated": ("pool", "add", True),
-    "cross_attention": ("attend", "add", False),
-}
-"""Named fusion -> (aggregate, combine, gate)."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +76,17 @@ def vision_tokens(canvas: Size, geometry: GeometryConfig, image: Size | None = N
     return geometry.grid**2 + (across + 1) * down
 
 
+def handoff_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
+    """Detail tokens the language model reads behind them: one a canvas token handed over, where fusion.handoff appends them."""
+    across, down = tile_layout(config.geometry, canvas, image).handed
+    return across * down if config.fusion.handoff == "append" else 0
+
+
+def llm_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
+    """All that the language model reads of one image; `image` as in `vision_tokens`."""
+    return vision_tokens(canvas, config.geometry, image) + handoff_tokens(canvas, config, image)
+
+
 def vit_layer_cost(config: VitConfig, geometry: GeometryConfig) -> Cost:
     """One tile through one layer."""
     width, inner, tokens = config.width, int(config.width * config.mlp_ratio), geometry.grid**2 + 1
@@ -114,72 +116,24 @@ def convnext_cost(config: ConvNextConfig, size: Size) -> Cost:
     return total
 
 
-def interaction_costs(config: RunConfig, canvas: Size) -> dict[tuple[int, int], Cost]:
-    """(stage, after layer) -> cost of that interaction's fusion, overview included. Strategies from other packages count as `concat`.
-
-    What is normalised but not projected (pooled or unfolded cells of a frozen ConvNeXt) needs no gradient, nor do tokens that nothing
-    trainable has touched yet.
-    """
-    fusion, geometry = config.fusion, config.geometry
-    if fusion.name == "none":
-        return {}
-    oracle = fusion.control == "oracle_map"
-    tokens = (tiles_of(canvas, geometry) + 1) * geometry.grid**2
-    costs: dict[tuple[int, int], Cost] = {}
-    for stage, layer in resolve_interactions(fusion.depth, config.vit.layers):
-        channels = ORACLE_CHANNELS if oracle else config.convnext.dims[stage - 1]
-        costs[stage, layer] = _fusion_cost(config, channels, window_cells(geometry, stage), tokens, first=not costs)
-    return costs
-
-
-def window_cells(geometry: GeometryConfig, stage: int) -> int:
-    """Detail cells a token reads at a stage."""
-    return max(1, math.floor((geometry.detail_cells << (4 - stage)) / geometry.grid + 0.5)) ** 2
-
-
-def _fusion_cost(config: RunConfig, channels: int, window: int, tokens: int, first: bool) -> Cost:
-    """One factorised fusion: read, mix, gate, out."""
-    fusion, width = config.fusion, config.vit.width
-    hidden = fusion.hidden or width
-    kind, combine, gated = fusion_factors(config)
-    moving = not first or config.vit.trainable  # tokens ask for gradients
-    read, reading = _aggregate(config, kind, channels, window, tokens, moving)
-    read_moves = kind == "attend" or (config.convnext.trainable and fusion.control != "oracle_map")
-    mix = product((width + read) * hidden if combine == "concat" else read * hidden, tokens, hidden)
-    total = reading + mix.asked(read_moves or (moving and combine == "concat")) + product(hidden * width, tokens, width)
-    if gated:
-        total += product((width + read) * width, tokens, width).asked(read_moves or moving)
-    return total
-
-
-def fusion_factors(config: RunConfig) -> tuple[str, str, bool]:
-    """(aggregate, combine, gate) of the run's fusion: its name's, where nothing overrides them."""
-    fusion = config.fusion
-    named = FACTORS.get(fusion.name, FACTORS["concat"])
-    aggregate = "unfold" if fusion.control == "oracle_map" else fusion.aggregate or named[0]
-    return aggregate, fusion.combine or named[1], named[2] if fusion.gate is None else fusion.gate
-
-
-def _aggregate(config: RunConfig, kind: str, channels: int, window: int, tokens: int, moving: bool) -> tuple[int, Cost]:
-    """(width of what a token reads, cost). Attention folds the keys into the query and applies the values last."""
-    width, hidden, heads = config.vit.width, config.fusion.hidden or config.vit.width, config.fusion.heads
-    if kind != "attend":
-        return channels * (window if kind == "unfold" else 1), Cost(0, 0)
-    seen = config.convnext.trainable
-    value = product(channels * hidden, tokens, hidden)
-    if window == 1:
-        return hidden, value.asked(seen)
-    query, key = product(width * hidden, tokens, hidden), product(channels * hidden, tokens)
-    each = 2 * tokens * heads * window * channels  # of the queries by cells, queries by places, shares by cells, shares by places
-    matched = Cost(window * channels, 4 * each, 4 * each + (2 * each if seen else 0), 2 * each)
-    return hidden, value + query.asked(moving) + key + matched
-
-
 def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -> Cost:
-    """Vision tokens to the language model's width, and the learned row separator (which is not projected)."""
-    width, language = config.vit.width, config.language.width
-    tokens = vision_tokens(canvas, config.geometry, image) - tile_layout(config.geometry, canvas, image).handed[1]
-    first = product(width * language, tokens, 2 * language).asked(config.fusion.name != "none" or config.vit.trainable)
+    """Vision tokens to the language model's width, the learned row separator (which is not projected), and the handoff's own projector."""
+    fusion, separators = config.fusion, tile_layout(config.geometry, canvas, image).handed[1]
+    tokens = vision_tokens(canvas, config.geometry, image) - separators
+    moving = fusion.name != "none" or config.vit.trainable
+    visual = _projection(config, config.vit.width, tokens, moving) + Cost(config.language.width, 0)
+    if fusion.handoff == "none":
+        return visual
+    channels = ORACLE_CHANNELS if fusion.control == "oracle_map" else config.convnext.dims[3]
+    pairs = resolve_interactions(fusion.depth, config.vit.layers, config.vit.feature_layer) if fusion.name == "bidirectional" else ()
+    changed = any(stage == 4 for stage, _ in pairs)
+    return visual + _projection(config, channels, handoff_tokens(canvas, config, image), map_trains(config) or changed)
+
+
+def _projection(config: RunConfig, width: int, tokens: int, moving: bool) -> Cost:
+    """`tokens` tokens of `width` channels to the language model's width; `moving`: they ask for gradients."""
+    language = config.language.width
+    first = product(width * language, tokens, language).asked(moving)
     return first + product(language**2, tokens, language) if config.projector.kind == "mlp2x_gelu" else first
 
 

@@ -12,7 +12,21 @@ from pydantic import Field, model_validator
 from fila_lab.config.base import Strict
 from fila_lab.config.canvas_rules import grids_up_to
 
-FUSIONS: tuple[str, ...] = ("none", "concat", "concat_ungated", "addition", "addition_gated", "cross_attention")
+FUSIONS: tuple[str, ...] = (
+    "none",
+    "concat",
+    "concat_ungated",
+    "addition",
+    "addition_gated",
+    "cross_attention",
+    "cross_attention_gated",
+    "cross_attention_tile",
+    "cross_attention_neighbours",
+    "llava_hr",
+    "mini_gemini",
+    "bidirectional",
+    "cross_tile",
+)
 """Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
 
 Positive = Annotated[int, Field(gt=0)]
@@ -129,12 +143,15 @@ class FusionConfig(Strict):
     """Which fusion, where, and how wide; `control` replaces the detail maps by something that should not help (or, oracle_map, must)."""
 
     name: str = "concat"
-    depth: Literal["last", "multi"] | tuple[tuple[int, int], ...] = Field(
-        default="multi", description="`last`, `multi`, or a list of [stage 1-4, after ViT layer] pairs"
+    depth: Literal["last", "multi", "after"] | tuple[tuple[int, int | Literal["after"]], ...] = Field(
+        default="multi",
+        description="`last`, `multi`, or a list of [stage 1-4, after ViT layer] pairs; `after`, also as a layer: behind the feature layer",
     )
     hidden: Positive | None = Field(default=None, description="hidden width; null is the ViT width")
-    heads: Positive = Field(default=4, description="attention heads (attend only)")
-    aggregate: Literal["pool", "unfold", "attend"] | None = Field(default=None, description="overrides the strategy's factor")
+    heads: Positive = Field(default=4, description="attention heads, where the strategy has a number of them")
+    aggregate: Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"] | None = Field(
+        default=None, description="overrides the strategy's factor"
+    )
     combine: Literal["concat", "add"] | None = None
     gate: bool | None = None
     resample: Literal["area", "bilinear", "nearest"] = Field(
@@ -148,6 +165,9 @@ class FusionConfig(Strict):
     )
     detail_context: Literal["canvas", "tile"] = Field(
         default="canvas", description="`tile`: the ConvNeXt sees each tile alone, so no cell knows what lies across a seam"
+    )
+    handoff: Literal["none", "append"] = Field(
+        default="none", description="append: stage-4 means, one a canvas token, go to the language model too, behind the visual tokens"
     )
 
 

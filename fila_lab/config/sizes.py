@@ -10,6 +10,7 @@ from fila_lab.config.base import ConfigError
 from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.strategies import needs_map
 
 
 def parse_sizes(text: str) -> tuple[Size, ...]:
@@ -51,12 +52,13 @@ def sized_runs(
 ) -> dict[tuple[str, Size, int], RunConfig]:
     """(arm, canvas, detail cells) -> the arm at that size; by default an arm's largest canvas, and its own detail resolution.
 
-    Without a ConvNeXt the detail resolution changes nothing: such an arm stands once a canvas, at its own.
+    Without a detail map its resolution changes nothing: such an arm stands once a canvas, at its own.
     """
     found = {}
     for arm, config in runs.items():
         largest = max(config.geometry.canvases, key=lambda size: size[0] * size[1])
+        own = (config.geometry.detail_cells,)
         for canvas in sizes or (largest,):
-            for cells in (config.geometry.detail_cells,) if config.fusion.name == "none" else details or (config.geometry.detail_cells,):
+            for cells in (details or own) if needs_map(config) else own:
                 found[arm, canvas, cells] = at_size(config, canvas, cells if details else None)
     return found

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
-from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, vision_tokens
+from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, llm_tokens
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
 from fila_lab.cost.subject import autocast, build_subject, largest_canvas, synthetic_batch
@@ -100,7 +100,7 @@ def count_language(config: RunConfig) -> dict[str, Count]:
     plain = config.fusion.model_copy(update={"name": "none", "control": None, "aggregate": None, "combine": None, "gate": None})
     alone = config.model_copy(update={"vit": vit, "fusion": plain})
     prefill = count_components(alone)[LANGUAGE]
-    tokens = vision_tokens(largest_canvas(config), config.geometry) + TEXT_TOKENS
+    tokens = llm_tokens(largest_canvas(config), config) + TEXT_TOKENS
     return {LANGUAGE: prefill, NEW_TOKEN: Count(prefill.parameters, prefill.trainable, count_new_token(alone, tokens), 0)}
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from fila_lab.config.part_costs import TEXT_TOKENS, vision_tokens
+from fila_lab.config.part_costs import TEXT_TOKENS, llm_tokens
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, probed
 from fila_lab.cost.subject import autocast, device_of, largest_canvas
@@ -47,7 +47,7 @@ def see_seconds(model: FilaModel, batch: VisionBatch, config: RunConfig) -> Seco
 
 def language_inputs(config: RunConfig) -> Tensor:
     """What the language model reads of one image and its text: [1, V + L, D_llm] of noise."""
-    tokens = vision_tokens(largest_canvas(config), config.geometry) + TEXT_TOKENS
+    tokens = llm_tokens(largest_canvas(config), config) + TEXT_TOKENS
     return torch.randn(1, tokens, config.language.width, device=device_of(config))
 
 

@@ -23,14 +23,15 @@ def interaction_name(stage: int, layer: int) -> str:
 
 
 def component_modules(model: FilaModel) -> dict[str, list[nn.Module]]:
-    """Component -> the modules whose parameters are its own; without fusion there is no ConvNeXt."""
+    """Component -> the modules whose parameters are its own; where nothing looks at a detail map there is no ConvNeXt."""
     encoder = model.encoder
     modules: dict[str, list[nn.Module]] = {VIT: [encoder.vit]}
     if encoder.convnext is not None:
         modules[CONVNEXT] = [encoder.convnext]
     for stage, layer in encoder.interactions:
-        modules[interaction_name(stage, layer)] = [encoder.fusions[str(layer)]]
-    return {**modules, PROJECTOR: [model.projector, model.separator], LANGUAGE: [model.language]}
+        modules[interaction_name(stage, layer)] = [encoder.fusion_at(stage, layer)]
+    handoff = [] if model.handoff is None else [model.handoff]
+    return {**modules, PROJECTOR: [model.projector, model.separator, *handoff], LANGUAGE: [model.language]}
 
 
 @contextmanager
@@ -57,6 +58,8 @@ def _entries(model: FilaModel) -> Iterable[tuple[object, str, str | Callable[...
         yield encoder, "_interact", lambda tokens, details, stage, layer: interaction_name(stage, layer)
     yield model.projector, "forward", PROJECTOR
     yield model.separator, "forward", PROJECTOR
+    if model.handoff is not None:
+        yield model.handoff, "forward", PROJECTOR
     yield model.language.model, "forward", LANGUAGE
     yield model.language.lm_head, "forward", LANGUAGE
 

@@ -15,7 +15,7 @@ from torch import nn
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.costs import component_costs, feature_bytes
 from fila_lab.config.memory import FEATURE_CHUNK, convnext_bytes
-from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, vision_tokens
+from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, llm_tokens
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.count import Count, count_language, count_vision
@@ -163,7 +163,7 @@ def _latency(
 def language_name(config: RunConfig) -> str:
     """What makes two runs' language models cost the same."""
     language = config.language
-    tokens = vision_tokens(seen_canvases(config)[0], config.geometry) + TEXT_TOKENS
+    tokens = llm_tokens(seen_canvases(config)[0], config) + TEXT_TOKENS
     return f"{language.architecture} of {language.layers} layers and width {language.width}, {tokens} tokens"
 
 

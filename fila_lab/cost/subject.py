@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, VOCABULARY, detail_size
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases, tile_layout
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
@@ -120,7 +121,6 @@ def synthetic_batch(
     layout = tile_layout(geometry, (width, height))
     rows, cols = layout.rows, layout.cols
     detail_width, detail_height = detail_size((width, height), geometry)
-    fused = config.fusion.name != "none"
     oracle = config.fusion.control == "oracle_map"
 
     def noise(*shape: int) -> torch.Tensor:
@@ -134,7 +134,7 @@ def synthetic_batch(
         input_ids=torch.randint(3, 90, (images, TEXT_TOKENS), device=device),
         prompt_lengths=torch.full((images,), TEXT_TOKENS // 2, device=device),
         layout=layout,
-        detail=noise(images, detail_height, detail_width, 3) if fused and not oracle else None,
+        detail=noise(images, detail_height, detail_width, 3) if has_convnext(config) else None,
         oracle=[
             torch.zeros(images, oracle_channels, detail_height // stride, detail_width // stride, dtype=torch.bfloat16, device=device)
             for stride in STRIDES

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.config.costs import component_costs, component_training_flops
-from fila_lab.config.part_costs import TEXT_TOKENS, Cost, interaction_costs, language_token_cost, tiles_of, vision_tokens
+from fila_lab.config.fusion_costs import interaction_costs
+from fila_lab.config.part_costs import TEXT_TOKENS, Cost, language_token_cost, llm_tokens, tiles_of
 from fila_lab.config.run import RunConfig
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.count import Count
@@ -79,7 +80,7 @@ def closed_forms(config: RunConfig) -> dict[str, Cost]:
     canvas = seen_canvases(config)[0]
     costs = component_costs(config, canvas)
     fusions = {interaction_name(*pair): cost for pair, cost in interaction_costs(config, canvas).items()}
-    tokens = vision_tokens(canvas, config.geometry) + TEXT_TOKENS
+    tokens = llm_tokens(canvas, config) + TEXT_TOKENS
     return {
         VIT: costs["vit"],
         **({CONVNEXT: costs["convnext"]} if costs["convnext"].parameters else {}),
@@ -154,7 +155,7 @@ def _case_columns(case: Case, measured: Measured) -> Row:
         "detail_cells": geometry.detail_cells,
         "detail_px_a_tile": 32 * geometry.detail_cells if geometry.whole_image is None else math.nan,
         "tiles": tiles_of(case.canvas, geometry),
-        "llm_tokens": vision_tokens(case.canvas, geometry),
+        "llm_tokens": llm_tokens(case.canvas, case.config),
     }
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.fusion.base import FusionContext, Reads, window_side
+from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_seed
 
 _MODES = {"area": "area", "bilinear": "bilinear", "nearest": "nearest-exact"}
@@ -60,6 +61,8 @@ class DetailMaps:
 
     def read(self, reads: Reads, stage: int, dtype: torch.dtype) -> Tensor:
         """A stage of every tile in the form a fusion asks for; `windows` in `dtype`."""
+        if reads == "nothing":
+            return self.maps[stage - 1].new_empty(len(self.maps[stage - 1]) * (1 + self.rows * self.cols), 0, self.grid, self.grid)
         if reads == "means":
             return self.means(stage)
         return self.windows(stage, dtype) if reads == "windows" else self.tiles(stage)
@@ -84,8 +87,19 @@ class DetailMaps:
         """A fusion changed a stage's map; later interactions see the change."""
         self._tiles[stage] = tiles
 
-    def context(self, stage: int) -> FusionContext:
-        """What a fusion at this stage is told."""
+    @classmethod
+    def nothing(cls, images: int, device: torch.device, cells: Sequence[int], grid: int, rows: int, cols: int) -> DetailMaps:
+        """Maps without channels, for fusions that look at none: they know where tiles lie all the same."""
+        return cls([torch.empty(images, 0, 1, 1, device=device)] * len(cells), cells, grid, rows, cols)
+
+    def canvas_means(self, stage: int) -> Tensor:
+        """The mean of each canvas token's own window, in the order and choice of the visual tokens (`raster`), the overview left out:
+        [B, rows*g*cols*g, C]."""
+        means = self.means(stage).flatten(2).transpose(1, 2).unflatten(0, (-1, 1 + self.rows * self.cols))
+        return raster(means, self.rows, self.cols, self.grid, self.layout)[:, self.grid**2 :]
+
+    def context(self, stage: int, read_again: bool = True) -> FusionContext:
+        """What a fusion at this stage is told; `read_again`: whether anything reads the stage's map after it."""
         images, device = len(self.maps[stage - 1]), self.maps[stage - 1].device
         inside = torch.arange(self.rows * self.cols, device=device)
         overview = torch.tensor([-1], device=device)
@@ -98,6 +112,8 @@ class DetailMaps:
             row=torch.cat([overview, inside // self.cols]).repeat(images),
             col=torch.cat([overview, inside % self.cols]).repeat(images),
             stage_map=self.tiles,
+            stage_windows=self.windows,
+            read_again=read_again,
         )
 
 

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from fila_lab.config.base import FilaError
 from fila_lab.config.interactions import check_interactions, resolve_interactions
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import WHOLE, needs_map
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
@@ -43,26 +44,38 @@ class HybridEncoder(nn.Module):
             self.interactions: tuple[tuple[int, int], ...] = ()
         else:
             check_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
-            self.interactions = resolve_interactions(config.fusion.depth, config.vit.layers)
-        self.fusions = nn.ModuleDict({str(layer): self._fusion(stage, layer, oracle_channels) for stage, layer in self.interactions})
+            self.interactions = resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+        self.fusions = nn.ModuleDict({self._key(*pair): self._fusion(*pair, oracle_channels) for pair in self.interactions})
+
+    def _key(self, stage: int, layer: int) -> str:
+        """Name of an interaction's fusion: the layer's number, with the stage's where several stages share the layer."""
+        shared = [pair for pair in self.interactions if pair[1] == layer]
+        return str(layer) if len(shared) == 1 else f"{layer}_{stage}"
+
+    def fusion_at(self, stage: int, layer: int) -> Fusion:
+        """The fusion of one interaction."""
+        return self.fusions[self._key(stage, layer)]  # type: ignore[return-value]
 
     def _fusion(self, stage: int, layer: int, oracle_channels: int | None) -> Fusion:
         config = self.config.fusion
         oracle = self.control == "oracle_map"
         if oracle and oracle_channels is None:
             raise FilaError("fusion.control='oracle_map' needs the number of truth channels; pass oracle_channels to build_model")
+        widths = [oracle_channels if oracle and oracle_channels else dim for dim in self.config.convnext.dims]
         with component_rng(self.config.seed, f"fusion/{stage}/{layer}"):
             return fusions.create(
                 config.name,
                 token_width=self.config.vit.width,
-                detail_width=oracle_channels if oracle and oracle_channels else self.config.convnext.dims[stage - 1],
+                detail_width=widths[stage - 1],
                 grid=self.grid,
                 cells=self.cells[stage - 1],
                 hidden=config.hidden,
                 heads=config.heads,
-                aggregate="unfold" if oracle else config.aggregate,  # the truth is in where a cell is, which a mean would lose
+                # the truth is in where a cell is, which a mean would lose
+                aggregate="unfold" if oracle and config.name not in WHOLE else config.aggregate,
                 combine=config.combine,
                 gate=config.gate,
+                coarser=tuple(zip(widths[stage:], self.cells[stage:], strict=True)),
             )
 
     def detail_maps(
@@ -74,8 +87,8 @@ class HybridEncoder(nn.Module):
         cols: int,
         layout: TileLayout | None = None,
     ) -> DetailMaps | None:
-        """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied; None without fusion."""
-        if not self.interactions:
+        """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied; None where none is needed."""
+        if not needs_map(self.config):
             return None
         if self.control == "oracle_map":
             if oracle is None:
@@ -110,8 +123,23 @@ class HybridEncoder(nn.Module):
         oracle: list[Tensor] | None = None,
         layout: TileLayout | None = None,
     ) -> Tensor:
+        """Tokens alone, of `encode`."""
+        return self.encode(tiles, overview, rows, cols, maps, detail, oracle, layout)[0]
+
+    def encode(
+        self,
+        tiles: Tensor,
+        overview: Tensor,
+        rows: int,
+        cols: int,
+        maps: list[Tensor] | None = None,
+        detail: Tensor | None = None,
+        oracle: list[Tensor] | None = None,
+        layout: TileLayout | None = None,
+    ) -> tuple[Tensor, DetailMaps | None]:
         """uint8 tiles [B, rows*cols, T, T, 3], overview [B, T, T, 3] -> [B, g*g + rows*g*cols*g, D_vit]: the overview's tokens, then the
-        canvas in raster order (of overlapping tiles each position once, and without what the layout drops).
+        canvas in raster order (of overlapping tiles each position once, and without what the layout drops); and the detail maps as
+        fusion left them.
 
         maps: four [B, C_s, H_s, W_s]; detail: uint8 [B, Hd, Wd, 3], seen by the ConvNeXt when there are no maps; oracle: truth maps for
         `oracle_map`. FilaError when what the run needs is not there.
@@ -119,21 +147,27 @@ class HybridEncoder(nn.Module):
         images = len(tiles)
         pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1))
         details = self.detail_maps(detail, maps, oracle, rows, cols, layout)
-        stages = {layer: stage for stage, layer in self.interactions}
+        seen = details or DetailMaps.nothing(images, pixels.device, self.cells, self.grid, rows, cols)
         tokens = self.vit.embed(pixels)
         for layer in range(1, self.vit.n_used + 1):
             if self.checkpointing and tokens.requires_grad:
                 tokens = checkpoint(self.vit.block, layer - 1, tokens, use_reentrant=False, context_fn=recomputing)
             else:
                 tokens = self.vit.block(layer - 1, tokens)
-            if layer in stages and details is not None:
-                tokens = self._interact(tokens, details, stages[layer], layer)
+            for stage in (stage for stage, after in self.interactions if after == layer):
+                tokens = self._interact(tokens, seen, stage, layer)
         features = self.vit.features(tokens).unflatten(0, (images, -1))
-        return raster(features, rows, cols, self.grid, layout)
+        return raster(features, rows, cols, self.grid, layout), details
 
     def _interact(self, tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
-        fusion: Fusion = self.fusions[str(layer)]  # type: ignore[assignment]
-        output = fusion(tokens[:, 1:], details.read(fusion.reads, stage, product_dtype(tokens)), details.context(stage))
+        fusion = self.fusion_at(stage, layer)
+        context = details.context(stage, self._read_again(stage, layer))
+        output = fusion(tokens[:, 1:], details.read(fusion.reads, stage, product_dtype(tokens)), context)
         if output.detail is not None:
             details.replace(stage, output.detail)
         return torch.cat([tokens[:, :1], output.tokens], dim=1)
+
+    def _read_again(self, stage: int, layer: int) -> bool:
+        """Whether a later interaction, or the handoff, reads a stage's map after this interaction."""
+        later = self.interactions[self.interactions.index((stage, layer)) + 1 :]
+        return any(other == stage for other, _ in later) or (stage == 4 and self.config.fusion.handoff != "none")

@@ -10,12 +10,13 @@ from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import has_convnext
 from fila_lab.modeling.answers import is_answer_file, load_answer_parts
 from fila_lab.modeling.attention import attention_backend, recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
 from fila_lab.modeling.encoder import HybridEncoder
 from fila_lab.modeling.language import build_language, build_tokenizer
-from fila_lab.modeling.projector import RowSeparator, build_projector
+from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.towers import build_convnext, build_vit
 
@@ -24,7 +25,8 @@ IGNORED = -100
 
 
 class FilaModel(nn.Module):
-    """Images and texts in, answers out. The language model reads [overview tokens, canvas tokens with row separators, text].
+    """Images and texts in, answers out. The language model reads [overview tokens, canvas tokens with row separators, text];
+    with fusion.handoff=append detail tokens stand before the text.
 
     Texts are padded on the right and attention is causal, so no mask is needed: nothing real looks at padding.
     """
@@ -34,7 +36,7 @@ class FilaModel(nn.Module):
         self.config = config
         self.tokenizer = build_tokenizer(config.language)
         vit = build_vit(config)
-        sees = detail_branch and config.fusion.name != "none" and config.fusion.control != "oracle_map"
+        sees = detail_branch and has_convnext(config)
         self.encoder = HybridEncoder(config, vit, build_convnext(config) if sees else None, oracle_channels)
         with component_rng(config.seed, "language"):
             self.language: PreTrainedModel = build_language(config.language, self.tokenizer)
@@ -46,6 +48,11 @@ class FilaModel(nn.Module):
             self.projector = build_projector(config.projector, config.vit.width, width)
         with component_rng(config.seed, "separator"):
             self.separator = RowSeparator(width)
+        self.handoff: Handoff | None = None
+        if config.fusion.handoff == "append":
+            channels = oracle_channels if config.fusion.control == "oracle_map" and oracle_channels else config.convnext.dims[3]
+            with component_rng(config.seed, "handoff"):
+                self.handoff = Handoff(config.projector, channels, width)
         if is_answer_file(config.language.weights):
             load_answer_parts(self, config.language.weights)
 
@@ -56,8 +63,13 @@ class FilaModel(nn.Module):
     def see(self, batch: VisionBatch) -> Tensor:
         """The visual part of the language model's input, [B, V, D_llm]."""
         with self._attention(self.encoder.grid**2 + 1):
-            tokens = self.encoder(batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle, batch.layout)
-            return self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid, batch.layout)
+            tokens, details = self.encoder.encode(
+                batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle, batch.layout
+            )
+            visual = self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid, batch.layout)
+        if self.handoff is None or details is None:
+            return visual
+        return torch.cat([visual, self.handoff(details.canvas_means(4)).to(visual.dtype)], dim=1)
 
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fila_lab.config.run import ProjectorConfig
 from fila_lab.config.tiling import TileLayout
@@ -14,6 +15,22 @@ def build_projector(config: ProjectorConfig, vision_width: int, language_width: 
     if config.kind == "linear":
         return nn.Linear(vision_width, language_width)
     return nn.Sequential(nn.Linear(vision_width, language_width), nn.GELU(), nn.Linear(language_width, language_width))
+
+
+class Handoff(nn.Module):
+    """Detail tokens for the language model, behind the visual ones: means of stage 4, one a canvas token, normalised without learned gain
+    and projected by a projector of their own, [B, rows*g*cols*g, C_4] -> [B, rows*g*cols*g, D_llm].
+
+    EAGLE (Shi et al., 2024, arXiv 2408.15998) compares appending a second encoder's tokens with fusing them. A longer sequence cannot be
+    the baseline's at initialisation, whatever the tokens hold: attention shares itself out over them too.
+    """
+
+    def __init__(self, config: ProjectorConfig, detail_width: int, language_width: int) -> None:
+        super().__init__()
+        self.projector = build_projector(config, detail_width, language_width)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return self.projector(F.layer_norm(means.float(), means.shape[-1:]))
 
 
 def raster(tokens: Tensor, rows: int, cols: int, grid: int, layout: TileLayout | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from fila_lab.config.base import ConfigError
 from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, training_flops
 from fila_lab.config.loading import read_yaml
 from fila_lab.config.memory import check_memory, memory_bytes
+from fila_lab.config.strategies import has_convnext
 from fila_lab.studies.arms import resolve_arm
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.power import minimal_detectable_effect, seeds_needed
@@ -190,8 +191,7 @@ def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float
     for cell in cells:
         run = cell.config
         pools[repr(run.geometry), repr(run.data)] = run
-        blind = run.fusion.name == "none" or run.fusion.control == "oracle_map"
-        if blind or run.convnext.trainable or not run.runtime.feature_cache:
+        if not has_convnext(run) or run.convnext.trainable or not run.runtime.feature_cache:
             continue
         weights = "random" if run.fusion.control == "random_weights" else run.convnext.weights
         shown = (run.fusion.detail_resolution, run.fusion.detail_context)

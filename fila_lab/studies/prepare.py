@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.strategies import needs_map
 
 PREPARE_FUNCTION = "fila_lab.studies.prepare:prepare"
 
@@ -42,7 +43,7 @@ def use_of_caches(config: RunConfig) -> str:
     used = config.model_dump(mode="json", include={"geometry", "convnext", "data", "runtime"})
     random = config.convnext.weights == "random" and config.fusion.control != "random_weights"
     fusion = config.fusion
-    seen = {"control": fusion.control, "shown": [fusion.detail_resolution, fusion.detail_context], "plain": fusion.name == "none"}
+    seen = {"control": fusion.control, "shown": [fusion.detail_resolution, fusion.detail_context], "plain": not needs_map(config)}
     return config_hash({**used, **seen, "seed": config.seed if random else None})
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
+from fila_lab.config.strategies import has_convnext
 from fila_lab.data.pool import Pool
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
@@ -51,8 +52,8 @@ class Features:
 
 
 def needs_detail(config: RunConfig) -> bool:
-    """Whether a fusion of this run looks at what the ConvNeXt sees."""
-    return config.fusion.name != "none" and config.fusion.control != "oracle_map"
+    """Whether this run looks at what the ConvNeXt sees, in a fusion or to hand it on."""
+    return has_convnext(config)
 
 
 def cacheable(config: RunConfig) -> bool:

@@ -6,14 +6,15 @@ import pytest
 
 from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
 from fila_lab.config.costs import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
+from fila_lab.config.fusion_costs import interaction_costs
 from fila_lab.config.part_costs import (
     ORACLE_CHANNELS,
     TEXT_TOKENS,
     convnext_cost,
     detail_size,
-    interaction_costs,
     language_cost,
     language_token_cost,
+    llm_tokens,
     vision_tokens,
     vit_cost,
 )
@@ -64,8 +65,7 @@ def mini(**overrides: object) -> RunConfig:
     return resolve_run("mini", RANDOM, overrides)
 
 
-@pytest.mark.parametrize("name", FUSIONS)
-@pytest.mark.parametrize("cells", [2, 3, 4])
+@pytest.mark.parametrize(("name", "cells"), [*((name, 3) for name in FUSIONS), ("cross_attention", 2), ("mini_gemini", 2), ("concat", 4)])
 def test_parameters_equal_the_built_model(name: str, cells: int) -> None:
     from fila_lab.modeling import build_model
 
@@ -81,6 +81,38 @@ def test_parameters_of_controls_equal_the_built_model(control: str) -> None:
     config = mini(**{"fusion.control": control})
     built = sum(parameter.numel() for parameter in build_model(config, oracle_channels=ORACLE_CHANNELS).parameters())
     assert sum(cost.parameters for cost in component_costs(config).values()) == built
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"fusion.name": "mini_gemini", "fusion.depth": "after"},
+        {"fusion.name": "concat", "fusion.depth": [[1, 5], [2, 5], [3, 5], [4, 5]]},
+        {"fusion.name": "llava_hr", "fusion.gate": False, "fusion.hidden": 40},
+        {"fusion.name": "none", "fusion.handoff": "append"},
+        {"fusion.name": "cross_tile", "fusion.handoff": "append", "projector.kind": "linear"},
+    ],
+)
+def test_parameters_of_depths_and_handoff_equal_the_built_model(overrides: dict[str, object]) -> None:
+    from fila_lab.modeling import build_model
+
+    config = mini(**overrides)
+    built = sum(parameter.numel() for parameter in build_model(config).parameters())
+    assert sum(cost.parameters for cost in component_costs(config).values()) == built
+
+
+def test_context_without_resolution_costs_no_convnext_and_a_handoff_costs_tokens() -> None:
+    rival, handed, none = (
+        mini(**{"fusion.name": "cross_tile"}),
+        mini(**{"fusion.name": "none", "fusion.handoff": "append"}),
+        mini(**{"fusion.name": "none"}),
+    )
+    assert component_costs(rival)["convnext"] == component_costs(none)["convnext"]
+    assert component_costs(rival)["fusion"].flops > 0
+    assert llm_tokens((84, 84), none) == vision_tokens((84, 84), none.geometry)
+    assert llm_tokens((84, 84), handed) == vision_tokens((84, 84), none.geometry) + 4 * 9
+    assert component_costs(handed)["language"].flops > component_costs(none)["language"].flops
+    assert component_costs(handed)["convnext"] == component_costs(mini())["convnext"]
 
 
 def test_truth_channels_are_the_datas_own() -> None:

@@ -30,13 +30,19 @@ def mini(name: str = "concat", **fields: Any) -> RunConfig:
         ("concat", {"fusion__aggregate": "attend"}, mini("cross_attention", fusion__hidden=120)),
         ("concat", {"fusion__depth": "last"}, mini("addition")),
         ("addition", {"fusion__aggregate": "unfold"}, mini(fusion__hidden=300)),
+        ("cross_attention_neighbours", {}, mini("cross_attention", fusion__hidden=96)),
+        ("llava_hr", {}, mini("llava_hr", fusion__hidden=77)),
+        ("mini_gemini", {"fusion__depth": "after"}, mini("mini_gemini", fusion__depth="after", fusion__hidden=50)),
+        ("bidirectional", {}, mini("bidirectional", fusion__hidden=100)),
+        ("cross_tile", {}, mini("cross_tile", fusion__hidden=36)),
     ],
 )
 def test_no_width_comes_nearer(quantity: Quantity, name: str, fields: dict[str, Any], target: RunConfig) -> None:
     config = mini(name, **fields)
     wanted = amount(target, quantity)
     solved, solution = solve(config, quantity, wanted, "it", tolerance=10)
-    step = config.fusion.heads if "attend" in (fields.get("fusion__aggregate"), name.replace("cross_attention", "attend")) else 1
+    headed = name.startswith("cross_") or name == "bidirectional" or fields.get("fusion__aggregate") == "attend"
+    step = config.fusion.heads if headed else 1
     off = {hidden: abs(amount(with_value(config, hidden), quantity) - wanted) for hidden in range(step, 700, step)}
     assert solved.fusion.hidden == solution.value == min(off, key=lambda hidden: off[hidden])
     assert solution.reached == amount(solved, quantity)
@@ -86,6 +92,8 @@ def test_more_tiles_take_the_place_of_the_detail_branch() -> None:
             1e12,
             ("page_scale",),
         ),
+        (mini("none", fusion__handoff="append"), "flops", 1e9, ("fusion.handoff = 'append'", "set a fusion")),
+        (mini("mini_gemini", fusion__depth="last"), "flops", 1e9, ("one cell each", "finer stage")),
         (mini("addition"), "parameters", 500_000, ("500,000", "larger target")),
         (mini("addition"), "parameters", amount(mini("addition", fusion__hidden=1), "parameters") - 200, ("fusion.hidden = 1,", "beyond")),
         (mini("addition"), "flops", 1e15, ("fusion.hidden = 65536", "-")),

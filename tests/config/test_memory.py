@@ -68,3 +68,19 @@ def test_activations_agree_with_what_autograd_keeps_on_the_real_classes(preset: 
     config = run(preset, **{"fusion.name": fusion, "language.layers": 2, "train.batch_size": 1, "train.eval_batch_size": 1})
     kept = sum(kept_bytes(config).values())
     assert sum(part.activations for name, part in memory_parts(config).items() if name != "convnext") == pytest.approx(kept, rel=0.2)
+
+
+NEW = ("cross_attention_tile", "cross_attention_neighbours", "cross_tile", "llava_hr", "mini_gemini", "bidirectional")
+
+
+@pytest.mark.parametrize("fusion", NEW)
+def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: str) -> None:
+    from fila_lab.config.fusion_memory import kept_values
+    from fila_lab.config.memory import value_bytes
+    from fila_lab.cost.count import kept_bytes
+
+    config = run(
+        "base", **{"fusion.name": fusion, "language.layers": 1, "geometry.canvases": [[448, 224]], "convnext.depths": [1, 1, 1, 1]}
+    )
+    kept = sum(count for name, count in kept_bytes(config).items() if name.startswith("interaction"))
+    assert value_bytes(config) * kept_values(config, (448, 224)) == pytest.approx(kept, rel=0.25)

@@ -62,6 +62,15 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("fusion.depth=[[1, 2], [5, 3]]", "stage 5 does not exist"),
         ("fusion.depth=[[2, 3], [1, 2]]", "layers must increase"),
         ("fusion.depth=[[4, 6]]", "at least one layer follows the last"),
+        ("fusion.depth=[[4, 6]]", "write `after` for the layer"),
+        ("fusion.depth=[[4, 3], [4, 3]]", "stands there twice"),
+        ("fusion.depth=[[1, after], [2, 3]]", "layers must increase"),
+        ("fusion={name: llava_hr, combine: add}", "fusion.combine = 'add' has no meaning with fusion.name = 'llava_hr'"),
+        ("fusion={name: mini_gemini, gate: true}", "fusion.gate = True has no meaning"),
+        ("fusion={name: bidirectional, heads: 5}", "fusion.heads = 5 does not divide"),
+        ("fusion={name: cross_tile, control: shifted}", "looks at none"),
+        ("fusion={name: cross_tile, control: oracle_map}", "a fusion of the truth"),
+        ("fusion.handoff=apend", "did you mean 'append'"),
         ("vit.feature_layer=-2", "at least one layer follows the last"),
         ("vit.feature_layer=-9", "outside a ViT of 6 layers"),
         ("fusion.depth=first", "`last`, `multi`, or a list"),
@@ -103,6 +112,8 @@ def test_a_control_needs_a_fusion() -> None:
 
 
 def test_a_vit_scale_beyond_the_pages_pixels_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"fusion\.handoff = 'append' hands it on"):
+        resolve_run("mini", {"fusion.name": "none", "fusion.handoff": "append", "geometry.vit_scale": 2})
     assert seen_canvases(resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 4}))[0] == (168, 336)
     with pytest.raises(ConfigError, match=r"geometry\.vit_scale = 5 .* 70 px.* 64 px .*choose at most 4"):
         resolve_run("mini", {"fusion.name": "none", "geometry.vit_scale": 5})
@@ -124,6 +135,8 @@ def test_interactions_scale_with_depth(layers: int, after: tuple[int, ...]) -> N
     assert pairs == tuple(zip((1, 2, 3, 4), after, strict=True))
     assert resolve_interactions("last", layers) == pairs[-1:]
     assert resolve_interactions([(2, 3)], layers) == ((2, 3),)
+    assert resolve_interactions("after", layers, -2) == ((1, layers - 1),)
+    assert resolve_interactions([(4, 2), (3, "after"), (4, "after")], layers) == ((4, 2), (3, layers), (4, layers))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -86,6 +86,9 @@ def test_a_single_square_costs_two_tiles_for_every_page() -> None:
         ({"geometry.tiling.rule": "intern_vl"}, "geometry.tiling.rule = 'intern_vl'"),
         ({"geometry.tiling.fi": "pad"}, "did you mean 'fit'"),
         ({"geometry.tiling.canvases": [[84000, 42]]}, "detail input"),
+        ({"geometry.tiling.overlap": 1, "fusion.name": "cross_tile"}, "set geometry.tiling.overlap=0"),
+        ({"geometry.tiling.overlap": 1, "fusion.name": "cross_attention_neighbours"}, "set geometry.tiling.overlap=0"),
+        ({"geometry.tiling.overlap": 1, "fusion.detail_context": "tile"}, "they share pixels"),
     ],
 )
 def test_settings_that_cannot_be(overrides: dict[str, Any], words: str) -> None:

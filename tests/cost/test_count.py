@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, get_args
 
 import pytest
@@ -11,7 +12,8 @@ from torch import nn
 
 from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
 from fila_lab.config.costs import component_costs, training_flops
-from fila_lab.config.part_costs import TEXT_TOKENS, interaction_costs, language_cost, language_token_cost, vision_tokens
+from fila_lab.config.fusion_costs import interaction_costs
+from fila_lab.config.part_costs import TEXT_TOKENS, language_cost, language_token_cost, vision_tokens
 from fila_lab.cost import build_subject, count, count_flops, count_parameters, largest_canvas
 from fila_lab.cost.count import count_components, count_language, count_new_token, flops_of, kept_bytes
 from fila_lab.cost.probe import interaction_name
@@ -83,8 +85,9 @@ def test_attention_is_counted_whatever_the_backend() -> None:
     assert layer == 3 * (products + attention)  # two tiles and the overview through one layer more
 
 
-@pytest.mark.parametrize("cells", [2, 3, 4])
-@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize(
+    ("name", "cells"), [*((name, 3) for name in FUSIONS), *product(("concat", "cross_attention", "mini_gemini", "llava_hr"), (2, 4))]
+)
 def test_every_fusion_is_the_closed_form_exactly(name: str, cells: int) -> None:
     _agrees(resolve_run("mini", {"fusion.name": name, "geometry.detail_cells": cells}))
 
@@ -112,6 +115,14 @@ def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) 
         {"fusion.name": "addition", "vit.trainable": True, "convnext.trainable": True},
         {"fusion.name": "concat", "fusion.control": "oracle_map"},
         {"fusion.name": "concat", "runtime.checkpointing": True},
+        {"fusion.name": "cross_attention_tile", "fusion.gate": True, "convnext.trainable": True},
+        {"fusion.name": "cross_attention_neighbours", "fusion.combine": "concat", "convnext.trainable": True},
+        {"fusion.name": "cross_tile", "fusion.depth": [[1, 2], [1, 4]]},
+        {"fusion.name": "llava_hr", "fusion.depth": [[2, 3], [3, 3], [4, 3]], "vit.trainable": True},
+        {"fusion.name": "mini_gemini", "fusion.depth": "after"},
+        {"fusion.name": "mini_gemini", "fusion.depth": [[2, 3], [3, "after"]], "convnext.trainable": True, "runtime.checkpointing": True},
+        {"fusion.name": "bidirectional", "fusion.depth": [[3, 2], [3, 4], [4, 4]], "fusion.handoff": "append"},
+        {"fusion.name": "none", "fusion.handoff": "append", "convnext.trainable": True},
     ],
 )
 def test_training_is_the_closed_form_exactly(overrides: dict[str, object]) -> None:
@@ -174,6 +185,8 @@ def test_the_arm_is_built_as_it_runs() -> None:
         return build_subject(resolve_run("mini", {f"fusion.{key}": value for key, value in fusion.items()}), "meta").encoder
 
     assert built(name="none").convnext is None
+    assert built(name="cross_tile").convnext is None
+    assert built(name="none", handoff="append").convnext is not None
     assert built(name="concat", control="oracle_map").convnext is None
     assert built(name="concat").convnext is not None
     assert built(name="concat", control="random_weights").convnext is not None

@@ -132,6 +132,37 @@ def test_depth_says_where_fusion_happens(make_config, make_batch, depth, layers)
     assert model(batch.tiles, batch.overview, 1, 2, maps=batch.maps).isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("depth", "keys"),
+    [
+        (((1, 5), (2, 5), (3, 5), (4, 5)), ["5_1", "5_2", "5_3", "5_4"]),
+        (((4, 1), (4, 2), (4, 5)), ["1", "2", "5"]),
+        (((4, 1), (3, 2), (4, 2), (4, "after")), ["1", "2_3", "2_4", "6"]),
+        ("after", ["6"]),
+    ],
+)
+def test_stages_may_share_a_layer_layers_a_stage_and_the_last_may_have_none_after_it(make_config, make_batch, depth, keys) -> None:
+    model = encoder(make_config(depth=depth))
+    assert list(model.fusions) == keys
+    wake(model)
+    batch, _ = make_batch()
+    whole = model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    for stage, layer in model.interactions:  # each has a say
+        fusion = model.fusion_at(stage, layer)
+        bias = fusion.out.bias.detach().clone()
+        with torch.no_grad():
+            fusion.out.bias += torch.randn_like(bias)
+        assert not torch.allclose(model(batch.tiles, batch.overview, 1, 2, maps=batch.maps), whole)
+        with torch.no_grad():
+            fusion.out.bias.copy_(bias)
+
+
+def test_a_fusion_draws_the_same_weights_whatever_else_stands_at_its_layer(make_config) -> None:
+    alone, together = encoder(make_config(depth=((4, 5),))), encoder(make_config(depth=((1, 5), (4, 5))))
+    for one, other in zip(alone.fusion_at(4, 5).parameters(), together.fusion_at(4, 5).parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("depth", [((1, 6),), ((5, 2),), ((1, 3), (2, 2)), ()])
 def test_impossible_interactions_are_refused(make_config, depth) -> None:
     with pytest.raises(ConfigError, match=r"fusion\.depth"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
@@ -10,28 +11,54 @@ from torch import Tensor, nn
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import FUSIONS
+from fila_lab.config.strategies import FACTORS as FACTORISED
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import Fusion, FusionContext, FusionOutput, FusionSpec, available, create, register, window_side
 from fila_lab.modeling.fusion import registry as registry_module
+from fila_lab.modeling.fusion.base import Aggregate
 
 GRID, WIDTH, CHANNELS = 3, 16, 6
-FACTORS = [{"aggregate": a, "combine": c, "gate": g} for a, c, g in product(("pool", "unfold", "attend"), ("concat", "add"), (True, False))]
+FACTORS = [{"aggregate": a, "combine": c, "gate": g} for a, c, g in product(get_args(Aggregate), ("concat", "add"), (True, False))]
 CASES = [(name, {}) for name in available() if name != "none"] + [("concat", factors) for factors in FACTORS]
-IDS = [name if not factors else "-".join(str(v) for v in factors.values()) for name, factors in CASES]
+CASES += [("llava_hr", {"gate": False})] + [(name, {"gate": gate}) for name in FACTORISED for gate in (True, False)]
+IDS = [f"{name}-" + "-".join(str(v) for v in factors.values()) if factors else name for name, factors in CASES]
+TILES = 5
+"""Of an image: the overview, then a canvas of 2 x 2."""
 
 
 def build(name: str, factors: dict, window: int) -> tuple[Fusion, Tensor, Tensor, FusionContext]:
     torch.manual_seed(0)
     cells = GRID * window
     fusion = create(name, token_width=WIDTH, detail_width=CHANNELS, grid=GRID, cells=cells, hidden=12, heads=2, **factors)
-    maps = DetailMaps([torch.randn(2, CHANNELS, cells, 2 * cells)], [cells], GRID, rows=1, cols=2)
-    return fusion, torch.randn(6, GRID**2, WIDTH), maps.tiles(1), maps.context(1)
+    maps = DetailMaps([torch.randn(2, CHANNELS, 2 * cells, 2 * cells)], [cells], GRID, rows=2, cols=2)
+    return fusion, torch.randn(2 * TILES, GRID**2, WIDTH), maps.tiles(1), maps.context(1)
 
 
-def randomise(fusion: nn.Module) -> None:
+def reached(fusion: Fusion, name: str, factors: dict, tile: int, row: int, column: int) -> Tensor:
+    """bool [N, g*g]: the tokens that a cell in the window of token (row, column) of a tile may move."""
+    moves = torch.zeros(2 * TILES, GRID, GRID, dtype=torch.bool)
+    aggregate = factors.get("aggregate") or FACTORISED.get(name, ("",))[0]
+    if aggregate == "attend_neighbours":
+        around = moves[tile : tile + 1]  # the overview is its own neighbourhood, the canvas one across its tiles
+        if tile % TILES:
+            first = tile - tile % TILES + 1
+            around = torch.zeros(1, 2 * GRID, 2 * GRID, dtype=torch.bool)
+            row, column = row + (tile - first) // 2 * GRID, column + (tile - first) % 2 * GRID
+        around[0, max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
+        if tile % TILES:
+            moves[first : first + 4] = around.view(2, GRID, 2, GRID).transpose(1, 2).reshape(4, GRID, GRID)
+    elif aggregate == "attend_tile" or name == "bidirectional" or (name == "llava_hr" and not fusion.local):
+        moves[tile] = True
+    elif fusion.reads != "nothing":
+        assert fusion.local
+        moves[tile, row, column] = True
+    return moves.flatten(1)
+
+
+def randomise(fusion: nn.Module, std: float = 0.5) -> None:
     with torch.no_grad():
         for parameter in fusion.parameters():
-            parameter.normal_(std=0.5)
+            parameter.normal_(std=std)
 
 
 def test_registry_equals_the_names_planning_knows() -> None:
@@ -64,19 +91,17 @@ class TestContract:
         for n, p in fusion.named_parameters():
             assert (p != before[n]).float().mean() > 0.9, n
 
-    def test_a_token_depends_on_its_own_window_and_on_no_other(self, name: str, factors: dict, window: int) -> None:
+    def test_a_token_depends_on_the_cells_it_should_and_on_no_other(self, name: str, factors: dict, window: int) -> None:
         fusion, tokens, detail, context = build(name, factors, window)
-        randomise(fusion)
+        randomise(fusion, 0.5 if fusion.local else 0.2)
         before = fusion(tokens, detail, context).tokens
-        assert fusion.local
-        for tile, y, x in ((0, 0, 0), (2, 2 * window, window), (5, 3 * window - 1, 3 * window - 1)):
+        for tile, y, x in ((0, 0, 0), (2, 2 * window, window), (9, 3 * window - 1, 3 * window - 1), (6, 2 * window, 2 * window)):
             changed = detail.clone()
             changed[tile, :, y, x] += torch.randn(CHANNELS) * 3
             moved = (fusion(tokens, changed, context).tokens - before).abs().amax(-1)
-            expected = torch.zeros_like(moved, dtype=torch.bool)
-            expected[tile, y // window * GRID + x // window] = True
-            assert torch.equal(moved > 1e-4, expected)
-            assert not moved[~expected].any() or moved[~expected].max() < 1e-5
+            expected = reached(fusion, name, factors, tile, y // window, x // window)
+            assert not expected.any() or moved[expected].min() > (1e-4 if fusion.local else 0)
+            assert moved[~expected].max() < 1e-5
 
 
 def test_none_gives_the_tokens_back_and_has_no_parameters() -> None:
@@ -101,7 +126,7 @@ def test_folded_attention_equals_attention_over_projected_cells() -> None:
 def test_windows_and_pooled_agree_with_indexing() -> None:
     _, _, detail, context = build("concat", {}, 2)
     windows = context.windows(detail)
-    assert windows.shape == (6, 9, 4, CHANNELS)
+    assert windows.shape == (10, 9, 4, CHANNELS)
     assert torch.equal(windows[4, 5, 2], detail[4, :, 3, 4])  # token (1, 2), cell (1, 0) of its window
     torch.testing.assert_close(context.pooled(detail), windows.mean(2))
 

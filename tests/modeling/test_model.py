@@ -19,6 +19,12 @@ ARMS = [
     {"name": "cross_attention"},
     {"name": "concat", "aggregate": "unfold"},
     {"name": "concat", "depth": "last"},
+    {"name": "cross_attention_tile"},
+    {"name": "cross_attention_neighbours"},
+    {"name": "llava_hr"},
+    {"name": "mini_gemini", "depth": "after"},
+    {"name": "bidirectional"},
+    {"name": "cross_tile"},
     *({"name": "concat", "control": c} for c in ("foreign", "shifted", "constant", "random_weights", "random_window", "oracle_map")),
 ]
 

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Aggregate = Literal["pool", "unfold", "attend"]
+from fila_lab.config.base import FilaError
+
+Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
 Combine = Literal["concat", "add"]
-Reads = Literal["cells", "windows", "means"]
+Reads = Literal["cells", "windows", "means", "nothing"]
 """How a strategy is handed the map: `cells` [N, C, g*w, g*w]; `windows` [N, g, g, w*w, C], each token's own cells, in the type products
 run in; `means` [N, C, g, g], one mean a token. What is less than `cells` is taken from the whole canvas, without a copy of every tile.
+`nothing`: the strategy looks at no map; then none is made, and it is handed one without channels.
 """
 
 
@@ -27,7 +30,8 @@ def window_side(cells: int, grid: int) -> int:
 
 @dataclass(frozen=True)
 class FusionSpec:
-    """Widths and factors a fusion is built from. `cells` counts the stage's cells per tile side; null factors are the strategy's own."""
+    """Widths and factors a fusion is built from. `cells` counts the stage's cells per tile side; null factors are the strategy's own;
+    `coarser` holds (detail width, cells) of the stages above it, the next one first."""
 
     token_width: int
     detail_width: int
@@ -38,6 +42,21 @@ class FusionSpec:
     aggregate: Aggregate | None = None
     combine: Combine | None = None
     gate: bool | None = None
+    coarser: tuple[tuple[int, int], ...] = ()
+
+    def refuse(self, name: str, *factors: str) -> None:
+        """FilaError where one of these factors is set, which strategy `name` does not have."""
+        for factor in factors:
+            if getattr(self, factor) is not None:
+                raise FilaError(f"fusion.{factor}={getattr(self, factor)!r} has no meaning with fusion.name={name!r}; leave it out")
+
+    def head_width(self) -> int:
+        """Hidden channels of one of `heads` heads; FilaError where they do not divide."""
+        if self.hidden % self.heads:
+            raise FilaError(
+                f"fusion.heads={self.heads} does not divide the hidden width {self.hidden}; choose a divisor or set fusion.hidden"
+            )
+        return self.hidden // self.heads
 
     @property
     def window(self) -> int:
@@ -50,7 +69,8 @@ class FusionContext:
     """Where the N tiles lie, and views of a detail map by token.
 
     Tiles come image by image: the overview first, then the canvas in raster order. image, row, col: int64 [N]; an overview has
-    row = col = -1. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], whole cells per token.
+    row = col = -1. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], whole cells per token; `stage_windows(s, dtype)` each
+    token's own window of it, [N, g, g, w*w, C_s]. `read_again` says whether anything reads this stage's map after this interaction.
     """
 
     grid: int
@@ -61,6 +81,8 @@ class FusionContext:
     row: Tensor
     col: Tensor
     stage_map: Callable[[int], Tensor]
+    stage_windows: Callable[[int, torch.dtype], Tensor]
+    read_again: bool = True
 
     def windows(self, detail: Tensor) -> Tensor:
         """detail [N, C, g*w, g*w], or `windows` -> each token's own window of cells, [N, g*g, w*w, C], in raster order.

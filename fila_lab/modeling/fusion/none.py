@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fila_lab.config.base import FilaError
 from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec
 from fila_lab.modeling.fusion.registry import register
 
@@ -17,9 +16,7 @@ class NoFusion(Fusion):
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()
-        for factor in ("aggregate", "combine", "gate"):
-            if getattr(spec, factor) is not None:
-                raise FilaError(f"fusion.{factor}={getattr(spec, factor)!r} has no meaning with fusion.name='none'; leave it out")
+        spec.refuse("none", "aggregate", "combine", "gate")
 
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> FusionOutput:
         return FusionOutput(tokens)

@@ -44,14 +44,16 @@ def create(
     aggregate: Aggregate | None = None,
     combine: Combine | None = None,
     gate: bool | None = None,
+    coarser: tuple[tuple[int, int], ...] = (),
 ) -> Fusion:
     """A fusion for one interaction.
 
     token_width: ViT width; detail_width: channels of the stage; grid: tokens per tile side; cells: the stage's cells per tile side;
-    hidden: hidden width (None: the ViT width); aggregate, combine, gate override the strategy's own factors.
+    hidden: hidden width (None: the ViT width); aggregate, combine, gate override the strategy's own factors; coarser: (detail width, cells)
+    of the stages above.
     Raises FilaError for an unknown name, factors the strategy does not have, or heads that do not divide the hidden width.
     """
-    spec = FusionSpec(token_width, detail_width, grid, cells, hidden or token_width, heads, aggregate, combine, gate)
+    spec = FusionSpec(token_width, detail_width, grid, cells, hidden or token_width, heads, aggregate, combine, gate, coarser)
     return _factory(name)(spec)
 
 

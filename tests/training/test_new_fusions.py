@@ -1,0 +1,32 @@
+"""Every fusion trains on `mini`'s classes: a few real steps through the cell's own data, cache, module and trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_run import tiny
+
+from fila_lab.training import run_cell
+
+ARMS = [
+    {"fusion__name": "cross_attention_gated"},
+    {"fusion__name": "cross_attention_tile"},
+    {"fusion__name": "cross_attention_neighbours"},
+    {"fusion__name": "llava_hr"},
+    {"fusion__name": "mini_gemini", "fusion__depth": "after"},
+    {"fusion__name": "bidirectional", "fusion__depth": [[3, 2], [3, 4], [4, 4]]},
+    {"fusion__name": "cross_tile"},
+    {"fusion__name": "none", "fusion__handoff": "append"},
+]
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: "-".join(map(str, arm.values())))
+def test_a_short_training_runs_and_leaves_finite_losses(arm: dict, cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(**arm, train__steps=3, train__log_every=1)
+    outcome = run_cell(config, workdir=tmp_path, cache_dir=cache_dir, test=False)
+    assert outcome.result["failure"] is None
+    losses = [point["loss"] for point in outcome.result["curve"]]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    assert ("convnext" in outcome.provenance["weights"]) == (arm["fusion__name"] != "cross_tile")
