@@ -73,7 +73,7 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("fusion.handoff=apend", "did you mean 'append'"),
         ("vit.feature_layer=-2", "at least one layer follows the last"),
         ("vit.feature_layer=-9", "outside a ViT of 6 layers"),
-        ("fusion.depth=first", "`last`, `multi`, or a list"),
+        ("fusion.depth=first", "`last`, `multi`, `after` (behind the feature layer), or a list"),
         ("fusion.heads=5", "fusion.heads = 5 does not divide"),
         ("vit.heads=5", "vit.heads = 5 does not divide"),
         ("geometry.detail_cells=0", "geometry.detail_cells = 0"),
