@@ -114,6 +114,8 @@ def over_fusion(found: Findings) -> list[Sign] | str:
     families = [family for family in found.families if family in COARSE]
     if not families:
         return f"no family without fine detail ({', '.join(COARSE)}) was tested"
+    if not is_share(found.metric):
+        return f"the margin is in units of {found.metric}, accuracies are shares"
     margin = found.folder.study.margin
     signs, checked = [], False
     for arm, base in fused(found, "fusion", "rival"):
