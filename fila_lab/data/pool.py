@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-_SOURCES = ("code_blocks", "content", "places", "pool_build", "render", "seam_suite", "streams", "truth")
-_PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib")
+_SOURCES = (
+    "code_blocks", "content", "page_setup", "places", "plates", "pool_build", "render", "seam_suite", "streams", "tables", "truth",
+)  # fmt: skip
+_PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib", "statsmodels")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Pool:
     """An opened pool.
 
     `meta` has a row an item: item_id, index, split, family, place, question, answer, image_id, cut_fraction, axis, addressing, length,
-    distractors, canvas ("84x84", width x height) and row (its place in that canvas' group).
+    distractors, evidence, canvas ("84x84", width x height) and row (its place in that canvas' group).
     """
 
     def __init__(self, folder: Path, geometry: GeometryConfig, patch_px: int) -> None:
@@ -189,7 +191,11 @@ def _code_state() -> list[str]:
     import fila_lab.imaging
 
     here = Path(__file__).parent
-    sources = [here / f"{name}.py" for name in _SOURCES] + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
+    sources = (
+        [here / f"{name}.py" for name in _SOURCES]
+        + sorted((here / "families").glob("*.py"))
+        + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
+    )
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
     return hashes + [f"{name} {version(name)}" for name in _PACKAGES] + [f"freetype {features.version('freetype2')}"]
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data.families import get_family
 from fila_lab.data.places import PLACES
 from fila_lab.data.seam_suite import Item, SeamSuite
 from fila_lab.data.truth import RECORD, glyph_records
@@ -27,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 ARRAYS: tuple[str, ...] = ("tiles", "overview", "detail", "glyphs", "counts")
 COLUMNS: tuple[str, ...] = (
     "item_id", "index", "split", "family", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length",
-    "distractors", "canvas", "row",
+    "distractors", "evidence", "canvas", "row",
 )  # fmt: skip
 CHUNK = 64
 """Items a worker draws between two reports."""
@@ -88,7 +89,7 @@ def _held(geometry: GeometryConfig) -> tuple[str, ...]:
 
 def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
     """Creates the arrays with their disk space: on a full disk a memory map would kill the process instead of raising OSError."""
-    glyphs = suite.data.codes_per_page * 6 + 1
+    glyphs = (suite.data.codes_per_page + suite.data.clutter) * max(get_family(name).most_marks for name, _ in suite.families) + 1
     for name, size in sizes.items():
         width, height = (int(side) for side in name.split("x"))
         geometry = page_geometry((width, height), suite.geometry, suite.patch)

@@ -25,7 +25,7 @@ CAP_HEIGHTS = (8.0, 15.0)
 """Range of cap heights, canvas pixels: wider than any item's."""
 PANEL_SHARE = 0.09
 """Share of blocks that are panels."""
-CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS))}
+CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS, *content.SHAPES))}
 COLOUR_INDEX = {name: index for index, name in enumerate(content.COLOURS)}
 
 

@@ -1,0 +1,42 @@
+"""`presence`: is there an object of this colour and shape? Where not, one of the colour has another shape."""
+
+from __future__ import annotations
+
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data import content, render
+from fila_lab.data.families.base import Draft, Family, register
+from fila_lab.data.page_setup import PageSetup
+from fila_lab.data.plates import shape_block
+
+
+@register
+class Presence(Family):
+    """A page carries objects; "red ring?" is answered yes or no, equally often.
+
+    Exactly one object has the asked colour; it is the target, and its shape decides. Others may have the asked shape.
+    """
+
+    name = "presence"
+    benchmark = "POPE"
+    about = 'Coloured shapes; "red ring?" asks whether there is a red ring. Where not, the red one has another shape.'
+    most_marks = 1
+
+    def draft(self, page: PageSetup) -> Draft:
+        draw = page.draw
+        ground = render.plate_colour(draw)
+        colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
+        shapes = [content.SHAPES[i] for i in draw.permutation(len(content.SHAPES))]
+        there = bool(draw.integers(2))
+        blocks = [shape_block(shapes[0] if there else shapes[1], colours[0], "object", page.height(), ground, page.margin)]
+        for _ in range(page.count - 1 + page.data.clutter):
+            name = shapes[0] if draw.integers(2) else page.one_of(shapes[1:])
+            blocks.append(shape_block(name, page.one_of(colours[1:]), "object", page.height(), ground, page.margin))
+
+        def smaller(block: render.Block) -> render.Block:
+            (mark,) = block.marks
+            return shape_block(mark.name, mark.colour, "object", page.smallest, ground, page.margin // 2)
+
+        return Draft(blocks, f"{colours[0]} {shapes[0]}?", "yes" if there else "no", "colour", smaller=smaller)
+
+    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+        return 0.5
