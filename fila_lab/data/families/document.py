@@ -27,13 +27,13 @@ class FormFields:
         self.rule = max(1, round(0.5 * page.scale))
         self.apart = page.draws_apart(1)
 
-    def field(self, length: int | None = None) -> render.Block:
-        """A field with a value of `length` (drawn if None). Labels are small print; the first one never comes again, the others only when
+    def field(self, short: bool = False) -> render.Block:
+        """A field; `short`: as small as may be, with a value of one character. Labels are small print; the first one never comes again, the others only when
         all were used."""
         page, draw = self.page, self.page.draw
-        length = length or 1 + weighted(draw.random(), list(page.data.code_length))
-        cap = page.height()
-        label_cap = round(draw.uniform(page.smallest, page.data.text_height[0] * page.scale))
+        length = 1 if short else 1 + weighted(draw.random(), list(page.data.code_length))
+        cap = page.smallest if short else page.height()
+        label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.data.text_height[0] * page.scale))
         widest = page.tile - 2 * page.margin
         label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest))
         for tries in range(TRIES):
@@ -51,8 +51,8 @@ class FormFields:
         raise no_room(page)
 
     def short(self, block: render.Block) -> render.Block:
-        """A field with a value of one character, in place of one that found no room."""
-        return self.field(length=1)
+        """A small field in place of one that found no room."""
+        return self.field(short=True)
 
     def _block(self, label: str, label_cap: int, value: str, cap: int) -> render.Block:
         head, line = (render.draw_text(text, self.font, height) for text, height in ((label, label_cap), (value, cap)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import render
-from fila_lab.data.code_blocks import CodeBlocks, fit, no_room
+from fila_lab.data.code_blocks import CodeBlocks, no_room
 from fila_lab.data.families.base import Draft, Family, register
 from fila_lab.data.page_setup import PageSetup
 from fila_lab.data.plates import LINE, Plate
@@ -19,7 +20,7 @@ ROWS = "ABCDEFGHJKLNPRSTUVXYZ"
 MOST_ROWS, MOST_COLUMNS = 4, 2
 DISTINCT = 8
 """A column has at least so many different numbers."""
-FILLED = 0.8
+FILLED = 0.85
 """Share of a tile that a table may fill."""
 
 
@@ -95,42 +96,46 @@ def draw_table(page: PageSetup, codes: CodeBlocks, cells: Cells, asked: tuple[in
         *([("", *cells.headers)] if cells.headers else []),
         *((name, *row) for name, row in zip(cells.rows, cells.numbers, strict=True)),
     ]
-    margin, gap = page.margin, 2 * page.margin
-    room = round(FILLED * page.tile) - 2 * margin
-    longest = max(("".join(line) for line in lines), key=len)
-    cap = fit(longest, codes.font, page.low_height(), page.smallest, room - gap * (len(lines[0]) - 1))
-    if cap is None:
+    layout = _layout(page, codes.font, lines)
+    if layout is None:
         return None
-    drawn = [[render.draw_text(text, codes.font, cap) if text else None for text in line] for line in lines]
-    widths = [max(line[i].coverage.shape[1] for line in drawn if line[i] is not None) for i in range(len(lines[0]))]  # type: ignore[union-attr]
-    height = max(part.coverage.shape[0] for line in drawn for part in line if part is not None)
-    size = (sum(widths) + gap * (len(widths) - 1) + 2 * margin, len(lines) * (height + margin) + margin)
-    if max(size) > FILLED * page.tile:
-        return None
+    cap, widths, height, size = layout
+    margin, gap, rule = page.margin, 2 * page.margin, max(1, round(0.5 * page.scale))
     plate = Plate(*size, codes.plate)
-    rule = max(1, round(0.5 * page.scale))
     edge = margin + widths[0] + gap // 2
     plate.fill((edge, 0, edge + rule, size[1]), LINE)
-    if cells.headers:
-        plate.fill((0, margin + height + margin // 2, size[0], margin + height + margin // 2 + rule), LINE)
-    seam = (0, 0, 0)
     first = len(lines) - len(cells.rows)
-    for row, (texts, parts) in enumerate(zip(lines, drawn, strict=True)):
+    if first:
+        below = margin + height + margin // 2
+        plate.fill((0, below, size[0], below + rule), LINE)
+    seam = (0, 0)
+    for row, texts in enumerate(lines):
         right = margin
-        for column, (text, part) in enumerate(zip(texts, parts, strict=True)):
+        for column, text in enumerate(texts):
             right += widths[column] + (gap if column else 0)
-            if part is None:
+            if not text:
                 continue
+            line = render.draw_text(text, codes.font, cap)
             here = row - first == asked[0]
-            value = here and column - 1 == asked[1]
+            name, value = here and column == 0, here and column - 1 == asked[1]
             role = "code" if column and row >= first else "key"
-            ink = value or (here and column == 0 and apart)
-            box = plate.write(part, text, colour, role, right - part.coverage.shape[1], margin + row * (height + margin), ink)
-            if here and column == 0:
-                seam = (0, box[2], seam[2])
-            if value:
-                seam = (0, seam[1], box[0])
-    return plate.block(seam if apart else None)
+            at = (right - line.coverage.shape[1], margin + row * (height + margin))
+            box = plate.write(line, text, colour, role, *at, asked=value or (name and apart))
+            seam = (box[2] if name else seam[0], box[0] if value else seam[1])
+    return plate.block((0, *seam) if apart else None)
+
+
+def _layout(page: PageSetup, font: Path, lines: list[tuple[str, ...]]) -> tuple[int, list[int], int, tuple[int, int]] | None:
+    """Cap height, widths of the columns, height of a line and size of the plate; the largest that fits, None where none does."""
+    margin, most = page.margin, FILLED * page.tile
+    for cap in range(page.low_height(), page.smallest - 1, -max(1, page.patch // 64)):
+        boxes = [[render.draw_text(text, font, cap).coverage.shape if text else (0, 0) for text in line] for line in lines]
+        widths = [max(box[1] for box in column) for column in zip(*boxes, strict=True)]
+        height = max(box[0] for line in boxes for box in line)
+        size = (sum(widths) + 2 * margin * len(widths), len(lines) * (height + margin) + margin)
+        if max(size) <= most:
+            return cap, widths, height, size
+    return None
 
 
 def likeliest_number(split: str, most: int) -> float:
