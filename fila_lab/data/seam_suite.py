@@ -165,6 +165,20 @@ class SeamSuite:
             **page.fields,  # type: ignore[arg-type]
         )
 
+    def only(self, family: str) -> SeamSuite:
+        """The same suite with items of one family alone. FilaError for an unknown family."""
+        get_family(family)
+        return SeamSuite(self.data.model_copy(update={"families": {family: 1.0}}), self.geometry)
+
+    def unpainted(self, split: str, index: int) -> tuple[Draft, tuple[Glyph, ...]]:
+        """A single item without its page: what is asked, and the glyphs where they lie, the target's first."""
+        setup = self.setup(split, index)
+        family, _, place = self.heading(split, index)
+        draft = get_family(family).draft(setup)
+        blocks, triplet, boxes, _ = self._arranged(setup, draft)
+        places = [triplet[place], *boxes]
+        return draft, tuple(g for block, box in zip(blocks, places, strict=True) if box is not None for g in _moved(block, box))
+
     def setup(self, split: str, index: int) -> PageSetup:
         """What the item's family knows of its page, its stream of random numbers at the beginning."""
         canvas = self.heading(split, index)[1]

@@ -8,10 +8,12 @@ channel for the left and one for the right half of its patch, which keeps the or
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS, SHAPES
-from fila_lab.data.seam_suite import Item
+from fila_lab.data.seam_suite import Glyph, Item
 from fila_lab.imaging import Geometry
 
 CLASSES: tuple[str, ...] = (*ALPHABET, *LAYOUTS, *SHAPES)
@@ -48,9 +50,13 @@ def truth_channels() -> int:
 
 def glyph_records(item: Item) -> np.ndarray:
     """Records of all glyphs on the page, target first, float32 [G, 6]."""
-    scale = item.canvas[0] / item.image.width
+    return records_of(item.glyphs, item.canvas[0] / item.image.width)
+
+
+def records_of(glyphs: Iterable[Glyph], scale: float) -> np.ndarray:
+    """Records of glyphs whose boxes are in page px, `scale` canvas px each; float32 [G, 6]."""
     rows = []
-    for glyph in item.glyphs:
+    for glyph in glyphs:
         x0, y0, x1, y1 = (side * scale for side in glyph.box)
         rows.append((_CLASS[glyph.char], _COLOUR[glyph.colour], (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, _ROLE[glyph.role]))
     return np.array(rows, np.float32).reshape(-1, RECORD)

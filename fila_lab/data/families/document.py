@@ -28,8 +28,10 @@ class FormFields:
         self.apart = page.draws_apart(1)
 
     def field(self, short: bool = False) -> render.Block:
-        """A field; `short`: as small as may be, with a value of one character. Labels are small print; the first one never comes again, the others only when
-        all were used."""
+        """A field; `short`: as small as may be, with a value of one character.
+
+        Labels are small print; the first one never comes again, the others only when all were used.
+        """
         page, draw = self.page, self.page.draw
         length = 1 if short else 1 + weighted(draw.random(), list(page.data.code_length))
         cap = page.smallest if short else page.height()

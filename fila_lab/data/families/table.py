@@ -128,13 +128,15 @@ def draw_table(page: PageSetup, codes: CodeBlocks, cells: Cells, asked: tuple[in
 def _layout(page: PageSetup, font: Path, lines: list[tuple[str, ...]]) -> tuple[int, list[int], int, tuple[int, int]] | None:
     """Cap height, widths of the columns, height of a line and size of the plate; the largest that fits, None where none does."""
     margin, most = page.margin, FILLED * page.tile
-    for cap in range(page.low_height(), page.smallest - 1, -max(1, page.patch // 64)):
+    cap = page.low_height()
+    while cap >= page.smallest:
         boxes = [[render.draw_text(text, font, cap).coverage.shape if text else (0, 0) for text in line] for line in lines]
         widths = [max(box[1] for box in column) for column in zip(*boxes, strict=True)]
         height = max(box[0] for line in boxes for box in line)
         size = (sum(widths) + 2 * margin * len(widths), len(lines) * (height + margin) + margin)
         if max(size) <= most:
             return cap, widths, height, size
+        cap = min(cap - 1, int(cap * most / max(size)))
     return None
 
 
