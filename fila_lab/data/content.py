@@ -74,7 +74,7 @@ _PHOTOS: dict[str, tuple[str, ...]] = {
     "test": ("china.jpg", "coffee.png", "coins.png", "gravel.png", "ihc.png", "moon.png", "rocket.jpg"),
 }  # fmt: skip
 
-_SCIKIT_LEARN = ("china.jpg", "flower.jpg")
+SCIKIT_LEARN = ("china.jpg", "flower.jpg")
 _CODE = re.compile(r"[A-Z0-9]{1,4}")
 
 
@@ -119,7 +119,7 @@ def photos(split: str) -> tuple[str, ...]:
 @cache
 def photo(name: str, short_side: int) -> np.ndarray:
     """The photo as uint8 [H, W, 3], resized so that its shorter side has `short_side` px. Cached per process."""
-    path = package_file("sklearn", f"datasets/images/{name}") if name in _SCIKIT_LEARN else package_file("skimage", f"data/{name}")
+    path = package_file("sklearn", f"datasets/images/{name}") if name in SCIKIT_LEARN else package_file("skimage", f"data/{name}")
     with Image.open(path) as file:
         image = file.convert("RGB")
     factor = short_side / min(image.size)

@@ -24,7 +24,8 @@ import numpy as np
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.content import as_split
-from fila_lab.data.pool_build import ARRAYS, Progress, fill, page_geometry
+from fila_lab.data.parallel import Progress
+from fila_lab.data.pool_build import ARRAYS, fill, page_geometry
 from fila_lab.data.streams import stream
 from fila_lab.imaging import Geometry
 
@@ -180,12 +181,12 @@ def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
     """16 hex digits over all that the bytes of a pool depend on; how many items a seed draws is not among it."""
     size = {"train": "train_pool", "val": "val_pool", "test": "test_triplets"}[as_split(split)]
     drawn = data.model_dump(mode="json", exclude={"train_pool", "val_pool", "test_triplets", "train_items", "val_items"})
-    state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), _code_state()]
+    state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), code_state()]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
-def _code_state() -> list[str]:
+def code_state() -> list[str]:
     from PIL import features
 
     import fila_lab.imaging

@@ -16,6 +16,8 @@ PACKAGE = Path(__file__).parents[1]
 SHAPING = ("config/run.py", "config/interactions.py", "imaging", "modeling", "data", "training", "evaluation")
 """Files and rooms whose source can change a cell's result."""
 NOT_SHAPING = (
+    "data/card.py",
+    "data/export.py",
     "data/preview.py",
     "data/pretrain_pages.py",
     "data/symbolic.py",
