@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fila_lab.config.base import FilaError
 from fila_lab.data import content, render
 from fila_lab.data.page_setup import PageSetup
 
@@ -46,7 +45,7 @@ class CodeBlocks:
             if page.fits(block):
                 self.used.add(code)
                 return block
-        raise no_room(page)
+        raise page.no_room()
 
     def others(self, count: int, avoid: Collection[str]) -> list[render.Block]:
         """`count` blocks that are never asked for: clutter, and company of another family's target; none in a colour of `avoid`."""
@@ -57,15 +56,6 @@ class CodeBlocks:
         """A code of one character in the block's colour, for where the block found no room: else distractors would be cut less often
         than targets."""
         return self.block(length=1, colour=block.marks[0].colour)
-
-
-def no_room(page: PageSetup) -> FilaError:
-    """What to say where nothing can be drawn that fits a tile and can be cut as asked."""
-    text, cut = list(page.data.text_height), list(page.data.cut_share)
-    return FilaError(
-        f"data.text_height={text}, data.cut_share={cut}: nothing can be written that fits into a tile of {page.tile} px and can be cut so; "
-        "choose a smaller text height or a wider range of shares"
-    )
 
 
 def fit(code: str, font: Path, cap: int, smallest: int, widest: int) -> int | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
 import numpy as np
 
+from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import render
 from fila_lab.data.places import Axis, Placer, cut_tables
 
 T = TypeVar("T")
+
+TRIES = 100
+"""Blocks drawn before a page is given up."""
 
 MARGIN = 1.5 / 14
 """Plate around the ink, in patches."""
@@ -78,6 +82,25 @@ class PageSetup:
     def fits(self, block: render.Block) -> bool:
         """Whether the block can stand at all three places."""
         return bool(self.placer(block).permitted)
+
+    def fitting(self, make: Callable[[], render.Block]) -> render.Block:
+        """The first block of `make` that can stand at all three places; what `make` draws anew must not be the answer.
+
+        FilaError where none can.
+        """
+        for _ in range(TRIES):
+            block = make()
+            if self.fits(block):
+                return block
+        raise self.no_room()
+
+    def no_room(self) -> FilaError:
+        """What to say where nothing can be drawn that fits a tile and can be cut as asked."""
+        text, cut = list(self.data.text_height), list(self.data.cut_share)
+        return FilaError(
+            f"data.text_height={text}, data.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px and can be "
+            "cut so; choose a smaller text height or a wider range of shares"
+        )
 
     def crossed(self, axis: int) -> bool:
         """Whether the page has a seam along the axis (0: vertical seams, between left and right) that permits a triplet."""

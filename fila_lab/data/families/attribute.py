@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content, render
 from fila_lab.data.families.base import Draft, Family, register
@@ -28,18 +30,23 @@ class Attribute(Family):
         colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
         asked, rest = colours[0], colours[1:]
         answer = page.one_of(content.SHAPES)
-        blocks = [marked(page, answer, asked, page.height(), ground)]
+        blocks = [page.fitting(partial(_drawn, page, answer, asked, ground))]
         for number in range(page.count - 1 + page.data.clutter):
-            blocks.append(marked(page, page.one_of(content.SHAPES), rest[number % len(rest)], page.height(), ground))
+            name, colour = page.one_of(content.SHAPES), rest[number % len(rest)]
+            blocks.append(page.fitting(partial(_drawn, page, name, colour, ground)))
 
         def smaller(block: render.Block) -> render.Block:
             (mark,) = block.marks
-            return marked(page, mark.name, mark.colour, page.smallest, ground)
+            return page.fitting(lambda: marked(page, mark.name, mark.colour, page.smallest, ground))
 
         return Draft(blocks, f"mark on {asked}?", answer, "colour", smaller=smaller)
 
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         return 1 / len(content.SHAPES)
+
+
+def _drawn(page: PageSetup, name: str, colour: str, ground: RGB) -> render.Block:
+    return marked(page, name, colour, page.height(), ground)
 
 
 def marked(page: PageSetup, name: str, colour: str, cap: int, ground: RGB) -> render.Block:

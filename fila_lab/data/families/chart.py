@@ -7,10 +7,11 @@ from functools import cache
 import numpy as np
 
 from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data import content, render
 from fila_lab.data.code_blocks import CodeBlocks
 from fila_lab.data.families.base import Draft, Family, register
 from fila_lab.data.page_setup import PageSetup
-from fila_lab.data.plates import LINE, Plate
+from fila_lab.data.plates import LINE, RGB, Plate
 from fila_lab.data.render import Mark
 from fila_lab.data.tables import LONGEST, columns, tables
 
@@ -36,27 +37,33 @@ class Chart(Family):
     def draft(self, page: PageSetup) -> Draft:
         codes = CodeBlocks(page)
         level = 1 + int(page.draw.integers(LEVELS))
-        count = page.one_of(BARS)
-        levels = _window(page, level, count)
-        asked = levels.index(level) if levels.count(level) == 1 else page.one_of([i for i, other in enumerate(levels) if other == level])
-        colours = [codes.colours.pop() for _ in range(count)]
-        cap = page.height()
-        step, width = max(2, round(STEP * cap)), max(2, round(WIDTH * cap))
-        margin, rule = page.margin, max(1, round(0.3 * page.scale))
-        gap = max(1, width // 3)
-        size = (count * width + (count + 1) * gap + 2 * margin, LEVELS * step + 2 * margin)
-        plate = Plate(*size, codes.plate)
-        ground = size[1] - margin
-        for line in range(LEVELS + 1):
-            plate.fill((margin, ground - line * step, size[0] - margin, ground - line * step + rule), LINE)
-        for bar, (own, colour) in enumerate(zip(levels, colours, strict=True)):
-            x = margin + gap + bar * (width + gap)
-            plate.stamp(Mark(str(own), colour, "bar", (x, ground - own * step, x + width, ground)), asked=bar == asked)
-        others = codes.others(page.count - 1 + page.data.clutter, colours)
-        return Draft([plate.block(), *others], f"bar {colours[asked]}?", str(level), "colour", smaller=codes.short)
+        block = page.fitting(lambda: bars(page, level, codes.plate))
+        (asked,) = (mark.colour for mark in block.marks if block.ink[mark.box[1], mark.box[0]])
+        others = codes.others(page.count - 1 + page.data.clutter, {mark.colour for mark in block.marks})
+        return Draft([block, *others], f"bar {asked}?", str(level), "colour", smaller=codes.short)
 
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         return 1 / LEVELS
+
+
+def bars(page: PageSetup, level: int, ground: RGB) -> render.Block:
+    """A chart with a bar of `level` among others, which is the ink."""
+    count = page.one_of(BARS)
+    levels = _window(page, level, count)
+    asked = page.one_of([bar for bar, other in enumerate(levels) if other == level])
+    colours = [list(content.COLOURS)[i] for i in page.draw.permutation(len(content.COLOURS))[:count]]
+    cap = page.height()
+    step, width = max(2, round(STEP * cap)), max(2, round(WIDTH * cap))
+    margin, rule, gap = page.margin, max(1, round(0.3 * page.scale)), max(1, width // 3)
+    size = (count * width + (count + 1) * gap + 2 * margin, LEVELS * step + 2 * margin)
+    plate = Plate(*size, ground)
+    bottom = size[1] - margin
+    for line in range(LEVELS + 1):
+        plate.fill((margin, bottom - line * step, size[0] - margin, bottom - line * step + rule), LINE)
+    for bar, (own, colour) in enumerate(zip(levels, colours, strict=True)):
+        x = margin + gap + bar * (width + gap)
+        plate.stamp(Mark(str(own), colour, "bar", (x, bottom - own * step, x + width, bottom)), asked=bar == asked)
+    return plate.block()
 
 
 def _window(page: PageSetup, level: int, count: int) -> list[int]:

@@ -35,12 +35,16 @@ class Counting(Family):
         asked, rest = colours[0], colours[1:]
         number = 1 + int(draw.integers(MOST))
         marks = [asked] * number + [page.one_of(rest)] * (1 + int(draw.integers(OTHERS)))
-        blocks = [plate_of(page, marks, asked, SLOTS, ground)]
+
+        def drawn(colours: list[str], asked: str | None, slots: tuple[int, int]) -> render.Block:
+            return page.fitting(lambda: plate_of(page, colours, asked, slots, ground))
+
+        blocks = [drawn(marks, asked, SLOTS)]
         for _ in range(page.count - 1 + page.data.clutter):
-            blocks.append(plate_of(page, [page.one_of(rest) for _ in range(1 + int(draw.integers(3)))], None, (3, 2), ground))
+            blocks.append(drawn([page.one_of(rest) for _ in range(1 + int(draw.integers(3)))], None, (3, 2)))
 
         def smaller(block: render.Block) -> render.Block:
-            return plate_of(page, [block.marks[0].colour], None, (1, 1), ground)
+            return drawn([block.marks[0].colour], None, (1, 1))
 
         return Draft(blocks, f"count {asked}?", str(number), "colour", smaller=smaller)
 

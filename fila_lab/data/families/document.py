@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content, render
-from fila_lab.data.code_blocks import TRIES, fit, no_room, weighted
+from fila_lab.data.code_blocks import TRIES, fit, weighted
 from fila_lab.data.families.base import Draft, Family, register
 from fila_lab.data.families.reading import likeliest_code, written
 from fila_lab.data.page_setup import PageSetup
@@ -50,7 +50,7 @@ class FormFields:
                 self.labels.remove(label)
                 self.labels += [] if self.labels else [other for other in content.LABELS if other != self.first]
                 return block
-        raise no_room(page)
+        raise page.no_room()
 
     def short(self, block: render.Block) -> render.Block:
         """A small field in place of one that found no room."""

@@ -27,10 +27,13 @@ class Presence(Family):
         colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
         shapes = [content.SHAPES[i] for i in draw.permutation(len(content.SHAPES))]
         there = bool(draw.integers(2))
-        blocks = [shape_block(shapes[0] if there else shapes[1], colours[0], "object", page.height(), ground, page.margin)]
+
+        def drawn(name: str, colour: str) -> render.Block:
+            return page.fitting(lambda: shape_block(name, colour, "object", page.height(), ground, page.margin))
+
+        blocks = [drawn(shapes[0] if there else shapes[1], colours[0])]
         for _ in range(page.count - 1 + page.data.clutter):
-            name = shapes[0] if draw.integers(2) else page.one_of(shapes[1:])
-            blocks.append(shape_block(name, page.one_of(colours[1:]), "object", page.height(), ground, page.margin))
+            blocks.append(drawn(shapes[0] if draw.integers(2) else page.one_of(shapes[1:]), page.one_of(colours[1:])))
 
         def smaller(block: render.Block) -> render.Block:
             (mark,) = block.marks

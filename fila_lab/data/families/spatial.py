@@ -37,10 +37,7 @@ class Spatial(Family):
         ground = render.plate_colour(draw)
         colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
         relation = page.one_of(RELATIONS)
-        target = pair(page, colours[0], colours[1], relation, ground)
-        if not page.fits(target):
-            target = replace(target, between=None)
-        blocks = [target]
+        blocks = [page.fitting(lambda: pair(page, colours[0], colours[1], relation, ground))]
         for _ in range(page.count - 1 + page.data.clutter):
             side = max(2, round(SIDE * page.height()))
             blocks.append(shape_block(page.one_of(content.SHAPES), page.one_of(colours[2:]), "mark", side, ground, page.margin))
@@ -70,4 +67,5 @@ def pair(page: PageSetup, first: str, second: str, relation: str, ground: RGB) -
         x, y = at if axis == 0 else at[::-1]
         plate.stamp(Mark(page.one_of(content.SHAPES), colour, "mark", (x, y, x + side, y + side)), asked=True)
     between = (axis, margin + side, margin + side + gap) if page.crossed(axis) else None
-    return plate.block(between)
+    block = plate.block(between)
+    return block if page.fits(block) else replace(block, between=None)

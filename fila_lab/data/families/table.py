@@ -9,7 +9,7 @@ import numpy as np
 
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import render
-from fila_lab.data.code_blocks import CodeBlocks, no_room
+from fila_lab.data.code_blocks import CodeBlocks
 from fila_lab.data.families.base import Draft, Family, register
 from fila_lab.data.page_setup import PageSetup
 from fila_lab.data.plates import LINE, Plate
@@ -61,7 +61,7 @@ class TableFamily(Family):
             if block is not None and page.fits(block):
                 break
         else:
-            raise no_room(page)
+            raise page.no_room()
         name, answer = cells.rows[asked[0]], cells.numbers[asked[0]][asked[1]]
         question = f"cell {name} {cells.headers[asked[1]]}?" if cells.headers else f"cell {name}?"
         blocks = [block, *codes.others(page.count - 1 + page.data.clutter, {colour})]
