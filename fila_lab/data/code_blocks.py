@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import DataConfig
 from fila_lab.data import content, render
 from fila_lab.data.page_setup import PageSetup
 
@@ -23,7 +25,7 @@ class CodeBlocks:
         fonts = content.fonts(page.split, data.fonts)
         self.font = fonts[int(draw.integers(len(fonts)))]
         self.plate = render.plate_colour(draw)
-        self.colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
+        self.colours = page.shuffled(list(content.COLOURS))
         self.keys = content.draw_keys(draw, page.split, data.codes_per_page + data.clutter)
         self.used = set(self.keys)
         self.apart = keyed and page.draws_apart(1)
@@ -56,6 +58,15 @@ class CodeBlocks:
         """A code of one character in the block's colour, for where the block found no room: else distractors would be cut less often
         than targets."""
         return self.block(length=1, colour=block.marks[0].colour)
+
+
+def check_colours(data: DataConfig) -> None:
+    """FilaError where a page would have more code blocks than colours."""
+    if data.codes_per_page > len(content.COLOURS):
+        raise FilaError(
+            f"data.codes_per_page={data.codes_per_page}: only {len(content.COLOURS)} colours tell codes apart; "
+            "choose fewer, and data.clutter for more distractors"
+        )
 
 
 def fit(code: str, font: Path, cap: int, smallest: int, widest: int) -> int | None:

@@ -114,6 +114,10 @@ class PageSetup:
         """One value, all equally likely."""
         return values[int(self.draw.integers(len(values)))]
 
+    def shuffled(self, values: Sequence[T]) -> list[T]:
+        """The values in random order."""
+        return [values[i] for i in self.draw.permutation(len(values))]
+
 
 @cache
 def _permits(axis: Axis) -> bool:

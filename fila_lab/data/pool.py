@@ -187,6 +187,7 @@ def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
 
 @cache
 def code_state() -> list[str]:
+    """The source files and package versions that the bytes of items depend on."""
     from PIL import features
 
     import fila_lab.imaging

@@ -102,7 +102,7 @@ class SeamSuite:
                 "data.families has no family with a share above 0, so there is no item to make; give e.g. {reading: 0.85, coarse: 0.15}"
             )
         for name, _ in self.families:
-            get_family(name)
+            get_family(name).check(data)
         self.canvases = [canvas for canvas in geometry.canvases if self._permits(canvas)]
         if not self.canvases:
             raise FilaError(

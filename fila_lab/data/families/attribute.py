@@ -27,7 +27,7 @@ class Attribute(Family):
     def draft(self, page: PageSetup) -> Draft:
         draw = page.draw
         ground = render.plate_colour(draw)
-        colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
+        colours = page.shuffled(list(content.COLOURS))
         asked, rest = colours[0], colours[1:]
         answer = page.one_of(content.SHAPES)
         blocks = [page.fitting(partial(_drawn, page, answer, asked, ground))]

@@ -50,6 +50,10 @@ class Family(ABC):
     def draft(self, page: PageSetup) -> Draft:
         """Blocks, question and answer of one page; draws from `page.draw` alone. FilaError where nothing fits."""
 
+    def check(self, data: DataConfig) -> None:
+        """FilaError for settings with which no page of the family can be drawn."""
+        return
+
     @abstractmethod
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         """Share of test items the best constant answer gets right, at most: what the question alone is worth."""

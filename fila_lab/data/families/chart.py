@@ -51,7 +51,7 @@ def bars(page: PageSetup, level: int, ground: RGB) -> render.Block:
     count = page.one_of(BARS)
     levels = _window(page, level, count)
     asked = page.one_of([bar for bar, other in enumerate(levels) if other == level])
-    colours = [list(content.COLOURS)[i] for i in page.draw.permutation(len(content.COLOURS))[:count]]
+    colours = page.shuffled(list(content.COLOURS))[:count]
     cap = page.height()
     step, width = max(2, round(STEP * cap)), max(2, round(WIDTH * cap))
     margin, rule, gap = page.margin, max(1, round(0.3 * page.scale)), max(1, width // 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content, render
-from fila_lab.data.code_blocks import CodeBlocks
+from fila_lab.data.code_blocks import CodeBlocks, check_colours
 from fila_lab.data.families.base import Draft, Family, register
 from fila_lab.data.page_setup import PageSetup
 
@@ -30,6 +30,9 @@ class Coarse(Family):
         blocks[0] = render.panel_block(layout, colour, side, codes.plate, page.margin)
         blocks += codes.others(page.data.clutter, ())
         return Draft(blocks, "layout?", f"{colour} {layout}", smaller=codes.short)
+
+    def check(self, data: DataConfig) -> None:
+        check_colours(data)
 
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         return 1 / (len(content.LAYOUTS) * len(content.PANEL_COLOURS))

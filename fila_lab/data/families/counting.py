@@ -31,7 +31,7 @@ class Counting(Family):
     def draft(self, page: PageSetup) -> Draft:
         draw = page.draw
         ground = render.plate_colour(draw)
-        colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
+        colours = page.shuffled(list(content.COLOURS))
         asked, rest = colours[0], colours[1:]
         number = 1 + int(draw.integers(MOST))
         marks = [asked] * number + [page.one_of(rest)] * (1 + int(draw.integers(OTHERS)))

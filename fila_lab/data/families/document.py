@@ -21,7 +21,7 @@ class FormFields:
         self.font = page.one_of(content.fonts(page.split, page.data.fonts))
         self.paper = render.plate_colour(draw)
         self.ink = page.one_of(INKS)
-        self.labels = [content.LABELS[i] for i in draw.permutation(len(content.LABELS))]
+        self.labels = page.shuffled(content.LABELS)
         self.first = ""
         self.used: set[str] = set()
         self.rule = max(1, round(0.5 * page.scale))

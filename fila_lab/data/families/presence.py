@@ -24,8 +24,8 @@ class Presence(Family):
     def draft(self, page: PageSetup) -> Draft:
         draw = page.draw
         ground = render.plate_colour(draw)
-        colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
-        shapes = [content.SHAPES[i] for i in draw.permutation(len(content.SHAPES))]
+        colours = page.shuffled(list(content.COLOURS))
+        shapes = page.shuffled(content.SHAPES)
         there = bool(draw.integers(2))
 
         def drawn(name: str, colour: str) -> render.Block:
@@ -37,7 +37,7 @@ class Presence(Family):
 
         def smaller(block: render.Block) -> render.Block:
             (mark,) = block.marks
-            return shape_block(mark.name, mark.colour, "object", page.smallest, ground, page.margin // 2)
+            return page.fitting(lambda: shape_block(mark.name, mark.colour, "object", page.smallest, ground, page.margin))
 
         return Draft(blocks, f"{colours[0]} {shapes[0]}?", "yes" if there else "no", "colour", smaller=smaller)
 

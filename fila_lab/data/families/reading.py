@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content, render
-from fila_lab.data.code_blocks import CodeBlocks
+from fila_lab.data.code_blocks import CodeBlocks, check_colours
 from fila_lab.data.families.base import Draft, Family, register
 from fila_lab.data.page_setup import PageSetup
 
@@ -21,11 +20,6 @@ class Reading(Family):
 
     def draft(self, page: PageSetup) -> Draft:
         data = page.data
-        if data.codes_per_page > len(content.COLOURS):
-            raise FilaError(
-                f"data.codes_per_page={data.codes_per_page}: only {len(content.COLOURS)} colours tell codes apart; "
-                "choose fewer, and data.clutter for more distractors"
-            )
         keyed = page.draw.random() < page.by_key
         codes = CodeBlocks(page, keyed)
         blocks = [codes.block() for _ in range(page.count)]
@@ -34,6 +28,9 @@ class Reading(Family):
         question = f"{key or target.marks[0].colour}?"
         blocks += codes.others(data.clutter, () if keyed else {target.marks[0].colour})
         return Draft(blocks, question, answer, "key" if key else "colour", len(answer), None if keyed else codes.short)
+
+    def check(self, data: DataConfig) -> None:
+        check_colours(data)
 
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         return likeliest_code(data)

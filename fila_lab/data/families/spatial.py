@@ -35,21 +35,25 @@ class Spatial(Family):
     def draft(self, page: PageSetup) -> Draft:
         draw = page.draw
         ground = render.plate_colour(draw)
-        colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
+        colours = page.shuffled(list(content.COLOURS))
         relation = page.one_of(RELATIONS)
         blocks = [page.fitting(lambda: pair(page, colours[0], colours[1], relation, ground))]
         for _ in range(page.count - 1 + page.data.clutter):
-            side = max(2, round(SIDE * page.height()))
-            blocks.append(shape_block(page.one_of(content.SHAPES), page.one_of(colours[2:]), "mark", side, ground, page.margin))
+            blocks.append(page.fitting(lambda: single(page, page.one_of(content.SHAPES), page.one_of(colours[2:]), page.height(), ground)))
 
         def smaller(block: render.Block) -> render.Block:
             (mark,) = block.marks
-            return shape_block(mark.name, mark.colour, "mark", max(2, round(SIDE * page.smallest)), ground, page.margin // 2)
+            return page.fitting(lambda: single(page, mark.name, mark.colour, page.smallest, ground))
 
         return Draft(blocks, f"{colours[0]} from {colours[1]}?", relation, "pair", smaller=smaller)
 
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         return 1 / len(RELATIONS)
+
+
+def single(page: PageSetup, name: str, colour: str, cap: int, ground: RGB) -> render.Block:
+    """A plate with one mark, sized by a text height."""
+    return shape_block(name, colour, "mark", max(2, round(SIDE * cap)), ground, page.margin)
 
 
 def pair(page: PageSetup, first: str, second: str, relation: str, ground: RGB) -> render.Block:

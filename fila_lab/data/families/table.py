@@ -85,7 +85,7 @@ def draw_cells(page: PageSetup, rows: int, across: int, most: int) -> Cells:
     others = [other for other in range(len(source.headers)) if other != column and (source.values[lines, other] >= 0).all()]
     if across > 1 and others:
         taken.insert(int(page.draw.integers(2)), page.one_of(others))
-    names = tuple(ROWS[i] for i in page.draw.permutation(len(ROWS))[:rows])
+    names = tuple(page.shuffled(ROWS)[:rows])
     headers = tuple(source.headers[i] for i in taken) if across > 1 else ()
     return Cells(names, headers, tuple(tuple(str(source.values[line, i]) for i in taken) for line in lines))
 
