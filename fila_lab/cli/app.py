@@ -75,4 +75,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app(args=[word for word in words if word != "--debug"], prog_name="fila-lab")
 
 
-from fila_lab.cli import cost, probe, studies, tools  # noqa: E402, F401  (they register their verbs on `app`)
+from fila_lab.cli import cost, data, probe, studies, tools  # noqa: E402, F401  (they register their verbs on `app`)

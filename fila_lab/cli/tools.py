@@ -1,4 +1,4 @@
-"""The verbs beside a study: presets, data, pretrain, calibrate, predict."""
+"""The verbs beside a study: presets, pretrain, calibrate, predict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ from fila_lab.cli.app import app
 from fila_lab.cli.options import Out, Sets, open_study
 from fila_lab.config.base import ConfigError
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at the items of the instrument.", rich_markup_mode=None)
 presets_app = typer.Typer(no_args_is_help=True, help="List presets, or show one resolved.", rich_markup_mode=None)
-app.add_typer(data_app, name="data")
 app.add_typer(presets_app, name="presets")
-
-Preset = Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Shipped preset, or a YAML file.")]
 
 
 @presets_app.command("list")
@@ -43,31 +39,6 @@ def presets_show(
 
     config = resolve_run(name, parse_set(sets or []))
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110).rstrip())
-
-
-@data_app.command("preview")
-def data_preview(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="PNG to write.")] = Path("runs/preview.png"),
-    preset: Preset = "mini",
-    sets: Sets = None,
-    split: Annotated[str, typer.Option(metavar="train|val|test", help="Whose items.")] = "test",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Triplets to draw.")] = 6,
-) -> None:
-    """A contact sheet of triplets (cut, sham, intact) with seams, targets and cut fractions.
-
-    \b
-    fila-lab data preview --out preview.png
-    fila-lab data preview --set data.photo_share=1 -n 12
-    """
-    if split not in ("train", "val", "test"):
-        raise ConfigError(f"--split {split!r} is unknown; choose train, val or test")
-    from fila_lab.config import parse_set, resolve_run
-    from fila_lab.data import SeamSuite
-    from fila_lab.data.preview import contact_sheet
-
-    config = resolve_run(preset, parse_set(sets or []))
-    contact_sheet(SeamSuite(config.data, config.geometry), split, count, out)
-    typer.echo(f"contact sheet: {out}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.interactions import check_interactions, feature_index
-from fila_lab.config.run import FUSIONS, RunConfig
+from fila_lab.config.run import FUSIONS, MIN_CUT_SHARE, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
 from fila_lab.config.weights import check_weights
 
@@ -160,6 +160,14 @@ def _check_data(config: RunConfig) -> None:
         raise ConfigError(f"data.text_height = [{low}, {high}] is not a range of heights; give [low, high] with 0 < low <= high")
     if high > config.geometry.tile:
         raise ConfigError(f"data.text_height = [{low}, {high}] is higher than a tile of {config.geometry.tile} px; choose smaller text")
+    least, most = data.cut_share
+    if not MIN_CUT_SHARE <= least <= most <= 0.5:
+        raise ConfigError(
+            f"data.cut_share = [{least}, {most}] is no range of the smaller share of a cut; give [low, high] with "
+            f"{MIN_CUT_SHARE} <= low <= high <= 0.5"
+        )
+    if data.page_aspect is not None and not 0 < data.page_aspect[0] <= data.page_aspect[1]:
+        raise ConfigError(f"data.page_aspect = {list(data.page_aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
     _check_shares("data.families", list(data.families.values()))
     known = [name for name, share in data.families.items() if share > 0]
     for name in data.train_families or ():

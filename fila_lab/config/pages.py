@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from fila_lab.config.costs import component_costs, training_flops
 from fila_lab.config.part_costs import Cost
-from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.run import DataConfig, GeometryConfig, RunConfig, Size
 from fila_lab.config.tiling import page_size, seen_canvas
 
 
-def page_shares(geometry: GeometryConfig) -> dict[Size, float]:
+def page_shares(geometry: GeometryConfig, data: DataConfig) -> dict[Size, float]:
     """Canvas (as in `geometry.canvases`) -> share of the seam suite's pages, which are drawn by the number of tiles.
 
-    Canvases that permit no triplet have no pages (a test holds this equal to `fila_lab.data.SeamSuite`). Where none permits one, all
-    count: the suite refuses them with its reason.
+    Canvases that permit no triplet, or lie outside `data.page_aspect`, have no pages (a test holds this equal to
+    `fila_lab.data.SeamSuite`). Where none permits one, all count: the suite refuses them with its reason.
     """
-    canvases = [canvas for canvas in geometry.canvases if _permits(canvas, geometry)] or geometry.canvases
+    canvases = [canvas for canvas in geometry.canvases if _permits(canvas, geometry) and has_aspect(canvas, data)] or geometry.canvases
     total = sum(width * height for width, height in canvases)
     return {(width, height): width * height / total for width, height in canvases}
 
@@ -32,8 +32,13 @@ def page_training_flops(config: RunConfig) -> float:
 
 def _seen(config: RunConfig) -> list[tuple[Size, Size, float]]:
     """(canvas as the ViT sees it, the page's size in px, share)."""
-    shares = page_shares(config.geometry)
+    shares = page_shares(config.geometry, config.data)
     return [(seen_canvas(config, canvas), page_size(config, canvas), share) for canvas, share in shares.items()]
+
+
+def has_aspect(canvas: Size, data: DataConfig) -> bool:
+    """Whether pages of the canvas' width / height are asked for."""
+    return data.page_aspect is None or data.page_aspect[0] <= canvas[0] / canvas[1] <= data.page_aspect[1]
 
 
 def _permits(canvas: Size, geometry: GeometryConfig) -> bool:

@@ -29,6 +29,12 @@ FUSIONS: tuple[str, ...] = (
 )
 """Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
 
+TaskFamily = Literal["reading", "document", "table", "chart", "counting", "spatial", "attribute", "presence", "coarse"]
+"""Built-in task families; a test holds this equal to the registry of `fila_lab.data.families`."""
+
+MIN_CUT_SHARE = 0.15
+"""Share of a target's ink that lies on each side of a seam at least (`fila_lab.imaging.CUT_SHARE`)."""
+
 Positive = Annotated[int, Field(gt=0)]
 Size = tuple[Positive, Positive]
 
@@ -199,14 +205,26 @@ class DataConfig(Strict):
     """The items: which suite, how hard, how many. Pools are fixed; a seed draws its training items from the pool."""
 
     suite: Literal["seam"] = "seam"
-    families: dict[Literal["reading", "coarse"], float] = Field(
-        default={"reading": 0.85, "coarse": 0.15}, description="family -> share of items"
-    )
+    families: dict[TaskFamily, float] = Field(default={"reading": 0.85, "coarse": 0.15}, description="family -> share of items")
     text_height: tuple[float, float] = Field(default=(9.0, 13.0), description="range of cap heights, canvas pixels")
     code_length: tuple[float, float, float, float] = Field(default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters")
     by_key: float = Field(default=0.3, ge=0, le=1, description="share of reading questions that address by key; the rest by colour")
-    codes_per_page: Positive = 4
-    photo_share: float = Field(default=0.5, ge=0, le=1, description="share of pages on a photo instead of paper")
+    codes_per_page: Positive = Field(default=4, description="blocks on a page, the target included; never more than the page has tiles")
+    clutter: int = Field(default=0, ge=0, description="further distractors on each page, as far as there is room")
+    fonts: Literal["all", "sans", "serif", "mono"] = Field(
+        default="all", description="group of fonts; train and test have other fonts of it"
+    )
+    photo_share: float = Field(default=0.5, ge=0, le=1, description="share of pages on a photo instead of paper: the content type")
+    page_aspect: tuple[float, float] | None = Field(
+        default=None, description="range of width / height of the canvases pages use; null: all of geometry.canvases"
+    )
+    places: tuple[Literal["cut", "sham", "intact"], ...] = Field(
+        default=("cut", "sham", "intact"), min_length=1, description="where targets of single items (train, val) stand; test has all three"
+    )
+    cut_share: tuple[float, float] = Field(default=(MIN_CUT_SHARE, 0.5), description="range of the smaller share of ink at cut places")
+    evidence_apart: float = Field(
+        default=0.0, ge=0, le=1, description="share of items asked by key, label or row whose seam runs between it and the value"
+    )
     page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
     train_pool: Positive = 12000
     train_items: Positive = Field(default=8000, description="items a seed draws from the pool")

@@ -2,65 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.run import DataConfig
 from fila_lab.data import content, render
-from fila_lab.data.places import Axis, Placer
+from fila_lab.data.page_setup import PageSetup
 
-MARGIN = 1.5 / 14
-"""Plate around the ink, in patches."""
-
-SHRINK = 1.5
-"""Canvas px by which a code may be drawn below the text height so that its plate fits into a tile."""
+TRIES = 1000
+"""Codes tried for one block; they get shorter on the way."""
 
 
 class CodeBlocks:
     """Draws the code blocks of one page: one font and plate; codes, keys and, where colours address, colours all different."""
 
-    def __init__(
-        self, data: DataConfig, geometry: GeometryConfig, split: str, axes: tuple[Axis, Axis], draw: np.random.Generator, keyed: bool
-    ) -> None:
-        self.data, self.tile = data, geometry.tile
-        self.split, self.axes, self.draw, self.keyed = split, axes, draw, keyed
-        fonts = content.fonts(split)
+    def __init__(self, page: PageSetup, keyed: bool = False) -> None:
+        self.page, self.keyed = page, keyed
+        draw, data = page.draw, page.data
+        fonts = content.fonts(page.split, data.fonts)
         self.font = fonts[int(draw.integers(len(fonts)))]
         self.plate = render.plate_colour(draw)
-        self.margin = round(MARGIN * axes[0].patch)
-        self.colours = [list(content.COLOURS)[i] for i in draw.permutation(len(content.COLOURS))]
-        self.keys = content.draw_keys(draw, split, data.codes_per_page)
+        self.colours = page.shuffled(list(content.COLOURS))
+        self.keys = content.draw_keys(draw, page.split, data.codes_per_page + data.clutter)
         self.used = set(self.keys)
-        self.scale = axes[0].patch / geometry.patch  # page px per canvas px
+        self.apart = keyed and page.draws_apart(1)
 
     def block(self, length: int | None = None, colour: str | None = None) -> render.Block:
-        """A block with a code of `length` (drawn if None). FilaError where the text height leaves no code that fits."""
-        low, high = self.data.text_height
-        length = length or 1 + weighted(self.draw.random(), list(self.data.code_length))
-        cap = round(self.draw.uniform(low, high) * self.scale)
-        key_cap = round(self.draw.uniform(low, (low + high) / 2) * self.scale)
+        """A block with a code of `length` (drawn if None). FilaError where the knobs leave no code that fits."""
+        page, draw = self.page, self.page.draw
+        length = length or 1 + weighted(draw.random(), list(page.data.code_length))
+        cap, key_cap = page.height(), page.low_height()
         if colour is None:
-            colour = self.colours[int(self.draw.integers(len(self.colours)))] if self.keyed else self.colours.pop()
-        smallest = max(1, round((low - SHRINK) * self.scale))
-        widest = self.axes[0].tile - 2 * self.margin
+            colour = self.colours[int(draw.integers(len(self.colours)))] if self.keyed else self.colours.pop()
         head = [(self.keys.pop(), "key", key_cap)] if self.keyed else []
-        for tries in range(1000):
-            code = content.draw_code(self.draw, self.split, max(1, length - tries // 20))
-            fitting = _fit(code, self.font, cap, smallest, widest)
+        for tries in range(TRIES):
+            code = content.draw_code(draw, page.split, max(1, length - tries // 20))
+            fitting = fit(code, self.font, cap, page.smallest, page.tile - 2 * page.margin)
             if code in self.used or fitting is None:
                 continue
-            block = render.text_block([*head, (code, "code", fitting)], self.font, colour, self.plate, self.margin)
-            if Placer(block.ink, self.axes).permitted:
+            block = render.text_block([*head, (code, "code", fitting)], self.font, colour, self.plate, page.margin, self.apart)
+            if page.fits(block):
                 self.used.add(code)
                 return block
+        raise page.no_room()
+
+    def others(self, count: int, avoid: Collection[str]) -> list[render.Block]:
+        """`count` blocks that are never asked for: clutter, and company of another family's target; none in a colour of `avoid`."""
+        allowed = [colour for colour in content.COLOURS if colour not in avoid]
+        return [self.block(colour=self.page.one_of(allowed)) for _ in range(count)]
+
+    def short(self, block: render.Block) -> render.Block:
+        """A code of one character in the block's colour, for where the block found no room: else distractors would be cut less often
+        than targets."""
+        return self.block(length=1, colour=block.marks[0].colour)
+
+
+def check_colours(data: DataConfig) -> None:
+    """FilaError where a page would have more code blocks than colours."""
+    if data.codes_per_page > len(content.COLOURS):
         raise FilaError(
-            f"data.text_height={list(self.data.text_height)}: no code fits into a tile of {self.tile} px; choose a smaller text height"
+            f"data.codes_per_page={data.codes_per_page}: only {len(content.COLOURS)} colours tell codes apart; "
+            "choose fewer, and data.clutter for more distractors"
         )
 
 
-def _fit(code: str, font: Path, cap: int, smallest: int, widest: int) -> int | None:
+def fit(code: str, font: Path, cap: int, smallest: int, widest: int) -> int | None:
     """The largest cap height up to `cap` at which the code is at most `widest` wide, or None under `smallest`."""
     width = render.draw_text(code, font, cap).coverage.shape[1]
     while width > widest:

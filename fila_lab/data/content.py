@@ -3,7 +3,7 @@
 Everything comes from installed packages: fonts from matplotlib, photos from scikit-image and scikit-learn (only files inside their
 wheels; nothing is downloaded), strings from pycountry, and made up for training. `train` and `val` share fonts and photos and differ in
 strings; `test` shares nothing with them, except what cannot be kept apart: single characters (a code of one character is a glyph every
-reader must have seen), colours, and panel layouts.
+reader must have seen), colours, shapes, panel layouts, and the labels of form fields.
 """
 
 from __future__ import annotations
@@ -45,6 +45,13 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 """Text colours, all darker than a plate; the names are what questions and answers say."""
 
 PANEL_COLOURS: tuple[str, ...] = ("red", "green", "blue", "orange", "purple", "black")
+SHAPES: tuple[str, ...] = ("ball", "ring", "square", "triangle", "diamond", "plus")
+"""Shapes of marks and objects, drawn by `plates.shape`."""
+LABELS: tuple[str, ...] = (
+    "AGE", "BIN", "BOX", "DAY", "DUE", "FAX", "FEE", "ID", "JOB", "LOT",
+    "NET", "NO", "QTY", "REF", "ROW", "SUM", "TAX", "TEL", "VAT", "ZIP",
+)  # fmt: skip
+"""Labels of form fields: the same in all splits, for a label says nothing about its value."""
 LAYOUTS: tuple[str, ...] = ("full", "top", "left", "frame", "cross", "slash", "dots", "bars", "rows", "disc")
 """Layouts of a coarse panel, drawn by `render.panel`."""
 
@@ -67,11 +74,12 @@ _PHOTOS: dict[str, tuple[str, ...]] = {
     "test": ("china.jpg", "coffee.png", "coins.png", "gravel.png", "ihc.png", "moon.png", "rocket.jpg"),
 }  # fmt: skip
 
-_SCIKIT_LEARN = ("china.jpg", "flower.jpg")
+SCIKIT_LEARN = ("china.jpg", "flower.jpg")
 _CODE = re.compile(r"[A-Z0-9]{1,4}")
 
 
-def _package_file(package: str, relative: str) -> Path:
+def package_file(package: str, relative: str) -> Path:
+    """A file inside an installed package, which is not imported. FilaError where package or file is missing."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise FilaError(f"package {package} is not installed, but the items are made of its files; install it (pip install {package})")
@@ -81,28 +89,37 @@ def _package_file(package: str, relative: str) -> Path:
     return path
 
 
-def _source(split: str) -> str:
+def source(split: str) -> str:
+    """`train` or `test`: whose fonts, photos and tables a split uses. FilaError for an unknown split."""
     if split not in SPLITS:
         raise FilaError(f"split={split!r} does not exist; choose one of {', '.join(SPLITS)}")
     return "test" if split == "test" else "train"
 
 
 @cache
-def fonts(split: str) -> tuple[Path, ...]:
-    """Font files a split may draw with; test fonts are never seen in training."""
-    return tuple(_package_file("matplotlib", f"mpl-data/fonts/ttf/{name}.ttf") for name in _FONTS[_source(split)])
+def fonts(split: str, group: str = "all") -> tuple[Path, ...]:
+    """Font files of a group (all, sans, serif, mono) a split may draw with; test fonts are never seen in training."""
+    names = [name for name in _FONTS[source(split)] if group in ("all", font_group(name))]
+    return tuple(package_file("matplotlib", f"mpl-data/fonts/ttf/{name}.ttf") for name in names)
+
+
+def font_group(name: str) -> str:
+    """`sans`, `serif` or `mono`, of a font file's stem."""
+    if "Mono" in name or name == "cmtt10":
+        return "mono"
+    return "sans" if name.startswith("DejaVuSans") or name == "cmss10" else "serif"
 
 
 @cache
 def photos(split: str) -> tuple[str, ...]:
     """Names of the photos a split may use as page background."""
-    return _PHOTOS[_source(split)]
+    return _PHOTOS[source(split)]
 
 
 @cache
 def photo(name: str, short_side: int) -> np.ndarray:
     """The photo as uint8 [H, W, 3], resized so that its shorter side has `short_side` px. Cached per process."""
-    path = _package_file("sklearn", f"datasets/images/{name}") if name in _SCIKIT_LEARN else _package_file("skimage", f"data/{name}")
+    path = package_file("sklearn", f"datasets/images/{name}") if name in SCIKIT_LEARN else package_file("skimage", f"data/{name}")
     with Image.open(path) as file:
         image = file.convert("RGB")
     factor = short_side / min(image.size)
@@ -137,7 +154,7 @@ def codes(split: str, length: int) -> tuple[str, ...]:
 
     Strings of two or more characters are disjoint between splits; the 35 single characters are the same everywhere.
     """
-    _source(split)
+    source(split)
     strings = _tables()[0][length]
     return strings if length == 1 else tuple(code for code in strings if split_of(code) == split)
 
@@ -164,6 +181,14 @@ def draw_code(generator: np.random.Generator, split: str, length: int) -> str:
     return pool[int(generator.integers(len(pool)))]
 
 
+def likeliest(split: str, length: int) -> float:
+    """Probability of the likeliest code of a length, of those that `draw_code` takes from the tables."""
+    alphabetic, digits = _by_digits(split, length)
+    if length not in (2, 3):
+        return 1 / len(alphabetic + digits)
+    return max(1 / 3 / len(digits), 2 / 3 / len(alphabetic))
+
+
 def _made_up(generator: np.random.Generator, characters: Sequence[str], length: int) -> str:
     """A random string that the training split owns."""
     while True:
@@ -178,7 +203,7 @@ def keys(split: str) -> tuple[str, ...]:
 
     A page pairs them with codes at random: real pairs (FR, FRA) could be answered without looking.
     """
-    _source(split)
+    source(split)
     return tuple(key for key in _tables()[1] if split_of(key) == split)
 
 
@@ -196,5 +221,5 @@ def draw_keys(generator: np.random.Generator, split: str, count: int) -> list[st
 
 def as_split(name: str) -> Split:
     """`name` checked to be a split."""
-    _source(name)
+    source(name)
     return cast(Split, name)

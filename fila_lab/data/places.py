@@ -21,6 +21,9 @@ from fila_lab.imaging import CUT_SHARE
 
 Box = tuple[int, int, int, int]
 T = TypeVar("T")
+Cuts = tuple[float, float]
+"""Range of the smaller share of ink at cut places."""
+ANY_CUT: Cuts = (CUT_SHARE, 0.5)
 PLACES: tuple[str, ...] = ("cut", "sham", "intact")
 
 
@@ -59,13 +62,20 @@ class CutTable:
     sham: list[list[int]]
 
 
-def cut_tables(axis: Axis, profile: np.ndarray) -> list[CutTable]:
-    """Every cut place of a block that has a sham place, seam by seam; `profile` is its ink summed along the other axis, [width]."""
+def cut_tables(axis: Axis, profile: np.ndarray, cuts: Cuts = ANY_CUT, between: tuple[int, int] | None = None) -> list[CutTable]:
+    """Every cut place of a block that has a sham place, seam by seam; `profile` is its ink summed along the other axis, [width].
+
+    `between`: the first and last px of the block at which the seam may run.
+    """
     width = len(profile)
     if width > axis.tile:
         return []
     cumulative = np.concatenate([[0], np.cumsum(profile)]) / profile.sum()
-    before = np.flatnonzero(np.minimum(cumulative, 1 - cumulative) >= CUT_SHARE)
+    smaller = np.minimum(cumulative, 1 - cumulative)
+    if between is None:
+        before = np.flatnonzero((smaller >= cuts[0]) & (smaller <= cuts[1]))
+    else:
+        before = between[0] + np.flatnonzero(smaller[between[0] : between[1] + 1] >= CUT_SHARE)
     tables = []
     for seam in range(axis.tile, axis.length, axis.tile):
         start = seam - before
@@ -114,10 +124,16 @@ class Triplet:
 class Placer:
     """Draws places for one block, given its ink [h, w], on a page with the given axes."""
 
-    def __init__(self, ink: np.ndarray, axes: tuple[Axis, Axis]) -> None:
+    def __init__(self, ink: np.ndarray, axes: tuple[Axis, Axis], cuts: Cuts = ANY_CUT, between: tuple[int, int, int] | None = None) -> None:
+        """`between`: (axis, first, last), the only axis along which the seam may run, and the block px where it may."""
         self.size = (ink.shape[1], ink.shape[0])
+        self.cuts, self.between = cuts, between
         profiles = (ink.sum(0), ink.sum(1))
-        self.tables = [cut_tables(axis, profile) for axis, profile in zip(axes, profiles, strict=True)]
+        if between is None:
+            self.tables = [cut_tables(axis, profile, cuts) for axis, profile in zip(axes, profiles, strict=True)]
+        else:
+            only, *span = between
+            self.tables = [cut_tables(axes[i], profiles[i], cuts, (span[0], span[1])) if i == only else [] for i in (0, 1)]
         self.other = [_uncut_starts(axis, width) for axis, width in zip(axes, self.size, strict=True)]
         spans = [np.flatnonzero(profile)[[0, -1]] for profile in profiles]
         self.intact = [
@@ -149,12 +165,21 @@ class Placer:
     def _cut(self, generator: np.random.Generator) -> tuple[int, int, int, float]:
         crossing = _pick(generator, self.permitted)
         table = _pick(generator, self.tables[crossing])
-        wanted = CUT_SHARE + (1 - 2 * CUT_SHARE) * generator.random()
-        row = bisect.bisect(table.share, wanted)
-        if row == len(table.share) or (row and wanted - table.share[row - 1] < table.share[row] - wanted):
-            row -= 1
+        uniform = generator.random()
+        row = int(uniform * len(table.share)) if self.between else self._nearest(table.share, uniform)
         shams = [start for start in table.sham[row] if start >= 0]
         return crossing, table.start[row], _pick(generator, shams), table.share[row]
+
+    def _nearest(self, shares: list[float], uniform: float) -> int:
+        """The row whose share is nearest to one drawn from the range of cuts, on either side of the middle."""
+        low, high = self.cuts
+        wanted = low + 2 * (high - low) * uniform
+        if wanted > high:
+            wanted += 1 - 2 * high
+        row = bisect.bisect(shares, wanted)
+        if row == len(shares) or (row and wanted - shares[row - 1] < shares[row] - wanted):
+            row -= 1
+        return row
 
     def _intact(self, generator: np.random.Generator) -> Box:
         return self._box(0, _pick(generator, self.intact[0]), _pick(generator, self.intact[1]))

@@ -24,7 +24,8 @@ import numpy as np
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.content import as_split
-from fila_lab.data.pool_build import ARRAYS, Progress, fill, page_geometry
+from fila_lab.data.parallel import Progress
+from fila_lab.data.pool_build import ARRAYS, fill, page_geometry
 from fila_lab.data.streams import stream
 from fila_lab.imaging import Geometry
 
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-_SOURCES = ("code_blocks", "content", "places", "pool_build", "render", "seam_suite", "streams", "truth")
-_PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib")
+_SOURCES = (
+    "code_blocks", "content", "page_setup", "places", "plates", "pool_build", "render", "seam_suite", "streams", "tables", "truth",
+)  # fmt: skip
+_PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib", "statsmodels")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Pool:
     """An opened pool.
 
     `meta` has a row an item: item_id, index, split, family, place, question, answer, image_id, cut_fraction, axis, addressing, length,
-    distractors, canvas ("84x84", width x height) and row (its place in that canvas' group).
+    distractors, evidence, canvas ("84x84", width x height) and row (its place in that canvas' group).
     """
 
     def __init__(self, folder: Path, geometry: GeometryConfig, patch_px: int) -> None:
@@ -179,19 +182,24 @@ def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
     size = {"train": "train_pool", "val": "val_pool", "test": "test_triplets"}[as_split(split)]
     apart = {"train_pool", "val_pool", "test_triplets", "train_items", "train_families", "val_items"}
     drawn = data.model_dump(mode="json", exclude=apart)
-    state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), _code_state()]
+    state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), code_state()]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
-def _code_state() -> list[str]:
+def code_state() -> list[str]:
+    """The source files and package versions that the bytes of items depend on."""
     from PIL import features
 
     import fila_lab.imaging
 
     here = Path(__file__).parent
-    sources = [here / f"{name}.py" for name in _SOURCES] + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
-    sources += [here.parent / "config" / f"{name}.py" for name in ("canvas_rules", "tiling")]
+    sources = (
+        [here / f"{name}.py" for name in _SOURCES]
+        + sorted((here / "families").glob("*.py"))
+        + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
+        + [here.parent / "config" / f"{name}.py" for name in ("canvas_rules", "tiling")]
+    )
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
     return hashes + [f"{name} {version(name)}" for name in _PACKAGES] + [f"freetype {features.version('freetype2')}"]
 

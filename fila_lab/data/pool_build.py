@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +11,17 @@ import numpy as np
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data.families import get_family
+from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.places import PLACES
 from fila_lab.data.seam_suite import Item, SeamSuite
 from fila_lab.data.truth import RECORD, glyph_records
 from fila_lab.imaging import Geometry, prepare
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what, done, total)."""
-
 ARRAYS: tuple[str, ...] = ("tiles", "overview", "detail", "glyphs", "counts")
 COLUMNS: tuple[str, ...] = (
     "item_id", "index", "split", "family", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length",
-    "distractors", "canvas", "row",
+    "distractors", "evidence", "canvas", "row",
 )  # fmt: skip
 CHUNK = 64
 """Items a worker draws between two reports."""
@@ -57,7 +51,7 @@ def fill(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str, w
     what = f"drawing {split} items"
     if progress:
         progress(what, 0, total)
-    for done, rows in enumerate(_run(folder, suite, split, chunks, workers), 1):
+    for done, rows in enumerate(in_chunks(_Painter, (folder, data, geometry, split), chunks, workers, f"{split} items"), 1):
         lines += rows
         if progress:
             progress(what, min(total, done * CHUNK), total)
@@ -88,7 +82,7 @@ def _held(geometry: GeometryConfig) -> tuple[str, ...]:
 
 def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
     """Creates the arrays with their disk space: on a full disk a memory map would kill the process instead of raising OSError."""
-    glyphs = suite.data.codes_per_page * 6 + 1
+    glyphs = (suite.data.codes_per_page + suite.data.clutter) * max(get_family(name).most_marks for name, _ in suite.families) + 1
     for name, size in sizes.items():
         width, height = (int(side) for side in name.split("x"))
         geometry = page_geometry((width, height), suite.geometry, suite.patch)
@@ -109,42 +103,20 @@ def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
                     os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _run(folder: Path, suite: SeamSuite, split: str, chunks: list[list[Task]], workers: int) -> Iterator[list[dict[str, Any]]]:
-    workers = min(workers, len(chunks))
-    if workers <= 1 or multiprocessing.current_process().daemon:
-        painter = _Painter(folder, suite, split)
-        for chunk in chunks:
-            yield painter.draw(chunk)
-        return
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start, (folder, suite.data, suite.geometry, split)
-    ) as executor:
-        futures: list[Future[list[dict[str, Any]]]] = [executor.submit(_work, chunk) for chunk in chunks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise FilaError(
-                f"a worker that drew {split} items was killed (out of memory?); start again with fewer workers than {workers}"
-            ) from error
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-
-
 class _Painter:
     """Draws items into the arrays of a folder."""
 
-    def __init__(self, folder: Path, suite: SeamSuite, split: str) -> None:
-        self.folder, self.suite, self.split = folder, suite, split
+    def __init__(self, folder: Path, data: DataConfig, geometry: GeometryConfig, split: str) -> None:
+        self.folder, self.suite, self.split = folder, SeamSuite(data, geometry), split
         self.open: dict[str, dict[str, np.ndarray]] = {}
 
-    def draw(self, chunk: list[Task]) -> list[dict[str, Any]]:
+    def __call__(self, chunk: list[Task]) -> list[dict[str, Any]]:
         lines = []
         for index, name, first in chunk:
             items = self.suite.triplet(self.split, index) if self.split == "test" else (self.suite.item(self.split, index),)
             for row, item in enumerate(items, first):
                 self._write(name, row, item)
-                lines.append(_line(item, index, name, row))
+                lines.append(item_line(item, index) | {"canvas": name, "row": row})
         return lines
 
     def _write(self, name: str, row: int, item: Item) -> None:
@@ -160,20 +132,7 @@ class _Painter:
         arrays["counts"][row] = len(records)
 
 
-def _line(item: Item, index: int, canvas: str, row: int) -> dict[str, Any]:
+def item_line(item: Item, index: int) -> dict[str, Any]:
+    """What a table says of an item."""
     values = {name: getattr(item, name) for name in COLUMNS if hasattr(item, name)}
-    return values | {"index": index, "distractors": len(item.shown), "canvas": canvas, "row": row}
-
-
-_painter: _Painter | None = None  # of this worker process
-
-
-def _start(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str) -> None:
-    global _painter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver stops the workers
-    _painter = _Painter(folder, SeamSuite(data, geometry), split)
-
-
-def _work(chunk: list[Task]) -> list[dict[str, Any]]:
-    assert _painter is not None
-    return _painter.draw(chunk)
+    return values | {"index": index, "distractors": len(item.shown)}

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fila_lab.config.run import RunConfig
 from fila_lab.data import content, render
+from fila_lab.data.plates import shape_block
 from fila_lab.imaging import prepare
 from fila_lab.imaging.prepare import join_tiles
 
@@ -25,7 +26,11 @@ CAP_HEIGHTS = (8.0, 15.0)
 """Range of cap heights, canvas pixels: wider than any item's."""
 PANEL_SHARE = 0.09
 """Share of blocks that are panels."""
-CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS))}
+SHAPE_SHARE = 0.25
+"""Share of blocks that are shapes, where `data.families` asks for families that show them."""
+SHAPE_SIDES = (4.0, 15.0)
+"""Range of a shape's side, canvas pixels."""
+CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS, *content.SHAPES))}
 COLOUR_INDEX = {name: index for index, name in enumerate(content.COLOURS)}
 
 
@@ -75,6 +80,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     """Canvas, detail input at this page's resolution, and glyph records."""
     generator = np.random.default_rng([seed, content.SPLITS.index(content.as_split(split)), index])
     side = TILES * config.geometry.tile
+    shapes = any(share > 0 for name, share in config.data.families.items() if name not in ("reading", "coarse"))
     scale = 32 / 14 * config.data.page_scale
     size = round(side * scale)
     if generator.random() < config.data.photo_share:
@@ -86,7 +92,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     records = np.full((MAX_GLYPHS, 6), -1, np.float32)
     count = 0
     for _ in range(30):
-        block = _block(generator, split, scale)
+        block = _block(generator, split, scale, shapes)
         width, height = block.size
         if width >= size or height >= size:
             continue
@@ -107,9 +113,12 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     return join_tiles(prepared.tiles, TILES, TILES), prepared.detail, records
 
 
-def _block(generator: np.random.Generator, split: str, scale: float) -> render.Block:
+def _block(generator: np.random.Generator, split: str, scale: float, shapes: bool) -> render.Block:
     plate = render.plate_colour(generator)
     margin = round(scale * generator.uniform(1.0, 2.5))
+    if shapes and generator.random() < SHAPE_SHARE:
+        name, tint = (list(names)[int(generator.integers(len(names)))] for names in (content.SHAPES, content.COLOURS))
+        return shape_block(name, tint, "mark", round(scale * generator.uniform(*SHAPE_SIDES)), plate, margin)
     if generator.random() < PANEL_SHARE:
         colour = content.PANEL_COLOURS[int(generator.integers(len(content.PANEL_COLOURS)))]
         layout = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -22,8 +23,8 @@ SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
 COLUMNS = ("cut", "sham", "intact", "cut, as the ViT sees it", "overview of cut")
 
 
-def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path) -> None:
-    """Writes a PNG with `n` triplets of a split.
+def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, families: Sequence[str] = ()) -> None:
+    """Writes a PNG with `n` triplets of a split: of the suite's own mixture, or of each of `families`.
 
     A row shows the three places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
     resolution and its overview, both enlarged; above it id, question, answer and cut fraction. FilaError where it cannot be written.
@@ -32,12 +33,13 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path) -> None:
         raise FilaError(f"n={n} triplets cannot be drawn; choose at least 1")
     font = ImageFont.truetype(str(fonts("train")[0]), 17)
     gap, head = 8, 30
-    sheet = Image.new("RGB", (len(COLUMNS) * (CELL + gap) + gap, head + n * (CELL + TEXT + gap)), (250, 250, 250))
+    rows = [(source, index) for source in [suite.only(name) for name in families] or [suite] for index in range(n)]
+    sheet = Image.new("RGB", (len(COLUMNS) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(COLUMNS):
         draw.text((gap + column * (CELL + gap), 6), title, fill=(0, 0, 0), font=font)
-    for row in range(n):
-        triplet = suite.triplet(split, row)
+    for row, (source, index) in enumerate(rows):
+        triplet = source.triplet(split, index)
         cut = triplet[0]
         top = head + row * (CELL + TEXT + gap)
         draw.text((gap, top + 4), _words(cut), fill=(0, 0, 0), font=font)
@@ -58,7 +60,8 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path) -> None:
 def _words(item: Item) -> str:
     how = f" by {item.addressing}" if item.addressing else ""
     canvas = f"canvas {item.canvas[0]}x{item.canvas[1]}"
-    text = f"{item.item_id}   question  {item.question}   answer  {item.answer}   {how}   cut {item.cut_fraction:.0%} along {item.axis}"
+    cut = f"cut {item.cut_fraction:.0%} along {item.axis}, {item.evidence}"
+    text = f"{item.item_id}   question  {item.question}   answer  {item.answer}   {how}   {cut}"
     return f"{text}   {canvas}   {item.image_id}   distractors {', '.join(item.shown) or 'none'}"
 
 

@@ -24,7 +24,7 @@ class Mark:
 
     name: str
     colour: str
-    role: str  # "code", "key" or "panel"
+    role: str  # one of `fila_lab.data.truth.ROLES`
     box: Box
 
 
@@ -38,11 +38,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """An opaque plate: rgb uint8 [h, w, 3]; ink bool [h, w] of the part that is asked for (the code or the panel, not the key)."""
+    """An opaque plate: rgb uint8 [h, w, 3]; ink bool [h, w] of the part that is asked for (the code or the panel, not the key).
+
+    between: (axis, first, last) where the evidence has two parts, and the seam runs between them: through block px first to last.
+    The ink is then that of both parts.
+    """
 
     rgb: np.ndarray
     ink: np.ndarray
     marks: tuple[Mark, ...]
+    between: tuple[int, int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,7 +102,7 @@ def draw_text(text: str, path: Path, cap: int) -> Line:
     return Line(coverage, tuple(boxes))
 
 
-def _paint(rgb: np.ndarray, coverage: np.ndarray, x: int, y: int, colour: tuple[int, int, int]) -> None:
+def paint(rgb: np.ndarray, coverage: np.ndarray, x: int, y: int, colour: tuple[int, int, int]) -> None:
     height, width = coverage.shape
     window = rgb[y : y + height, x : x + width]
     alpha = coverage[..., None].astype(np.uint16)
@@ -105,8 +110,13 @@ def _paint(rgb: np.ndarray, coverage: np.ndarray, x: int, y: int, colour: tuple[
     window[:] = blend
 
 
-def text_block(lines: Sequence[tuple[str, str, int]], path: Path, colour: str, plate: tuple[int, int, int], margin: int) -> Block:
-    """Lines of (text, role, cap height in page px) centred one above the other on a plate; the ink is that of the `code` lines."""
+def text_block(
+    lines: Sequence[tuple[str, str, int]], path: Path, colour: str, plate: tuple[int, int, int], margin: int, apart: bool = False
+) -> Block:
+    """Lines of (text, role, cap height in page px) centred one above the other on a plate; the ink is that of the `code` lines.
+
+    `apart`: the evidence is all lines, and a seam runs between the last two.
+    """
     drawn = [(draw_text(text, path, cap), text, role) for text, role, cap in lines]
     width = max(line.coverage.shape[1] for line, _, _ in drawn) + 2 * margin
     height = sum(line.coverage.shape[0] for line, _, _ in drawn) + margin * (len(drawn) + 1)
@@ -118,13 +128,14 @@ def text_block(lines: Sequence[tuple[str, str, int]], path: Path, colour: str, p
     for line, text, role in drawn:
         line_height, line_width = line.coverage.shape
         x = (width - line_width) // 2
-        _paint(rgb, line.coverage, x, y, content.COLOURS[colour])
-        if role == "code":
+        paint(rgb, line.coverage, x, y, content.COLOURS[colour])
+        if role == "code" or apart:
             ink[y : y + line_height, x : x + line_width] |= line.coverage > 127
         boxes = ((x + x0, y + y0, x + x1, y + y1) for x0, y0, x1, y1 in line.boxes)
         marks += [Mark(character, colour, role, box) for character, box in zip(text, boxes, strict=True)]
         y += line_height + margin
-    return Block(rgb, ink, tuple(marks))
+    last = height - margin - drawn[-1][0].coverage.shape[0]
+    return Block(rgb, ink, tuple(marks), (1, last - margin, last) if apart else None)
 
 
 @lru_cache(maxsize=512)

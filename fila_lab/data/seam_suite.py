@@ -1,8 +1,7 @@
 """The instrument: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact.
 
-*reading*: a page carries code blocks; the question addresses one by its colour ("red?") or by the key above it ("FR?"); the answer is
-the code. *coarse*: a page carries one panel among code blocks; the question is "layout?", the answer two words ("red top"), recognisable
-at the overview's resolution. No question says anything about its answer: chance is 1/35 x 40 % for reading and 1/60 for coarse.
+A task family (`fila_lab.data.families`) says what stands on a page's blocks, what is asked and what the answer is; here the blocks get
+their places, the page its background, and the item its truth. No question says anything about its answer; every family states its chance.
 
 A page has exactly the aspect of its canvas and 32 * page_scale px per ViT patch, so nothing is padded and every scale is exact. An item
 depends on the configuration, the split and its index alone: not on process or order. `geometry.vit_scale` and `geometry.tiling` do not
@@ -19,24 +18,24 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.pages import has_aspect
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content, render
-from fila_lab.data.code_blocks import CodeBlocks, weighted
-from fila_lab.data.places import PLACES, Axis, Box, Placer, Triplet, arrange, cut_tables
+from fila_lab.data.code_blocks import weighted
+from fila_lab.data.families import Draft, get_family
+from fila_lab.data.page_setup import PageSetup
+from fila_lab.data.places import PLACES, Axis, Box, Triplet, arrange, cut_tables
 from fila_lab.data.streams import stream
 from fila_lab.imaging import choose_canvas
-
-PANEL_SIDE = (22 / 14, 26 / 14)
-"""Range of a coarse panel's side, in patches."""
 
 
 @dataclass(frozen=True)
 class Glyph:
-    """A character, or a panel's layout, on the page; box (x0, y0, x1, y1) of its ink in page px, half-open."""
+    """A character, a panel's layout, a shape, or a bar's level on the page; box (x0, y0, x1, y1) of its ink in page px, half-open."""
 
     char: str
     colour: str
-    role: str  # "code", "key" or "panel"
+    role: str  # one of `fila_lab.data.truth.ROLES`
     box: Box
 
     @property
@@ -69,6 +68,8 @@ class Item:
     glyphs: tuple[Glyph, ...]
     shown: tuple[str, ...]
     """The places at which the distractors stand."""
+    evidence: str
+    """Where the cut runs: `through` the ink of what is asked, or `apart`, between the two parts of the evidence."""
 
     @cached_property
     def ink(self) -> np.ndarray:
@@ -101,16 +102,14 @@ class SeamSuite:
             raise FilaError(
                 "data.families has no family with a share above 0, so there is no item to make; give e.g. {reading: 0.85, coarse: 0.15}"
             )
-        if data.codes_per_page > len(content.COLOURS):
-            raise FilaError(
-                f"data.codes_per_page={data.codes_per_page}: only {len(content.COLOURS)} colours tell codes apart; choose fewer"
-            )
+        for name, _ in self.families:
+            get_family(name).check(data)
         self.canvases = [canvas for canvas in geometry.canvases if self._permits(canvas)]
         if not self.canvases:
             raise FilaError(
                 f"geometry.canvases={[list(c) for c in geometry.canvases]}: no canvas has an axis where a cut target can move by whole "
-                f"patches x tiles without touching a seam again (tile {geometry.tile}, patch {geometry.patch}); "
-                "add a canvas with two tiles along an axis"
+                f"patches x tiles without touching a seam again (tile {geometry.tile}, patch {geometry.patch})"
+                f"{_of_aspect(data)}; add a canvas with two tiles along an axis"
             )
 
     def axes(self, canvas: tuple[int, int]) -> tuple[Axis, Axis]:
@@ -122,7 +121,7 @@ class SeamSuite:
         axes = self.axes(canvas)
         one_patch = np.ones(self.patch)
         chosen = choose_canvas(axes[0].length, axes[1].length, self.geometry.canvases, self.geometry.canvas_rule)
-        return tuple(chosen) == tuple(canvas) and any(cut_tables(axis, one_patch) for axis in axes)
+        return tuple(chosen) == tuple(canvas) and has_aspect(canvas, self.data) and any(cut_tables(axis, one_patch) for axis in axes)
 
     def _by_key(self, canvas: tuple[int, int]) -> float:
         """Share of key pages on a canvas: under four tiles a key leaves no room for other blocks, so larger canvases carry them all."""
@@ -139,10 +138,10 @@ class SeamSuite:
         family, canvas, place = self._stream(split, index, "heading").random(3)
         weights = [float(width * height) for width, height in self.canvases]
         name = self.families[weighted(family, [share for _, share in self.families])][0]
-        return name, self.canvases[weighted(canvas, weights)], PLACES[int(place * len(PLACES))]
+        return name, self.canvases[weighted(canvas, weights)], self.data.places[int(place * len(self.data.places))]
 
     def item(self, split: str, index: int, place: str | None = None) -> Item:
-        """One item; without `place`, the place the item draws (the three are equally frequent)."""
+        """One item; without `place`, the place the item draws (those of `data.places` are equally frequent)."""
         page = self._page(split, index)
         return self._at(page, place or self.heading(split, index)[2])
 
@@ -167,43 +166,31 @@ class SeamSuite:
             **page.fields,  # type: ignore[arg-type]
         )
 
+    def only(self, family: str) -> SeamSuite:
+        """The same suite with items of one family alone. FilaError for an unknown family."""
+        get_family(family)
+        return SeamSuite(self.data.model_copy(update={"families": {family: 1.0}}), self.geometry)
+
+    def unpainted(self, split: str, index: int) -> tuple[Draft, tuple[Glyph, ...]]:
+        """A single item without its page: what is asked, and the glyphs where they lie, the target's first."""
+        setup = self.setup(split, index)
+        family, _, place = self.heading(split, index)
+        draft = get_family(family).draft(setup)
+        blocks, triplet, boxes, _ = self._arranged(setup, draft)
+        places = [triplet[place], *boxes]
+        return draft, tuple(g for block, box in zip(blocks, places, strict=True) if box is not None for g in _moved(block, box))
+
+    def setup(self, split: str, index: int) -> PageSetup:
+        """What the item's family knows of its page, its stream of random numbers at the beginning."""
+        canvas = self.heading(split, index)[1]
+        return PageSetup(self.data, self.geometry, split, self.axes(canvas), self._stream(split, index, "page"), self._by_key(canvas))
+
     def _page(self, split: str, index: int) -> _Page:
         family, canvas, _ = self.heading(split, index)
-        draw = self._stream(split, index, "page")
-        axes = self.axes(canvas)
-        keyed = family == "reading" and draw.random() < self._by_key(canvas)
-        codes = CodeBlocks(self.data, self.geometry, split, axes, draw, keyed)
-        count = min(self.data.codes_per_page, axes[0].tiles * axes[1].tiles)
-        blocks = [codes.block() for _ in range(count)]
-        if family == "coarse":
-            layout = content.LAYOUTS[int(draw.integers(len(content.LAYOUTS)))]
-            colour = content.PANEL_COLOURS[int(draw.integers(len(content.PANEL_COLOURS)))]
-            side = round(self.patch * draw.uniform(*PANEL_SIDE))
-            blocks[0] = render.panel_block(layout, colour, side, codes.plate, codes.margin)
-            question, answer, addressing, length = "layout?", f"{colour} {layout}", "", 0
-        else:
-            answer = "".join(mark.name for mark in blocks[0].marks if mark.role == "code")
-            key = "".join(mark.name for mark in blocks[0].marks if mark.role == "key")
-            question, addressing, length = f"{key or blocks[0].marks[0].colour}?", "key" if key else "colour", len(answer)
-
-        placers = [Placer(block.ink, axes) for block in blocks]
-        shown = [PLACES[int(draw.integers(3))] for _ in blocks[1:]]
-        gap = max(1, self.patch // 14)
-        triplet, boxes = arrange(draw, placers[0], placers[1:], shown, gap)
-        if None in boxes and not keyed:
-            # Where a distractor does not fit at its place, a short one may: else distractors would be cut less often than targets.
-            for i in (i for i, box in enumerate(boxes, 1) if box is None):
-                blocks[i] = codes.block(length=1, colour=blocks[i].marks[0].colour)
-                placers[i] = Placer(blocks[i].ink, axes)
-            triplet, boxes = arrange(draw, placers[0], placers[1:], shown, gap)
-
-        width, height = axes[0].length, axes[1].length
-        if draw.random() < self.data.photo_share:
-            names = content.photos(split)
-            image_id = names[int(draw.integers(len(names)))]
-            pixels = render.photo_crop(draw, image_id, width, height)
-        else:
-            image_id, pixels = f"paper-{index:06d}", render.paper(draw, width, height)
+        setup = self.setup(split, index)
+        draft = get_family(family).draft(setup)
+        blocks, triplet, boxes, shown = self._arranged(setup, draft)
+        image_id, pixels = self._background(setup, index)
         glyphs: tuple[Glyph, ...] = ()
         for block, box in zip(blocks[1:], boxes, strict=True):
             if box is not None:
@@ -213,17 +200,45 @@ class SeamSuite:
             "item_id": f"{split}-{family}-{index:06d}",
             "split": split,
             "family": family,
-            "question": question,
-            "answer": answer,
+            "question": draft.question,
+            "answer": draft.answer,
             "image_id": image_id,
             "cut_fraction": triplet.cut_fraction,
             "axis": triplet.axis,
-            "addressing": addressing,
-            "length": length,
+            "addressing": draft.addressing,
+            "length": draft.length,
             "canvas": canvas,
             "shown": tuple(place for place, box in zip(shown, boxes, strict=True) if box is not None),
+            "evidence": "apart" if blocks[0].between else "through",
         }
         return _Page(fields, pixels, blocks[0], triplet, glyphs)
+
+    def _arranged(self, setup: PageSetup, draft: Draft) -> tuple[list[render.Block], Triplet, list[Box | None], list[str]]:
+        """Blocks, the target's three places, a box for each distractor (None: left out), and the place each was to stand at."""
+        draw, blocks = setup.draw, list(draft.blocks)
+        placers = [setup.placer(block) for block in blocks]
+        shown = [PLACES[int(draw.integers(3))] for _ in blocks[1:]]
+        gap = max(1, self.patch // 14)
+        triplet, boxes = arrange(draw, placers[0], placers[1:], shown, gap)
+        if None in boxes and draft.smaller is not None:
+            for i in (i for i, box in enumerate(boxes, 1) if box is None):
+                blocks[i] = draft.smaller(blocks[i])
+                placers[i] = setup.placer(blocks[i])
+            triplet, boxes = arrange(draw, placers[0], placers[1:], shown, gap)
+        return blocks, triplet, boxes, shown
+
+    def _background(self, setup: PageSetup, index: int) -> tuple[str, np.ndarray]:
+        """(image_id, uint8 [H, W, 3]): a photo or paper."""
+        draw, width, height = setup.draw, setup.axes[0].length, setup.axes[1].length
+        if draw.random() < self.data.photo_share:
+            names = content.photos(setup.split)
+            image_id = names[int(draw.integers(len(names)))]
+            return image_id, render.photo_crop(draw, image_id, width, height)
+        return f"paper-{index:06d}", render.paper(draw, width, height)
+
+
+def _of_aspect(data: DataConfig) -> str:
+    return "" if data.page_aspect is None else f" and lies within data.page_aspect={list(data.page_aspect)}"
 
 
 def _moved(block: render.Block, box: Box) -> tuple[Glyph, ...]:

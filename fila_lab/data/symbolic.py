@@ -1,6 +1,8 @@
 """Pages without pixels, for pretraining the answer model: which glyph lies where, questions and their answers.
 
-The layout follows the seam suite (code blocks asked by colour or key, or a panel), the strings are random, so no real code is learned here.
+For `reading` and `coarse` the layout follows the seam suite (code blocks asked by colour or key, or a panel), and the strings are random,
+so no real code is learned here. Pages of the other families are the seam suite's own training items, unpainted; where their answers are
+codes, three of four are made up.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ import numpy as np
 
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content
-from fila_lab.data.truth import CLASSES
+from fila_lab.data.seam_suite import SeamSuite
+from fila_lab.data.truth import CLASSES, records_of
 
 LETTERS = 26
 PLATE = 1.5
 """Plate around the ink, canvas pixels."""
 TRIES = 30
+_OWN = ("reading", "coarse")
+"""Families whose pages are laid out here."""
 _CLASS = {name: index for index, name in enumerate(CLASSES)}
 _COLOURS = tuple(content.COLOURS)
 
@@ -42,12 +47,15 @@ class _Block:
 
 def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
     """One page, to be asked about any of its blocks. `easy`: codes of one character, asked by colour; what a beginner can find out."""
+    own, other = (sum(share for name, share in data.families.items() if (name in _OWN) == mine) for mine in (True, False))
+    if other > 0 and not easy and generator.random() < other / (own + other):
+        return _of_the_suite(generator, data, geometry)
     tile = geometry.tile
-    canvases = [c for c in geometry.canvases if max(c) == 2 * tile]
+    canvases = _canvases(geometry)
     weights = np.array([w * h for w, h in canvases], float)
     canvas = canvases[int(generator.choice(len(canvases), p=weights / weights.sum()))]
     tiles = canvas[0] * canvas[1] // tile**2
-    coarse = generator.random() < data.families.get("coarse", 0.0)
+    coarse = generator.random() < data.families.get("coarse", 0.0) / (own or 1.0)
     keyed = not coarse and not easy and tiles == 4 and generator.random() < 2 * data.by_key
     blocks: list[_Block] = []
     colours = [int(c) for c in generator.permutation(len(_COLOURS))]
@@ -66,6 +74,20 @@ def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: Ge
     if coarse:
         return SymbolicPage(canvas, glyphs, (("layout?", f"{_COLOURS[blocks[0].colour]} {blocks[0].panel}"),))
     return SymbolicPage(canvas, glyphs, tuple((f"{b.lines[0] if keyed else _COLOURS[b.colour]}?", b.lines[-1]) for b in blocks))
+
+
+def _of_the_suite(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig) -> SymbolicPage:
+    """A training item of a family that is not laid out here, on canvases of two tiles a side at most."""
+    families = {name: share for name, share in data.families.items() if name not in _OWN}
+    suite = SeamSuite(data.model_copy(update={"families": families}), geometry.model_copy(update={"canvases": tuple(_canvases(geometry))}))
+    index = int(generator.integers(2**31))
+    canvas = suite.heading("train", index)[1]
+    draft, glyphs = suite.unpainted("train", index)
+    return SymbolicPage(canvas, records_of(glyphs, geometry.patch / suite.patch)[:, :4], ((draft.question, draft.answer),))
+
+
+def _canvases(geometry: GeometryConfig) -> list[tuple[int, int]]:
+    return [canvas for canvas in geometry.canvases if max(canvas) == 2 * geometry.tile]
 
 
 def _place(

@@ -1,20 +1,24 @@
 """What a perfect detail branch would say: glyphs as records, and records as one-hot maps on the stage grids (control `oracle_map`).
 
 A record is (class, colour, x, y, width, role): class an index into CLASSES, colour into COLOURS, x and y the centre and width in canvas
-px, role an index into ROLES. Two glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window;
-so a character's class has one channel for the left and one for the right half of its patch, which keeps the order of characters readable.
+px, role an index into ROLES. A bar's class is the digit of the grid line it reaches; a mark on an object has the object's colour. Two
+glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window; so a character's class has one
+channel for the left and one for the right half of its patch, which keeps the order of characters readable.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS
-from fila_lab.data.seam_suite import Item
+from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS, SHAPES
+from fila_lab.data.seam_suite import Glyph, Item
 from fila_lab.imaging import Geometry
 
-CLASSES: tuple[str, ...] = (*ALPHABET, *LAYOUTS)
-ROLES: tuple[str, ...] = ("code", "key", "panel")
+CLASSES: tuple[str, ...] = (*ALPHABET, *LAYOUTS, *SHAPES)
+ROLES: tuple[str, ...] = ("code", "key", "panel", "mark", "object", "bar")
+"""`code`: what may be asked for, in characters; `key`: keys, labels, row names and headers; the others name themselves."""
 RECORD = 6
 """Numbers in a record."""
 
@@ -25,12 +29,18 @@ TRUTH_CHANNELS: tuple[str, ...] = (
     *COLOURS,
     "key",
     "panel",
+    *SHAPES,
+    *ROLES[3:],
 )
 """Meaning of each channel of a truth map."""
 
 _CLASS = {name: i for i, name in enumerate(CLASSES)}
 _COLOUR = {name: i for i, name in enumerate(COLOURS)}
 _ROLE = {name: i for i, name in enumerate(ROLES)}
+_CHANNEL = {name: i for i, name in enumerate(TRUTH_CHANNELS)}
+_NAME_CHANNEL = np.array([_CHANNEL.get(name, _CHANNEL.get(f"{name} left")) for name in CLASSES], np.int64)
+_COLOUR_CHANNEL = np.array([_CHANNEL[name] for name in COLOURS], np.int64)
+_ROLE_CHANNEL = np.array([_CHANNEL.get(name, -1) for name in ROLES], np.int64)  # a code has none of its own
 
 
 def truth_channels() -> int:
@@ -40,9 +50,13 @@ def truth_channels() -> int:
 
 def glyph_records(item: Item) -> np.ndarray:
     """Records of all glyphs on the page, target first, float32 [G, 6]."""
-    scale = item.canvas[0] / item.image.width
+    return records_of(item.glyphs, item.canvas[0] / item.image.width)
+
+
+def records_of(glyphs: Iterable[Glyph], scale: float) -> np.ndarray:
+    """Records of glyphs whose boxes are in page px, `scale` canvas px each; float32 [G, 6]."""
     rows = []
-    for glyph in item.glyphs:
+    for glyph in glyphs:
         x0, y0, x1, y1 = (side * scale for side in glyph.box)
         rows.append((_CLASS[glyph.char], _COLOUR[glyph.colour], (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, _ROLE[glyph.role]))
     return np.array(rows, np.float32).reshape(-1, RECORD)
@@ -68,9 +82,8 @@ def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made
     x, y = (_on_canvas(valid[:, 2 + axis], axis, geometry, made_for) for axis in (0, 1))
     right = (x % geometry.patch) >= geometry.patch / 2
     letters = len(ALPHABET)
-    name_channel = np.where(name < letters, name + letters * right, name + letters)
-    colour_channel = 2 * letters + len(LAYOUTS) + colour
-    role_channel = 2 * letters + len(LAYOUTS) + len(COLOURS) + role - 1
+    name_channel = _NAME_CHANNEL[name] + letters * (right & (name < letters))
+    colour_channel, role_channel = _COLOUR_CHANNEL[colour], _ROLE_CHANNEL[role]
     maps = []
     for height, width in stage_sizes(geometry):
         row = np.clip((y * (height / geometry.canvas[1])).astype(np.int64), 0, height - 1)

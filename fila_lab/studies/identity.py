@@ -26,6 +26,8 @@ SHAPING = (
 )
 """Files and rooms whose source can change a cell's result."""
 NOT_SHAPING = (
+    "data/card.py",
+    "data/export.py",
     "data/preview.py",
     "data/pretrain_pages.py",
     "data/symbolic.py",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.data.content import ALPHABET, COLOURS
+from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS
 from fila_lab.data.pretrain_pages import DensePages, dense_pages
 from fila_lab.data.symbolic import SymbolicPage, quarter_cells, symbolic_page
 from fila_lab.data.truth import CLASSES
@@ -96,7 +96,7 @@ def page_truth(pages: list[SymbolicPage], config: RunConfig, recipe: AnswerRecip
     canvas[at, row, column, colours] = 1
     row, column = quarter_cells(glyphs[:, 2:], (geometry.tile / width, geometry.tile / height), (small, small), cell)
     overview[at, row, column, colours] = 1
-    panels = ~characters
+    panels = ~characters & (classes < len(ALPHABET) + len(LAYOUTS))
     overview[at[panels], row[panels], column[panels], classes[panels]] = 1
     return torch.cat([token_truth(overview), token_truth(canvas)], dim=1)
 

@@ -136,7 +136,7 @@ def test_page_shares_are_the_suites_own(tile: int, canvases: list[list[int]]) ->
     from fila_lab.data import SeamSuite
 
     geometry = GeometryConfig(tile=tile, canvases=tuple((w, h) for w, h in canvases), detail_cells=3)
-    shares, suite = page_shares(geometry), SeamSuite(DataConfig(), geometry)
+    shares, suite = page_shares(geometry, DataConfig()), SeamSuite(DataConfig(), geometry)
     assert list(shares) == suite.canvases
     assert sum(shares.values()) == pytest.approx(1)
     drawn = [suite.heading("train", index)[1] for index in range(600)]

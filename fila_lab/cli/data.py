@@ -1,0 +1,107 @@
+"""The verbs that look at the items of the instrument, write them as files, and describe them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fila_lab.cli.app import app
+from fila_lab.cli.options import Sets
+from fila_lab.config.base import ConfigError, did_you_mean
+
+data_app = typer.Typer(no_args_is_help=True, help="Look at the items of the instrument, export and describe them.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+Preset = Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Shipped preset, or a YAML file.")]
+Split = Annotated[str, typer.Option(metavar="train|val|test", help="Whose items.")]
+
+
+@data_app.command("preview")
+def data_preview(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="PNG to write.")] = Path("runs/preview.png"),
+    preset: Preset = "mini",
+    sets: Sets = None,
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Triplets to draw, of each family given.")] = 6,
+    family: Annotated[
+        list[str] | None,
+        typer.Option("--family", "-f", metavar="NAME|all", help="Task family. Default: the preset's mixture.", show_default=False),
+    ] = None,
+) -> None:
+    """A contact sheet of triplets (cut, sham, intact) with seams, targets and cut fractions.
+
+    \b
+    fila-lab data preview --out preview.png
+    fila-lab data preview --family all -n 2
+    fila-lab data preview --set data.photo_share=1 -n 12
+    """
+    _check_split(split)
+    from fila_lab.config import parse_set, resolve_run
+    from fila_lab.data import SeamSuite
+    from fila_lab.data.preview import contact_sheet
+
+    config = resolve_run(preset, parse_set(sets or []))
+    contact_sheet(SeamSuite(config.data, config.geometry), split, count, out, _families(family or []))
+    typer.echo(f"contact sheet: {out}")
+
+
+@data_app.command("export")
+def data_export(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to make.", show_default=False)],
+    items: Annotated[int, typer.Option("--items", "-n", min=1, help="Items; of the test split, triplets of three pages each.")] = 1000,
+    preset: Preset = "mini",
+    sets: Sets = None,
+    split: Split = "test",
+    workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Processes; 0: one a core.")] = 0,
+) -> None:
+    """Write items as files: pages (PNG), questions and answers (JSON in LLaVA's format), what is known of each (parquet), a data card.
+    Stop it any time; the same line goes on. The same bytes for any number of workers.
+
+    \b
+    fila-lab data export --split test --items 500 --out exported
+    fila-lab data export --split train --items 2000 --set 'data.families={document: 0.5, chart: 0.5}' --out forms
+    """
+    _check_split(split)
+    from fila_lab.cli.progress import Bar
+    from fila_lab.config import parse_set, resolve_run
+    from fila_lab.data.export import export
+
+    config = resolve_run(preset, parse_set(sets or []))
+    with Bar() as bar:
+        counts = export(config.data, config.geometry, split, items, out, workers or os.cpu_count() or 1, bar)
+    typer.echo(f"{out}: {', '.join(f'{number} {name}' for name, number in counts.items())}")
+
+
+@data_app.command("card")
+def data_card(preset: Preset = "mini", sets: Sets = None) -> None:
+    """The data card: how items are made, families with chance, settings, sources and licences, limits.
+
+    \b
+    fila-lab data card --preset mini
+    """
+    from fila_lab.config import parse_set, resolve_run
+    from fila_lab.data.card import data_card as card
+
+    config = resolve_run(preset, parse_set(sets or []))
+    typer.echo(card(config.data, config.geometry).rstrip())
+
+
+def _check_split(split: str) -> None:
+    if split not in ("train", "val", "test"):
+        raise ConfigError(f"--split {split!r} is unknown; choose train, val or test")
+
+
+def _families(names: list[str]) -> list[str]:
+    """The families named, in their order; ConfigError for an unknown one."""
+    from typing import get_args
+
+    from fila_lab.config.run import TaskFamily
+
+    known = get_args(TaskFamily)
+    for name in names:
+        if name not in (*known, "all"):
+            raise ConfigError(f"--family {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)} or all")
+    return list(known) if "all" in names else names

@@ -1,0 +1,170 @@
+"""Items as files for other tools: pages as PNG, questions and answers as LLaVA-format JSON, a table of what is known, and a data card.
+
+An export is written beside its folder, in `<folder>.partial-<key>`, and renamed when complete. It can be stopped at any time: the same
+command goes on where it was. Its bytes depend on the settings, the split and the number of items alone, not on the workers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.hashing import config_hash
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data.card import data_card
+from fila_lab.data.content import as_split
+from fila_lab.data.parallel import Progress, in_chunks
+from fila_lab.data.pool import code_state
+from fila_lab.data.pool_build import COLUMNS, item_line
+from fila_lab.data.seam_suite import Item, SeamSuite
+
+SCHEMA = 1
+CHUNK = 32
+"""Items between two points at which a stopped export goes on."""
+PNG_LEVEL = 1
+"""Compression: higher levels take several times as long to save a few percent."""
+FIELDS: tuple[str, ...] = (*(name for name in COLUMNS if name != "row"), "image", "x0", "y0", "x1", "y1", "marks")
+
+
+def export(
+    data: DataConfig, geometry: GeometryConfig, split: str, items: int, out: Path, workers: int = 1, progress: Progress | None = None
+) -> dict[str, int]:
+    """Writes the first `items` items of a split (test: three places each) into `out`; returns family -> items.
+
+    FilaError where the folder holds something else, cannot be written, or the disk is full.
+    """
+    as_split(split)
+    if items < 1:
+        raise FilaError(f"items={items}: there is nothing to export; choose at least 1")
+    out = Path(out).absolute()
+    key = export_key(data, geometry, split, items)
+    partial = out.with_name(f"{out.name}.partial-{key}")
+    try:
+        if _finished(out, key):
+            return _counts(out)
+        (partial / "images").mkdir(parents=True, exist_ok=True)
+        (partial / "chunks").mkdir(exist_ok=True)
+        with _locked(partial):
+            if not _finished(out, key):
+                _write(partial, data, geometry, split, items, key, workers, progress)
+                partial.rename(out)
+        return _counts(out)
+    except OSError as error:
+        raise FilaError(
+            f"out={out}: the export cannot be written ({error.strerror or error}); free space there or choose another folder"
+        ) from error
+
+
+def export_key(data: DataConfig, geometry: GeometryConfig, split: str, items: int) -> str:
+    """16 hex digits over all that the bytes of an export depend on."""
+    drawn = data.model_dump(mode="json", exclude={"train_pool", "val_pool", "test_triplets", "train_items", "val_items"})
+    state = {"schema": SCHEMA, "split": split, "items": items, "data": drawn, "code": code_state()}
+    return config_hash(state | {"geometry": geometry.model_dump(mode="json")})
+
+
+def _finished(out: Path, key: str) -> bool:
+    """Whether `out` is this export already; FilaError where it is something else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    card = out / "export.json"
+    if card.is_file() and json.loads(card.read_text())["key"] == key:
+        return True
+    raise FilaError(f"out={out} exists and holds something else (or an export of other settings); choose another folder, or remove it")
+
+
+def _counts(out: Path) -> dict[str, int]:
+    counts: dict[str, int] = json.loads((out / "export.json").read_text())["items"]
+    return counts
+
+
+def _write(
+    partial: Path, data: DataConfig, geometry: GeometryConfig, split: str, items: int, key: str, workers: int, progress: Progress | None
+) -> None:
+    import pandas as pd
+
+    starts = range(0, items, CHUNK)
+    missing = [(start, min(items, start + CHUNK)) for start in starts if not _chunk(partial, start).is_file()]
+    done = items - sum(stop - start for start, stop in missing)
+    what = f"exporting {split} items"
+    for size in in_chunks(_Exporter, (partial, data, geometry, split), missing, workers, f"{split} items"):
+        done += size
+        if progress:
+            progress(what, done, items)
+    lines = [json.loads(line) for start in starts for line in _chunk(partial, start).read_text().splitlines()]
+    counts = dict(sorted(Counter(line["family"] for line in lines if line["place"] == lines[0]["place"] or split != "test").items()))
+    _replace(partial / f"{split}.json", json.dumps([_conversation(line) for line in lines], indent=1).encode() + b"\n")
+    table = io.BytesIO()
+    pd.DataFrame(lines, columns=list(FIELDS)).to_parquet(table, index=False)
+    _replace(partial / f"{split}.parquet", table.getvalue())
+    _replace(partial / "README.md", data_card(data, geometry, counts, split).encode())
+    settings = {"data": data.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json")}
+    _replace(partial / "export.json", json.dumps({"key": key, "split": split, "items": counts} | settings, indent=1).encode() + b"\n")
+    shutil.rmtree(partial / "chunks")
+    for left_over in partial.rglob("*.tmp"):  # of processes that were killed
+        left_over.unlink()
+
+
+def _conversation(line: dict[str, Any]) -> dict[str, Any]:
+    """An entry of LLaVA's training and evaluation format."""
+    turns = [{"from": "human", "value": f"<image>\n{line['question']}"}, {"from": "gpt", "value": line["answer"]}]
+    return {"id": Path(line["image"]).stem, "image": line["image"], "conversations": turns}
+
+
+class _Exporter:
+    """Draws a range of items: their pages first, then, at once, the lines that say they are there."""
+
+    def __init__(self, partial: Path, data: DataConfig, geometry: GeometryConfig, split: str) -> None:
+        self.partial, self.suite, self.split = partial, SeamSuite(data, geometry), split
+
+    def __call__(self, span: tuple[int, int]) -> int:
+        lines = []
+        for index in range(*span):
+            items = self.suite.triplet(self.split, index) if self.split == "test" else (self.suite.item(self.split, index),)
+            for item in items:
+                image = f"images/{item.item_id}-{item.place}.png"
+                page = io.BytesIO()
+                item.image.save(page, "PNG", compress_level=PNG_LEVEL)
+                _replace(self.partial / image, page.getvalue())
+                lines.append(json.dumps(_line(item, index, image)) + "\n")
+        _replace(_chunk(self.partial, span[0]), "".join(lines).encode())
+        return span[1] - span[0]
+
+
+def _line(item: Item, index: int, image: str) -> dict[str, Any]:
+    box = dict(zip(("x0", "y0", "x1", "y1"), item.target_box, strict=True))
+    marks = json.dumps([[glyph.char, glyph.colour, glyph.role, *glyph.box] for glyph in item.glyphs])
+    return item_line(item, index) | {"canvas": f"{item.canvas[0]}x{item.canvas[1]}", "image": image, "marks": marks} | box
+
+
+def _chunk(partial: Path, start: int) -> Path:
+    return partial / "chunks" / f"{start:07d}.jsonl"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Whole or not at all, however often the process is killed."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the folder; the kernel frees it when the process ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+__all__ = ["FIELDS", "export", "export_key"]

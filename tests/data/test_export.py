@@ -1,0 +1,113 @@
+"""An export holds the suite's own items, has the same bytes however it was made, and is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data import SeamSuite
+from fila_lab.data import export as export_module
+from fila_lab.data.export import export
+
+DATA = DataConfig(page_scale=1, text_height=(10, 14), families={"reading": 0.4, "chart": 0.3, "spatial": 0.3})
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, geometry: GeometryConfig) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "items"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module, "CHUNK", 3)
+        counts = export(DATA, geometry, "test", 7, folder)
+    assert sum(counts.values()) == 7
+    return folder
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_files_say_what_the_suite_says(exported: Path, geometry: GeometryConfig) -> None:
+    talks = json.loads((exported / "test.json").read_text())
+    table = pd.read_parquet(exported / "test.parquet")
+    assert len(talks) == len(table) == 3 * 7
+    suite = SeamSuite(DATA, geometry)
+    for index in (0, 6):
+        for place, item in enumerate(suite.triplet("test", index)):
+            talk, line = talks[3 * index + place], table.iloc[3 * index + place]
+            assert [turn["from"] for turn in talk["conversations"]] == ["human", "gpt"]
+            assert [turn["value"] for turn in talk["conversations"]] == [f"<image>\n{item.question}", item.answer]
+            assert (line["item_id"], line["place"], line["family"], line["evidence"]) == (
+                item.item_id, item.place, item.family, item.evidence,
+            )  # fmt: skip
+            assert tuple(line[["x0", "y0", "x1", "y1"]]) == item.target_box
+            assert len(json.loads(line["marks"])) == len(item.glyphs)
+            with Image.open(exported / talk["image"]) as image:
+                assert np.array_equal(np.asarray(image), np.asarray(item.image))
+    card = (exported / "README.md").read_text()
+    assert "`chart`" in card
+    assert "`table`" not in card
+
+
+def test_two_workers_write_the_same_bytes(
+    exported: Path, geometry: GeometryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "CHUNK", 4)
+    said: list[tuple[str, int, int]] = []
+    export(DATA, geometry, "test", 7, tmp_path / "twin", workers=2, progress=lambda *words: said.append(words))
+    assert said[-1] == ("exporting test items", 7, 7)
+    assert _bytes(tmp_path / "twin") == _bytes(exported)
+
+
+def test_a_stopped_export_goes_on_and_a_finished_one_stays(
+    exported: Path, geometry: GeometryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "CHUNK", 3)
+    whole, drawn = export_module._Exporter.__call__, []
+
+    def stop_after_one(self: object, span: tuple[int, int]) -> int:
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(span)
+        return whole(self, span)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export_module._Exporter, "__call__", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            export(DATA, geometry, "test", 7, tmp_path / "items")
+    assert not (tmp_path / "items").exists()
+    (partial,) = tmp_path.iterdir()
+    (partial / "images" / "half.png.1.tmp").write_bytes(b"")  # as a killed process leaves it
+    done: list[int] = []
+    export(DATA, geometry, "test", 7, tmp_path / "items", progress=lambda what, n, total: done.append(n))
+    assert done[0] > 3, "the first chunk is not drawn again"
+    assert _bytes(tmp_path / "items") == _bytes(exported)
+    assert [path.name for path in tmp_path.iterdir()] == ["items"]
+    done.clear()
+    assert sum(export(DATA, geometry, "test", 7, tmp_path / "items", progress=lambda *words: done.append(words[1])).values()) == 7
+    assert not done
+
+
+def test_what_cannot_be_written_is_named(exported: Path, geometry: GeometryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FilaError, match=r"out=.*holds something else"):
+        export(DATA, geometry, "test", 8, exported)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FilaError, match=r"out=.*another folder"):
+        export(DATA, geometry, "test", 2, tmp_path / "file" / "below")
+    with pytest.raises(FilaError, match="items=0"):
+        export(DATA, geometry, "test", 0, tmp_path / "none")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(export_module, "_replace", full)
+    with pytest.raises(FilaError, match=r"out=.*No space left.*free space"):
+        export(DATA, geometry, "val", 2, tmp_path / "full")
