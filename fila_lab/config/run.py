@@ -151,7 +151,7 @@ class FusionConfig(Strict):
     name: str = "concat"
     depth: Literal["last", "multi", "after"] | tuple[tuple[int, int | Literal["after"]], ...] = Field(
         default="multi",
-        description="`last`, `multi`, or a list of [stage 1-4, after ViT layer] pairs; `after`, also as a layer: behind the feature layer",
+        description="`last`, `multi`, `after` (behind the feature layer), or a list of [stage 1-4, after ViT layer or `after`] pairs",
     )
     hidden: Positive | None = Field(default=None, description="hidden width; null is the ViT width")
     heads: Positive = Field(default=4, description="attention heads, where the strategy has a number of them")

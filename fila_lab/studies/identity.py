@@ -17,6 +17,7 @@ SHAPING = (
     "config/run.py",
     "config/interactions.py",
     "config/canvas_rules.py",
+    "config/strategies.py",
     "config/tiling.py",
     "imaging",
     "modeling",
