@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -27,15 +28,15 @@ class Rounds:
 
 
 def run_rounds(subjects: Sequence[Subject], precision: str, rounds: int, tick: Tick = lambda _: None, warm_up: int = 1) -> Rounds:
-    """Every subject once a round, each round beginning with another, so that what disturbs the machine disturbs all alike."""
+    """Every subject once a round, in an order drawn anew each time, so that what disturbs the machine disturbs all alike, and none always
+    follows the same other, whose memory it would find."""
     result = Rounds({s.name: [] for s in subjects}, {s.name: [] for s in subjects})
     collecting = gc.isenabled()
     gc.disable()
     try:
         with torch.inference_mode(), autocast(precision):
             for turn in range(-warm_up, rounds):
-                first = turn % len(subjects)
-                for one in [*subjects[first:], *subjects[:first]]:
+                for one in random.Random(turn).sample(subjects, len(subjects)):
                     tick(one.name)
                     seconds = one.seconds()
                     if turn >= 0:
