@@ -200,11 +200,11 @@ def _by_page(values: Tensor, pages: int) -> np.ndarray:
 
 
 def _places(suite: SeamSuite, pool: Pool, row: int) -> pd.DataFrame:
-    """One page's tokens: the item's columns, where each token lies and what it shows."""
+    """One page's tokens: the item's columns and k, where each token lies and what it shows."""
     meta = pool.meta.iloc[row]
     item = suite.item(pool.split, int(meta["index"]), str(meta["place"]))
     places = token_positions(item, pool.groups[meta["canvas"]].geometry)
-    return places.assign(**{name: meta[name] for name in ITEM})[[*ITEM, *places.columns]]
+    return places.assign(k=suite.geometry.detail_cells, **{name: meta[name] for name in ITEM})[[*ITEM, "k", *places.columns]]
 
 
 def _acting(pair: Interaction, before: np.ndarray, after: np.ndarray, gate: np.ndarray | None, places: pd.DataFrame) -> pd.DataFrame:

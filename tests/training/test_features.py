@@ -11,6 +11,7 @@ from tiny_run import tiny
 
 from fila_lab.config import FilaError
 from fila_lab.modeling import build_convnext, normalise
+from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.studies.prepare import use_of_caches
 from fila_lab.training.cell import open_data
 from fila_lab.training.features import cacheable, cached_features, features_key
@@ -31,6 +32,20 @@ def test_records_equal_the_tower_and_do_not_depend_on_workers_or_on_a_hit(cache_
             assert torch.equal(missed.maps(name, rows)[stage], hit.maps(name, rows)[stage])
             assert torch.equal(missed.maps(name, rows)[stage], by_two.maps(name, rows)[stage])
             torch.testing.assert_close(missed.maps(name, rows)[stage].float(), direct[stage], rtol=2e-2, atol=2e-2)
+
+
+def test_records_hold_what_the_run_shows_the_tower(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(runtime__precision="fp32", fusion__detail_resolution="canvas", fusion__detail_context="tile")
+    pool = open_data(config, cache_dir, ("val",))["val"]
+    cached, tower = cached_features(config, pool, tmp_path), build_convnext(config).eval()
+    for name, group in pool.groups.items():
+        pixels = torch.from_numpy(np.array(group.detail))
+        with torch.inference_mode():
+            shown = stage_maps(tower, pixels, config, group.geometry.rows, group.geometry.cols)
+            plain = tower(normalise(pixels))
+        for stage, here in enumerate(cached.maps(name, np.arange(len(group)))):
+            torch.testing.assert_close(here.float(), shown[stage], rtol=2e-2, atol=2e-2)
+            assert (here.float() - plain[stage]).abs().max() > 0.1
 
 
 def test_the_key_knows_weights_and_resolution_but_neither_seed_nor_fusion(cache_dir: Path) -> None:
