@@ -31,8 +31,8 @@ def _heads(site: Site) -> int:
 AGGREGATES_KEPT: dict[str, Callable[[Site], float]] = {
     "attend": lambda site: site.window * site.channels,
     "attend_tile": lambda site: site.channels + site.width + _heads(site) * site.place,
-    "attend_neighbours": lambda site: (site.window + 2 * _heads(site)) * site.channels + 9 * _heads(site) * site.window - 2 * site.width,
-    "attend_tokens": lambda site: site.width + _heads(site) * site.tokens,
+    "attend_neighbours": lambda site: (site.window + 2 * _heads(site)) * site.channels + 9 * _heads(site) * site.window - site.width,
+    "attend_tokens": lambda site: 2 * site.width + _heads(site) * site.tokens,
 }
 """Aggregate -> values beyond the seven a channel: cells or means, and the shares of softmax. Fitted to what autograd keeps."""
 
