@@ -73,7 +73,7 @@ def data_card(data: DataConfig, geometry: GeometryConfig, counts: Mapping[str, i
 
 def _sources() -> str:
     photos = sorted({*content.photos("train"), *content.photos("test")})
-    theirs = {True: [], False: []}  # type: dict[bool, list[str]]
+    theirs: dict[bool, list[str]] = {True: [], False: []}
     for name in photos:
         theirs[name in content.SCIKIT_LEARN].append(name.partition(".")[0])
     return SOURCES.format(

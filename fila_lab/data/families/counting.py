@@ -60,7 +60,8 @@ def plate_of(page: PageSetup, colours: list[str], asked: str | None, slots: tupl
     side = max(2, round(SIDE * page.height()))
     pitch = max(page.patch // 2, round(1.25 * side))
     columns, rows = slots
-    plate = Plate(*(count * pitch + 2 * page.margin - (pitch - side) for count in slots), ground)
+    width, height = (count * pitch + 2 * page.margin - (pitch - side) for count in slots)
+    plate = Plate(width, height, ground)
     for colour, slot in zip(colours, page.draw.permutation(columns * rows), strict=False):
         x, y = (page.margin + int(place) * pitch for place in (slot % columns, slot // columns))
         plate.stamp(Mark("ball", colour, "mark", (x, y, x + side, y + side)), asked=asked in (None, colour))

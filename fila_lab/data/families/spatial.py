@@ -61,10 +61,10 @@ def pair(page: PageSetup, first: str, second: str, relation: str, ground: RGB) -
     draw, margin = page.draw, page.margin
     cap = page.height()
     side, gap, aside = max(2, round(SIDE * cap)), round(draw.uniform(*GAP) * cap), round(draw.uniform(0, ASIDE) * cap)
-    along, across = 2 * side + gap, side + aside
+    along, across = 2 * side + gap + 2 * margin, side + aside + 2 * margin
     shift = (0, aside) if draw.integers(2) else (aside, 0)
     axis = RELATIONS.index(relation) // 2  # 0: beside each other
-    plate = Plate(*(size + 2 * margin for size in ((along, across) if axis == 0 else (across, along))), ground)
+    plate = Plate(along, across, ground) if axis == 0 else Plate(across, along, ground)
     order = (first, second) if relation in ("left", "above") else (second, first)
     for place, colour in enumerate(order):
         at = (margin + place * (side + gap), margin + shift[place])
