@@ -57,7 +57,7 @@ def load_trained(cell: Path) -> FilaModel:
     path = cell / TRAINED_PARTS
     if not path.is_file():
         raise FilaError(
-            f"--cell={cell}: there is no {TRAINED_PARTS}; run the study with --checkpoints to keep the trained parts of its cells"
+            f"--cell={cell}: there is no {TRAINED_PARTS} (published folders carry none); give a cell of a folder that `fila-lab run` wrote"
         )
     try:
         with safe_open(path, framework="pt") as file:
