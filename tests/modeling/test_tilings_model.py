@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fila_lab.config.part_costs import llm_tokens
 from fila_lab.config.run import GeometryConfig, TilingConfig
 from fila_lab.config.tiling import TileLayout, tile_layout
 from fila_lab.modeling import build_model
@@ -113,3 +114,19 @@ def test_the_model_reads_overlapping_tiles_and_dropped_padding(make_config, make
     assert (change[:, 3:] > 0).all()
     dropped = replace(two, layout=layout_of((84, 42), (100, 10), padding_tokens="drop"))
     assert model.see(dropped).shape[1] == 9 + 1 * (6 + 1)
+
+
+@torch.no_grad()
+def test_handed_over_cells_follow_the_tiling(make_config, make_batch) -> None:
+    """One detail token a canvas token that is handed over: where tiles overlap each position once, without what is dropped as padding."""
+    config = make_config("concat")
+    config = config.model_copy(update={"fusion": config.fusion.model_copy(update={"handoff": "append"})})
+    model = build_model(config).eval()
+    two, _ = make_batch(cols=2)
+    three, _ = make_batch(cols=3)
+    overlapping = replace(three, maps=two.maps, detail=None, oracle=None, layout=layout_of((84, 42), overlap=1))
+    dropped = replace(two, layout=layout_of((84, 42), (100, 10), padding_tokens="drop"))
+    for batch, image, tiling in ((overlapping, None, {"overlap": 1}), (dropped, (100, 10), {"padding_tokens": "drop"})):
+        geometry = config.geometry.model_copy(update={"tiling": TilingConfig(**tiling)})
+        counted = llm_tokens((84, 42), config.model_copy(update={"geometry": geometry}), image)
+        assert model.see(batch).shape[1] == counted
