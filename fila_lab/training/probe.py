@@ -38,13 +38,18 @@ def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress
     """Frames `tokens` (where fusion acts), `alignment` (does a token find its own cells) and `attribution` (what switching off costs).
 
     Tokens and alignment come from the first `items` validation items that the cell's seed draws, attribution from the first `items` test
-    triplets. FilaError where the cell has no trained parts, no interaction, or reads truth maps.
+    triplets. FilaError where the cell has no trained parts or no interaction, reads truth maps, or has overlapping tiles.
     """
     model = load_trained(cell).eval()
     config = model.config
     if not model.encoder.interactions or config.fusion.control == "oracle_map":
         why = "it reads truth maps" if model.encoder.interactions else "it has no fusion to look at"
         raise FilaError(f"cell {cell}: {why}; choose a cell of another arm")
+    if config.geometry.tiling.overlap:
+        raise FilaError(
+            f"cell {cell}: geometry.tiling.overlap={config.geometry.tiling.overlap}, and a probe places tokens by tiles side by side; "
+            "choose a cell without overlap"
+        )
     torch.set_num_threads(config.runtime.threads)
     pools = open_data(config, cache_dir, ("val", "test"), progress=progress)
     collators = {name: _collator(model, pool, cache_dir, progress) for name, pool in pools.items()}

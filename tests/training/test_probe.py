@@ -125,3 +125,13 @@ def test_what_has_no_fusion_to_look_at_is_refused(cache_dir: Path, tmp_path: Pat
         probe_cell(folder, cache_dir)
     with pytest.raises(FilaError, match=r"could not be trained \(bad_input\): .*vit.weights"):
         trained_cell(tiny(vit__weights="nowhere.safetensors"), tmp_path / "other", cache_dir)
+
+
+def test_overlapping_tiles_are_refused(cell: tuple[Path, pd.DataFrame], cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_trained(cell[0])
+    geometry = model.config.geometry
+    tiling = geometry.tiling.model_copy(update={"overlap": 1})
+    model.config = model.config.model_copy(update={"geometry": geometry.model_copy(update={"tiling": tiling})})
+    monkeypatch.setattr(probe, "load_trained", lambda _: model)
+    with pytest.raises(FilaError, match=r"geometry\.tiling\.overlap=1, .* choose a cell without overlap"):
+        probe_cell(cell[0], cache_dir)
