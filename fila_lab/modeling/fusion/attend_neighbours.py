@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from fila_lab.modeling.fusion.aggregate import EPSILON, mean_square, products
-from fila_lab.modeling.fusion.base import FusionContext, FusionSpec, Reads, product_dtype
+from fila_lab.modeling.fusion.aggregate import CellAttention, products
+from fila_lab.modeling.fusion.base import FusionContext, FusionSpec
 from fila_lab.modeling.fusion.places import neighbour_tokens
 
 AROUND = 9
 """Windows that a token attends to, its own among them."""
 
 
-class AttendNeighbours(nn.Module):
+class AttendNeighbours(CellAttention):
     """Multi-head attention of the token over the cells of nine windows: [N, g*g, H]. As `Attend` otherwise.
 
     A window's cells are never copied for the tokens around it: the (folded) queries of the nine tokens that look at a window come to it,
     meet its cells, and take scores and reads back. Windows outside the canvas, or the overview, are masked.
     """
 
-    reads: Reads = "windows"
     local = False
 
     def __init__(self, spec: FusionSpec) -> None:
-        super().__init__()
-        self.head = spec.head_width()
-        self.width, self.heads, self.channels, self.cells = spec.hidden, spec.heads, spec.detail_width, spec.window**2
-        self.token_width = spec.token_width
-        self.value = nn.Linear(self.channels, self.width)
-        self.query = nn.Linear(spec.token_width, self.width)
-        self.key = nn.Linear(self.channels, self.width, bias=False)
-        self.position = nn.Parameter(0.02 * torch.randn(AROUND * self.cells, self.channels))
+        super().__init__(spec, AROUND * spec.window**2)
 
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
         n, t = tokens.shape[:2]
@@ -42,9 +33,8 @@ class AttendNeighbours(nn.Module):
         # A token whose slot o holds a window stands, seen from that window, in slot 8 - o; and the other way round.
         there = (index.clamp(min=0) * AROUND + (AROUND - 1 - slot)).flatten()
         s = len(index)
-        cells = context.windows(detail).to(product_dtype(tokens)).reshape(n * t, self.cells, self.channels)
-        scale = (mean_square(cells).float() + EPSILON).rsqrt().to(cells.dtype).transpose(1, 2)  # [N*T, 1, w*w]
-        query = self._folded_query(tokens).view(-1, s, self.heads, self.channels)  # [B, S, heads, C]
+        cells, scale = self.windows(tokens, detail, context)
+        query = self.asking(tokens).view(-1, s, self.heads, self.channels)  # [B, S, heads, C]
         guests = query.index_select(1, index.clamp(min=0).flatten()).view(n * t, AROUND * self.heads, self.channels)
         score = self._moved(products(guests, cells.transpose(1, 2)) * scale, s, there)  # [B, S, 9, heads, w*w]
         score = score.masked_fill(~inside[:, :, None, None], -torch.inf).transpose(2, 3).flatten(3)
@@ -53,15 +43,7 @@ class AttendNeighbours(nn.Module):
         lent = lent.reshape(n * t, AROUND * self.heads, self.cells)
         seen = self._moved(products(lent * scale, cells), s, there)  # [B, S, 9, heads, C]
         read = (seen * inside[:, :, None, None]).sum(2) + share @ self.position
-        value = self.value.weight.view(self.heads, self.head, self.channels).transpose(1, 2)
-        read = read.reshape(n * t, self.heads, self.channels).transpose(0, 1) @ value  # [heads, N*T, head]
-        return read.transpose(0, 1).reshape(n, t, self.width) + self.value.bias
-
-    def _folded_query(self, tokens: Tensor) -> Tensor:
-        """[N, T, D] -> [N*T, heads, C]: the query in the cells' space."""
-        n, t = tokens.shape[:2]
-        query = self.query(F.layer_norm(tokens, (self.token_width,))).view(n * t, self.heads, self.head).transpose(0, 1)
-        return (query @ (self.key.weight.view(self.heads, self.head, self.channels) * self.head**-0.5)).transpose(0, 1)
+        return self.answer(read.reshape(n * t, self.heads, self.channels), (n, t))
 
     def _moved(self, values: Tensor, s: int, there: Tensor) -> Tensor:
         """[B*S, 9*heads, X] by window and looking token -> [B, S, 9, heads, X] by token and window looked at."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.modeling.fusion.aggregate import EPSILON, mean_square
+from fila_lab.modeling.fusion.aggregate import unit_scale
 from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec, Reads, product_dtype
 from fila_lab.modeling.fusion.registry import register
 
@@ -55,7 +55,7 @@ class LlavaHR(Fusion):
 
     def _slow(self, cells: Tensor) -> Tensor:
         """[N, g*g, w*w, C] -> [N, g*g, D]; cells brought to unit root mean square, after the product, which costs less."""
-        unit = (mean_square(cells.flatten(0, 1)).float() + EPSILON).rsqrt().to(cells.dtype).view(*cells.shape[:3], 1)
+        unit = unit_scale(cells.flatten(0, 1)).view(*cells.shape[:3], 1)
         hidden = F.linear(cells, self.slow_in.weight) * unit + self.slow_in.bias.to(cells.dtype)
         return self.slow_out(F.gelu(hidden).mean(2))
 
