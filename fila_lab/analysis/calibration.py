@@ -11,12 +11,17 @@ import pandas as pd
 from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_table
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.frame import load_manifests, load_predictions, load_study_frame
-from fila_lab.analysis.statistics import paired_interval
+from fila_lab.analysis.statistics import Interval, paired_interval
 
 INTACT = (0.60, 0.80)
 """Range of exact answers of `none` on intact reading items of the validation split: hard, not hopeless."""
+MEASURABLE = (0.20, 0.90)
+"""Range of `none`'s exact answers, all places together, in which a family can show a difference either way."""
 CEILING = 0.95
-CHANCE = 0.04
+BEYOND_CHANCE = 0.02
+"""By so much the best guess from the question alone may pass the best constant answer."""
+COARSE = "coarse"
+"""The control without fine detail: easy, and hardly touched by a seam."""
 
 
 @dataclass(frozen=True)
@@ -28,87 +33,134 @@ class Line:
     holds: bool
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """The cells of a calibration: frames of the three arms by seed, and `none`'s predictions."""
+
+    folder: StudyFolder
+    none: pd.DataFrame
+    foreign: pd.DataFrame
+    oracle: pd.DataFrame
+    predictions: pd.DataFrame
+    triplets: pd.DataFrame
+
+    @property
+    def families(self) -> list[str]:
+        """`reading` first, `coarse` last."""
+        return sorted(self.predictions["family"].unique(), key=lambda name: (name != "reading", name == COARSE, name))
+
+    def gaps(self, family: str) -> tuple[GapInterval, GapInterval]:
+        """(seam gap, sham gap) of `none`."""
+        rows = self.triplets[self.triplets["family"] == family]
+        return clustered_gap(rows), clustered_gap(rows, high="intact", low="sham")
+
+    def best_constant(self, family: str) -> float:
+        """Share of the family's test items that one and the same answer gets right, at best."""
+        answers = self.predictions.loc[self.predictions["family"] == family].drop_duplicates("item_id")["answer"]
+        return float(answers.value_counts(normalize=True).iloc[0])
+
+    def foreign_gain(self, family: str) -> Interval:
+        """`foreign` - `none`, paired by seed."""
+        return paired_interval((self.foreign[f"exact/{family}"] - self.none[f"exact/{family}"]).dropna())
+
+
 def calibration_lines(out: Path | str) -> list[Line]:
-    """The requirements on the folder of experiments/calibration.yaml (arms none, foreign, oracle_map).
+    """The requirements on the folder of a calibration study (arms none, foreign, oracle_map), family by family.
 
     Raises:
         FilaError: no folder, no finished cells.
     """
+    return _lines(_measured(out))
+
+
+def _measured(out: Path | str) -> _Measured:
     folder = StudyFolder.open(out)
     frame = load_study_frame(folder)
-    triplets = triplet_table(load_predictions(folder, "none"))
+    predictions = load_predictions(folder, "none")
     none, foreign, oracle = (frame[frame["arm"] == arm].set_index("seed") for arm in ("none", "foreign", "oracle_map"))
-    intact = _validation(folder, "none", "exact/reading/intact")
-    reading = clustered_gap(triplets[triplets["family"] == "reading"])
-    sham = clustered_gap(triplets[triplets["family"] == "reading"], high="intact", low="sham")
-    coarse = clustered_gap(triplets[triplets["family"] == "coarse"])
-    lines = [
-        Line(
-            f"difficulty: `none` reads {INTACT[0]:.0%} to {INTACT[1]:.0%} of intact validation items exactly",
-            _share(intact),
-            INTACT[0] <= intact.mean() <= INTACT[1],
-        ),
-        Line("seam gap of `none`, reading, is above zero", _gap(reading), reading.low > 0),
-        Line("sham gap of `none`, reading (the price of a mere patch border), is measured", _gap(sham), bool(np.isfinite(sham.gap))),
-        Line("seam gap of `none`, coarse, is smaller than that of reading", _gap(coarse), coarse.gap < reading.gap),
-    ]
-    for family in ("reading", "coarse"):
-        share = oracle[f"exact/{family}"]
-        lines.append(
-            Line(f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {family} exactly", _share(share), share.mean() >= CEILING)
-        )
-        blind = none[f"question_only/{family}"]
-        lines.append(Line(f"floor: the question alone answers under {CHANCE:.0%} of {family}", _share(blind), blind.mean() < CHANCE))
-    difference = (foreign["exact/reading"] - none["exact/reading"]).dropna()
-    interval = paired_interval(difference)
-    lines.append(
-        Line(
-            "`foreign` reads no better than `none` (the interval of the paired difference includes zero or lies below it)",
-            f"{100 * interval.mean:+.1f} points, 95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}",
-            interval.low <= 0,
-        )
-    )
+    return _Measured(folder, none, foreign, oracle, predictions, triplet_table(predictions))
+
+
+def _lines(measured: _Measured) -> list[Line]:
+    lines = []
+    if len(measured.families) == 2:
+        intact = _validation(measured.folder, "none", "exact/reading/intact")
+        what = f"difficulty: `none` reads {INTACT[0]:.0%} to {INTACT[1]:.0%} of intact validation items exactly"
+        lines.append(Line(what, _share(intact), INTACT[0] <= intact.mean() <= INTACT[1]))
+    for family in measured.families:
+        lines += _of_family(measured, family)
+    for family in measured.families:
+        if family == COARSE:
+            continue
+        gain = measured.foreign_gain(family)
+        what = f"`foreign` answers no more of {family} than `none` (the interval of the paired difference includes zero or lies below it)"
+        lines.append(Line(what, _interval(gain), gain.low <= 0))
+    return lines
+
+
+def _of_family(measured: _Measured, family: str) -> list[Line]:
+    seam, sham = measured.gaps(family)
+    lines = []
+    if family == COARSE:
+        others = [measured.gaps(name)[0].gap for name in measured.families if name != COARSE]
+        lines.append(Line("seam gap of `none`, coarse, is smaller than that of reading", _gap(seam), not others or seam.gap < others[0]))
+    else:
+        share = measured.none[f"exact/{family}"]
+        what = f"difficulty: `none` answers {MEASURABLE[0]:.0%} to {MEASURABLE[1]:.0%} of {family} exactly, all places together"
+        lines.append(Line(what, _share(share), MEASURABLE[0] <= share.mean() <= MEASURABLE[1]))
+        lines.append(Line(f"seam gap of `none`, {family}, is above zero", _gap(seam), seam.low > 0))
+        measurable = bool(np.isfinite(sham.gap))
+        lines.append(Line(f"sham gap of `none`, {family} (the price of a mere patch border), is measured", _gap(sham), measurable))
+    ceiling = measured.oracle[f"exact/{family}"]
+    what = f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {family} exactly"
+    lines.append(Line(what, _share(ceiling), ceiling.mean() >= CEILING))
+    blind, constant = measured.none[f"question_only/{family}"], measured.best_constant(family)
+    what = f"floor: the question alone answers no more of {family} than the best constant answer ({constant:.1%}) and {BEYOND_CHANCE:.0%}"
+    lines.append(Line(what, _share(blind), blind.mean() <= constant + BEYOND_CHANCE))
     return lines
 
 
 def write_calibration(out: Path | str, command: str) -> Path:
     """Write OUT/calibration.md; returns its path."""
-    folder = StudyFolder.open(out)
-    lines = calibration_lines(out)
-    frame = load_study_frame(folder)
-    manifests = load_manifests(folder)
+    measured = _measured(out)
+    lines = _lines(measured)
     held = sum(line.holds for line in lines)
+    code = sorted(set(load_manifests(measured.folder)["code_hash"].astype(str)))
     text = [
         "# Calibration of the instrument",
         "",
-        f"{held} of {len(lines)} lines hold. {len(set(frame['seed']))} seeds an arm; intervals of gaps are bootstrapped over test images.",
-        "Measured on `mini`, one pair of towers.",
+        f"{held} of {len(lines)} lines hold. {len(measured.none)} seeds an arm; intervals of gaps are bootstrapped over test images.",
+        f"Measured on `{measured.folder.study.preset}`, one pair of towers.",
         "",
         "| holds | what | measured |",
         "|---|---|---|",
         *(f"| {'yes' if line.holds else '**no**'} | {line.what} | {line.measured} |" for line in lines),
         "",
-        "## Accuracy by place (mean over seeds)",
+        "## Accuracy by place, percent (mean over seeds)",
         "",
-        *_by_place(frame),
+        *_by_place(measured),
         "",
-        f"Made by `{command}`. Code {', '.join(sorted(set(manifests['code_hash'].astype(str))))}.",
+        f"Made by `{command}`. Code {', '.join(code)}.",
         "",
     ]
-    path = folder.out / "calibration.md"
+    path = measured.folder.out / "calibration.md"
     path.write_text("\n".join(text))
     return path
 
 
-def _by_place(frame: pd.DataFrame) -> list[str]:
-    columns = [f"exact/{family}/{place}" for family in ("reading", "coarse") for place in ("intact", "sham", "cut")]
-    means = frame.groupby("arm", sort=False)[columns].mean()
-    rows = ["| arm | " + " | ".join(c.removeprefix("exact/").replace("/", ", ") for c in columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    rows += [
-        f"| {arm} | " + " | ".join(f"{100 * value:.1f} %" for value in row) + " |"
-        for arm, row in zip(means.index, means.to_numpy(), strict=True)
-    ]
+def _by_place(measured: _Measured) -> list[str]:
+    """A line a family and arm, so that the table stays narrow with any number of families."""
+    places = ("intact", "sham", "cut")
+    rows = ["| family | arm | " + " | ".join(places) + " |", "|---" * 5 + "|"]
+    for family in measured.families:
+        for arm, frame in (("none", measured.none), ("foreign", measured.foreign), ("oracle_map", measured.oracle)):
+            shares = " | ".join(f"{100 * frame[f'exact/{family}/{place}'].mean():.1f}" for place in places)
+            rows.append(f"| {family} | {arm} | {shares} |")
     return rows
+
+
+def _interval(interval: Interval) -> str:
+    return f"{100 * interval.mean:+.1f} points, 95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 
 def _validation(folder: StudyFolder, arm: str, metric: str) -> pd.Series:

@@ -112,11 +112,11 @@ class Findings:
         sentences = []
         for word in ("better", "worse", "equivalent", "inconclusive"):
             rows = table[table["verdict"] == word]
-            parts = [
-                f"{r.a} − {r.b} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)}"
-                f" ({'TOST' if word == 'equivalent' else 'Holm'} p {_relation(r.p_tost if word == 'equivalent' else r.p_holm)})"
-                for r in rows_of(rows)
-            ]
+            parts = []
+            for r in rows_of(rows):
+                what = f"{r.a} − {r.b}" if r.metric == self.metric else f"{r.a} − {r.b} in {r.metric}"
+                test = f"TOST p {_relation(r.p_tost)}" if word == "equivalent" else f"Holm p {_relation(r.p_holm)}"
+                parts.append(f"{what} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)} ({test})")
             if parts:
                 sentences.append(f"{word.capitalize()}: {'; '.join(parts)}.")
         untested = table[table["verdict"] == "not testable"]

@@ -19,7 +19,7 @@ FLOOR, CEILING = 0.20, 0.90
 
 COLUMNS = [
     *("family", "a", "b", "n", "mean_a", "mean_b", "difference", "low", "high", "p", "p_holm", "p_greater", "p_tost", "verdict", "reason"),
-    *("sd", "mde", "seeds_for_margin", "flag", "logit_difference", "logit_low", "logit_high", "contrasts"),
+    *("metric", "sd", "mde", "seeds_for_margin", "flag", "logit_difference", "logit_low", "logit_high", "contrasts"),
 ]
 
 
@@ -50,21 +50,24 @@ def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, marg
 
     An interaction (A - B) - (C - D) is a contrast of its two differences: a is `(A − B)`, b `(C − D)`, paired by seed all the same.
     n: paired seeds; low, high: 95 % Student-t; mde: minimal detectable effect at 80 % power; contrasts: the declared family's size.
+    A family with a metric of its own is judged by that, and named with it.
     Contrasts of arms that were not run stay in the family's size. Errors: FilaError when the metric is unknown.
     """
-    if metric not in frame:
-        known = ", ".join(sorted(name for name in frame.columns if "/" in name and not name.startswith("timing/")))
-        raise FilaError(f"metric={metric!r}: no finished cell has it; known metrics are {known}")
-    values = frame.dropna(subset=[metric]).pivot_table(index="seed", columns="arm", values=metric)
-    items = _items(frame, metric)
+    for name in (metric, *(declared.metric for declared in families.values() if declared.metric)):
+        if name not in frame:
+            known = ", ".join(sorted(name for name in frame.columns if "/" in name and not name.startswith("timing/")))
+            raise FilaError(f"metric={name!r}: no finished cell has it; known metrics are {known}")
     rows = []
     for family, declared in families.items():
-        size = len(declared.comparisons)
+        judged = declared.metric or metric
+        values = frame.dropna(subset=[judged]).pivot_table(index="seed", columns="arm", values=judged)
+        items, size = _items(frame, judged), len(declared.comparisons)
         own = [_contrast(values, arms, margin, size, items) for arms in declared.comparisons if set(arms) <= set(values)]
         adjusted = statistics.holm([row["p"] for row in own], size)
+        name = f"{family}: {judged}" if judged != metric else family
         for row, p_holm in zip(own, adjusted, strict=True):
             verdict = decide(row["difference"], row["n"], size, p_holm, row["p_tost"], alpha)
-            rows.append({"family": family, **row, "p_holm": p_holm, **verdict._asdict(), "contrasts": size})
+            rows.append({"family": name, "metric": judged, **row, "p_holm": p_holm, **verdict._asdict(), "contrasts": size})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -43,20 +43,23 @@ def presets_show(
 
 @app.command()
 def pretrain(
-    part: Annotated[str, typer.Argument(metavar="vit|convnext|answers", help="Which part of mini.", show_default=False)],
+    part: Annotated[str, typer.Argument(metavar="vit|convnext|answers", help="Which part.", show_default=False)],
+    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Whose part: mini or mini_families.")] = "mini",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: the package's own.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: the recipe's.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that draw pages.")] = 1,
     start: Annotated[str, typer.Option(metavar="random|FILE", help="Towers: go on from an earlier file.")] = "random",
+    compiled: Annotated[bool, typer.Option("--compile", help="answers: with torch.compile, twice as fast; needs a C++ compiler.")] = False,
 ) -> None:
-    """Pretrain a part of mini: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
+    """Pretrain a part of mini or mini_families: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
     Writes safetensors and a card; the package's own weights came from this.
 
     \b
     fila-lab pretrain convnext
     fila-lab pretrain vit --out towers     then --set vit.weights=towers/mini_vit.safetensors
-    fila-lab pretrain answers
+    fila-lab pretrain answers --preset mini_families --workers 2
     """
     parts = ("vit", "convnext", "answers")
     from fila_lab.config import did_you_mean
@@ -64,27 +67,36 @@ def pretrain(
     if part not in parts:
         raise ConfigError(f"PART = {part!r} is unknown{did_you_mean(part, parts)}; choose {', '.join(parts)}")
     from fila_lab.cli.progress import Bar
+    from fila_lab.config import load_preset
     from fila_lab.config.weights import PACKAGE_WEIGHTS
+
+    load_preset(preset)
 
     folder = out if out is not None else PACKAGE_WEIGHTS
     with Bar() as bar:
         if part == "answers":
-            from fila_lab.training.pretrain_answers import pretrain_answers
+            from fila_lab.training.pretrain_answers import AnswerRecipe, pretrain_answers
 
-            scores = pretrain_answers(folder, steps=steps, seed=seed, threads=threads, progress=bar)
+            recipe = AnswerRecipe(compiled=compiled)
+            scores = pretrain_answers(
+                folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, recipe=recipe, progress=bar
+            )
         else:
             from fila_lab.training.pretrain import pretrain as train_tower
 
-            scores = train_tower(part, folder, steps=steps, seed=seed, threads=threads, start=start, progress=bar)
+            scores = train_tower(
+                part, folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, start=start, progress=bar
+            )
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     typer.echo(f"weights and card in {folder}: {listed}")
 
 
 @app.command()
 def calibrate(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Result folder, and where the report goes.")] = Path(
-        "runs/calibration-full"
-    ),
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="calibration, or families: all nine of mini_families.")] = "calibration",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Result folder, and where the report goes. Default: runs/STUDY-full.")
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time.", show_default=False)] = None,
 ) -> None:
     """Can the instrument see a seam? Runs experiments/calibration.yaml (what is missing of it) and writes which requirements hold:
@@ -92,14 +104,20 @@ def calibrate(
 
     \b
     fila-lab calibrate
+    fila-lab calibrate families
     """
-    path, _, folder = open_study("calibration", "full", out)
+    path, declared, folder = open_study(study, "full", out)
+    if missing := {"none", "foreign", "oracle_map"} - set(declared.arms):
+        raise ConfigError(
+            f"STUDY = {study}: no calibration, for it has no arm {', '.join(sorted(missing))}; choose calibration or families"
+        )
 
     from fila_lab.analysis.calibration import write_calibration
     from fila_lab.studies import run_study
 
     run_study(path, budget="full", out=folder, workers=workers)
-    typer.echo(f"calibration: {write_calibration(folder, 'fila-lab calibrate')}")
+    command = "fila-lab calibrate" if study == "calibration" else f"fila-lab calibrate {study}"
+    typer.echo(f"calibration: {write_calibration(folder, command)}")
 
 
 @app.command()

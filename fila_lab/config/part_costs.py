@@ -15,8 +15,8 @@ from fila_lab.config.tiling import tile_layout
 TEXT_TOKENS = 8
 """Tokens of a question with its answer, planned and measured alike: about those of `mini`. A choice with no dataset behind it; beside the
 thousands of tokens of an image in `paper`, tens more do not show."""
-VOCABULARY = {"characters": 99, "llama": 32000, "qwen2": 151936}
-"""Assumed sizes: the character tokenizer's, else the architecture's usual one."""
+VOCABULARY = {"characters": 99, "words": 155, "llama": 32000, "qwen2": 151936}
+"""Sizes of our own tokenizers, else the architecture's usual one."""
 ORACLE_CHANNELS = 101
 """Channels of the truth as a map, one-hot a cell; a test holds this equal to the data's own number."""
 

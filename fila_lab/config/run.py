@@ -196,7 +196,9 @@ class LanguageConfig(Strict):
     heads: Positive = 4
     kv_heads: Positive | None = None
     intermediate: Positive = 256
-    tokenizer: str = Field(default="characters", description="`characters`, or a folder or hub name")
+    tokenizer: str = Field(
+        default="characters", description="`characters`, `words` (of the seam suite, else characters), or a folder or hub name"
+    )
     weights: str = "random"
     trainable: bool = True
 

@@ -64,6 +64,7 @@ class Family(Strict):
 
     contrasts: tuple[tuple[str, str], ...] = ()
     interactions: tuple[tuple[str, str, str, str], ...] = ()
+    metric: str | None = Field(default=None, description="what this family is judged by; null is the study's primary metric")
 
     @model_validator(mode="after")
     def _check(self) -> Family:

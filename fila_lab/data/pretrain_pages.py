@@ -1,12 +1,13 @@
-"""Dense pages for tower pretraining: a square canvas full of plates with random strings and layout panels.
+"""Dense pages for tower pretraining: a square canvas full of plates with random strings, layout panels, and what the families show.
 
-Strings are drawn uniformly over the alphabet, so no real code is learned here; fonts and photos are those of the split.
+Strings are drawn uniformly over the alphabet, so no real code is learned here; blocks of families other than `reading` and `coarse` are
+those of the suite's own pages, target and distractors alike. Fonts, photos, tables and strings are those of the split.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,28 +16,33 @@ from PIL import Image
 
 from fila_lab.config.run import RunConfig
 from fila_lab.data import content, render
-from fila_lab.data.plates import shape_block
+from fila_lab.data.families import get_family
+from fila_lab.data.seam_suite import SeamSuite
 from fila_lab.imaging import prepare
 from fila_lab.imaging.prepare import join_tiles
 
 TILES = 2
 """Tiles a side of a dense page."""
-MAX_GLYPHS = 64
+MAX_GLYPHS = 96
+RECORD = 7
+"""Numbers in a record: class, colour, x, y, width, height, and the height from which the glyph can be told, all in canvas pixels."""
+LEGIBLE = {"code": 6.5, "key": 6.5, "panel": 6.5}
+"""Characters and panels lower than this carry no label: what nobody can read would only be learned by heart."""
+TOLD_FROM = 3.0
+"""The same for marks, objects and bars."""
 CAP_HEIGHTS = (8.0, 15.0)
 """Range of cap heights, canvas pixels: wider than any item's."""
 PANEL_SHARE = 0.09
 """Share of blocks that are panels."""
-SHAPE_SHARE = 0.25
-"""Share of blocks that are shapes, where `data.families` asks for families that show them."""
-SHAPE_SIDES = (4.0, 15.0)
-"""Range of a shape's side, canvas pixels."""
+FAMILY_SHARE = 0.6
+"""Share of blocks that come from the suite's pages, where `data.families` asks for families beside `reading` and `coarse`."""
 CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS, *content.SHAPES))}
 COLOUR_INDEX = {name: index for index, name in enumerate(content.COLOURS)}
 
 
 @dataclass
 class DensePages:
-    """canvas uint8 [P, S, S, 3]; records float32 [P, G, 6] (class, colour, x, y, width, height) in canvas pixels, class -1 padding;
+    """canvas uint8 [P, S, S, 3]; records float32 [P, G, 7] (see RECORD), class -1 padding;
     detail: cells k -> (uint8 [Q, 64k, 64k, 3], the pages' rows [Q])."""
 
     canvas: np.ndarray
@@ -80,7 +86,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     """Canvas, detail input at this page's resolution, and glyph records."""
     generator = np.random.default_rng([seed, content.SPLITS.index(content.as_split(split)), index])
     side = TILES * config.geometry.tile
-    shapes = any(share > 0 for name, share in config.data.families.items() if name not in ("reading", "coarse"))
+    others = _family_blocks(generator, config, split)
     scale = 32 / 14 * config.data.page_scale
     size = round(side * scale)
     if generator.random() < config.data.photo_share:
@@ -89,10 +95,10 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     else:
         page = render.paper(generator, size, size)
     taken: list[render.Box] = []
-    records = np.full((MAX_GLYPHS, 6), -1, np.float32)
+    records = np.full((MAX_GLYPHS, RECORD), -1, np.float32)
     count = 0
     for _ in range(30):
-        block = _block(generator, split, scale, shapes)
+        block = next(others) if others and generator.random() < FAMILY_SHARE else _block(generator, split, scale)
         width, height = block.size
         if width >= size or height >= size:
             continue
@@ -104,7 +110,8 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
         for mark in block.marks:
             x0, y0, x1, y1 = mark.box
             centre = (x + (x0 + x1) / 2, y + (y0 + y1) / 2)
-            records[count] = (CLASSES[mark.name], COLOUR_INDEX[mark.colour], *(np.array([*centre, x1 - x0, y1 - y0]) / scale))
+            box = np.array([*centre, x1 - x0, y1 - y0]) / scale
+            records[count] = (CLASSES[mark.name], COLOUR_INDEX[mark.colour], *box, LEGIBLE.get(mark.role, TOLD_FROM))
             count += 1
     turns = resolutions(config.geometry.grid)
     geometry = config.geometry.reference.model_copy(update={"detail_cells": turns[index % len(turns)], "canvases": ((side, side),)})
@@ -113,12 +120,24 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     return join_tiles(prepared.tiles, TILES, TILES), prepared.detail, records
 
 
-def _block(generator: np.random.Generator, split: str, scale: float, shapes: bool) -> render.Block:
+def _family_blocks(generator: np.random.Generator, config: RunConfig, split: str) -> Iterator[render.Block] | None:
+    """Blocks of the suite's pages without end, of families beside `reading` and `coarse`; None where there are none."""
+    families = {name: share for name, share in config.data.families.items() if share > 0 and name not in ("reading", "coarse")}
+    if not families:
+        return None
+    suite = SeamSuite(config.data.model_copy(update={"families": families}), config.geometry.reference)
+
+    def blocks() -> Iterator[render.Block]:
+        while True:
+            index = int(generator.integers(2**31))
+            yield from get_family(suite.heading(split, index)[0]).draft(suite.setup(split, index)).blocks
+
+    return blocks()
+
+
+def _block(generator: np.random.Generator, split: str, scale: float) -> render.Block:
     plate = render.plate_colour(generator)
     margin = round(scale * generator.uniform(1.0, 2.5))
-    if shapes and generator.random() < SHAPE_SHARE:
-        name, tint = (list(names)[int(generator.integers(len(names)))] for names in (content.SHAPES, content.COLOURS))
-        return shape_block(name, tint, "mark", round(scale * generator.uniform(*SHAPE_SIDES)), plate, margin)
     if generator.random() < PANEL_SHARE:
         colour = content.PANEL_COLOURS[int(generator.integers(len(content.PANEL_COLOURS)))]
         layout = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))]

@@ -7,12 +7,14 @@ codes, three of four are made up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import content
+from fila_lab.data.parallel import in_chunks
 from fila_lab.data.seam_suite import SeamSuite
 from fila_lab.data.truth import CLASSES, records_of
 
@@ -20,6 +22,8 @@ LETTERS = 26
 PLATE = 1.5
 """Plate around the ink, canvas pixels."""
 TRIES = 30
+CHUNK = 200
+"""Pages drawn from one stream of random numbers."""
 _OWN = ("reading", "coarse")
 """Families whose pages are laid out here."""
 _CLASS = {name: index for index, name in enumerate(CLASSES)}
@@ -35,6 +39,7 @@ class SymbolicPage:
     canvas: tuple[int, int]
     glyphs: np.ndarray
     asked: tuple[tuple[str, str], ...]
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,26 @@ class _Block:
     colour: int
     lines: tuple[str, ...]
     panel: str = ""
+
+
+def symbolic_pages(
+    data: DataConfig, geometry: GeometryConfig, count: int, seed: int, workers: int = 1, easy: bool = False
+) -> list[SymbolicPage]:
+    """`count` pages (a multiple of CHUNK), drawn with `workers` processes; which pages does not depend on their number."""
+    chunks = [(seed, first) for first in range(0, count, CHUNK)]
+    drawn = dict(in_chunks(_Pages, (data, geometry, easy), chunks, workers, "symbolic pages"))
+    return [page for _, first in chunks for page in drawn[first]]
+
+
+class _Pages:
+    """Draws a chunk of pages in a worker process."""
+
+    def __init__(self, data: DataConfig, geometry: GeometryConfig, easy: bool) -> None:
+        self.data, self.geometry, self.easy = data, geometry, easy
+
+    def __call__(self, chunk: tuple[int, int]) -> tuple[int, list[SymbolicPage]]:
+        generator = np.random.default_rng(chunk)
+        return chunk[1], [symbolic_page(generator, self.data, self.geometry, self.easy) for _ in range(CHUNK)]
 
 
 def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
@@ -72,8 +97,9 @@ def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: Ge
         return symbolic_page(generator, data, geometry, easy)
     glyphs = np.array([glyph for block in blocks for glyph in _glyphs(block, character)], np.float32)
     if coarse:
-        return SymbolicPage(canvas, glyphs, (("layout?", f"{_COLOURS[blocks[0].colour]} {blocks[0].panel}"),))
-    return SymbolicPage(canvas, glyphs, tuple((f"{b.lines[0] if keyed else _COLOURS[b.colour]}?", b.lines[-1]) for b in blocks))
+        return SymbolicPage(canvas, glyphs, (("layout?", f"{_COLOURS[blocks[0].colour]} {blocks[0].panel}"),), "coarse")
+    asked = tuple((f"{b.lines[0] if keyed else _COLOURS[b.colour]}?", b.lines[-1]) for b in blocks)
+    return SymbolicPage(canvas, glyphs, asked, "reading")
 
 
 def _of_the_suite(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig) -> SymbolicPage:
@@ -81,9 +107,9 @@ def _of_the_suite(generator: np.random.Generator, data: DataConfig, geometry: Ge
     families = {name: share for name, share in data.families.items() if name not in _OWN}
     suite = SeamSuite(data.model_copy(update={"families": families}), geometry.model_copy(update={"canvases": tuple(_canvases(geometry))}))
     index = int(generator.integers(2**31))
-    canvas = suite.heading("train", index)[1]
+    family, canvas, _ = suite.heading("train", index)
     draft, glyphs = suite.unpainted("train", index)
-    return SymbolicPage(canvas, records_of(glyphs, geometry.patch / suite.patch)[:, :4], ((draft.question, draft.answer),))
+    return SymbolicPage(canvas, records_of(glyphs, geometry.patch / suite.patch)[:, :4], ((draft.question, draft.answer),), family)
 
 
 def _canvases(geometry: GeometryConfig) -> list[tuple[int, int]]:
@@ -136,6 +162,29 @@ def _glyphs(block: _Block, character: tuple[float, float]) -> list[tuple[float, 
         y = y0 + PLATE + row * (character[1] + PLATE) + character[1] / 2
         found += [(_CLASS[c], block.colour, start + (column + 0.5) * character[0], y) for column, c in enumerate(line)]
     return found
+
+
+def recoloured(page: SymbolicPage, generator: np.random.Generator) -> SymbolicPage:
+    """The page with its colours exchanged, and in `reading` and `table` its letters and digits too, on page, question and answer alike.
+
+    So that a model which sees a page many times has nothing to learn by heart. A panel keeps its colours: it has only some of them.
+    """
+    colours = np.arange(len(_COLOURS)) if page.family == "coarse" else generator.permutation(len(_COLOURS))
+    glyphs = page.glyphs.copy()
+    glyphs[:, 1] = colours[glyphs[:, 1].astype(int)]
+    words = {name: _COLOURS[colours[index]] for index, name in enumerate(_COLOURS)}
+    if page.family in ("reading", "table"):
+        classes = np.arange(len(CLASSES))
+        for part in (slice(0, LETTERS), slice(LETTERS, len(content.ALPHABET))):
+            classes[part] = generator.permutation(classes[part])
+        glyphs[:, 0] = classes[glyphs[:, 0].astype(int)]
+        words |= {name: content.ALPHABET[classes[index]] for index, name in enumerate(content.ALPHABET)}
+    return replace(page, glyphs=glyphs, asked=tuple((_replaced(q, words), _replaced(a, words)) for q, a in page.asked))
+
+
+def _replaced(text: str, words: dict[str, str]) -> str:
+    """`text` with its lower-case words and single characters replaced where `words` knows them."""
+    return re.sub(r"[a-z]+|.", lambda found: words.get(found.group(), found.group()), text)
 
 
 def quarter_cells(xy: np.ndarray, scale: tuple[float, float], shape: tuple[int, int], cell: float) -> tuple[np.ndarray, np.ndarray]:

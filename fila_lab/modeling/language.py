@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -23,6 +23,13 @@ from fila_lab.modeling.answers import is_answer_file
 
 CHARACTERS = "".join(chr(code) for code in range(0x20, 0x7F)) + "\n"
 SPECIAL = ("<pad>", "<eos>", "<unk>")
+WORDS: tuple[str, ...] = (
+    "red", "green", "blue", "orange", "purple", "black", "teal", "pink", "ball", "ring", "square", "triangle", "diamond", "plus",
+    "full", "top", "left", "frame", "cross", "slash", "dots", "bars", "rows", "disc", "right", "above", "below", "yes", "no",
+    "field", "cell", "bar", "count", "from", "mark", "on", "layout", "age", "bin", "box", "day", "due", "fax", "fee", "id", "job", "lot",
+    "net", "qty", "ref", "row", "sum", "tax", "tel", "vat", "zip",
+)  # fmt: skip
+"""Words of the seam suite's questions and answers (a test holds them equal to the suite's)."""
 MAX_POSITIONS = 32768
 _CLASSES: dict[str, tuple[Any, Any]] = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}
 
@@ -38,10 +45,19 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """`character_tokenizer` with a token for each of WORDS where it stands alone, as a large tokenizer has for common words."""
+    tokenizer = character_tokenizer()
+    tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in WORDS])
+    return tokenizer
+
+
 def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
-    """`characters`, or a tokenizer from a folder or hub name; FilaError when it is not to be had."""
+    """`characters`, `words`, or a tokenizer from a folder or hub name; FilaError when it is not to be had."""
     if config.tokenizer == "characters":
         return character_tokenizer()
+    if config.tokenizer == "words":
+        return word_tokenizer()
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.tokenizer)
     except Exception as error:

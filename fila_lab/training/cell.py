@@ -47,6 +47,7 @@ PREDICTION_COLUMNS = [
     "addressing",
     "length",
     "canvas",
+    "evidence",
 ]
 
 

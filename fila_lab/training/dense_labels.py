@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 VISIBLE_SHARE = 0.35
 """A glyph of which less is visible carries no label; its cell is ignored by the loss."""
-LEGIBLE = 6.5
-"""A glyph lower than this many crop pixels carries no label either: what nobody can read would only be learned by heart."""
 BACKGROUND_WEIGHT = 0.1
 IGNORE = -100
 
@@ -23,7 +21,8 @@ def label_grids(records: Tensor, scale: float, origin: Tensor, size: int, cell: 
     """Class and colour per cell of a square crop.
 
     Args:
-        records: [B, G, 6] (class, colour, x, y, width, height), centres and sizes in canvas pixels; class < 0 is padding.
+        records: [B, G, 7] (class, colour, x, y, width, height, height from which it can be told), in canvas pixels; class < 0 is padding.
+            A glyph lower than that in the crop carries no label.
         scale: crop pixels per canvas pixel.
         origin: [B, 2] crop origin (x, y) in scaled pixels.
         size: crop side, pixels.
@@ -42,7 +41,7 @@ def label_grids(records: Tensor, scale: float, origin: Tensor, size: int, cell: 
     place = ((low + high) / 2 / cell).long().clamp(0, n - 1)
     flat = place[..., 1] * n + place[..., 0]
     present = (records[..., 0] >= 0) & (visible > 0)
-    whole = present & (visible >= VISIBLE_SHARE) & (2 * half[..., 1] >= LEGIBLE)
+    whole = present & (visible >= VISIBLE_SHARE) & (2 * half[..., 1] >= records[..., 6])
     batch = len(records)
     classes = torch.zeros(batch, n * n, dtype=torch.long)
     colours = torch.zeros(batch, n * n, dtype=torch.long)

@@ -195,9 +195,10 @@ def pretrain(
     card = {
         "tower": tower,
         "parameters": sum(p.numel() for p in task.tower.parameters()),
-        "command": f"fila-lab pretrain {tower} --steps {steps} --seed {seed} --start {Path(start).name}",
+        "command": f"fila-lab pretrain {tower} --preset {preset} --steps {steps} --seed {seed} --start {Path(start).name}",
         "recipe": {**asdict(recipe), "steps": steps, "blurred": BLURRED, "labels": "class and colour per cell, background weight 0.1"},
-        "data": "generated pages of random strings and layout panels; training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
+        "data": "generated pages of random strings, layout panels and what the preset's families show; "
+        "training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
         "alphabet": ALPHABET,
         "seed": seed,
         "score": {name: round(value, 4) for name, value in scores.items()},

@@ -108,3 +108,14 @@ def test_aa_rate_of_tied_accuracies_is_not_above_the_level() -> None:
     found = analysis.aa_rate(values, margin=0.02, repeats=500)
     assert found is not None
     assert found.rate <= 0.05 + 3 * (0.05 * 0.95 / 500) ** 0.5
+
+
+def test_a_family_with_a_metric_of_its_own_is_judged_by_that_and_named_with_it() -> None:
+    frame = _frame({"a": [0.8] * 8, "b": [0.5] * 8}).assign(**{"exact/table": [0.4] * 8 + [0.6] * 8})
+    pairs = (("a", "b"),)
+    families = {"whole": Family(contrasts=pairs), "tables": Family(contrasts=pairs, metric="exact/table")}
+    found = analysis.judge(frame, families, "exact/reading", 0.02)
+    assert found["family"].tolist() == ["whole", "tables: exact/table"]
+    assert found["difference"].tolist() == pytest.approx([0.3, -0.2])
+    with pytest.raises(FilaError, match="metric='exact/tabel'"):
+        analysis.judge(frame, {"tables": Family(contrasts=pairs, metric="exact/tabel")}, "exact/reading", 0.02)

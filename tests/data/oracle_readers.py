@@ -34,7 +34,7 @@ def answer(family: str, question: str, page: Sequence[Seen]) -> str:
     words = question.rstrip("?").split()
     return {
         "reading": lambda: _by_name(page, words[0]) or _text(g for g in page if g.role == "code" and g.colour == words[0]),
-        "document": lambda: _by_name(page, words[1]),
+        "document": lambda: _by_name(page, words[1].upper()),
         "table": lambda: _cell(page, *words[1:]),
         "chart": lambda: _only(g.name for g in page if g.role == "bar" and g.colour == words[1]),
         "counting": lambda: str(sum(g.role == "mark" and g.colour == words[1] for g in page)),

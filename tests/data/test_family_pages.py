@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -11,8 +12,10 @@ from oracle_readers import answer, seen
 from fila_lab.config import resolve_run
 from fila_lab.config.run import DataConfig, GeometryConfig, TaskFamily
 from fila_lab.data import CLASSES, SeamSuite, build_pool, content, glyph_records
+from fila_lab.data.families.spatial import RELATIONS
 from fila_lab.data.pretrain_pages import dense_pages
 from fila_lab.data.symbolic import symbolic_page
+from fila_lab.modeling.language import WORDS
 
 NAMES = get_args(TaskFamily)
 MIXED = {name: 1 / len(NAMES) for name in NAMES}
@@ -49,6 +52,15 @@ def test_pages_without_pixels_ask_as_the_suite_does() -> None:
             role = np.full((len(page.glyphs), 2), (1.0, 3.0))
             assert answer(family, page.asked[0][0], seen(np.hstack([page.glyphs, role]))) == page.asked[0][1]
     assert min(asked.values()) >= 5
+
+
+def test_the_word_tokenizer_knows_exactly_the_words_of_the_suite(geometry: GeometryConfig) -> None:
+    suite = SeamSuite(DataConfig(page_scale=1, text_height=(10, 14), families=MIXED), geometry)
+    drafts = [suite.unpainted("train", index)[0] for index in range(300)]
+    said = {word for draft in drafts for word in re.findall("[a-z]+", f"{draft.question} {draft.answer}")}
+    named = {*content.COLOURS, *content.SHAPES, *content.LAYOUTS, *RELATIONS, *(label.lower() for label in content.LABELS)}
+    assert set(WORDS) == said | named
+    assert len(set(WORDS)) == len(WORDS)
 
 
 def test_dense_pages_show_shapes_where_families_need_them() -> None:

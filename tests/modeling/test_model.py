@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.part_costs import VOCABULARY
 from fila_lab.modeling import build_model
-from fila_lab.modeling.language import character_tokenizer
+from fila_lab.modeling.language import WORDS, character_tokenizer, word_tokenizer
 
 ARMS = [
     {"name": "concat"},
@@ -154,6 +155,17 @@ def test_characters_survive_the_tokenizer() -> None:
     assert tokenizer.decode(ids) == text
     assert tokenizer.decode([*ids, tokenizer.eos_token_id, tokenizer.pad_token_id], skip_special_tokens=True) == text
     assert tokenizer("é", add_special_tokens=False)["input_ids"] == [tokenizer.unk_token_id]
+
+
+def test_words_are_one_token_where_they_stand_alone_and_nothing_is_lost() -> None:
+    tokenizer = word_tokenizer()
+    for text in (" ".join(WORDS), "mark on red?", "reduce the RED bar?", "field tax?"):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode([*ids, tokenizer.eos_token_id], skip_special_tokens=True) == text
+    assert len(tokenizer(" ".join(WORDS))["input_ids"]) == 2 * len(WORDS) - 1
+    assert len(tokenizer("reduce")["input_ids"]) == len("reduce")
+    assert len(tokenizer) == VOCABULARY["words"]
+    assert len(character_tokenizer()) == VOCABULARY["characters"]
 
 
 def test_what_is_missing_is_named(make_config, make_batch, tmp_path) -> None:

@@ -10,7 +10,8 @@ N_CLASSES = 4
 
 
 def records(*rows: tuple[float, ...]) -> torch.Tensor:
-    return torch.tensor([[*rows, (-1.0,) * 6]])
+    """Glyphs that can be told from 6.5 px on, and padding."""
+    return torch.tensor([[*((*row, 6.5) for row in rows), (-1.0,) * 7]])
 
 
 def test_a_glyph_labels_the_cell_of_its_centre_and_padding_labels_none() -> None:
@@ -33,6 +34,12 @@ def test_a_truncated_glyph_is_labelled_where_it_is_visible_and_a_sliver_is_ignor
     assert half[0, 2, 5] == 1
     assert sliver[0, 2, 5] == IGNORE
     assert (outside == 0).all()
+
+
+def test_a_glyph_too_small_to_be_told_is_ignored_at_that_scale_alone() -> None:
+    glyph = records((0, 0, 20.0, 20.0, 6.0, 8.0))
+    assert label_grids(glyph, 1.0, torch.zeros(1, 2), 42, 7)[0][0, 2, 2] == 1
+    assert label_grids(glyph, 0.5, torch.zeros(1, 2), 42, 7)[0][0, 1, 1] == IGNORE
 
 
 def test_loss_is_lowest_for_the_truth_and_scores_count_it() -> None:

@@ -11,8 +11,9 @@ import torch
 
 from fila_lab.config import FilaError, load_preset, resolve_run
 from fila_lab.config.weights import PACKAGE_WEIGHTS
+from fila_lab.data.content import COLOURS
 from fila_lab.data.pretrain_pages import CLASSES, dense_pages
-from fila_lab.data.symbolic import symbolic_page
+from fila_lab.data.symbolic import CHUNK, recoloured, symbolic_page, symbolic_pages
 from fila_lab.data.truth import CLASSES as TRUTH_CLASSES
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import load_answer_parts
@@ -67,6 +68,28 @@ def test_symbolic_pages_ask_for_what_they_show() -> None:
         assert (page.glyphs[:, 3] < page.canvas[1]).all()
 
 
+def test_symbolic_pages_do_not_depend_on_the_number_of_processes() -> None:
+    alone, together = (symbolic_pages(MINI.data, MINI.geometry, 2 * CHUNK, 5, workers) for workers in (1, 2))
+    assert [page.asked for page in alone] == [page.asked for page in together]
+    assert all(np.array_equal(a.glyphs, b.glyphs) for a, b in zip(alone, together, strict=True))
+
+
+def test_recoloured_pages_still_answer_their_questions() -> None:
+    generator = np.random.default_rng(0)
+    colours = list(COLOURS)
+    changed = 0
+    for _ in range(200):
+        page = symbolic_page(generator, MINI.data, MINI.geometry)
+        other = recoloured(page, generator)
+        assert np.array_equal(page.glyphs[:, 2:], other.glyphs[:, 2:])
+        changed += page.asked != other.asked
+        for question, answer in other.asked:
+            if question[:-1] in colours:
+                own = other.glyphs[other.glyphs[:, 1] == colours.index(question[:-1])]
+                assert [TRUTH_CLASSES[int(index)] for index in own[np.argsort(own[:, 2], kind="stable"), 0]] == list(answer)
+    assert changed > 100
+
+
 def test_truth_tokens_put_a_glyph_into_its_token_and_quarter() -> None:
     grid = torch.zeros(1, 6, 6, TRUTH)
     grid[0, 3, 4, 7] = 1
@@ -102,7 +125,8 @@ def test_answer_parts_fill_a_model_and_refuse_another_size(tmp_path: Path) -> No
 
 def test_the_shipped_weights_match_their_cards_and_are_small() -> None:
     files = sorted(PACKAGE_WEIGHTS.glob("*.safetensors"))
-    assert {path.stem for path in files} == {"mini_vit", "mini_convnext", "mini_answers"}
+    presets, parts = ("mini", "mini_families"), ("vit", "convnext", "answers")
+    assert {path.stem for path in files} == {f"{preset}_{part}" for preset in presets for part in parts}
     assert sum(path.stat().st_size for path in files) < 10_000_000
     for path in files:
         assert json.loads(path.with_suffix(".json").read_text())["sha256"] == file_sha256(path)

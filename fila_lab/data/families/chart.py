@@ -18,7 +18,7 @@ from fila_lab.data.tables import LONGEST, columns, tables
 LEVELS = 6
 """Grid lines; a bar ends on one of them."""
 BARS = (3, 4)
-STEP, WIDTH = 0.3, 0.45
+STEP, WIDTH = 0.3, 0.55
 """Distance of grid lines, and width of a bar, over the text height."""
 
 

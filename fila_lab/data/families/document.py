@@ -1,4 +1,4 @@
-"""`document`: fields of a form, a label above a value; the label addresses, the value answers."""
+"""`document`: fields of a form, a label above a value; the label addresses, the value answers. Questions write labels small."""
 
 from __future__ import annotations
 
@@ -70,18 +70,18 @@ class FormFields:
 
 @register
 class Document(Family):
-    """A page is a form; "field TAX?" asks for the value under the label TAX."""
+    """A page is a form; "field tax?" asks for the value under the label TAX."""
 
     name = "document"
     benchmark = "DocVQA"
-    about = 'Form fields, a small label above a value; "field TAX?" asks for the value of that field.'
+    about = 'Form fields, a small label above a value; "field tax?" asks for the value under TAX.'
     most_marks = 7
 
     def draft(self, page: PageSetup) -> Draft:
         form = FormFields(page)
         blocks = [form.field() for _ in range(page.count + page.data.clutter)]
         answer = written(blocks[0], "code")
-        return Draft(blocks, f"field {written(blocks[0], 'key')}?", answer, "label", len(answer), form.short)
+        return Draft(blocks, f"field {written(blocks[0], 'key').lower()}?", answer, "label", len(answer), form.short)
 
     def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
         return likeliest_code(data)
