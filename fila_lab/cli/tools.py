@@ -50,7 +50,7 @@ def pretrain(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that draw pages.")] = 1,
-    start: Annotated[str, typer.Option(metavar="random|FILE", help="Towers: go on from an earlier file.")] = "random",
+    start: Annotated[str, typer.Option(metavar="random|FILE", help="Go on from an earlier file.")] = "random",
     compiled: Annotated[bool, typer.Option("--compile", help="answers: with torch.compile, twice as fast; needs a C++ compiler.")] = False,
 ) -> None:
     """Pretrain a part of mini or mini_families: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
@@ -79,7 +79,7 @@ def pretrain(
 
             recipe = AnswerRecipe(compiled=compiled)
             scores = pretrain_answers(
-                folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, recipe=recipe, progress=bar
+                folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, start=start, recipe=recipe, progress=bar
             )
         else:
             from fila_lab.training.pretrain import pretrain as train_tower

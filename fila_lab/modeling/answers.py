@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from fila_lab.config import FilaError, weights_file
 
@@ -21,12 +23,11 @@ def is_answer_file(spec: str) -> bool:
     return spec.startswith("package:") or spec.endswith(".safetensors")
 
 
-def save_answer_parts(model: FilaModel, path: Path) -> None:
-    """Write the three parts as safetensors."""
-    state = {
-        f"{part}.{name}": value.detach().cpu().contiguous() for part in PARTS for name, value in getattr(model, part).state_dict().items()
-    }
-    save_file(state, path)
+def save_answer_parts(model: FilaModel, path: Path, more: Mapping[str, nn.Module] | None = None) -> None:
+    """Write the three parts as safetensors, and `more` modules by name, which a model does not load."""
+    parts = {part: getattr(model, part) for part in PARTS} | dict(more or {})
+    states = ((f"{part}.{name}", value) for part, own in parts.items() for name, value in own.state_dict().items())
+    save_file({name: value.detach().cpu().contiguous() for name, value in states}, path)
 
 
 def load_answer_parts(model: FilaModel, spec: str) -> None:

@@ -17,16 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.config import RunConfig, resolve_run
+from fila_lab.config import FilaError, RunConfig, resolve_run
 from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS
 from fila_lab.data.pretrain_pages import DensePages, dense_pages
 from fila_lab.data.symbolic import SymbolicPage, quarter_cells, recoloured, symbolic_pages
 from fila_lab.data.truth import CLASSES
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
-from fila_lab.modeling.answers import save_answer_parts
+from fila_lab.modeling.answers import load_answer_parts, save_answer_parts
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
@@ -37,6 +38,8 @@ TRUTH = len(CLASSES) + len(COLOURS)
 IGNORED = -100
 REPORT = 200
 """Steps between two lines of the log."""
+LATER_RATE = 2 / 3
+"""Share of the learning rate for a language model that goes on from an earlier pretraining."""
 SOLVED = 0.1
 """How often a family that is answered throughout is still drawn, where one that is never answered is drawn 1.1 times."""
 
@@ -141,11 +144,18 @@ def pretrain_answers(
     threads: int = 1,
     workers: int = 1,
     preset: str = "mini",
+    start: str = "random",
     recipe: AnswerRecipe | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, float]:
-    """Pretrain language model and projector of a preset; writes OUT/<preset>_answers.safetensors and its card; returns the scores."""
+    """Pretrain language model and projector of a preset; writes OUT/<preset>_answers.safetensors and its card; returns the scores.
+
+    `start`: `random`, or a file of an earlier pretraining whose language model goes on, at 2/3 of the rate and without easy pages.
+    FilaError where that file cannot be read, fits another model, or does not hold the truth's embedding.
+    """
     recipe = recipe or AnswerRecipe()
+    if start != "random":
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * LATER_RATE, easy_share=0.0)
     steps = steps or recipe.steps
     torch.set_num_threads(threads)
     started = time.perf_counter()
@@ -153,15 +163,19 @@ def pretrain_answers(
     model = build_model(config)
     with component_rng(seed, "truth"):
         truth = Truth(config.language.width)
+    if start != "random":
+        load_answer_parts(model, start)
+        _load_truth(truth, start)
     scores = _train_language(model, truth, config, recipe, steps, seed, workers, progress)
     scores["projector_error"] = _train_projector(model, truth, config, recipe, seed, workers, progress)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{preset}_answers.safetensors"
-    save_answer_parts(model, path)
+    save_answer_parts(model, path, {"truth": truth})
     card = {
         "parts": "language model, row separator, projector",
         "parameters": sum(p.numel() for part in (model.language, model.separator, model.projector) for p in part.parameters()),
-        "command": f"fila-lab pretrain answers --preset {preset} --steps {steps} --seed {seed}{' --compile' if recipe.compiled else ''}",
+        "command": f"fila-lab pretrain answers --preset {preset} --steps {steps} --seed {seed} --start {Path(start).name}"
+        f"{' --compile' if recipe.compiled else ''}",
         "recipe": {**asdict(recipe), "steps": steps},
         "data": "symbolic pages with random strings; then dense pages (training fonts and photos) through the frozen ViT",
         "vit": weights_sha256(config.vit.weights),
@@ -174,6 +188,14 @@ def pretrain_answers(
     }
     path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return scores
+
+
+def _load_truth(truth: Truth, start: str) -> None:
+    state = {name.removeprefix("truth."): value for name, value in load_file(start).items() if name.startswith("truth.")}
+    try:
+        truth.load_state_dict(state)
+    except RuntimeError as error:
+        raise FilaError(f"start={start}: holds no embedding of the truth that fits; start at random") from error
 
 
 def _train_language(
