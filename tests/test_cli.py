@@ -130,7 +130,7 @@ def test_run_hands_over_and_ends_well(
 
 
 def test_presets_and_costs(call: Any) -> None:
-    assert call("presets", "list")[1].split() == ["base", "mini", "paper"]
+    assert call("presets", "list")[1].split() == ["base", "mini", "mini_families", "paper"]
     shown = call("presets", "show", "mini", "--set", "train.steps=3")[1]
     assert "detail_cells: 3" in shown
     assert "steps: 3," in shown

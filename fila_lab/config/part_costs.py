@@ -17,7 +17,7 @@ TEXT_TOKENS = 8
 thousands of tokens of an image in `paper`, tens more do not show."""
 VOCABULARY = {"characters": 99, "words": 155, "llama": 32000, "qwen2": 151936}
 """Sizes of our own tokenizers, else the architecture's usual one."""
-ORACLE_CHANNELS = 101
+ORACLE_CHANNELS = 105
 """Channels of the truth as a map, one-hot a cell; a test holds this equal to the data's own number."""
 
 

@@ -3,7 +3,8 @@
 A record is (class, colour, x, y, width, role): class an index into CLASSES, colour into COLOURS, x and y the centre and width in canvas
 px, role an index into ROLES. A bar's class is the digit of the grid line it reaches; a mark on an object has the object's colour. Two
 glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window; so a character's class has one
-channel for the left and one for the right half of its patch, which keeps the order of characters readable.
+channel for the left and one for the right half of its patch, which keeps the order of characters readable. Every cell says three things, an
+empty one that it has no name, colour and role: a fusion that normalises its window then hears each of them equally loud, however full it is.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ TRUTH_CHANNELS: tuple[str, ...] = (
     "panel",
     *SHAPES,
     *ROLES[3:],
+    "code",
+    "no name",
+    "no colour",
+    "no role",
 )
 """Meaning of each channel of a truth map."""
 
@@ -40,7 +45,8 @@ _ROLE = {name: i for i, name in enumerate(ROLES)}
 _CHANNEL = {name: i for i, name in enumerate(TRUTH_CHANNELS)}
 _NAME_CHANNEL = np.array([_CHANNEL.get(name, _CHANNEL.get(f"{name} left")) for name in CLASSES], np.int64)
 _COLOUR_CHANNEL = np.array([_CHANNEL[name] for name in COLOURS], np.int64)
-_ROLE_CHANNEL = np.array([_CHANNEL.get(name, -1) for name in ROLES], np.int64)  # a code has none of its own
+_ROLE_CHANNEL = np.array([_CHANNEL[name] for name in ROLES], np.int64)
+_NOTHING = np.array([_CHANNEL[name] for name in ("no name", "no colour", "no role")], np.int64)
 
 
 def truth_channels() -> int:
@@ -73,7 +79,7 @@ def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made
 
     records float32 [B, G, 6], padded, in px of the canvas the pages are `made_for` (default: the geometry's own, which the tiling can
     have chosen differently); counts int [B], the valid records of each page. Returns four uint8 arrays [B, C, h, w], 1 in the
-    cell where a glyph's centre lies.
+    cell where a glyph's centre lies; three channels say of a cell that nothing does.
     """
     batch, glyphs = records.shape[:2]
     page, slot = np.nonzero(np.arange(glyphs) < np.asarray(counts)[:, None])
@@ -91,8 +97,8 @@ def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made
         grid = np.zeros((batch, truth_channels(), height, width), np.uint8)
         grid[page, name_channel, row, column] = 1
         grid[page, colour_channel, row, column] = 1
-        special = role > 0
-        grid[page[special], role_channel[special], row[special], column[special]] = 1
+        grid[page, role_channel, row, column] = 1
+        grid[:, _NOTHING] = grid.sum(axis=1, keepdims=True) == 0
         maps.append(grid)
     return maps
 

@@ -17,6 +17,7 @@ def test_every_glyph_has_its_own_cell_and_channel(train: list[Item], geometry: G
         cells = where.rows * where.detail_cells, where.cols * where.detail_cells
         assert [grid.shape[1:] for grid in maps] == [(truth_channels(), cells[0] * n, cells[1] * n) for n in (8, 4, 2, 1)]
         fine = maps[0][0]
+        assert (fine.sum(0) == 3).all()  # name, colour and role, or that there is none
         letters_and_layouts = fine[: TRUTH_CHANNELS.index("red")]
         assert letters_and_layouts.sum() == len(item.glyphs)
         assert (letters_and_layouts.sum(0) <= 1).all()
