@@ -3,8 +3,8 @@
 A record is (class, colour, x, y, width, role): class an index into CLASSES, colour into COLOURS, x and y the centre and width in canvas
 px, role an index into ROLES. A bar's class is the digit of the grid line it reaches; a mark on an object has the object's colour. Two
 glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window; so a character's class has one
-channel for the left and one for the right half of its patch, which keeps the order of characters readable. Every cell says three things, an
-empty one that it has no name, colour and role: a fusion that normalises its window then hears each of them equally loud, however full it is.
+channel for the left and one for the right half of its patch, which keeps the order of characters readable. Every cell says three things,
+an empty one that it has no name, colour and role: a fusion that normalises its window then hears each equally loud, however full it is.
 """
 
 from __future__ import annotations
