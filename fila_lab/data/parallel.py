@@ -14,16 +14,19 @@ from fila_lab.config.base import FilaError
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
 
+CHUNKS_A_WORKER = 4
+"""Fewer chunks are done before a process has started and imported what it needs."""
+
 Worker = Callable[[Any], Any]
 _worker: Worker | None = None  # of this process
 
 
 def in_chunks(make: Callable[..., Worker], arguments: tuple[Any, ...], chunks: Sequence[Any], workers: int, what: str) -> Iterator[Any]:
-    """The results of `make(*arguments)` called on each chunk, as they come; in this process where one worker is enough.
+    """The results of `make(*arguments)` called on each chunk, as they come; in this process where they are few.
 
     `make` and its arguments are pickled. FilaError where a worker is killed; a worker's own exception is raised here.
     """
-    workers = min(workers, len(chunks))
+    workers = min(workers, len(chunks) // CHUNKS_A_WORKER)
     if workers <= 1 or multiprocessing.current_process().daemon:
         yield from map(make(*arguments), chunks)
         return

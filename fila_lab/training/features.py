@@ -26,6 +26,7 @@ from torch import Tensor
 
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
 from fila_lab.config.strategies import has_convnext
+from fila_lab.data.parallel import CHUNKS_A_WORKER
 from fila_lab.data.pool import Pool
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
@@ -144,6 +145,7 @@ def _compute(config: RunConfig, pool: Pool, folder: Path, shapes: dict, workers:
         length = sum(c * h * w for c, h, w in shapes[name])
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.int16, shape=(len(group.detail), length)).flush()
         chunks += [(name, start) for start in range(0, len(group.detail), CHUNK)]
+    workers = max(1, min(workers, len(chunks) // CHUNKS_A_WORKER))
     work = [(config, pool.folder, folder, chunks[i::workers]) for i in range(workers)]
     started = time.perf_counter()
     if workers == 1:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data import SeamSuite
+from fila_lab.data import SeamSuite, parallel
 from fila_lab.data import export as export_module
 from fila_lab.data.export import export
 
@@ -61,6 +61,7 @@ def test_two_workers_write_the_same_bytes(
     exported: Path, geometry: GeometryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "CHUNK", 4)
+    monkeypatch.setattr(parallel, "CHUNKS_A_WORKER", 1)
     said: list[tuple[str, int, int]] = []
     export(DATA, geometry, "test", 7, tmp_path / "twin", workers=2, progress=lambda *words: said.append(words))
     assert said[-1] == ("exporting test items", 7, 7)

@@ -12,7 +12,7 @@ import pytest
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data import BucketBatches, Pool, SeamSuite, build_pool, draw_seed_items, pool, pool_build
+from fila_lab.data import BucketBatches, Pool, SeamSuite, build_pool, draw_seed_items, parallel, pool, pool_build
 from fila_lab.imaging import join_tiles, prepare
 
 DATA = DataConfig(train_pool=90, val_pool=70, test_triplets=6)
@@ -53,8 +53,9 @@ def test_enlarged_canvases_show_the_same_items_in_finer_pixels(train_pool: Pool,
 
 
 def test_two_processes_draw_the_same_bytes_and_a_second_call_draws_nothing(
-    train_pool: Pool, geometry: GeometryConfig, tmp_path: Path
+    train_pool: Pool, geometry: GeometryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(parallel, "CHUNKS_A_WORKER", 1)
     said: list[tuple[str, int, int]] = []
     twin = build_pool(DATA, geometry, "train", tmp_path, workers=2, progress=lambda *words: said.append(words))
     assert twin.content_hash == train_pool.content_hash

@@ -11,6 +11,7 @@ import torch
 
 from fila_lab.config import FilaError, load_preset, resolve_run
 from fila_lab.config.weights import PACKAGE_WEIGHTS
+from fila_lab.data import parallel
 from fila_lab.data.content import COLOURS
 from fila_lab.data.pretrain_pages import CLASSES, dense_pages
 from fila_lab.data.symbolic import CHUNK, recoloured, symbolic_page, symbolic_pages
@@ -68,7 +69,8 @@ def test_symbolic_pages_ask_for_what_they_show() -> None:
         assert (page.glyphs[:, 3] < page.canvas[1]).all()
 
 
-def test_symbolic_pages_do_not_depend_on_the_number_of_processes() -> None:
+def test_symbolic_pages_do_not_depend_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "CHUNKS_A_WORKER", 1)
     alone, together = (symbolic_pages(MINI.data, MINI.geometry, 2 * CHUNK, 5, workers) for workers in (1, 2))
     assert [page.asked for page in alone] == [page.asked for page in together]
     assert all(np.array_equal(a.glyphs, b.glyphs) for a, b in zip(alone, together, strict=True))
