@@ -151,7 +151,7 @@ def blind_instrument(found: Findings) -> list[Sign] | str:
     """The ceiling must gain."""
     ceilings = [(arm, base) for arm, base in fused(found, "control") if control_of(found, arm) == "oracle_map"]
     if not ceilings:
-        return "no arm `oracle_map` was run beside an arm without fusion"
+        return "no arm `oracle_map` was run beside an arm without fusion that is otherwise alike (steps included)"
     signs, checked = [], False
     for arm, base in ceilings:
         gain = difference(found, found.metric, arm, base)
