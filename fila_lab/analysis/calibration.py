@@ -20,6 +20,7 @@ MEASURABLE = (0.20, 0.90)
 CEILING = 0.95
 BEYOND_CHANCE = 0.02
 """By so much the best guess from the question alone may pass the best constant answer."""
+READING = "reading"
 COARSE = "coarse"
 """The control without fine detail: easy, and hardly touched by a seam."""
 
@@ -47,7 +48,7 @@ class _Measured:
     @property
     def families(self) -> list[str]:
         """`reading` first, `coarse` last."""
-        return sorted(self.predictions["family"].unique(), key=lambda name: (name != "reading", name == COARSE, name))
+        return sorted(self.predictions["family"].unique(), key=lambda name: (name != READING, name == COARSE, name))
 
     def gaps(self, family: str) -> tuple[GapInterval, GapInterval]:
         """(seam gap, sham gap) of `none`."""
@@ -82,13 +83,7 @@ def _measured(out: Path | str) -> _Measured:
 
 
 def _lines(measured: _Measured) -> list[Line]:
-    lines = []
-    if len(measured.families) == 2:
-        intact = _validation(measured.folder, "none", "exact/reading/intact")
-        what = f"difficulty: `none` reads {INTACT[0]:.0%} to {INTACT[1]:.0%} of intact validation items exactly"
-        lines.append(Line(what, _share(intact), INTACT[0] <= intact.mean() <= INTACT[1]))
-    for family in measured.families:
-        lines += _of_family(measured, family)
+    lines = [line for family in measured.families for line in _of_family(measured, family)]
     for family in measured.families:
         if family == COARSE:
             continue
@@ -98,19 +93,28 @@ def _lines(measured: _Measured) -> list[Line]:
     return lines
 
 
+def _difficulty(measured: _Measured, family: str) -> Line:
+    if family == READING:
+        share, (low, high) = _validation(measured.folder, "none", "exact/reading/intact"), INTACT
+        what = f"difficulty: `none` reads {low:.0%} to {high:.0%} of intact validation items exactly"
+    else:
+        share, (low, high) = measured.none[f"exact/{family}"], MEASURABLE
+        what = f"difficulty: `none` answers {low:.0%} to {high:.0%} of {family} exactly, all places together"
+    return Line(what, _share(share), low <= share.mean() <= high)
+
+
 def _of_family(measured: _Measured, family: str) -> list[Line]:
     seam, sham = measured.gaps(family)
-    lines = []
     if family == COARSE:
-        others = [measured.gaps(name)[0].gap for name in measured.families if name != COARSE]
-        lines.append(Line("seam gap of `none`, coarse, is smaller than that of reading", _gap(seam), not others or seam.gap < others[0]))
+        smaller = seam.gap < measured.gaps(READING)[0].gap
+        lines = [Line("seam gap of `none`, coarse, is smaller than that of reading", _gap(seam), smaller)]
     else:
-        share = measured.none[f"exact/{family}"]
-        what = f"difficulty: `none` answers {MEASURABLE[0]:.0%} to {MEASURABLE[1]:.0%} of {family} exactly, all places together"
-        lines.append(Line(what, _share(share), MEASURABLE[0] <= share.mean() <= MEASURABLE[1]))
-        lines.append(Line(f"seam gap of `none`, {family}, is above zero", _gap(seam), seam.low > 0))
         measurable = bool(np.isfinite(sham.gap))
-        lines.append(Line(f"sham gap of `none`, {family} (the price of a mere patch border), is measured", _gap(sham), measurable))
+        lines = [
+            _difficulty(measured, family),
+            Line(f"seam gap of `none`, {family}, is above zero", _gap(seam), seam.low > 0),
+            Line(f"sham gap of `none`, {family} (the price of a mere patch border), is measured", _gap(sham), measurable),
+        ]
     ceiling = measured.oracle[f"exact/{family}"]
     what = f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {family} exactly"
     lines.append(Line(what, _share(ceiling), ceiling.mean() >= CEILING))

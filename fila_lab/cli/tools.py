@@ -75,7 +75,8 @@ def pretrain(
     folder = out if out is not None else PACKAGE_WEIGHTS
     with Bar() as bar:
         if part == "answers":
-            from fila_lab.training.pretrain_answers import AnswerRecipe, pretrain_answers
+            from fila_lab.training.pretrain_answers import pretrain_answers
+            from fila_lab.training.pretrain_look_up import AnswerRecipe
 
             recipe = AnswerRecipe(compiled=compiled)
             scores = pretrain_answers(

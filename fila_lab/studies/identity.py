@@ -39,6 +39,7 @@ NOT_SHAPING = (
     "training/predict.py",
     "training/pretrain.py",
     "training/pretrain_answers.py",
+    "training/pretrain_look_up.py",
     "training/probe.py",
 )
 """Tools in those rooms that no cell calls (pretrained towers enter a cell's id by the hash of their weights)."""

@@ -20,7 +20,8 @@ from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import load_answer_parts
 from fila_lab.modeling.weights import file_sha256
 from fila_lab.training import pretrain as towers
-from fila_lab.training.pretrain_answers import TRUTH, AnswerRecipe, page_truth, pretrain_answers, token_truth
+from fila_lab.training.pretrain_answers import pretrain_answers
+from fila_lab.training.pretrain_look_up import TRUTH, AnswerRecipe, page_truth, token_truth
 
 MINI = load_preset("mini")
 
