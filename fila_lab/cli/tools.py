@@ -51,6 +51,12 @@ def pretrain(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that draw pages.")] = 1,
     start: Annotated[str, typer.Option(metavar="random|FILE", help="Go on from an earlier file.")] = "random",
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, metavar="RATE", help="answers: its highest. Default: the recipe's.", show_default=False)
+    ] = None,
+    solved: Annotated[
+        float, typer.Option(min=0, help="answers: how often families that are solved are still drawn; less drills the others.")
+    ] = 0.1,
     compiled: Annotated[bool, typer.Option("--compile", help="answers: with torch.compile, twice as fast; needs a C++ compiler.")] = False,
 ) -> None:
     """Pretrain a part of mini or mini_families: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
@@ -66,6 +72,8 @@ def pretrain(
 
     if part not in parts:
         raise ConfigError(f"PART = {part!r} is unknown{did_you_mean(part, parts)}; choose {', '.join(parts)}")
+    if part != "answers" and learning_rate is not None:
+        raise ConfigError(f"--learning-rate {learning_rate:g}: the {part} has a recipe of its own; leave it out")
     from fila_lab.cli.progress import Bar
     from fila_lab.config import load_preset
     from fila_lab.config.weights import PACKAGE_WEIGHTS
@@ -78,9 +86,17 @@ def pretrain(
             from fila_lab.training.pretrain_answers import pretrain_answers
             from fila_lab.training.pretrain_look_up import AnswerRecipe
 
-            recipe = AnswerRecipe(compiled=compiled)
             scores = pretrain_answers(
-                folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, start=start, recipe=recipe, progress=bar
+                folder,
+                steps=steps,
+                seed=seed,
+                threads=threads,
+                workers=workers,
+                preset=preset,
+                start=start,
+                learning_rate=learning_rate,
+                recipe=AnswerRecipe(compiled=compiled, solved=solved),
+                progress=bar,
             )
         else:
             from fila_lab.training.pretrain import pretrain as train_tower

@@ -6,7 +6,7 @@ from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.interactions import check_interactions, feature_index
 from fila_lab.config.run import FUSIONS, MIN_CUT_SHARE, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
-from fila_lab.config.weights import check_weights
+from fila_lab.config.weights import check_weights, weights_file
 
 MAX_DETAIL_SIDE = 16384
 """Longest side of a detail input, pixels: beyond it a stage-1 map alone takes gigabytes."""
@@ -26,6 +26,7 @@ def check_run(config: RunConfig) -> None:
     _check_towers(config)
     _check_geometry(config)
     _check_data(config)
+    _check_truth(config)
 
 
 def _check_fusion(config: RunConfig) -> None:
@@ -178,6 +179,16 @@ def _check_data(config: RunConfig) -> None:
     if data.train_families == ():
         raise ConfigError("data.train_families = []: nothing would be trained on; name families, or leave it null for all")
     _check_shares("data.code_length", list(data.code_length))
+
+
+def _check_truth(config: RunConfig) -> None:
+    """Only a pretrained answer model knows how to say what a token shows."""
+    weight, spec = config.train.truth_weight, config.language.weights
+    if weight and weights_file(spec) is None:
+        raise ConfigError(
+            f"train.truth_weight = {weight:g} needs an answer model with its embedding of the truth, but language.weights = {spec!r}; "
+            "set language.weights=package:mini_families_answers (preset mini_families), or truth_weight=0"
+        )
 
 
 def _check_shares(field: str, shares: list[float]) -> None:

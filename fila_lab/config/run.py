@@ -251,6 +251,9 @@ class TrainConfig(Strict):
     log_every: Positive = 50
     validate_every: Positive = 250
     eval_batch_size: Positive = 256
+    truth_weight: float = Field(
+        default=0.0, ge=0, description="weight of a second loss: projected tokens against the answer model's embedding of their truth"
+    )
 
 
 class RuntimeConfig(Strict):

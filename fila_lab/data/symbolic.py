@@ -185,10 +185,3 @@ def recoloured(page: SymbolicPage, generator: np.random.Generator) -> SymbolicPa
 def _replaced(text: str, words: dict[str, str]) -> str:
     """`text` with its lower-case words and single characters replaced where `words` knows them."""
     return re.sub(r"[a-z]+|.", lambda found: words.get(found.group(), found.group()), text)
-
-
-def quarter_cells(xy: np.ndarray, scale: tuple[float, float], shape: tuple[int, int], cell: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the quarter-token cells that centres xy [G, 2] (canvas pixels, scaled) fall in, clipped to (rows, columns)."""
-    column = np.clip((xy[:, 0] * scale[0] / cell).astype(int), 0, shape[1] - 1)
-    row = np.clip((xy[:, 1] * scale[1] / cell).astype(int), 0, shape[0] - 1)
-    return row, column

@@ -22,6 +22,8 @@ ROLES: tuple[str, ...] = ("code", "key", "panel", "mark", "object", "bar")
 """`code`: what may be asked for, in characters; `key`: keys, labels, row names and headers; the others name themselves."""
 RECORD = 6
 """Numbers in a record."""
+TRUTH = len(CLASSES) + len(COLOURS)
+"""Numbers that tell the truth about a quarter of a token: glyph and colour, one-hot."""
 
 TRUTH_CHANNELS: tuple[str, ...] = (
     *(f"{character} left" for character in ALPHABET),
@@ -101,6 +103,39 @@ def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made
         grid[:, _NOTHING] = grid.sum(axis=1, keepdims=True) == 0
         maps.append(grid)
     return maps
+
+
+def token_truth(
+    records: np.ndarray, counts: np.ndarray, canvas: tuple[int, int], tile: int, patch: int, told: np.ndarray | None = None
+) -> np.ndarray:
+    """What the language model's visual tokens show, in the form in which its answers were pretrained.
+
+    records float32 [B, G, 6] (the first four numbers are read), padded, in canvas px; counts int [B]; canvas (width, height), tile and
+    patch in px; told bool [B, G]: whose names the canvas's tokens tell (default: all). Returns uint8 [B, g*g + T, 4 * TRUTH], the
+    overview's tokens before the canvas's: name and colour of the glyphs whose centres lie in a token's four quarters. The overview tells
+    colours and panels; no character can be read there.
+    """
+    page, slot = np.nonzero(np.arange(records.shape[1]) < np.asarray(counts)[:, None])
+    valid = records[page, slot]
+    name, colour, x, y = valid[:, 0].astype(np.int64), valid[:, 1].astype(np.int64) + len(CLASSES), valid[:, 2], valid[:, 3]
+    panel = (name >= len(ALPHABET)) & (name < len(ALPHABET) + len(LAYOUTS))
+    width, height = canvas
+    quarter, side = patch / 2, 2 * (tile // patch)
+    fine = np.zeros((len(records), round(height / quarter), round(width / quarter), TRUTH), np.uint8)
+    coarse = np.zeros((len(records), side, side, TRUTH), np.uint8)
+    told = np.ones(len(valid), bool) if told is None else told[page, slot]
+    for grid, named, across, down in ((coarse, panel, tile / width, tile / height), (fine, told, 1, 1)):
+        column = np.clip((x * across / quarter).astype(np.int64), 0, grid.shape[2] - 1)
+        row = np.clip((y * down / quarter).astype(np.int64), 0, grid.shape[1] - 1)
+        grid[page[named], row[named], column[named], name[named]] = 1
+        grid[page, row, column, colour] = 1
+    return np.concatenate([by_token(coarse), by_token(fine)], axis=1)
+
+
+def by_token(quarters: np.ndarray) -> np.ndarray:
+    """Quarters of tokens [B, 2h, 2w, C] -> tokens in raster order, [B, h*w, 4 * C]."""
+    b, h, w, c = quarters.shape
+    return quarters.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h * w // 4, 4 * c)
 
 
 def _on_canvas(places: np.ndarray, axis: int, geometry: Geometry, made_for: tuple[int, int] | None) -> np.ndarray:

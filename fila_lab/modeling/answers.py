@@ -1,4 +1,7 @@
-"""The answer model's parts, language model, row separator and projector, as one file: what `fila-lab pretrain answers` writes."""
+"""The answer model's parts, language model, row separator and projector, as one file: what `fila-lab pretrain answers` writes.
+
+Newer files hold the embedding of the truth too, in which the language model learned to look things up.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from fila_lab.config import FilaError, weights_file
 
@@ -16,6 +19,17 @@ if TYPE_CHECKING:
     from fila_lab.modeling.model import FilaModel
 
 PARTS = ("language", "separator", "projector")
+
+
+class Truth(nn.Module):
+    """Embeds what tokens show (`data.truth.token_truth`): [B, T, C] -> [B, T, D_llm]."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(channels, width)
+
+    def forward(self, truth: Tensor) -> Tensor:
+        return self.embed(truth)
 
 
 def is_answer_file(spec: str) -> bool:
@@ -36,15 +50,9 @@ def load_answer_parts(model: FilaModel, spec: str) -> None:
     Raises:
         FilaError: no such file, unreadable, or made for other sizes.
     """
-    path = weights_file(spec)
-    if path is None or not path.is_file():
-        raise FilaError(f"language.weights={spec!r}: there is no file {path}; make it with `fila-lab pretrain answers`, or set random")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise FilaError(f"language.weights={spec!r}: {path} cannot be read as safetensors ({error}); make it again") from error
+    state = _state(spec)
     for part in PARTS:
-        own = {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
+        own = _part(state, part)
         try:
             getattr(model, part).load_state_dict(own)
         except RuntimeError as error:
@@ -52,3 +60,32 @@ def load_answer_parts(model: FilaModel, spec: str) -> None:
             raise FilaError(
                 f"language.weights={spec!r} does not fit the {part} ({reason}); set language and vit sizes to the file's, or random"
             ) from error
+
+
+def load_truth(truth: Truth, spec: str) -> None:
+    """Fill the embedding of the truth.
+
+    Raises:
+        FilaError: no such file, unreadable, without that embedding, or made for other sizes.
+    """
+    own = _part(_state(spec), "truth")
+    if not own:
+        raise FilaError(f"{spec}: holds no embedding of the truth; make the file again with `fila-lab pretrain answers`")
+    try:
+        truth.load_state_dict(own)
+    except RuntimeError as error:
+        raise FilaError(f"{spec}: its embedding of the truth has another size; make it again with `fila-lab pretrain answers`") from error
+
+
+def _state(spec: str) -> dict[str, Tensor]:
+    path = weights_file(spec)
+    if path is None or not path.is_file():
+        raise FilaError(f"language.weights={spec!r}: there is no file {path}; make it with `fila-lab pretrain answers`, or set random")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FilaError(f"language.weights={spec!r}: {path} cannot be read as safetensors ({error}); make it again") from error
+
+
+def _part(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}

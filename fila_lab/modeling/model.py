@@ -62,18 +62,23 @@ class FilaModel(nn.Module):
 
     def see(self, batch: VisionBatch) -> Tensor:
         """The visual part of the language model's input, [B, V, D_llm]."""
+        return self._see(batch)[0]
+
+    def _see(self, batch: VisionBatch) -> tuple[Tensor, Tensor]:
+        """The visual part, and the projected tokens in it, the overview's first, without separators [B, g*g + T, D_llm]."""
         with self._attention(self.encoder.grid**2 + 1):
             tokens, details = self.encoder.encode(
                 batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle, batch.layout
             )
-            visual = self.separator(self.projector(tokens), batch.rows, batch.cols, self.encoder.grid, batch.layout)
-        if self.handoff is None or details is None:
-            return visual
-        return torch.cat([visual, self.handoff(details.canvas_means(4)).to(visual.dtype)], dim=1)
+            projected = self.projector(tokens)
+            visual = self.separator(projected, batch.rows, batch.cols, self.encoder.grid, batch.layout)
+        if self.handoff is not None and details is not None:
+            visual = torch.cat([visual, self.handoff(details.canvas_means(4)).to(visual.dtype)], dim=1)
+        return visual, projected
 
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""
-        visual = self.see(batch)
+        visual, projected = self._see(batch)
         text = self.language.get_input_embeddings()(batch.input_ids)
         with self._attention(visual.shape[1] + text.shape[1]):
             hidden = self.language.model(inputs_embeds=torch.cat([visual.to(text.dtype), text], dim=1), use_cache=False).last_hidden_state
@@ -84,7 +89,7 @@ class FilaModel(nn.Module):
         logits = self.language.lm_head(hidden[:, first - 1 : -1][wanted]).float()
         targets = labels[wanted]
         accuracy = (logits.detach().argmax(-1) == targets).float().mean()
-        return FilaOutput(logits, F.cross_entropy(logits, targets), accuracy)
+        return FilaOutput(logits, F.cross_entropy(logits, targets), accuracy, projected)
 
     @torch.inference_mode()
     def generate(self, batch: VisionBatch, max_new_tokens: int = 16) -> list[str]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from fila_lab.config import FilaError, RunConfig
 from fila_lab.data.pool import Pool, draw_seed_items
 from fila_lab.data.sampler import BucketBatches
-from fila_lab.data.truth import truth_maps
+from fila_lab.data.truth import token_truth, truth_maps
 from fila_lab.modeling import VisionBatch
 from fila_lab.training.features import Features, needs_detail
 
@@ -27,20 +27,22 @@ FOREIGN_STRIDE = 7
 
 @dataclass
 class Batch:
-    """What the module consumes: the model's input, labels [B, L], and the answers as text."""
+    """What the module consumes: the model's input, labels [B, L], the answers as text, and, where train.truth_weight asks for it, what the
+    tokens show (`token_truth`)."""
 
     vision: VisionBatch
     labels: Tensor
     answers: list[str]
     answer_tokens: int
     rows: list[int]
+    truth: Tensor | None = None
 
 
 class Collator:
     """Rows of a pool to a Batch. Texts are encoded and padded once.
 
     Raises:
-        FilaError: the control `foreign` with a canvas that has a single item.
+        FilaError: the control `foreign` with a canvas that has a single item; train.truth_weight where tokens are not the canvas's own.
     """
 
     def __init__(self, config: RunConfig, pool: Pool, features: Features | None, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -54,6 +56,8 @@ class Collator:
         self.answer_tokens = max(map(len, targets))
         self.seconds = 0.0
         """Time spent in making batches so far."""
+        if config.train.truth_weight:
+            check_plain(pool)
         self.foreign: dict[str, np.ndarray] = {}
         if config.fusion.control == "foreign":
             places = 3 if pool.split == "test" else 1
@@ -79,7 +83,8 @@ class Collator:
             input_ids=ids,
             prompt_lengths=lengths,
         )
-        batch = Batch(vision, labels, [self.answers[i] for i in rows], self.answer_tokens, rows.tolist())
+        truth = self._truth(name, at) if training else None
+        batch = Batch(vision, labels, [self.answers[i] for i in rows], self.answer_tokens, rows.tolist(), truth)
         self.seconds += time.perf_counter() - started
         return batch
 
@@ -103,6 +108,20 @@ class Collator:
             torch.from_numpy(grid).to(torch.bfloat16)
             for grid in truth_maps(group.glyphs[at], group.counts[at], group.geometry, group.canvas)
         ]
+
+    def _truth(self, name: str, at: np.ndarray) -> Tensor | None:
+        if not self.config.train.truth_weight:
+            return None
+        group = self.pool.groups[name]
+        geometry = group.geometry
+        return torch.from_numpy(token_truth(group.glyphs[at], group.counts[at], geometry.canvas, geometry.tile, geometry.patch))
+
+
+def check_plain(pool: Pool) -> None:
+    """FilaError where visual tokens are not a canvas's own, side by side: what they show is not known then."""
+    for group in pool.groups.values():
+        if not group.geometry.layout.plain or group.geometry.resized != group.canvas:
+            raise FilaError("train.truth_weight needs tiles side by side that fill the canvas; set geometry.tiling back, or truth_weight=0")
 
 
 class Texts:

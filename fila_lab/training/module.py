@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fila_lab.config import (
     ConvNextConfig,
@@ -21,8 +22,9 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
-from fila_lab.data.truth import truth_channels
+from fila_lab.data.truth import TRUTH, truth_channels
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
+from fila_lab.modeling.answers import Truth, load_truth
 from fila_lab.training.batches import Batch
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
 
@@ -60,6 +62,10 @@ class FilaModule(L.LightningModule):
         )  # fmt: skip
         self.save_hyperparameters(self.config.model_dump(mode="json", exclude={"data"}))
         self.model: FilaModel = build_model(self.config, oracle_channels=truth_channels(), detail_branch=not cacheable(self.config))
+        self.truth: Truth | None = None
+        if train.truth_weight:
+            self.truth = Truth(4 * TRUTH, language.width).requires_grad_(False)
+            load_truth(self.truth, language.weights)
         self.sees_frozen = needs_detail(self.config) and not self.config.convnext.trainable
         if self.sees_frozen and self.model.encoder.convnext is not None:
             self.model.encoder.convnext.to(memory_format=torch.channels_last)
@@ -79,9 +85,11 @@ class FilaModule(L.LightningModule):
         return replace(vision, maps=frozen_maps(tower, vision.detail, self.config, vision.rows, vision.cols), detail=None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.forward_model(self.seen(batch.vision), batch.labels).loss
-        self.log("loss", loss.detach(), logger=True)
-        return loss
+        output = self.forward_model(self.seen(batch.vision), batch.labels)
+        self.log("loss", output.loss.detach(), logger=True)
+        if self.truth is None or batch.truth is None:
+            return output.loss
+        return output.loss + self.config.train.truth_weight * unexplained(output.projected, self.truth(batch.truth.float()))
 
     def on_after_backward(self) -> None:
         """A loss that is not finite ends the cell at once: every step after it would be wasted."""
@@ -117,3 +125,8 @@ class FilaModule(L.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor), "interval": "step"},
         }
+
+
+def unexplained(given: Tensor, wanted: Tensor) -> Tensor:
+    """Share of the variance of `wanted` over tokens [B, T, D] that `given` leaves unexplained."""
+    return F.mse_loss(given.float(), wanted) / wanted.flatten(0, -2).var(0, unbiased=False).mean()

@@ -17,20 +17,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from fila_lab.config import FilaError, RunConfig, resolve_run
+from fila_lab.config import RunConfig, resolve_run
 from fila_lab.data.pretrain_pages import DensePages, dense_pages
 from fila_lab.data.symbolic import SymbolicPage
+from fila_lab.data.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
-from fila_lab.modeling.answers import load_answer_parts, save_answer_parts
+from fila_lab.modeling.answers import Truth, load_answer_parts, load_truth, save_answer_parts
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.weights import file_sha256, weights_sha256
-from fila_lab.training.pretrain_look_up import AnswerRecipe, Truth, page_truth, train_look_up
+from fila_lab.training.pretrain_look_up import AnswerRecipe, page_truth, train_look_up
 
 LATER_RATE = 2 / 3
 """Share of the learning rate for a language model that goes on from an earlier pretraining."""
@@ -45,27 +45,31 @@ def pretrain_answers(
     workers: int = 1,
     preset: str = "mini",
     start: str = "random",
+    learning_rate: float | None = None,
     recipe: AnswerRecipe | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, float]:
     """Pretrain language model and projector of a preset; writes OUT/<preset>_answers.safetensors and its card; returns the scores.
 
-    `start`: `random`, or a file of an earlier pretraining whose language model goes on, at 2/3 of the rate and without easy pages.
+    `start`: `random`, or a file of an earlier pretraining whose language model goes on, without easy pages and, where no
+    `learning_rate` is given, at 2/3 of the recipe's.
     FilaError where that file cannot be read, fits another model, or does not hold the truth's embedding.
     """
     recipe = recipe or AnswerRecipe()
     if start != "random":
         recipe = replace(recipe, learning_rate=recipe.learning_rate * LATER_RATE, easy_share=0.0)
+    if learning_rate is not None:
+        recipe = replace(recipe, learning_rate=learning_rate)
     steps = steps or recipe.steps
     torch.set_num_threads(threads)
     started = time.perf_counter()
     config = resolve_run(preset, {"fusion.name": "none", "language.weights": "random", "seed": seed})
     model = build_model(config)
     with component_rng(seed, "truth"):
-        truth = Truth(config.language.width)
+        truth = Truth(4 * TRUTH, config.language.width)
     if start != "random":
         load_answer_parts(model, start)
-        _load_truth(truth, start)
+        load_truth(truth, start)
     scores = train_look_up(model, truth, config, recipe, steps, seed, workers, progress)
     scores["projector_error"] = _train_projector(model, truth, config, recipe, seed, workers, progress)
     out.mkdir(parents=True, exist_ok=True)
@@ -75,6 +79,8 @@ def pretrain_answers(
         "parts": "language model, row separator, projector",
         "parameters": sum(p.numel() for part in (model.language, model.separator, model.projector) for p in part.parameters()),
         "command": f"fila-lab pretrain answers --preset {preset} --steps {steps} --seed {seed} --start {Path(start).name}"
+        f"{f' --learning-rate {learning_rate:g}' if learning_rate is not None else ''}"
+        f"{f' --solved {recipe.solved:g}' if recipe.solved != AnswerRecipe.solved else ''}"
         f"{' --compile' if recipe.compiled else ''}",
         "recipe": {**asdict(recipe), "steps": steps},
         "data": "symbolic pages with random strings; then dense pages (training fonts and photos) through the frozen ViT",
@@ -88,14 +94,6 @@ def pretrain_answers(
     }
     path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return scores
-
-
-def _load_truth(truth: Truth, start: str) -> None:
-    state = {name.removeprefix("truth."): value for name, value in load_file(start).items() if name.startswith("truth.")}
-    try:
-        truth.load_state_dict(state)
-    except RuntimeError as error:
-        raise FilaError(f"start={start}: holds no embedding of the truth that fits; start at random") from error
 
 
 def _train_projector(

@@ -11,20 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig
-from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS
-from fila_lab.data.symbolic import SymbolicPage, quarter_cells, recoloured, symbolic_pages
-from fila_lab.data.truth import CLASSES
+from fila_lab.data.content import ALPHABET
+from fila_lab.data.symbolic import SymbolicPage, recoloured, symbolic_pages
+from fila_lab.data.truth import token_truth
 from fila_lab.modeling import FilaModel, component_seed
+from fila_lab.modeling.answers import Truth
 from fila_lab.modeling.attention import attention_backend
 
-TRUTH = len(CLASSES) + len(COLOURS)
-"""Numbers that tell the truth about one quarter cell: glyph and colour, one-hot."""
 IGNORED = -100
 REPORT = 200
 """Steps between two lines of the log."""
 WARMUP = 100
-SOLVED = 0.1
-"""How often a family that is answered throughout is still drawn, where one that is never answered is drawn 1.1 times."""
 
 ByCanvas = list[list[SymbolicPage]]
 
@@ -32,7 +29,8 @@ ByCanvas = list[list[SymbolicPage]]
 @dataclass(frozen=True)
 class AnswerRecipe:
     """How the answer model is pretrained. `swapped` and `dropped`: shares of characters that the visual tokens get wrong, or
-    miss; `compiled`: torch.compile for the language model, twice as fast on a CPU with a C++ compiler, other in the last bits."""
+    miss; `solved`: how often a
+    family that is answered throughout is still drawn, where one that is never answered is drawn 1 + `solved` times; `compiled`: torch.compile for the language model, twice as fast on a CPU with a C++ compiler, other in the last bits."""
 
     steps: int = 9000
     batch_size: int = 64
@@ -46,6 +44,7 @@ class AnswerRecipe:
     by_key: float = 0.2
     swapped: float = 0.02
     dropped: float = 0.02
+    solved: float = 0.1
     compiled: bool = False
     projector_steps: int = 1500
     projector_learning_rate: float = 2e-3
@@ -53,47 +52,21 @@ class AnswerRecipe:
     held_out_pages: int = 200
 
 
-class Truth(nn.Module):
-    """Embeds the truth about tokens: [B, T, 4 * TRUTH] -> [B, T, D_llm]."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.embed = nn.Linear(4 * TRUTH, width)
-
-    def forward(self, truth: Tensor) -> Tensor:
-        return self.embed(truth)
-
-
-def token_truth(grid: Tensor) -> Tensor:
-    """Quarter cells [B, 2h, 2w, TRUTH] -> tokens in raster order, [B, h*w, 4 * TRUTH]."""
-    b, h, w, c = grid.shape
-    return grid.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(b, h * w // 4, 4 * c)
-
-
 def page_truth(pages: list[SymbolicPage], config: RunConfig, recipe: AnswerRecipe, generator: np.random.Generator) -> Tensor:
-    """Truth tokens of pages of one canvas, overview first: [B, g*g + T, 4 * TRUTH]. The overview knows colours and panels."""
-    geometry = config.geometry
-    width, height = pages[0].canvas
-    cell = geometry.patch / 2
-    shape = (round(height / cell), round(width / cell))
-    small = 2 * geometry.grid
-    canvas = torch.zeros(len(pages), *shape, TRUTH)
-    overview = torch.zeros(len(pages), small, small, TRUTH)
+    """Truth tokens of pages of one canvas, with the recipe's errors, overview first: [B, g*g + T, 4 * TRUTH]."""
+    counts = np.array([len(page.glyphs) for page in pages])
     glyphs = np.concatenate([page.glyphs for page in pages])
-    at = np.repeat(np.arange(len(pages)), [len(page.glyphs) for page in pages])
-    classes, colours = glyphs[:, 0].astype(int), glyphs[:, 1].astype(int) + len(CLASSES)
-    characters = classes < len(ALPHABET)
+    classes = glyphs[:, 0].astype(int)
     chance = generator.random(len(classes))
-    told = np.where(characters & (chance < recipe.swapped), generator.integers(len(ALPHABET), size=len(classes)), classes)
-    kept = chance < 1 - recipe.dropped
-    row, column = quarter_cells(glyphs[:, 2:], (1, 1), shape, cell)
-    canvas[at[kept], row[kept], column[kept], told[kept]] = 1
-    canvas[at, row, column, colours] = 1
-    row, column = quarter_cells(glyphs[:, 2:], (geometry.tile / width, geometry.tile / height), (small, small), cell)
-    overview[at, row, column, colours] = 1
-    panels = ~characters & (classes < len(ALPHABET) + len(LAYOUTS))
-    overview[at[panels], row[panels], column[panels], classes[panels]] = 1
-    return torch.cat([token_truth(overview), token_truth(canvas)], dim=1)
+    swapped = (classes < len(ALPHABET)) & (chance < recipe.swapped)
+    records = np.zeros((len(pages), counts.max(), 4), np.float32)
+    told = np.zeros(records.shape[:2], bool)
+    at = np.repeat(np.arange(len(pages)), counts), np.concatenate([np.arange(count) for count in counts])
+    records[at] = glyphs[:, :4]
+    records[*at, 0] = np.where(swapped, generator.integers(len(ALPHABET), size=len(classes)), classes)
+    told[at] = chance < 1 - recipe.dropped
+    geometry = config.geometry
+    return torch.from_numpy(token_truth(records, counts, pages[0].canvas, geometry.tile, geometry.patch, told)).float()
 
 
 def answer_loss(model: FilaModel, visual: Tensor, canvas: tuple[int, int], asked: list[tuple[str, str]]) -> tuple[Tensor, Tensor]:
@@ -206,7 +179,7 @@ def train_look_up(
             total, right_share = 0.0, 0.0
         if (step + 1) % (5 * REPORT) == 0 and not beginner:
             found = pupil.score(held_out, certain)
-            pupil.missed = {name.removeprefix("look_up/"): 1 - value + SOLVED for name, value in found.items()}
+            pupil.missed = {name.removeprefix("look_up/"): 1 - value + recipe.solved for name, value in found.items()}
         if progress:
             progress("pretrain answers", step + 1, steps)
     scores = {"look_up": pupil.score(unseen, recipe)["look_up"]}

@@ -14,8 +14,9 @@ from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.base import FilaError
 from fila_lab.config.pages import page_shares
 from fila_lab.config.run import MIN_CUT_SHARE, DataConfig, GeometryConfig, TaskFamily
-from fila_lab.data import Item, SeamSuite, content, glyph_records, truth_maps
+from fila_lab.data import Item, SeamSuite, content, glyph_records, render, truth_maps
 from fila_lab.data.families import FAMILIES, get_family
+from fila_lab.data.page_setup import PageSetup
 from fila_lab.data.places import PLACES
 from fila_lab.data.truth import CLASSES, TRUTH_CHANNELS, records_of
 from fila_lab.imaging import CUT_SHARE, Geometry, cut_by_seam, cut_fraction
@@ -176,3 +177,19 @@ def test_knobs_of_aspect_and_fonts(geometry: GeometryConfig) -> None:
         assert all(groups)
         assert set().union(*groups) == set(content.fonts(split))
         assert sum(map(len, groups)) == len(content.fonts(split))
+
+
+def test_a_table_that_does_not_fit_is_drawn_again(monkeypatch: pytest.MonkeyPatch, suites: dict[str, SeamSuite]) -> None:
+    setup = suites["table"].setup("train", 0)
+    refused: list[int] = []
+
+    def fits(page: PageSetup, block: render.Block) -> bool:
+        refused.append(1)
+        return len(refused) > 20
+
+    monkeypatch.setattr(PageSetup, "fits", fits)
+    assert get_family("table").draft(setup).question.startswith("cell ")
+    assert len(refused) > 20
+    monkeypatch.setattr(PageSetup, "fits", lambda page, block: False)
+    with pytest.raises(FilaError, match=r"data\.text_height"):
+        get_family("table").draft(suites["table"].setup("train", 0))

@@ -16,12 +16,13 @@ from fila_lab.data.content import COLOURS
 from fila_lab.data.pretrain_pages import CLASSES, dense_pages
 from fila_lab.data.symbolic import CHUNK, recoloured, symbolic_page, symbolic_pages
 from fila_lab.data.truth import CLASSES as TRUTH_CLASSES
+from fila_lab.data.truth import TRUTH
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import load_answer_parts
 from fila_lab.modeling.weights import file_sha256
 from fila_lab.training import pretrain as towers
 from fila_lab.training.pretrain_answers import pretrain_answers
-from fila_lab.training.pretrain_look_up import TRUTH, AnswerRecipe, page_truth, token_truth
+from fila_lab.training.pretrain_look_up import AnswerRecipe, page_truth
 
 MINI = load_preset("mini")
 
@@ -91,15 +92,6 @@ def test_recoloured_pages_still_answer_their_questions() -> None:
                 own = other.glyphs[other.glyphs[:, 1] == colours.index(question[:-1])]
                 assert [TRUTH_CLASSES[int(index)] for index in own[np.argsort(own[:, 2], kind="stable"), 0]] == list(answer)
     assert changed > 100
-
-
-def test_truth_tokens_put_a_glyph_into_its_token_and_quarter() -> None:
-    grid = torch.zeros(1, 6, 6, TRUTH)
-    grid[0, 3, 4, 7] = 1
-    tokens = token_truth(grid)
-    assert tokens.shape == (1, 9, 4 * TRUTH)
-    assert tokens[0, 1 * 3 + 2, 2 * TRUTH + 7] == 1
-    assert tokens.sum() == 1
 
 
 def test_errors_in_the_truth_are_as_frequent_as_the_recipe_says() -> None:

@@ -11,7 +11,7 @@ from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data import render
 from fila_lab.data.code_blocks import CodeBlocks
 from fila_lab.data.families.base import Draft, Family, register
-from fila_lab.data.page_setup import PageSetup
+from fila_lab.data.page_setup import TRIES, PageSetup
 from fila_lab.data.plates import LINE, Plate
 from fila_lab.data.tables import LONGEST, columns, tables
 
@@ -22,6 +22,9 @@ DISTINCT = 8
 """A column has at least so many different numbers."""
 FILLED = 0.85
 """Share of a tile that a table may fill."""
+
+SIZES = ((4, 2), (3, 2), (4, 1), (3, 1), (2, 1))
+"""(rows, columns) of numbers that are tried in turn; the smallest again and again, with other numbers."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TableFamily(Family):
         colour = codes.colours.pop()
         apart = page.draws_apart(0)
         most = digits(page.data, page.geometry)
-        for rows, across in ((4, 2), (3, 2), (4, 1), (3, 1), (2, 1)):
+        for rows, across in (*SIZES, *[SIZES[-1]] * TRIES):
             if across > 1 and most < LONGEST:
                 continue
             cells = draw_cells(page, rows, across, most)
