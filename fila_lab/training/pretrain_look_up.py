@@ -28,9 +28,12 @@ ByCanvas = list[list[SymbolicPage]]
 
 @dataclass(frozen=True)
 class AnswerRecipe:
-    """How the answer model is pretrained. `swapped` and `dropped`: shares of characters that the visual tokens get wrong, or
-    miss; `solved`: how often a
-    family that is answered throughout is still drawn, where one that is never answered is drawn 1 + `solved` times; `compiled`: torch.compile for the language model, twice as fast on a CPU with a C++ compiler, other in the last bits."""
+    """How the answer model is pretrained.
+
+    `swapped` and `dropped`: shares of characters that the visual tokens get wrong, or miss; `solved`: how often a family that is answered
+    throughout is still drawn, where one that is never answered is drawn 1 + `solved` times; `compiled`: torch.compile for the language
+    model, twice as fast on a CPU with a C++ compiler, other in the last bits.
+    """
 
     steps: int = 9000
     batch_size: int = 64
