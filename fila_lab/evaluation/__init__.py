@@ -1,5 +1,6 @@
 """What a prediction is worth: benchmark metrics, and what triplets say about seams. No torch here."""
 
+from fila_lab.evaluation.blind import question_only
 from fila_lab.evaluation.metrics import anls, exact_match, relaxed_accuracy, vqa_accuracy
 from fila_lab.evaluation.seam import PLACES, Interval, seam_gap_interval, summarise, triplet_table
 
@@ -8,6 +9,7 @@ __all__ = [
     "Interval",
     "anls",
     "exact_match",
+    "question_only",
     "relaxed_accuracy",
     "seam_gap_interval",
     "summarise",

@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
@@ -17,7 +16,7 @@ from fila_lab.config import FilaError, RunConfig, config_hash, load_study, resol
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, run_cell
 from fila_lab.training.batches import CellData, Collator, _share, foreign_rows
-from fila_lab.training.cell import failure_kind, make_trainer, open_data, question_only, weights_used
+from fila_lab.training.cell import failure_kind, make_trainer, open_data, weights_used
 from fila_lab.training.features import cacheable, cached_features
 from fila_lab.training.module import NotFiniteError
 from fila_lab.training.predict import load_trained, predict
@@ -171,24 +170,6 @@ def test_a_failure_is_an_outcome_with_its_cause(cache_dir: Path, tmp_path: Path)
     assert "vit.weights" in missing["failure"]["message"]
     assert failure_kind(MemoryError()) == "out_of_memory"
     assert failure_kind(NotFiniteError()) == "not_finite"
-
-
-def test_the_question_alone_is_worth_what_it_gives_away(cache_dir: Path) -> None:
-    draw = np.random.default_rng(0)
-
-    def items(count: int, first: int) -> pd.DataFrame:
-        colours = draw.choice(["red", "blue"], count)
-        sides = draw.choice(["left", "right", "above", "below"], count)
-        told = pd.DataFrame({"family": "told", "question": colours, "answer": [f"of {colour}" for colour in colours]})
-        fair = pd.DataFrame({"family": "fair", "question": colours, "answer": sides})
-        frame = pd.concat([told, fair], ignore_index=True)
-        return frame.assign(item_id=[f"{first + i}" for i in range(len(frame))])
-
-    worth = question_only(items(2000, 0), items(200, 10000))
-    assert worth["question_only/told"] == 1
-    assert abs(worth["question_only/fair"] - 0.25) < 0.03
-    pools = open_data(tiny(data__test_triplets=8), cache_dir, ("train", "test"))
-    assert set(question_only(pools["train"].meta, pools["test"].meta)) <= {"question_only/reading", "question_only/coarse"}
 
 
 class SaveAt(Callback):
