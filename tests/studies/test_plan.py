@@ -42,9 +42,9 @@ def study(**fields: Any) -> StudyConfig:
 def test_every_shipped_study_plans_in_every_budget(path: Path) -> None:
     loaded = load_study(path)
     for budget, chosen in loaded.budgets.items():
-        plan = make_plan(loaded, budget, RANDOM)
+        plan = make_plan(loaded, budget)
         assert len(plan.cells) == len(plan.arms) * len(chosen.seeds)
-        assert plan == make_plan(load_study(path), budget, RANDOM)
+        assert plan == make_plan(load_study(path), budget)
         assert json.loads(json.dumps(plan.to_dict()))["study_hash"] == plan.study_hash
         for cell in plan.cells:
             assert RunConfig.model_validate(cell.to_dict()["config"]) == cell.config
