@@ -80,6 +80,9 @@ def _arms(found: Findings) -> Table:
 def _contrasts(found: Findings, committed: Findings | None) -> Table:
     scale = scale_of(found.metric)
     table = Table(title=f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}", title_justify="left", title_style="")
+    named = any(family.metric for family in found.folder.study.families.values())  # each judged by its own metric, which its name tells
+    if named:
+        table.add_column("family", no_wrap=True)
     table.add_column("contrast", no_wrap=True)
     table.add_column("here", justify="right", no_wrap=True)
     table.add_column("verdict")
@@ -89,7 +92,7 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
     theirs = {} if committed is None else {(r.family, r.a, r.b): r for r in rows_of(committed.verdicts)}
     ours = {(r.family, r.a, r.b): r for r in rows_of(found.verdicts)}
     for key in dict.fromkeys([*ours, *theirs]):
-        cells: list[RenderableType] = [f"{key[1]} − {key[2]}"]
+        cells: list[RenderableType] = [*([key[0]] if named else []), f"{key[1]} − {key[2]}"]
         for side in (ours, theirs) if committed is not None else (ours,):
             row = side.get(key)
             interval = with_bounds(row.difference * scale, row.low * scale, row.high * scale) if row is not None else "–"

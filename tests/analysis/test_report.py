@@ -233,3 +233,10 @@ def _printed(out: Path, published: Path | None) -> str:
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(analysis.terminal_summary(out, published))
     return console.export_text()
+
+
+def test_the_terminal_names_families_that_have_a_metric_of_their_own() -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(analysis.terminal_summary(Path(__file__).parents[2] / "experiments" / "results" / "fusion_families"))
+    (row,) = [line for line in console.export_text().splitlines() if "exact/table" in line and "concat − none" in line]
+    assert "better" in row
