@@ -64,7 +64,9 @@ def contrasts_plot(found: Findings) -> Figure:
         if len(ys):
             panel.set_ylim(float(ys[-1]) + 0.6, -0.95)
         panel.grid(axis="y", visible=False)
-        panel.set_xlabel(f"difference in {found.metric}, {'points' if scale == 100 else 'its units'}; band: margin ±{margin:g}")
+        own = any(family.metric for family in found.folder.study.families.values())
+        judged = "each family's metric" if own else found.metric
+        panel.set_xlabel(f"difference in {judged}, {'points' if scale == 100 else 'its units'}; band: margin ±{margin:g}")
     return figure
 
 
