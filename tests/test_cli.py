@@ -85,6 +85,7 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["probe", STUDY], "--arm is missing; choose none, concat"),
         (["probe", STUDY, "--arm", "concta"], "did you mean 'concat'"),
         (["pretrain", "vitt"], "choose vit, convnext, answers"),
+        (["pretrain", "vit", "--solved", "0.1"], "--solved is of the answers"),
         (["data", "preview", "--split", "dev"], "choose train, val or test"),
         (["data", "preview", "--family", "chrt"], "did you mean 'chart'"),
         (["data", "card", "--set", "data.cut_share=[0.1, 0.5]"], "data.cut_share = [0.1, 0.5]"),

@@ -64,8 +64,7 @@ def contrasts_plot(found: Findings) -> Figure:
         if len(ys):
             panel.set_ylim(float(ys[-1]) + 0.6, -0.95)
         panel.grid(axis="y", visible=False)
-        own = any(family.metric for family in found.folder.study.families.values())
-        judged = "each family's metric" if own else found.metric
+        judged = "each family's metric" if found.folder.study.own_metrics else found.metric
         panel.set_xlabel(f"difference in {judged}, {'points' if scale == 100 else 'its units'}; band: margin ±{margin:g}")
     return figure
 

@@ -80,7 +80,7 @@ def _arms(found: Findings) -> Table:
 def _contrasts(found: Findings, committed: Findings | None) -> Table:
     scale = scale_of(found.metric)
     table = Table(title=f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}", title_justify="left", title_style="")
-    named = any(family.metric for family in found.folder.study.families.values())  # each judged by its own metric, which its name tells
+    named = found.folder.study.own_metrics  # the same contrast then stands in several families
     if named:
         table.add_column("family", no_wrap=True)
     table.add_column("contrast", no_wrap=True)

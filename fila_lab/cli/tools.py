@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,8 +56,9 @@ def pretrain(
         float | None, typer.Option(min=0, metavar="RATE", help="answers: its highest. Default: the recipe's.", show_default=False)
     ] = None,
     solved: Annotated[
-        float, typer.Option(min=0, help="answers: how often families that are solved are still drawn; less drills the others.")
-    ] = 0.1,
+        float | None,
+        typer.Option(min=0, help="answers: how often solved families are still drawn; less drills the others.", show_default=False),
+    ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="answers: with torch.compile, twice as fast; needs a C++ compiler.")] = False,
 ) -> None:
     """Pretrain a part of mini or mini_families: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
@@ -72,8 +74,9 @@ def pretrain(
 
     if part not in parts:
         raise ConfigError(f"PART = {part!r} is unknown{did_you_mean(part, parts)}; choose {', '.join(parts)}")
-    if part != "answers" and learning_rate is not None:
-        raise ConfigError(f"--learning-rate {learning_rate:g}: the {part} has a recipe of its own; leave it out")
+    for option, given in (("--learning-rate", learning_rate is not None), ("--solved", solved is not None), ("--compile", compiled)):
+        if given and part != "answers":
+            raise ConfigError(f"{option} is of the answers, and PART = {part!r}; leave it out")
     from fila_lab.cli.progress import Bar
     from fila_lab.config import load_preset
     from fila_lab.config.weights import PACKAGE_WEIGHTS
@@ -86,6 +89,7 @@ def pretrain(
             from fila_lab.training.pretrain_answers import pretrain_answers
             from fila_lab.training.pretrain_look_up import AnswerRecipe
 
+            recipe = AnswerRecipe(compiled=compiled)
             scores = pretrain_answers(
                 folder,
                 steps=steps,
@@ -95,7 +99,7 @@ def pretrain(
                 preset=preset,
                 start=start,
                 learning_rate=learning_rate,
-                recipe=AnswerRecipe(compiled=compiled, solved=solved),
+                recipe=recipe if solved is None else replace(recipe, solved=solved),
                 progress=bar,
             )
         else:

@@ -142,6 +142,11 @@ class StudyConfig(Strict):
         check_factors(self.factors, self.arms)
         return self
 
+    @property
+    def own_metrics(self) -> bool:
+        """Whether some family of contrasts is judged by a metric of its own."""
+        return any(family.metric for family in self.families.values())
+
     def _check_match(self, name: str) -> None:
         match = self.arms[name].match
         if match is None or not isinstance(match.target, str):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fila_lab.config import FilaError, weights_file
 
@@ -30,6 +31,11 @@ class Truth(nn.Module):
 
     def forward(self, truth: Tensor) -> Tensor:
         return self.embed(truth)
+
+
+def unexplained(given: Tensor, wanted: Tensor) -> Tensor:
+    """Share of the variance of `wanted` over tokens [..., D] that `given` leaves unexplained."""
+    return F.mse_loss(given.float(), wanted) / wanted.flatten(0, -2).var(0, unbiased=False).mean()
 
 
 def is_answer_file(spec: str) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fila_lab.config import (
     ConvNextConfig,
@@ -24,7 +23,7 @@ from fila_lab.config import (
 )
 from fila_lab.data.truth import TRUTH, truth_channels
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
-from fila_lab.modeling.answers import Truth, load_truth
+from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.training.batches import Batch
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
 
@@ -125,8 +124,3 @@ class FilaModule(L.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor), "interval": "step"},
         }
-
-
-def unexplained(given: Tensor, wanted: Tensor) -> Tensor:
-    """Share of the variance of `wanted` over tokens [B, T, D] that `given` leaves unexplained."""
-    return F.mse_loss(given.float(), wanted) / wanted.flatten(0, -2).var(0, unbiased=False).mean()

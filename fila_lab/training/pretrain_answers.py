@@ -25,7 +25,7 @@ from fila_lab.data.pretrain_pages import DensePages, dense_pages
 from fila_lab.data.symbolic import SymbolicPage
 from fila_lab.data.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
-from fila_lab.modeling.answers import Truth, load_answer_parts, load_truth, save_answer_parts
+from fila_lab.modeling.answers import Truth, load_answer_parts, load_truth, save_answer_parts, unexplained
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
@@ -127,7 +127,7 @@ def _train_projector(
             progress("pretrain projector", step + 1, recipe.projector_steps)
     tokens, wanted = seen["val"]
     with torch.inference_mode():
-        return float(F.mse_loss(model.projector(tokens), wanted) / wanted.var(0, unbiased=False).mean())
+        return float(unexplained(model.projector(tokens), wanted))
 
 
 @torch.inference_mode()

@@ -12,11 +12,11 @@ from tiny_run import tiny
 from fila_lab.config import ConfigError, FilaError, RunConfig
 from fila_lab.data.truth import TRUTH
 from fila_lab.modeling import build_model
-from fila_lab.modeling.answers import Truth, save_answer_parts
+from fila_lab.modeling.answers import Truth, save_answer_parts, unexplained
 from fila_lab.training import run_cell
 from fila_lab.training.batches import Collator
 from fila_lab.training.cell import open_data
-from fila_lab.training.module import FilaModule, unexplained
+from fila_lab.training.module import FilaModule
 
 
 @pytest.fixture(scope="module")
