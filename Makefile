@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 BUDGET ?= small
 BENCH ?=
 
-.PHONY: help setup compare bench test test-studies lint clean
+.PHONY: help setup compare bench test test-slow test-studies lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, pr
 bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, nothing else running: ratios (BENCH='--quick' etc.)
 	$(BIN)/python -m benchmarks --out runs/bench $(BENCH)
 
-test: $(STAMP) ## run every test
+test: $(STAMP) ## run the tests (minutes); what takes longer: test-slow, test-studies
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simulations (tens of minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
 
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies

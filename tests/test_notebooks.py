@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "01_fusion_methods.ipynb"
 COMMITTED = ROOT / "experiments" / "results" / "fusion_methods"
 
-pytestmark = pytest.mark.slow
 
 
 def _execute(results: Path | str, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -1,6 +1,6 @@
 """What a run and a study are: strict models, presets, overrides, hashes. Imports no other room and no torch."""
 
-from fila_lab.config.base import ConfigError, FilaError, Strict, did_you_mean
+from fila_lab.config.base import ConfigError, FilaError, MachineError, Strict, did_you_mean
 from fila_lab.config.checks import check_run, known_fusions
 from fila_lab.config.grid import Grid
 from fila_lab.config.hashing import canonical_json, config_hash
@@ -36,6 +36,7 @@ __all__ = [
     "GeometryConfig",
     "Grid",
     "LanguageConfig",
+    "MachineError",
     "Match",
     "ProjectorConfig",
     "RunConfig",

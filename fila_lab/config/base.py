@@ -16,6 +16,11 @@ class ConfigError(FilaError):
     """A configuration that cannot be read or cannot work."""
 
 
+class MachineError(FilaError):
+    """The machine failed, not the work: disk full, cache vanished or damaged, device absent. What was under way is not a result;
+    the same command goes on after the mend."""
+
+
 class Strict(BaseModel):
     """Frozen, no unknown keys."""
 

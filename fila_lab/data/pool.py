@@ -6,13 +6,11 @@ under a temporary name and renamed when complete. Seeds draw their items from th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.files import file_lock, sync
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.content import as_split
 from fila_lab.data.parallel import Progress
@@ -141,7 +140,7 @@ def build_pool(
         return Pool(final, geometry, patch_px)
     try:
         pools.mkdir(parents=True, exist_ok=True)
-        with _locked(pools / f"{key}.lock"):
+        with file_lock(pools / f"{key}.lock"):
             if not (final / "pool.json").is_file():
                 _build(data, geometry, split, key, final, workers, progress)
     except OSError as error:
@@ -169,9 +168,9 @@ def _build(data: DataConfig, geometry: GeometryConfig, split: str, key: str, fin
         card = {"schema": SCHEMA, "key": key, "split": split, "groups": groups, "content_hash": digest.hexdigest()}
         (temporary / "pool.json").write_text(json.dumps(card, indent=1) + "\n")
         for path in [*temporary.iterdir(), temporary]:
-            _sync(path)
+            sync(path)
         temporary.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -210,22 +209,6 @@ def draw_seed_items(pool: Pool, seed: int, n: int, name: str) -> np.ndarray:
         field = {"train": "data.train_items", "val": "data.val_items"}.get(pool.split, "items")
         raise FilaError(f"{field}={n}, but the {pool.split} pool has {len(pool)} items; choose 1 to {len(pool)}, or enlarge the pool")
     return stream(seed, name).permutation(len(pool))[:n]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock file; the kernel frees it when the process ends, however it ends."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 __all__ = ["ARRAYS", "Group", "Pool", "build_pool", "canvas_name", "draw_seed_items", "pool_key"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.files import write_atomically
 from fila_lab.studies.result import without_nan
-from fila_lab.studies.store import write_atomically
 
 log = logging.getLogger("fila_lab")
 

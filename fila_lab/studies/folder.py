@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError, StudyConfig
+from fila_lab.config.files import write_atomically
 from fila_lab.studies.plan import CellSpec, Plan
-from fila_lab.studies.store import ResultStore, write_atomically
+from fila_lab.studies.store import ResultStore
 
 log = logging.getLogger("fila_lab")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from fila_lab.config.files import write_atomically
 from fila_lab.studies.plan import Plan
-from fila_lab.studies.store import ResultStore, write_atomically
+from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
     import pandas as pd

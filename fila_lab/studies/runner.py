@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from fila_lab.config import load_study
+from fila_lab.config.files import write_atomically
 from fila_lab.studies.arms import get_budget
 from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
 from fila_lab.studies.identity import code_hash
@@ -17,7 +18,7 @@ from fila_lab.studies.options import Options
 from fila_lab.studies.plan import make_plan
 from fila_lab.studies.session import StudyRun
 from fila_lab.studies.step_times import find_step_seconds
-from fila_lab.studies.store import ResultStore, write_atomically
+from fila_lab.studies.store import ResultStore
 
 
 def run_study(

@@ -15,35 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.files import write_atomically
 from fila_lab.studies.result import CellResult, encode, parse, without_nan
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("fila_lab")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, or leave it as it was: temporary name, fsync, rename, fsync of the folder.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written; the temporary file is removed.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @dataclass(frozen=True)

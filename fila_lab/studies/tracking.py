@@ -7,7 +7,6 @@ what a killed driver left unfinished.
 from __future__ import annotations
 
 import calendar
-import fcntl
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fila_lab.config import FilaError
+from fila_lab.config.files import file_lock
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.store import ResultStore
@@ -90,8 +90,7 @@ def sync(root: Path, uri: str | None = None, run: str | None = None) -> int:
     address = uri or default_uri(root)
     check_reachable(address)
     # One writer at a time: two would add the same cell twice, and first use of a SQLite file races on its migration.
-    with (root / "mlflow.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with file_lock(root / "mlflow.lock"):
         return _Mirror(root, address, plan, own_files=uri is None).complete(run)
 
 

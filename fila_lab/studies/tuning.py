@@ -15,12 +15,13 @@ from typing import Any
 import optuna
 import yaml
 
+from fila_lab.config.files import write_atomically
 from fila_lab.config.study import Tuning
 from fila_lab.studies.engines import Engine, Event, Finished, Job
 from fila_lab.studies.plan import CellSpec
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.search import ArmSearch, Trial, at_edge, sampler_arguments
-from fila_lab.studies.store import ResultStore, write_atomically
+from fila_lab.studies.store import ResultStore
 
 log = logging.getLogger("fila_lab")
 

@@ -7,7 +7,6 @@ have fixed borders and are computed by one thread each, so the number of workers
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -15,7 +14,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor
 
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
+from fila_lab.config.files import file_lock
 from fila_lab.config.strategies import has_convnext
 from fila_lab.data.parallel import CHUNKS_A_WORKER
 from fila_lab.data.pool import Pool
@@ -103,7 +102,7 @@ def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int
     if not (folder / "complete.json").exists():
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with locked(root / f"{key}.lock"):
+            with file_lock(root / f"{key}.lock"):
                 if not (folder / "complete.json").exists():
                     _evict(root, sum(len(pool.groups[n].detail) * sum(c * h * w for c, h, w in s) * 2 for n, s in shapes.items()))
                     _compute(config, pool, folder, shapes, workers, progress)
@@ -114,14 +113,6 @@ def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int
             ) from error
     os.utime(folder)
     return Features({name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}, shapes)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock file; freed by the system if the holder dies."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _evict(root: Path, needed: int) -> None:

@@ -52,7 +52,6 @@ def test_a_cell_that_kills_every_worker_is_a_failed_cell(bench: Bench, monkeypat
     assert len(log()) == 8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["inline", "process"])
 def test_a_driver_killed_at_random_instants_ends_with_the_same_table(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str

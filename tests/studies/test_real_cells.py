@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from fila_lab.studies import ResultStore, run_study
 
 STUDY = """
@@ -33,7 +31,6 @@ budgets:
 """
 
 
-@pytest.mark.slow
 def test_engines_agree_to_the_last_bit_and_the_second_arm_finds_its_features(tmp_path: Path) -> None:
     (tmp_path / "real.yaml").write_text(STUDY)
     stores = {}
