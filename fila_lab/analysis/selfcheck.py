@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from fila_lab.analysis import power, statistics
 from fila_lab.analysis.bootstrap import triplet_table
+from fila_lab.analysis.check import Check
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,6 @@ class AARate:
     nominal: float
     pairs: int
     repeats: int
-
-
-@dataclass(frozen=True)
-class Check:
-    """One self-check: passed is None where it could not be made."""
-
-    name: str
-    passed: bool | None
-    detail: str
 
 
 def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0, alpha: float = power.ALPHA) -> AARate | None:

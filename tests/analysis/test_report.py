@@ -110,7 +110,7 @@ def test_self_checks_hold_and_notice_tampering(full_study: Path, tmp_path: Path)
     pd.read_parquet(predictions).iloc[3:].to_parquet(predictions)
     checks = {check.name: check for check in Findings.of(out).checks}
     assert [check.passed for check in checks.values()] == [None, False, False, False]
-    assert "code_hash" in checks["one code, data, weights, versions and precision"].detail
+    assert "code_hash" in checks["one code, data, weights, versions and precision"].text
 
 
 def test_arms_may_differ_in_data_but_not_the_cells_of_one_arm(full_study: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_arms_may_differ_in_data_but_not_the_cells_of_one_arm(full_study: Path, 
         path.write_text(path.read_text().replace("da7a", "0a7a"))
     check = Findings.of(out).checks[-1]
     assert check.passed
-    assert check.detail == "equal in all cells; arms differ in data_hash.train"
+    assert check.text == "equal in all cells; arms differ in data_hash.train"
     manifests[0].write_text(manifests[0].read_text().replace("0a7a", "1a7a"))
     assert not Findings.of(out).checks[-1].passed
 
