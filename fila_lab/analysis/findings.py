@@ -20,18 +20,22 @@ from fila_lab.config.base import FilaError
 
 @dataclass(frozen=True)
 class Findings:
-    """A study's frame, verdicts and (on demand) what its predictions add. Made by `Findings.of(out)`."""
+    """A study's frame and, on demand, all that follows from it and from the predictions. Made by `Findings.of(out)`."""
 
     folder: StudyFolder
     frame: pd.DataFrame
-    verdicts: pd.DataFrame
 
     @staticmethod
     def of(out: Path | str | StudyFolder) -> Findings:
-        """Errors: FilaError as in `load_study_frame` and `judge`."""
+        """Errors: FilaError as in `load_study_frame`."""
         folder = StudyFolder.open(out)
-        frame = frames.load_study_frame(folder)
-        return Findings(folder, frame, judge(frame, folder.study.families, folder.study.metric, folder.study.margin))
+        return Findings(folder, frames.load_study_frame(folder))
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """One row a declared contrast, self-checks taken into account. Errors: FilaError as in `judge`."""
+        study = self.folder.study
+        return judge(self.frame, study.families, study.metric, study.margin)
 
     @property
     def metric(self) -> str:

@@ -46,7 +46,7 @@ def _study(found: Findings, **changed: tuple[float, float, float, float]) -> Fin
         frame.loc[own, list(METRICS)] = np.array(values) + scatter
     frame["n/reading"] = 1700.0
     frame["seam_gap/coarse"] = 0.0
-    return Findings(found.folder, frame, found.verdicts)
+    return Findings(found.folder, frame)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
