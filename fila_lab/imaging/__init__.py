@@ -2,7 +2,9 @@
 
 from fila_lab.config.canvas_rules import choose_canvas
 from fila_lab.imaging.geometry import Box, Geometry
-from fila_lab.imaging.prepare import PAD_COLOUR, Prepared, join_tiles, load_image, overview_of, prepare, split_tiles
+from fila_lab.imaging.prepare import PAD_COLOUR, Prepared, join_tiles, overview_of, prepare, split_tiles
+from fila_lab.imaging.read import load_image
+from fila_lab.imaging.rgb import to_rgb
 from fila_lab.imaging.seams import CUT_SHARE, cut_by_seam, cut_fraction
 
 __all__ = [
@@ -19,4 +21,5 @@ __all__ = [
     "overview_of",
     "prepare",
     "split_tiles",
+    "to_rgb",
 ]

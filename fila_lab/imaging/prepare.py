@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from fila_lab.config.base import FilaError
 from fila_lab.config.run import GeometryConfig
 from fila_lab.imaging.geometry import Geometry
 from fila_lab.imaging.resample import resample_axes
+from fila_lab.imaging.rgb import to_rgb
 
 PAD_COLOUR = (122, 116, 104)
 """Colour of the pad: CLIP's pixel mean, so that padding is zero after normalisation."""
@@ -125,27 +124,3 @@ def overview_of(canvas: np.ndarray, tile: int) -> np.ndarray:
             total += canvas[row::rows, col::cols]
     count = rows * cols
     return ((total + count // 2) // count).astype(np.uint8)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB: transparency shows white, 16-bit grey is brought to 8 bits."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def load_image(path: str | Path) -> Image.Image:
-    """An image file as RGB, turned upright by its EXIF tag. FilaError, naming the file, where it is missing, no image, or damaged."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise FilaError(f"image {str(path)!r} does not exist; check the path") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FilaError(f"image {str(path)!r} cannot be read ({error}); give an undamaged PNG, JPEG or other image file") from error
