@@ -25,7 +25,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 }
 HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers"}
 TORCH_FREE = ("config", "imaging", "analysis", "cli")
-PLANNING = ("__init__", "arms", "plan", "step_times", "identity", "estimate", "power", "result", "store", "folder", "status", "lock")
+PLANNING = ("__init__", "arms", "plan", "step_times", "identity", "estimate", "detectable", "result", "store", "folder", "status", "lock")
 
 
 def allowed(room: str) -> set[str]:

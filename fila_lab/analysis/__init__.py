@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from fila_lab.analysis.findings import Findings, find_published
     from fila_lab.analysis.folder import Skipped, StudyFolder
     from fila_lab.analysis.frame import failures, load_costs, load_curves, load_manifests, load_predictions, load_study_frame, load_tuning
-    from fila_lab.analysis.power import minimal_detectable_effect, seeds_for_effect, seeds_needed
     from fila_lab.analysis.report import write_report
     from fila_lab.analysis.selfcheck import aa_rate
     from fila_lab.analysis.signatures import check_signatures
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from fila_lab.analysis.tables import arms_table, per_seed_table
     from fila_lab.analysis.terminal import terminal_summary
     from fila_lab.analysis.verdicts import judge
+    from fila_lab.config.power import minimal_detectable_effect, power, seeds_for_effect, seeds_needed
 
 _HOMES = {
     "Findings": "findings",
@@ -38,9 +38,10 @@ _HOMES = {
     "probability_greater": "statistics",
     "clustered_gap": "bootstrap",
     "GapInterval": "bootstrap",
-    "minimal_detectable_effect": "power",
-    "seeds_for_effect": "power",
-    "seeds_needed": "power",
+    "power": "fila_lab.config.power",
+    "minimal_detectable_effect": "fila_lab.config.power",
+    "seeds_for_effect": "fila_lab.config.power",
+    "seeds_needed": "fila_lab.config.power",
     "judge": "verdicts",
     "aa_rate": "selfcheck",
     "arms_table": "tables",
@@ -72,6 +73,7 @@ __all__ = [
     "minimal_detectable_effect",
     "paired_interval",
     "per_seed_table",
+    "power",
     "probability_greater",
     "seeds_for_effect",
     "seeds_needed",
@@ -84,5 +86,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = _HOMES[name]
+        return getattr(importlib.import_module(home if "." in home else f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

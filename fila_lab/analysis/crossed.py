@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fila_lab.analysis import power, statistics
+from fila_lab.analysis import statistics
+from fila_lab.config import power
 from fila_lab.config.grid import Factors
 
 Weights = dict[str, float]

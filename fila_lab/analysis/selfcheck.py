@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from fila_lab.analysis import power, statistics
+from fila_lab.analysis import statistics
 from fila_lab.analysis.bootstrap import triplet_table
 from fila_lab.analysis.check import Check
+from fila_lab.config import power
 
 
 @dataclass(frozen=True)
 class AARate:
-    """How often pairs of equals get a verdict. `nominal` is the level the exact test can attain at this number of pairs (at most alpha)."""
+    """How often pairs of equals get a verdict. `nominal` is the level the exact test can attain at this number of pairs (at most .05)."""
 
     rate: float
     equivalent: float
@@ -25,27 +26,27 @@ class AARate:
     repeats: int
 
 
-def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0, alpha: float = power.ALPHA) -> AARate | None:
+def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0) -> AARate | None:
     """Split a pool of one arm's values [n] (one a seed) at random into disjoint seed pairs, often, and give the rate of false verdicts.
 
-    `rate` counts sign-flip p < alpha; `equivalent` counts TOST p < alpha. None when the pool has too few values for one testable
-    A/A comparison (12 at alpha .05). The splits share the pool: the rate checks the verdict machinery on this pool's values, ties and
+    `rate` counts sign-flip p < .05; `equivalent` counts TOST p < .05. None when the pool has too few values for one testable
+    A/A comparison (12). The splits share the pool: the rate checks the verdict machinery on this pool's values, ties and
     all; it is no independent repetition of the study.
     """
     pool = np.asarray(values, dtype=float)
     pairs = pool.size // 2
-    if not power.can_test(1, pairs, alpha):
+    if not power.can_test(1, pairs):
         return None
     rng = np.random.default_rng(seed)
     found = same = 0
     for _ in range(repeats):
         drawn = rng.permutation(pool)[: 2 * pairs]
         difference = drawn[:pairs] - drawn[pairs:]
-        found += statistics.sign_flip(difference) < alpha
-        same += statistics.tost(difference, margin) < alpha
+        found += statistics.sign_flip(difference) < power.ALPHA
+        same += statistics.tost(difference, margin) < power.ALPHA
     # p takes the values 2j / 2^n; the greatest one below alpha is the level the test can attain.
     step = 2.0 / 2**pairs
-    nominal = (np.ceil(alpha / step) - 1) * step if pairs <= statistics.EXACT_UP_TO else alpha
+    nominal = (np.ceil(power.ALPHA / step) - 1) * step if pairs <= statistics.EXACT_UP_TO else power.ALPHA
     return AARate(found / repeats, same / repeats, float(nominal), pairs, repeats)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fila_lab.analysis import power, statistics
+from fila_lab.analysis import statistics
+from fila_lab.config import power
 from fila_lab.config.base import FilaError
 from fila_lab.config.study import Family
 
@@ -30,22 +31,22 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def decide(mean: float, n: int, contrasts: int, p_holm: float, p_tost: float, alpha: float = power.ALPHA) -> Verdict:
+def decide(mean: float, n: int, contrasts: int, p_holm: float, p_tost: float) -> Verdict:
     """DESIGN order. n = paired seeds, contrasts = size of the declared family."""
-    if not power.can_test(contrasts, n, alpha):
-        needed = power.seeds_needed(contrasts, alpha)
+    if not power.can_test(contrasts, n):
+        needed = power.seeds_needed(contrasts)
         return Verdict(
             "not testable",
-            f"{n} seed{'' if n == 1 else 's'} cannot reach p < {alpha:g} over {contrasts} contrasts; {needed} seeds are needed",
+            f"{n} seed{'' if n == 1 else 's'} cannot reach p < {power.ALPHA:g} over {contrasts} contrasts; {needed} seeds are needed",
         )
-    if p_tost < alpha:
+    if p_tost < power.ALPHA:
         return Verdict("equivalent", f"within the margin, TOST p = {p_text(p_tost)}")
-    if p_holm < alpha:
+    if p_holm < power.ALPHA:
         return Verdict("better" if mean > 0 else "worse", f"sign-flip, Holm p = {p_text(p_holm)}")
     return Verdict("inconclusive", f"neither a difference (Holm p = {p_text(p_holm)}) nor equivalence (TOST p = {p_text(p_tost)}) is shown")
 
 
-def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, margin: float, alpha: float = power.ALPHA) -> pd.DataFrame:
+def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, margin: float) -> pd.DataFrame:
     """One row per declared contrast whose arms are in `frame` (of `load_study_frame`), per family; columns COLUMNS, units the metric's.
 
     An interaction (A - B) - (C - D) is a contrast of its two differences: a is `(A − B)`, b `(C − D)`, paired by seed all the same.
@@ -66,9 +67,9 @@ def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, marg
         adjusted = statistics.holm([row["p"] for row in own], size)
         name = f"{family}: {judged}" if judged != metric else family
         for row, p_holm in zip(own, adjusted, strict=True):
-            verdict = decide(row["difference"], row["n"], size, p_holm, row["p_tost"], alpha)
+            verdict = decide(row["difference"], row["n"], size, p_holm, row["p_tost"])
             rows.append({"family": name, "metric": judged, **row, "p_holm": p_holm, **verdict._asdict(), "contrasts": size})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"mde": float, "seeds_for_margin": float})
 
 
 def sides(arms: Sequence[str]) -> tuple[str, str]:
@@ -109,7 +110,7 @@ def _contrast(values: pd.DataFrame, arms: Sequence[str], margin: float, size: in
         "p_greater": statistics.probability_greater(first, second),
         "p_tost": statistics.tost(difference, margin),
         "sd": interval.sd,
-        "mde": power.minimal_detectable_effect(interval.sd, interval.n, size),
+        "mde": power.minimal_detectable_effect(interval.sd, interval.n, size) if interval.n > 1 else None,
         "seeds_for_margin": needed,
         "flag": "; ".join(flags),
         "logit_difference": scaled.mean,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fila_lab.studies.detectable import Detectable
     from fila_lab.studies.estimate import Estimate
     from fila_lab.studies.plan import Plan
     from fila_lab.studies.status import StudyStatus
@@ -53,8 +54,8 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
     from fila_lab.config.pages import page_costs
+    from fila_lab.config.power import ALPHA, POWER
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
-    from fila_lab.studies.power import ALPHA, ASSUMED_SD, POWER
 
     study = plan.study
     rows = []
@@ -102,12 +103,9 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis})",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
         f"cache     about {size(made.cache_bytes)} of items and frozen ConvNeXt features, computed once for all arms and seeds",
-        f"effect    {len(plan.seeds)} seeds find a paired difference of {made.detectable:.3f} "
-        f"(alpha {ALPHA:g}, power {POWER:g}, assumed sd over seeds {ASSUMED_SD:g})",
+        f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
+        *(_family(name, family, len(plan.seeds)) for name, family in made.detectable.items()),
     ]
-    for name, (contrasts, needed) in made.seeds_needed.items():
-        verdict = "enough" if len(plan.seeds) >= needed else f"{len(plan.seeds)} cannot be tested: estimates and intervals only"
-        lines.append(f"family    {name}: {contrasts} contrasts need {needed} seeds; {verdict}")
     if study.factors:
         lines.append(_crossing(plan))
     dropped = sum(len(family.comparisons) for family in study.families.values()) - sum(len(pairs) for pairs in plan.families.values())
@@ -116,9 +114,17 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     return "\n".join([*lines, f"results   {out}"])
 
 
+def _family(name: str, family: Detectable, seeds: int) -> str:
+    """What a family's seeds can show, and at which noise."""
+    head = f"family    {name}: {family.contrasts} contrast{'s' if family.contrasts > 1 else ''} need {family.needed} seeds; "
+    if family.effect is None:
+        return head + f"{seeds} cannot be tested: estimates and intervals only"
+    return head + f"{seeds} find {family.effect:.3f} (sd over seeds {family.sd:.3g}, {'measured here' if family.measured else 'assumed'})"
+
+
 def _crossing(plan: Plan) -> str:
     """The factors, and whether the seeds can show their effects."""
-    from fila_lab.studies.power import seeds_needed
+    from fila_lab.config.power import seeds_needed
 
     levels: dict[str, dict[str, None]] = {}
     for arm in plan.arms:

@@ -19,8 +19,8 @@ from fila_lab.config.loading import read_yaml
 from fila_lab.config.memory import check_memory, memory_bytes
 from fila_lab.config.strategies import has_convnext
 from fila_lab.studies.arms import resolve_arm
+from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import CellSpec, Plan
-from fila_lab.studies.power import minimal_detectable_effect, seeds_needed
 from fila_lab.studies.store import ResultStore
 
 CPU_RATE = 40e9
@@ -52,8 +52,7 @@ class Estimate:
     memory_bytes: float
     cache_bytes: float
     workers: int
-    detectable: float
-    seeds_needed: dict[str, tuple[int, int]]
+    detectable: dict[str, Detectable]
 
     @property
     def measured(self) -> bool:
@@ -62,7 +61,7 @@ class Estimate:
 
 
 def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
-    """Account for a plan, given what the result folder holds. `seeds_needed`: family -> (contrasts, seeds they need)."""
+    """Account for a plan, given what the result folder holds. `detectable`: by family, what its seeds can show."""
     results = ResultStore(out).results() if out is not None else {}
     arms = tuple(_arm(plan, arm, results) for arm in plan.arms)
     planned = {cell.id for cell in plan.cells}
@@ -79,8 +78,7 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
         memory_bytes=workers * max(arm.memory_bytes for arm in arms),
         cache_bytes=cache,
         workers=workers,
-        detectable=minimal_detectable_effect(len(plan.seeds)),
-        seeds_needed={name: (len(pairs), seeds_needed(len(pairs))) for name, pairs in plan.families.items()},
+        detectable=detectable(plan, results),
     )
 
 

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from fila_lab.analysis import bootstrap, power, statistics
+from fila_lab.analysis import bootstrap, statistics
 
 
 @pytest.mark.parametrize(("n", "seed"), [(3, 0), (6, 1), (8, 2), (10, 3)])
@@ -67,18 +66,6 @@ def test_tost_without_spread() -> None:
 
 def test_probability_greater_counts_ties_half() -> None:
     assert statistics.probability_greater([1, 2, 3, 4], [0, 2, 4, 1]) == (1 + 0.5 + 0 + 1) / 4
-
-
-def test_power_equals_statsmodels() -> None:
-    oracle = TTestPower().solve_power(nobs=8, alpha=0.05 / 4, power=0.8, alternative="two-sided")
-    assert power.minimal_detectable_effect(0.02, 8, contrasts=4) == pytest.approx(oracle * 0.02, rel=1e-4)
-    assert power.minimal_detectable_effect(0.0, 8) == 0
-    needed = power.seeds_for_effect(0.02, 0.02)
-    assert needed == int(np.ceil(TTestPower().solve_power(effect_size=1, alpha=0.05, power=0.8)))
-
-
-def test_seeds_needed_as_in_the_design() -> None:
-    assert {m: power.seeds_needed(m) for m in (1, 2, 4, 6, 7, 12)} == {1: 6, 2: 7, 4: 8, 6: 8, 7: 9, 12: 9}
 
 
 def _triplets(sham: np.ndarray, cut: np.ndarray, images: np.ndarray, seed: int = 0) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import pytest
 from fila_lab.cli.text import plan_text
 from fila_lab.config import ConfigError, RunConfig, StudyConfig, config_hash, load_preset, load_study, resolve_run
 from fila_lab.config.pages import page_training_flops
+from fila_lab.config.power import ASSUMED_SD, minimal_detectable_effect
 from fila_lab.studies import identity
+from fila_lab.studies.detectable import detectable
 from fila_lab.studies.estimate import estimate
 from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files
 from fila_lab.studies.plan import make_plan, study_hash, tuning_cell
-from fila_lab.studies.power import minimal_detectable_effect, seeds_needed, t_cdf, t_quantile
+from fila_lab.studies.result import CellResult
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
@@ -253,12 +255,32 @@ def test_estimate_counts_from_the_folder(tmp_path: Path) -> None:
     assert (concat.done, concat.failed, concat.left, concat.measured) == (0, 1, 1, False)
 
 
-def test_power() -> None:
-    from scipy import stats
-
-    assert [seeds_needed(m) for m in (1, 2, 4, 6, 7, 12)] == [6, 7, 8, 8, 9, 9]
-    for freedom in (1, 2, 3, 7, 20):
-        assert t_quantile(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
-        assert t_cdf(1.3, freedom) == pytest.approx(stats.t.cdf(1.3, freedom), rel=1e-9)
-    assert minimal_detectable_effect(1) == math.inf
-    assert minimal_detectable_effect(32) < minimal_detectable_effect(8) / 2
+def test_a_plan_says_what_its_seeds_can_show_at_the_noise_it_has_measured(tmp_path: Path) -> None:
+    plan = make_plan(load_study(EXPERIMENTS[0].parent / "fusion_methods.yaml"), "full", RANDOM)
+    assumed = detectable(plan, {})
+    assert {name: (own.contrasts, own.needed, own.measured) for name, own in assumed.items()} == {
+        "fusions": (6, 8, False),
+        "controls": (4, 8, False),
+        "content": (3, 7, False),
+    }
+    assert assumed["fusions"].effect == pytest.approx(minimal_detectable_effect(ASSUMED_SD, 8, 6))
+    # Arms differ by seed alone: none by (0, 2, 4, ...) points, concat by none of it, so that concat - none has the sd of none.
+    results = {
+        cell.id: CellResult.model_validate(
+            {
+                "schema": 1,
+                "id": cell.id,
+                "status": "done",
+                "config": {},
+                "validation": {},
+                "metrics": {"exact/reading": 0.5 + (0.02 * cell.seed if cell.arm == "none" else 0)},
+            }
+        )
+        for cell in plan.cells
+        if cell.arm in ("none", "foreign")
+    }
+    measured = detectable(plan, results)
+    assert measured["controls"].measured
+    assert measured["controls"].sd == pytest.approx(statistics.stdev(0.02 * seed for seed in range(8)))
+    assert not measured["content"].measured
+    assert detectable(make_plan(plan.study, "small", RANDOM), {})["fusions"].effect is None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fila_lab.config import RunConfig, load_study
+from fila_lab.config.power import seeds_needed
 from fila_lab.studies.plan import Plan, make_plan
-from fila_lab.studies.power import seeds_needed
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}

@@ -1,0 +1,101 @@
+"""How much seeds can show: the power of the exact sign-flip test that decides, and what follows from it. One home for plan and reports."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from fila_lab.config.base import ConfigError
+
+ALPHA = 0.05
+INVERSE_ALPHA = 20
+POWER = 0.8
+MOST_SEEDS = 500
+ASSUMED_SD = 0.02
+"""Standard deviation over seeds of a paired difference in accuracy, assumed until it is measured."""
+
+
+def seeds_needed(contrasts: int) -> int:
+    """Fewest seeds at which the test can reach .05 over `contrasts` comparisons: contrasts x 2^(1-n) < .05."""
+    return (INVERSE_ALPHA * contrasts).bit_length() + 1
+
+
+def can_test(contrasts: int, seeds: int) -> bool:
+    return seeds >= seeds_needed(contrasts)
+
+
+def power(effect: float, sd: float, seeds: int, contrasts: int) -> float:
+    """Probability that the exact two-sided sign-flip test reaches p <= .05 / contrasts, Holm's first step; to about .003.
+
+    seeds: independent normal paired differences with mean `effect` and standard deviation `sd` (same units). At effect 0 it is the level
+    that the test attains, at most .05 / contrasts.
+    Raises: ConfigError for what is no effect, sd, number of seeds or of contrasts.
+    """
+    if not math.isfinite(effect):
+        raise ConfigError(f"effect = {effect}: give a finite number")
+    if not (math.isfinite(sd) and sd >= 0):
+        raise ConfigError(f"sd = {sd}: give a finite number, zero or above")
+    ranks = _ranks(seeds, contrasts)
+    if ranks == 0:
+        return 0.0
+    if sd == 0:
+        return float(effect != 0)
+    return _power(abs(effect) / sd, seeds, ranks)
+
+
+def minimal_detectable_effect(sd: float, seeds: int, contrasts: int = 1, wanted: float = POWER) -> float | None:
+    """Smallest true mean difference found with probability `wanted`, in the units of sd; None where these seeds can find none at all.
+
+    Raises: ConfigError as `fila_lab.config.power.power`.
+    """
+    if not (math.isfinite(sd) and sd >= 0):
+        raise ConfigError(f"sd = {sd}: give a finite number, zero or above")
+    ranks = _ranks(seeds, contrasts)
+    return sd * _smallest(seeds, ranks, wanted) if ranks else None
+
+
+def seeds_for_effect(effect: float, sd: float, contrasts: int = 1, wanted: float = POWER) -> int | None:
+    """Fewest seeds that find `effect` with probability `wanted`; None where MOST_SEEDS do not.
+
+    Raises: ConfigError as `fila_lab.config.power.power`.
+    """
+    high = seeds_needed(contrasts)
+    low = high - 1
+    while high <= MOST_SEEDS and power(effect, sd, high, contrasts) < wanted:
+        low, high = high, max(high + 1, min(2 * high, MOST_SEEDS))
+    if high > MOST_SEEDS:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if power(effect, sd, middle, contrasts) < wanted else (low, middle)
+    return high
+
+
+def _ranks(seeds: int, contrasts: int) -> int:
+    """How many of the values k / 2^(n-1) that p can take are at most .05 / contrasts; exact, in whole numbers."""
+    for name, value in (("seeds", seeds), ("contrasts", contrasts)):
+        if value != int(value) or value < 1:
+            raise ConfigError(f"{name} = {value}: give a whole number, at least 1")
+    return int(2 ** (int(seeds) - 1) // (INVERSE_ALPHA * int(contrasts)))
+
+
+def _power(shift: float, seeds: int, ranks: int) -> float:
+    """shift: the effect in standard deviations."""
+    if ranks == 1:  # all differences have one sign
+        above, below = (math.erfc(side * shift / math.sqrt(2)) / 2 for side in (-1, 1))
+        return above**seeds + below**seeds
+    from fila_lab.config.critical_t import critical_values, exceeding
+
+    return exceeding(critical_values(seeds, ranks), seeds, math.sqrt(seeds) * min(shift, 1e6))
+
+
+@functools.lru_cache(maxsize=4096)
+def _smallest(seeds: int, ranks: int, wanted: float) -> float:
+    """The shift at which the power is `wanted`, by bisection."""
+    low, high = 0.0, 1.0
+    while _power(high, seeds, ranks) < wanted:
+        low, high = high, 2 * high
+    while high - low > 1e-4 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _power(middle, seeds, ranks) < wanted else (low, middle)
+    return high
