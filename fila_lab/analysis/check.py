@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -12,6 +12,7 @@ class Check:
 
     `affects`: the arms whose every contrast a failure makes incomparable, None for all arms. `apart`: groups of arms that are alike
     within themselves and differ from the others (other items, other steps); a failure makes contrasts across groups incomparable.
+    `needed`: whether not being able to make it is worth an alarm.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Check:
     text: str
     affects: frozenset[str] | None = frozenset()
     apart: tuple[frozenset[str], ...] = ()
+    needed: bool = True
 
     def spoils(self, arms: Iterable[str]) -> bool:
         """Whether this check's failure makes a contrast (or interaction) of these arms `not comparable`."""
@@ -28,3 +30,8 @@ class Check:
         if self.affects is None or involved & self.affects:
             return True
         return sum(bool(involved & group) for group in self.apart) > 1
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """`a, b, c, d, ...`: the first few of many."""
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])

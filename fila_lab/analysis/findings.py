@@ -10,9 +10,10 @@ import pandas as pd
 
 import fila_lab
 from fila_lab.analysis import frame as frames
-from fila_lab.analysis import selfcheck
 from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_table
+from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.selfcheck import check_study
 from fila_lab.analysis.style import families_of, number, rows_of, scale_of, with_bounds
 from fila_lab.analysis.verdicts import judge, p_text
 from fila_lab.config.base import FilaError
@@ -87,10 +88,9 @@ class Findings:
         return found
 
     @cached_property
-    def checks(self) -> list[selfcheck.Check]:
-        study = self.folder.study
-        manifests = frames.load_manifests(self.folder)
-        return selfcheck.check_study(self.frame, self.predictions, manifests, self.folder.baseline, study.metric, study.margin)
+    def checks(self) -> list[Check]:
+        """What the laboratory checked on itself, for the report and for the verdicts."""
+        return check_study(self.folder, self.frame, self.predictions)
 
     @cached_property
     def searched_values(self) -> dict[str, dict[str, float]]:

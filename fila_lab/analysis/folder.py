@@ -65,6 +65,8 @@ class StudyFolder:
     strays: tuple[str, ...] = field(default=())
     matches: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Arm -> how its width was matched, as `fila_lab.config.matching.Solution` says it."""
+    step_seconds: dict[str, float] = field(default_factory=dict)
+    """Arm -> seconds a step, with which equal time was resolved to steps."""
 
     @staticmethod
     def open(out: Path | str | StudyFolder) -> StudyFolder:
@@ -90,8 +92,8 @@ class StudyFolder:
         ids = {cell.id for cell in known}
         there = sorted(path.name for path in (out / "cells").iterdir() if path.is_dir()) if (out / "cells").is_dir() else []
         strays = tuple(name for name in there if name not in ids and (out / "cells" / name / "result.json").exists())
-        matches = plan.get("matches") or {}
-        return StudyFolder(out, study, str(plan.get("study_hash", "")), str(plan.get("budget", "")), known, strays, matches)
+        matches, seconds = plan.get("matches") or {}, plan.get("step_seconds") or {}
+        return StudyFolder(out, study, str(plan.get("study_hash", "")), str(plan.get("budget", "")), known, strays, matches, seconds)
 
     @property
     def main(self) -> tuple[Cell, ...]:

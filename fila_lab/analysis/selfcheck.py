@@ -1,8 +1,7 @@
-"""Checks of the laboratory on itself: A/A verdict rate, same test items, metrics recomputed from predictions, one environment."""
+"""Checks of the laboratory on itself: A/A verdict rate, same test items, metrics recomputed, training alike, one environment."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,18 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from fila_lab.analysis import statistics
-from fila_lab.analysis.bootstrap import triplet_table
 from fila_lab.analysis.check import Check
+from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.frame import load_manifests, load_tuning
+from fila_lab.analysis.recomputed import recomputed_check
+from fila_lab.analysis.training_checks import planned_check, training_check, tuning_check
 from fila_lab.config import power
+
+ITEMS = "same test items in every cell"
+ENVIRONMENT = "one code, data, weights, versions and precision"
+AA = "A/A pairs of the baseline"
+IDLE = ("versions.mlflow", "versions.optuna")
+"""Libraries that mirror and search: their versions change no cell's numbers."""
 
 
 @dataclass(frozen=True)
@@ -50,74 +58,87 @@ def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0
     return AARate(found / repeats, same / repeats, float(nominal), pairs, repeats)
 
 
-def check_study(
-    frame: pd.DataFrame, predictions: pd.DataFrame | None, manifests: pd.DataFrame, baseline: str | None, metric: str, margin: float
-) -> list[Check]:
-    """All checks a folder allows, for the report."""
-    checks = [_aa(frame, baseline, metric, margin)]
+def check_study(folder: StudyFolder, frame: pd.DataFrame, predictions: pd.DataFrame | None) -> list[Check]:
+    """Every check, made or not, for report and verdicts. frame: of `load_study_frame`; predictions: of `load_predictions`, or None."""
+    study = folder.study
+    metrics = list(dict.fromkeys([study.metric, *(family.metric for family in study.families.values() if family.metric)]))
+    checks = [planned_check(folder), training_check(folder), tuning_check(folder, load_tuning(folder))]
     if predictions is None:
-        checks.append(Check("predictions", None, "no predictions in this folder"))
+        why = "no cell has readable predictions"
+        checks += [Check(ITEMS, None, why), Check("metrics recomputed from predictions", None, why)]
     else:
-        checks += [_same_items(predictions), _recomputed(frame, predictions)]
-    checks.append(_one_environment(manifests))
+        checks += [items_check(predictions, frame), recomputed_check(frame, predictions, metrics)]
+    checks.append(environment_check(load_manifests(folder)))
+    checks.append(_aa(frame, folder.baseline, study.metric, study.margin))
     return checks
 
 
+def items_check(predictions: pd.DataFrame, frame: pd.DataFrame) -> Check:
+    """Each cell was asked the same questions with the same answers about the same images, each once: else nothing is paired."""
+    columns = [name for name in ("item_id", "family", "place", "question", "answer", "image_id") if name in predictions]
+    coded = predictions[columns].apply(lambda column: column.astype(str).astype("category"))
+    keys = pd.util.hash_pandas_object(coded, index=False)
+    # A sum of hashes, modulo 2^64, knows every row and its count, and no order.
+    marks = keys.groupby(predictions["id"]).agg(lambda own: f"{np.add.reduce(own.to_numpy()):016x} {len(own)}")
+    twice = predictions.duplicated(["id", "family", "item_id", "place"]).groupby(predictions["id"]).any()
+    arms = predictions.drop_duplicates("id").set_index("id")["arm"]
+    usual = marks.mode().iloc[0]
+    off = marks.index[(marks != usual) | twice.reindex(marks.index)]
+    if len(off):
+        known = set(keys[predictions["id"] == marks.index[marks == usual][0]])
+        first = off[0]
+        lost = len(known ^ set(keys[predictions["id"] == first]))
+        seed = predictions.loc[predictions["id"] == first, "seed"].iloc[0]
+        text = f"{len(off)} of {len(marks)} cells were tested on other items ({arms[first]} seed {seed}: "
+        text += f"{lost} questions, answers or images differ)" if lost else "items appear twice)"
+        by_arm = marks.groupby(arms).agg(set)
+        mixed = {arm for arm, own in by_arm.items() if len(own) > 1} | set(arms[twice.index[twice]])
+        groups: dict[str, set[str]] = {}
+        for arm, own in by_arm.items():
+            groups.setdefault(min(own), set()).add(str(arm))
+        return Check(ITEMS, False, text, frozenset(map(str, mixed)), tuple(map(frozenset, groups.values())))
+    if len(marks) < len(frame):
+        return Check(ITEMS, None, f"{len(frame) - len(marks)} of {len(frame)} cells have no readable predictions; the others agree")
+    return Check(ITEMS, True, f"{len(marks)} cells, {predictions['item_id'].nunique()} items, {int(usual.split()[1])} questions each")
+
+
+def environment_check(manifests: pd.DataFrame) -> Check:
+    """One code and one set of versions for all cells; data, weights and runtime may differ between arms, as that can be their point."""
+    watched = [
+        name
+        for name in manifests.columns
+        if str(name).startswith(("code_hash", "data_hash", "weights.", "versions.", "runtime.")) and name not in IDLE
+    ]
+    if "code_hash" not in watched:
+        return Check(ENVIRONMENT, None, "no cell has a readable manifest")
+    texts = manifests[watched].astype(object).where(manifests[watched].notna(), "").astype(str)
+    bare = manifests["code_hash"].isna()
+    mixed = [name for name in watched if texts.loc[~bare, name].nunique() > 1]
+    # Equal within every arm, so declared: nothing but an arm's own overrides can have made it.
+    own = {name for name in mixed if texts.loc[~bare, name].groupby(manifests["arm"]).nunique().max() == 1}
+    allowed = [name for name in mixed if name in own and not name.startswith(("code_hash", "versions."))]
+    wrong = [name for name in mixed if name not in allowed]
+    if wrong:
+        values = "; ".join(f"{name}: {', '.join(sorted(set(texts.loc[~bare, name])))[:120]}" for name in wrong[:3])
+        marks = texts.loc[~bare, wrong].agg(" ".join, axis=1).groupby(manifests["arm"]).agg(set)
+        unlike = frozenset(str(arm) for arm, seen in marks.items() if len(seen) > 1)
+        groups: dict[str, set[str]] = {}
+        for arm, seen in marks.items():
+            groups.setdefault(min(seen), set()).add(str(arm))
+        return Check(ENVIRONMENT, False, f"cells differ in {', '.join(wrong)} ({values})", unlike, tuple(map(frozenset, groups.values())))
+    if bare.any():
+        return Check(ENVIRONMENT, None, f"{int(bare.sum())} of {len(manifests)} cells have no readable manifest; the others agree")
+    return Check(ENVIRONMENT, True, "equal in all cells" + (f"; arms differ in {', '.join(allowed)}" if allowed else ""))
+
+
 def _aa(frame: pd.DataFrame, baseline: str | None, metric: str, margin: float) -> Check:
-    name = "A/A pairs of the baseline"
     values = frame.loc[frame["arm"] == baseline, metric].dropna() if baseline and metric in frame else pd.Series(dtype=float)
     result = aa_rate(values, margin)
     least = 2 * power.seeds_needed(1)
     if result is None:
-        return Check(name, None, f"needs {least} finished baseline cells, there are {len(values)}")
+        return Check(AA, None, f"needs {least} finished baseline cells, there are {len(values)}", needed=False)
     # Three standard errors of a share over the random splits.
     limit = result.nominal + 3 * (result.nominal * (1 - result.nominal) / result.repeats) ** 0.5
     level = f"level of the exact test {result.nominal:.1%}"
     text = f"{result.rate:.1%} of {result.repeats} random splits into {result.pairs} pairs differ ({level})"
-    return Check(name, result.rate <= limit, text)
-
-
-def _same_items(predictions: pd.DataFrame) -> Check:
-    pairs = predictions[["item_id", "place", "answer"]] if "answer" in predictions else predictions[["item_id", "place"]]
-    keys = pd.util.hash_pandas_object(pairs.astype(str), index=False)
-    marks = keys.groupby(predictions["id"]).agg(lambda own: hash(frozenset(own)))
-    cells = marks.size
-    same = marks.nunique() == 1
-    text = f"{cells} cells, {predictions['item_id'].nunique()} items" if same else "cells were tested on different items: nothing is paired"
-    return Check("same test items in every cell", same, text)
-
-
-def _recomputed(frame: pd.DataFrame, predictions: pd.DataFrame) -> Check:
-    """Accuracy per place, seam gap and fragmentation from the predictions against the metrics each cell reported."""
-    name = "metrics recomputed from predictions"
-    triplets = triplet_table(predictions)
-    reported = frame.set_index(["arm", "seed"]).select_dtypes("number").to_dict()
-    worst, compared = 0.0, 0
-    derived = predictions.groupby(["arm", "seed", "family", "place"])["correct"].mean()
-    ours: dict[tuple[Hashable, Hashable, str], float] = {}
-    for arm, seed, family, place, value in derived.reset_index().itertuples(index=False):
-        ours[arm, seed, f"exact/{family}/{place}"] = value
-    for (arm, seed, family), own in triplets.groupby(["arm", "seed", "family"]):
-        ours[arm, seed, f"seam_gap/{family}"] = own["sham"].mean() - own["cut"].mean()
-        ours[arm, seed, f"fragmentation/{family}"] = (own["sham"] & ~own["cut"]).mean()
-    for (arm, seed, metric), value in ours.items():
-        if (arm, seed) in reported.get(metric, {}):
-            compared += 1
-            worst = max(worst, abs(reported[metric][arm, seed] - value))
-    if not compared:
-        return Check(name, None, "no metric could be compared")
-    return Check(name, worst < 1e-6, f"{compared} values, greatest deviation {worst:.1e}")
-
-
-def _one_environment(manifests: pd.DataFrame) -> Check:
-    name = "one code, data, weights, versions and precision"
-    watched = [c for c in manifests.columns if c.startswith(("code_hash", "data_hash", "weights.", "versions.", "runtime."))]
-    if not watched or "code_hash" not in watched:
-        return Check(name, None, "no manifest in this folder")
-    mixed = [column for column in watched if manifests[column].dropna().astype(str).nunique() > 1]
-    # Arms may differ in data, weights and runtime, as that can be their very point; the cells of one arm may not.
-    by_arm = manifests.astype(dict.fromkeys(mixed, str)).groupby("arm")
-    declared = [column for column in mixed if not column.startswith(("code_hash", "versions.")) and by_arm[column].nunique().max() == 1]
-    wrong = [column for column in mixed if column not in declared]
-    text = f"cells differ in {', '.join(wrong)}" if wrong else "equal in all cells"
-    return Check(name, not wrong, text + (f"; arms differ in {', '.join(declared)}" if declared else ""))
+    return Check(AA, result.rate <= limit, text, None)

@@ -93,38 +93,6 @@ def test_arms_table_holds_means_by_hand_and_costs(full_study: Path) -> None:
     assert seeds["addition"].isna().sum() == 1
 
 
-def test_self_checks_hold_and_notice_tampering(full_study: Path, tmp_path: Path) -> None:
-    assert {check.name: check.passed for check in Findings.of(full_study).checks} == {
-        "A/A pairs of the baseline": None,
-        "same test items in every cell": True,
-        "metrics recomputed from predictions": True,
-        "one code, data, weights, versions and precision": True,
-    }
-    out = Path(shutil.copytree(full_study, tmp_path / "tampered"))
-    result, manifest = (out / "cells" / "concat-0002" / name for name in ("result.json", "manifest.json"))
-    loaded = json.loads(result.read_text())
-    loaded["metrics"]["seam_gap/reading"] += 0.01
-    result.write_text(json.dumps(loaded))
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"code_hash": "other"}))
-    predictions = out / "cells" / "none-0001" / "predictions.parquet"
-    pd.read_parquet(predictions).iloc[3:].to_parquet(predictions)
-    checks = {check.name: check for check in Findings.of(out).checks}
-    assert [check.passed for check in checks.values()] == [None, False, False, False]
-    assert "code_hash" in checks["one code, data, weights, versions and precision"].text
-
-
-def test_arms_may_differ_in_data_but_not_the_cells_of_one_arm(full_study: Path, tmp_path: Path) -> None:
-    out = Path(shutil.copytree(full_study, tmp_path / "arms"))
-    manifests = sorted((out / "cells").glob("concat-0*/manifest.json"))
-    for path in manifests:
-        path.write_text(path.read_text().replace("da7a", "0a7a"))
-    check = Findings.of(out).checks[-1]
-    assert check.passed
-    assert check.text == "equal in all cells; arms differ in data_hash.train"
-    manifests[0].write_text(manifests[0].read_text().replace("0a7a", "1a7a"))
-    assert not Findings.of(out).checks[-1].passed
-
-
 def test_a_small_budget_says_so_and_prints_published_verdicts(small_study: Path, reported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(small_study, tmp_path / "small"))
     page = analysis.write_report(out, reported).read_text()
@@ -159,7 +127,7 @@ def test_a_single_seed_without_costs_curves_or_predictions_is_still_reported(tmp
         (cell / "result.json").write_text(json.dumps(result | {"curve": []}))
     page = analysis.write_report(out, tmp_path / "bare").read_text()
     assert "1 seed cannot reach" in page
-    assert "no predictions in this folder" in page
+    assert "no cell has readable predictions" in page
 
 
 def test_an_unwritable_folder_is_named(full_study: Path, tmp_path: Path) -> None:

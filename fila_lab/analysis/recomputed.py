@@ -1,0 +1,103 @@
+"""Every metric of a cell computed again from its predictions, apart from the code that computed it the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from fila_lab.analysis.check import Check, listed
+
+PLACES = ("cut", "sham", "intact")
+NAME = "metrics recomputed from predictions"
+TOLERANCE = 1e-6
+"""Shares agree to the last bits of a float64 sum; one item more or less is at least a thousand times this."""
+
+
+def recompute(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell (index `id`), a column a metric that follows from test predictions; NaN where a cell has no such items.
+
+    Right is what equals the answer, where the answers are there; `correct` alone else. `exact/<family>` is the mean over its places,
+    `exact/mean` over families; gaps and fragmentation errors are over items at all three places.
+    """
+    frame = predictions[["id", "family", "place", "item_id"]].assign(right=_right(predictions))
+    by_place = frame.groupby(["id", "family", "place"])["right"].mean().unstack("place")  # [cells x families, places]
+    by_family = by_place.mean(axis=1).unstack("family")
+    parts = {f"exact/{family}/{place}": by_place[place].unstack("family")[family] for family in by_family for place in by_place}
+    parts |= {f"exact/{family}": by_family[family] for family in by_family}
+    parts["exact/mean"] = by_family.mean(axis=1)
+    items = frame.groupby(["id", "family"])["item_id"].nunique().unstack("family")
+    parts |= {f"n/{family}": items[family].astype(float) for family in items}
+    if set(PLACES) <= set(by_place.columns):
+        wide = frame.pivot_table(index=["id", "family", "item_id"], columns="place", values="right", aggfunc="first", observed=True)
+        cut, sham, intact = (wide[place] for place in PLACES)
+        whole = wide[list(PLACES)].notna().all(axis=1)
+        kinds = {
+            "seam_gap": sham - cut,
+            "sham_gap": intact - sham,
+            "fragmentation": sham * (1 - cut),
+            "fragmentation_reverse": (1 - sham) * cut,
+        }
+        for kind, values in kinds.items():
+            means = values[whole].groupby(["id", "family"]).mean().unstack("family")
+            parts |= {f"{kind}/{family}": means[family] for family in means}
+    return pd.DataFrame(parts).dropna(axis=1, how="all")
+
+
+def recomputed_check(frame: pd.DataFrame, predictions: pd.DataFrame, wanted: Iterable[str]) -> Check:
+    """What the cells reported against their predictions. frame: of `load_study_frame`; wanted: the metrics that verdicts use.
+
+    A value that differs, one that is missing, and an answer marked right that is not (or the reverse) fail, for their arm. A cell
+    without predictions, or a wanted metric that does not follow from them, leaves the check not made.
+    """
+    ours = recompute(predictions)
+    cells = frame.set_index("id")
+    known = [metric for metric in ours if metric in cells]
+    there = cells.index.intersection(ours.index)
+    gaps = (cells.loc[there, known].astype(float) - ours.loc[there, known]).abs()
+    unreported = cells.loc[there, known].isna() & ours.loc[there, known].notna()
+    wrong = (gaps > TOLERANCE) | unreported
+    marked = _mismarked(predictions)
+    names = {cell: f"{arm} seed {seed}" for cell, arm, seed in zip(cells.index, cells["arm"], cells["seed"], strict=True)}
+    trouble = [
+        f"{names[cell]}: {metric} is {_said(cells[metric][cell])}, its predictions give {ours[metric][cell]:.4f}"
+        for metric in dict.fromkeys([*(name for name in wanted if name in known), *known])
+        for cell in wrong.index[wrong[metric]]
+    ]
+    trouble += [f"{names[cell]}: {count} answers are marked wrongly" for cell, count in marked.items()]
+    if trouble:
+        bad = {*wrong.index[wrong.any(axis=1)], *marked}
+        more = f"; and {len(trouble) - 3} more" if len(trouble) > 3 else ""
+        return Check(NAME, False, "; ".join(trouble[:3]) + more, frozenset(cells.loc[list(bad), "arm"].astype(str)))
+    unmade = []
+    if without := [names[cell] for cell in cells.index.difference(there)]:
+        unmade.append(f"{len(without)} of {len(cells)} cells have no readable predictions ({listed(without)})")
+    if left := [metric for metric in dict.fromkeys(wanted) if metric not in known]:
+        unmade.append(f"{', '.join(left)} cannot be computed from predictions")
+    if unmade:
+        return Check(NAME, None, "; ".join(unmade))
+    kinds = sorted({str(name).split("/")[0] for name in cells if _is_metric(str(name)) and name not in known})
+    rest = f"; not from predictions: {', '.join([*kinds, 'values on validation items'])}"
+    worst = float(np.nan_to_num(gaps.to_numpy()).max(initial=0.0))
+    return Check(NAME, True, f"{int(gaps.notna().to_numpy().sum())} values of {len(there)} cells, greatest deviation {worst:.1e}{rest}")
+
+
+def _right(predictions: pd.DataFrame) -> pd.Series:
+    """1.0 where the answer given is the answer wanted."""
+    right = predictions["correct"] if "answer" not in predictions else predictions["prediction"] == predictions["answer"]
+    return right.astype(float)
+
+
+def _mismarked(predictions: pd.DataFrame) -> dict[str, int]:
+    """Cell id -> answers whose mark does not follow from prediction and answer."""
+    off = _right(predictions).astype(bool) != predictions["correct"].astype(bool)
+    return {str(cell): int(count) for cell, count in off.groupby(predictions["id"]).sum().items() if count}
+
+
+def _is_metric(column: str) -> bool:
+    return "/" in column and not column.startswith("timing/")
+
+
+def _said(value: float) -> str:
+    return "missing" if value != value else f"{value:.4f}"
