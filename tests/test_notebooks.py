@@ -16,7 +16,6 @@ NOTEBOOK = ROOT / "notebooks" / "01_fusion_methods.ipynb"
 COMMITTED = ROOT / "experiments" / "results" / "fusion_methods"
 
 
-
 def _execute(results: Path | str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("FILA_LAB_RESULTS", str(results))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -18,7 +18,11 @@ class ConfigError(FilaError):
 
 class MachineError(FilaError):
     """The machine failed, not the work: disk full, cache vanished or damaged, device absent. What was under way is not a result;
-    the same command goes on after the mend."""
+    the same command goes on after the mend. `kind` is the cause in a few words: faults of one kind are said once."""
+
+    def __init__(self, message: str, kind: str = "machine") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Strict(BaseModel):

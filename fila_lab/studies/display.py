@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from fila_lab.studies.engines.base import Event, Finished, Restarted, Started
+from fila_lab.studies.engines.base import Event, Finished, Restarted, Started, Undone, Warned
 from fila_lab.studies.engines.base import Progress as CellProgress
 
 LOG_SECONDS = 30.0
@@ -65,6 +65,7 @@ class Display:
         self.forecast = Forecast(self.arms, workers)
         self.done = 0
         self.failures = 0
+        self.undone = 0
         self.total = 0
         self._doing: dict[int, str] = {}
         self._began = self._last_line = time.monotonic()
@@ -95,6 +96,11 @@ class Display:
             self.say(f"{self._name(event.id)}: {event.reason}; its cell is tried once more")
         elif isinstance(event, Finished):
             self._finish(event)
+        elif isinstance(event, Undone):
+            self._leave(event.id, event.worker)
+            self.undone += 1
+        elif isinstance(event, Warned):
+            self.say(f"warning: {event.message}")
         if self._bar is not None:
             self._draw()
         elif time.monotonic() - self._last_line >= LOG_SECONDS:
@@ -102,9 +108,7 @@ class Display:
             self.say(self._summary() + "".join(f" | {text}" for text in self._doing.values()))
 
     def _finish(self, event: Finished) -> None:
-        self.forecast.running.pop(event.id, None)
-        self.forecast.left.discard(event.id)
-        self._doing.pop(event.worker, None)
+        self._leave(event.id, event.worker)
         self.done += 1
         if event.result.get("status") == "failed":
             self.failures += 1
@@ -113,14 +117,22 @@ class Display:
         else:
             self.forecast.measure(event.id, event.finished - event.started)
 
+    def _leave(self, cell_id: str, worker: int) -> None:
+        self.forecast.running.pop(cell_id, None)
+        self.forecast.left.discard(cell_id)
+        self._doing.pop(worker, None)
+
     def _name(self, cell_id: str) -> str:
         arm, seed = self.arms.get(cell_id, cell_id), self.seeds.get(cell_id)
         return arm if seed is None else f"{arm} seed {seed}"
 
+    def _losses(self) -> str:
+        counts = {"failed": self.failures, "undone": self.undone}
+        return "".join(f", {count} {what}" for what, count in counts.items() if count)
+
     def _summary(self) -> str:
         left = self.forecast.seconds_left()
-        failures = f", {self.failures} failed" if self.failures else ""
-        return f"{self.title}: {self.done}/{self.total} cells{failures}, " + (
+        return f"{self.title}: {self.done}/{self.total} cells{self._losses()}, " + (
             f"{clock(left)} left" if left is not None else "time left not known yet"
         )
 
@@ -163,5 +175,4 @@ class Display:
         if not self.total:
             return
         seconds = clock(time.monotonic() - self._began)
-        failures = f", {self.failures} failed" if self.failures else ""
-        self.say(f"{self.title}: {self.done} of {self.total} done in {seconds}{failures}")
+        self.say(f"{self.title}: {self.done} of {self.total} done in {seconds}{self._losses()}")

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from fila_lab.config import RunConfig, config_hash, require_weights
+from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
 
 SCHEMA = 1
 """Version of the result format and of the id: a change makes every cell new."""
@@ -74,6 +74,16 @@ def weights_hashes(config: RunConfig) -> dict[str, str]:
                 digest.update(f"{path.name} {file_sha256(path)}\n".encode())
         hashes["language"] = digest.hexdigest()
     return hashes
+
+
+def changed_weights(expected: str, config: RunConfig) -> str:
+    """Why a cell's id no longer follows from its configuration: weights files are what can change while it runs. Empty where it does."""
+    try:
+        if cell_id(config) == expected:
+            return ""
+    except (FilaError, OSError) as error:
+        return f"{error}; put the file back, then give the same command again"
+    return "a weights file of this cell was changed while it ran; put the former file back, or plan the study anew with the same command"
 
 
 def data_hash(config: RunConfig) -> str:

@@ -8,14 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
-from fila_lab.config import load_study
+from fila_lab.config import StudyConfig, load_study
+from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import write_atomically
 from fila_lab.studies.arms import get_budget
 from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
 from fila_lab.studies.identity import code_hash
 from fila_lab.studies.lock import Shard, StudyLock
 from fila_lab.studies.options import Options
-from fila_lab.studies.plan import make_plan
+from fila_lab.studies.plan import Plan, make_plan
 from fila_lab.studies.session import StudyRun
 from fila_lab.studies.step_times import find_step_seconds
 from fila_lab.studies.store import ResultStore
@@ -54,6 +55,7 @@ def run_study(
 
     Raises:
         FilaError: a mistake the user can mend; nothing computed is lost.
+        MachineError: the machine failed; nothing is recorded for the cells it failed under, and the same call goes on after the mend.
         KeyboardInterrupt: after Ctrl-C, when the workers are gone and the remaining cells have been named.
     """
     study_path = Path(study_path)
@@ -69,6 +71,16 @@ def run_study(
         cache_dir=Path(cache_dir) if cache_dir is not None else default_cache(),
         **further,
     )
+    try:
+        return _drive(study, study_path, root, plan, options, console)
+    except OSError as error:  # the driver's own files
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def _drive(study: StudyConfig, study_path: Path, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:
     store = ResultStore(root).open()
     with StudyLock(root, options.shard):
         check_owner(root, plan)

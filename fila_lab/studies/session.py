@@ -15,12 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
-from fila_lab.config import FilaError, RunConfig, StudyConfig
+from fila_lab.config import FilaError, MachineError, RunConfig, StudyConfig
 from fila_lab.studies import tracking
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
-from fila_lab.studies.engines import Engine, Event, Finished, Job, make_engine
+from fila_lab.studies.engines import KILLED, Engine, Event, Finished, Job, Undone, make_engine
+from fila_lab.studies.faults import Faults
 from fila_lab.studies.folder import default_cache, read_plan, write_plan
+from fila_lab.studies.identity import changed_weights
 from fila_lab.studies.manifest import cell_manifest, stamp
 from fila_lab.studies.options import Options
 from fila_lab.studies.plan import CellSpec, Plan, make_plan, tuning_cell
@@ -53,10 +55,15 @@ class StudyRun:
         self._mirrored = time.monotonic()
         self._mirror_works = self.options.tracking
         self._prepared: set[str] = set()
+        self.faults = Faults(self._say)
         self.tuning: list[CellSpec | dict[str, Any]] = []
 
     def run(self) -> Path:
-        """Tuning, main cells, costs, mirror; returns the folder."""
+        """Tuning, main cells, costs, mirror; returns the folder.
+
+        Raises:
+            MachineError: the machine failed; what could be finished is recorded, and nothing for the cells it failed under.
+        """
         root, workers = self.store.root, self.options.workers or 1
         tune = self.plan.provisional
         try:
@@ -74,6 +81,7 @@ class StudyRun:
             self._draw()
         self._measure()
         self._mirror()
+        self.faults.check()
         return root
 
     def _say(self, message: str) -> None:
@@ -96,11 +104,13 @@ class StudyRun:
     def _cache(self) -> Path:
         return self.options.cache_dir or default_cache()
 
-    def _record(self, event: Event, engine: Engine) -> None:
-        """Store a finished cell."""
+    def _record(self, event: Event, engine: Engine) -> Event:
+        """Store a finished cell; returns what the event comes to when that is looked at."""
         if not isinstance(event, Finished):
-            return
+            return event
         cell = self.cells[event.id]
+        if changed := changed_weights(cell.id, cell.config):
+            return Undone(event.id, event.worker, "weights changed", changed)
         manifest = cell_manifest(event, cell.config, code=self.code, engine=engine.name, run=self.name)
         result = {**event.result, "id": cell.id}
         try:
@@ -111,6 +121,7 @@ class StudyRun:
         shutil.rmtree(self.store.root / "work" / self.code / cell.id, ignore_errors=True)
         if time.monotonic() - self._mirrored > MIRROR_SECONDS:
             self._mirror()
+        return event
 
     def _missing(self, all_shards: bool = False) -> list[CellSpec]:
         """Main cells of this driver's share that have no result, or a failed one to be tried again."""
@@ -133,14 +144,21 @@ class StudyRun:
                 if (seconds := result.timing.get("total")) is not None and result.status == "done":
                     display.forecast.measure(cell_id, seconds)
 
+            queue = deque(self._job(cell) for cell in missing)
+
             def listen(event: Event) -> None:
-                self._record(event, engine)
+                event = self._record(event, engine)
+                self.faults.listen(event, queue)
                 display.update(event)
 
-            engine.run(deque(self._job(cell) for cell in missing), listen)
+            engine.run(queue, listen)
 
     def _prepare(self, engine: Engine, configs: Iterable[RunConfig]) -> None:
-        """Fill the shared caches with all workers first: two cells would otherwise wait for one."""
+        """Fill the shared caches with all workers first: two cells would otherwise wait for one.
+
+        Raises:
+            MachineError: a disk is full, say; every cell would meet it.
+        """
         fresh = distinct(configs, self._prepared)
         if self.options.prepare_function is None or not fresh:
             return
@@ -156,6 +174,10 @@ class StudyRun:
                 display.update(event)
                 if isinstance(event, Finished) and (failure := event.result.get("failure")):
                     log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", failure["message"])
+                elif isinstance(event, Undone) and event.kind == KILLED:
+                    log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", event.reason)
+                elif isinstance(event, Undone):
+                    raise MachineError(event.reason, event.kind)
 
             engine.run(deque([job]), listen)
 
@@ -192,9 +214,10 @@ class StudyRun:
                 display.add(cell.id, cell.arm, cell.seed)
                 write_plan(self.store.root, plan, self.tuning, self.code)
 
-        def listen(event: Event) -> None:
-            self._record(event, engine)
+        def listen(event: Event) -> Event:
+            event = self._record(event, engine)
             display.update(event)
+            return event
 
         phase = TuningPhase(
             tuning,
@@ -211,7 +234,7 @@ class StudyRun:
         if first:
             self._prepare(engine, (cell.config for cell in (*first, *plan.cells)))
         with display:
-            return run_tuning(phase, first, engine, self._job, listen)
+            return run_tuning(phase, first, engine, self._job, listen, self.faults)
 
     def _shared_winners(self) -> Mapping[str, Mapping[str, Any]]:
         """The frozen winners: one search cannot be shared out by cells."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fila_lab.config.base import FilaError
+from fila_lab.config.base import FilaError, MachineError
+from fila_lab.config.faults import remedy
 from fila_lab.config.files import write_atomically
 from fila_lab.studies.result import CellResult, encode, parse, without_nan
 
@@ -64,22 +65,24 @@ class ResultStore:
 
         Raises:
             ValueError: the result does not fit the schema, or is another cell's.
-            FilaError: it cannot be written; all earlier cells stay as they are.
+            MachineError: it cannot be written, or the folder of results has vanished; all earlier cells stay as they are.
         """
         checked = CellResult.model_validate(without_nan(result))
         if checked.id != cell_id:
             raise ValueError(f"result of cell {checked.id} handed in for cell {cell_id}")
         folder = self.folder(cell_id)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
             if predictions is not None:
                 write_atomically(folder / "predictions.parquet", predictions.to_parquet(index=False))
             write_atomically(folder / "manifest.json", (json.dumps(without_nan(manifest), indent=1) + "\n").encode())
             write_atomically(folder / "result.json", encode(checked).encode())
         except OSError as error:
-            raise FilaError(
-                f"--out: cell {cell_id} cannot be written to {folder} ({error.strerror}); free space there or mend it, then run the same "
-                f"command again: the {len(self.done_ids())} finished cells are kept"
+            cause = error.strerror or str(error)
+            raise MachineError(
+                f"--out: cell {cell_id} cannot be written to {folder} ({cause}); {remedy(error.errno)}, then run the same command "
+                f"again: the {len(self.done_ids())} finished cells are kept",
+                cause,
             ) from error
         return checked
 

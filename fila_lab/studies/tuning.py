@@ -15,9 +15,11 @@ from typing import Any
 import optuna
 import yaml
 
+from fila_lab.config import MachineError
 from fila_lab.config.files import write_atomically
 from fila_lab.config.study import Tuning
 from fila_lab.studies.engines import Engine, Event, Finished, Job
+from fila_lab.studies.faults import Faults
 from fila_lab.studies.plan import CellSpec
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.search import ArmSearch, Trial, at_edge, sampler_arguments
@@ -76,9 +78,11 @@ class TuningPhase:
     def finished(self, cell_id: str) -> list[CellSpec]:
         """Tell the searches that waited for this cell, and ask them on."""
         result = self.store.get(cell_id)
+        if result is None:
+            raise MachineError(f"--out: the result of cell {cell_id} has vanished from {self.store.root}; mend it and run the same command")
         ready = []
         for search, trial in self._waiting.pop(cell_id, []):
-            search.tell(trial, trial_value(result, self.metric) if result is not None else None)
+            search.tell(trial, trial_value(result, self.metric))
             cell = self._advance(search)
             if cell is not None:
                 ready.append(cell)
@@ -149,17 +153,29 @@ class TuningPhase:
 
 
 def run_tuning(
-    phase: TuningPhase, first: Sequence[CellSpec], engine: Engine, make_job: Callable[[CellSpec], Job], record: Callable[[Event], None]
+    phase: TuningPhase,
+    first: Sequence[CellSpec],
+    engine: Engine,
+    make_job: Callable[[CellSpec], Job],
+    record: Callable[[Event], Event],
+    faults: Faults,
 ) -> Winners:
-    """Run the phase from its first cells to its end on an engine; `record` stores every finished cell before its search is told."""
+    """Run the phase from its first cells to its end on an engine; `record` stores every finished cell before its search is told.
+
+    Raises:
+        MachineError: the machine failed under a trial. Its search waits, so nothing is frozen; the next start replays it.
+    """
     queue = deque(make_job(cell) for cell in first)
 
     def listen(event: Event) -> None:
-        record(event)
+        event = record(event)
+        faults.listen(event, queue)
         if isinstance(event, Finished):
-            queue.extend(make_job(cell) for cell in phase.finished(event.id))
+            further = [make_job(cell) for cell in phase.finished(event.id)]
+            queue.extend(() if faults.stopped else further)
 
     engine.run(queue, listen)
+    faults.check()
     phase.write()
     return phase.winners()
 

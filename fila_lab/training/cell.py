@@ -19,7 +19,9 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.config import FilaError, MachineError, RunConfig
+from fila_lab.config.faults import is_out_of_memory, machine_fault
+from fila_lab.config.files import sync
 from fila_lab.data.pool import Pool, build_pool
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.evaluation import question_only, summarise
@@ -80,7 +82,12 @@ def run_cell(
         checkpoint: where to write the trained parts, if wanted.
 
     Returns:
-        The outcome. A failure is an outcome too (status "failed"); only KeyboardInterrupt passes through.
+        The outcome. A failure of the cell's own is an outcome too (status "failed").
+
+    Raises:
+        MachineError: the machine failed (disk, cache, checkpoint, device), not the cell: there is nothing to record, and the same call
+            goes on after the mend.
+        KeyboardInterrupt: passes through.
     """
     timing: dict[str, float] = {}
     started = time.perf_counter()
@@ -89,6 +96,8 @@ def run_cell(
         with _quiet_lightning(), joined(config, workdir, cache_dir, test):
             metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
+        if (fault := machine_fault(error)) is not None:
+            raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
         failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, {}, record.curve, timing, failure))
@@ -98,7 +107,7 @@ def run_cell(
 
 def failure_kind(error: Exception) -> str:
     """The cause under which a failed cell is listed: out_of_memory, not_finite, bad_input or error."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return "out_of_memory"
     if isinstance(error, NotFiniteError):
         return "not_finite"
@@ -190,13 +199,17 @@ def predictions_frame(collator: Collator, rows: np.ndarray, batches: list[list[s
 
 
 def set_up_device(config: RunConfig) -> None:
-    """Threads, and a clear refusal of a device or precision that is not there."""
+    """Threads, and a clear refusal of a device that is not there.
+
+    Raises:
+        MachineError: the device is absent; it says nothing of the cell.
+    """
     runtime = config.runtime
     torch.set_num_threads(runtime.threads)
     if runtime.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("runtime.accelerator='gpu': no CUDA device here; use --set runtime.accelerator=cpu")
+        raise MachineError("runtime.accelerator='gpu': no CUDA device here; use --set runtime.accelerator=cpu", "device absent")
     if runtime.accelerator == "gpu" and runtime.devices > torch.cuda.device_count():
-        raise ConfigError(f"runtime.devices={runtime.devices}: {torch.cuda.device_count()} are here; lower it")
+        raise MachineError(f"runtime.devices={runtime.devices}: {torch.cuda.device_count()} are here; lower it", "device absent")
 
 
 def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
@@ -232,9 +245,15 @@ def save_trained(module: FilaModule, config: RunConfig, path: Path) -> None:
     trained = {name for name, parameter in module.model.named_parameters() if parameter.requires_grad}
     state = {name: value.detach().cpu().contiguous() for name, value in module.model.state_dict().items() if name in trained}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    save_file(state, temporary, metadata={"config": config.model_dump_json()})
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(state, temporary, metadata={"config": config.model_dump_json()})
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
 
 
 @contextmanager

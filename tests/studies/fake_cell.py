@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import math
 import os
 import random
@@ -37,7 +39,11 @@ def run_cell(
     test: bool = True,
     checkpoint: Path | None = None,
 ) -> Outcome:
-    """Leaves a line in $FAKE_LOG when it starts; $FAKE_SECONDS long; $FAKE_FAIL=fusion fails, $FAKE_KILL=fusion kills its process."""
+    """Leaves a line in $FAKE_LOG when it starts; $FAKE_SECONDS long; $FAKE_FAIL=fusion fails, $FAKE_KILL=fusion kills its process.
+
+    $FAKE_SIGNAL is what kills it, SIGKILL by default. $FAKE_FAULT=fusion:errno raises that OSError, for as
+    long as the file $FAKE_FAULT_WHILE is there.
+    """
     if "FAKE_LOG" in os.environ:
         with open(os.environ["FAKE_LOG"], "a") as handle:
             handle.write(f"{config.fusion.name} {config.seed} {os.environ.get('OMP_NUM_THREADS')} {test}\n")
@@ -46,7 +52,10 @@ def run_cell(
         if marker is None or not marker.exists():
             if marker is not None:
                 marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ.get("FAKE_SIGNAL", signal.SIGKILL)))
+    fusion, _, number = os.environ.get("FAKE_FAULT", "").partition(":")
+    if fusion in (config.fusion.name, "all") and Path(os.environ["FAKE_FAULT_WHILE"]).exists():
+        raise OSError(int(number), os.strerror(int(number)), str(workdir / "part"))
     for step in range(4):
         time.sleep(float(os.environ.get("FAKE_SECONDS", "0")) / 4)
         if progress:
@@ -81,3 +90,14 @@ def prepare(config: RunConfig, *, configs: list[RunConfig], workers: int, **_: A
     with open(os.environ["FAKE_LOG"], "a") as handle:
         handle.write(f"prepare {','.join(sorted({each.fusion.name for each in configs}))} {workers}\n")
     return Outcome({"status": "done"})
+
+
+def full_disk(config: RunConfig, **_: Any) -> Outcome:
+    """Stands for shared work that meets a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def warning_cell(config: RunConfig, **options: Any) -> Outcome:
+    """A cell with something to say."""
+    logging.getLogger("fila_lab").warning("something is %s", "odd")
+    return run_cell(config, **options)

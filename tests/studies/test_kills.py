@@ -15,6 +15,8 @@ import psutil
 import pytest
 from thin_study import Bench, quality
 
+from fila_lab.config import MachineError
+
 HERE = Path(__file__).parent
 Log = Callable[[], list[str]]
 
@@ -42,14 +44,38 @@ def test_a_killed_worker_is_replaced_and_its_cell_tried_again(
     assert "tried once more" in bench.said.getvalue()
 
 
-def test_a_cell_that_kills_every_worker_is_a_failed_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
+@pytest.mark.parametrize("number", [signal.SIGSEGV, pytest.param(signal.SIGABRT, marks=pytest.mark.slow)])
+def test_a_cell_that_crashes_every_worker_is_a_failed_cell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, log: Log, number: signal.Signals
+) -> None:
     monkeypatch.setenv("FAKE_KILL", "concat")
+    monkeypatch.setenv("FAKE_SIGNAL", str(int(number)))
     bench.run(engine="process", workers=2)
     failures = bench.store.failures().values()
     assert len(failures) == 2
-    assert all("signal 9" in result.failure.message and "tried 2 times" in result.failure.message for result in failures if result.failure)
+    assert all(number.name in result.failure.message and "tried 2 times" in result.failure.message for result in failures if result.failure)
     assert len(bench.store.done_ids()) == 6
     assert len(log()) == 8
+
+
+OUTSIDE = [signal.SIGKILL, pytest.param(signal.SIGBUS, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("number", OUTSIDE)
+def test_a_cell_whose_workers_are_killed_is_undone_and_the_others_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, log: Log, number: signal.Signals
+) -> None:
+    """A signal from outside, memory that ran out or a cut file say nothing of the cell."""
+    monkeypatch.setenv("FAKE_KILL", "concat")
+    monkeypatch.setenv("FAKE_SIGNAL", str(int(number)))
+    with pytest.raises(MachineError, match=r"2 cells were left undone.*finished cells are kept.*\n.*tried 2 times; free memory.*--workers"):
+        bench.run(engine="process", workers=2)
+    assert not bench.store.failures()
+    assert len(bench.store.done_ids()) == 4
+    monkeypatch.delenv("FAKE_KILL")
+    bench.run(engine="process")
+    assert len(bench.store.done_ids()) == 6
+    assert len(log()) == 10
 
 
 @pytest.mark.parametrize("engine", ["inline", "process"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.studies.engines.base import (
     CELL_FUNCTION,
+    KILLED,
     Engine,
     Event,
     Finished,
@@ -16,6 +17,8 @@ from fila_lab.studies.engines.base import (
     Restarted,
     Started,
     Tick,
+    Undone,
+    Warned,
     resolve_function,
 )
 
@@ -49,6 +52,7 @@ def make_engine(name: str, *, workers: int, logs: Path) -> Engine:
 __all__ = [
     "CELL_FUNCTION",
     "ENGINES",
+    "KILLED",
     "Engine",
     "Event",
     "Finished",
@@ -58,6 +62,8 @@ __all__ = [
     "Restarted",
     "Started",
     "Tick",
+    "Undone",
+    "Warned",
     "make_engine",
     "resolve_function",
 ]

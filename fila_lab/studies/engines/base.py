@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.config.faults import is_out_of_memory, machine_fault
 from fila_lab.studies.result import FailureKind, failed
 
 if TYPE_CHECKING:
@@ -79,20 +80,59 @@ class Restarted:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """The machine failed and not the cell: there is no result, and nothing is recorded. `kind` is the cause in a few words."""
+
+    id: str
+    worker: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that a cell's process logged for the user."""
+
+    id: str
+    worker: int
+    message: str
+
+
+@dataclass(frozen=True)
 class Tick:
     """Nothing new; time has passed."""
 
 
-Outcome = tuple[dict[str, Any], Any, dict[str, Any], float, float, str]
-"""What `Finished` holds after id and worker."""
-Event = Started | Progress | Finished | Restarted | Tick
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to, as it travels from where it ran: what `Finished` holds after id and worker, or the machine's fault."""
+
+    result: dict[str, Any] | None
+    predictions: Any
+    provenance: dict[str, Any]
+    started: float
+    finished: float
+    host: str
+    fault: tuple[str, str] | None = None
+    """(kind, reason) of what the machine did; then there is no result."""
+
+    def event(self, cell_id: str, worker: int) -> Finished | Undone:
+        """The event that tells the driver."""
+        if self.fault is not None or self.result is None:
+            return Undone(cell_id, worker, *(self.fault or ("no result", "the cell's process gave no result")))
+        return Finished(cell_id, worker, self.result, self.predictions, self.provenance, self.started, self.finished, self.host)
+
+
+Event = Started | Progress | Finished | Undone | Warned | Restarted | Tick
 Listener = Callable[[Event], None]
+KILLED = "worker killed"
+"""The kind of fault where a process was ended from outside; of every other kind the next cell is as likely to die."""
 
 
 class Engine(Protocol):
     """Runs jobs until the queue is empty and nothing is under way.
 
-    The listener is called in the driver's thread, and may append jobs to the queue. Leaving the context ends the workers.
+    The listener is called in the driver's thread, and may append jobs to the queue, or clear it. Leaving the context ends the workers.
     """
 
     name: str
@@ -108,18 +148,33 @@ class Engine(Protocol):
 
 
 def call(job: Job, progress: Callable[[str, int, int], None] | None) -> Outcome:
-    """Run the job here. Its function reports its own failures; what it raises all the same, save KeyboardInterrupt, becomes one."""
+    """Run the job here.
+
+    Its function reports a cell's own failure as a result. What it raises all the same, save KeyboardInterrupt, is the machine's fault
+    (`machine_fault`), or becomes a failed result.
+    """
     started = time.time()
+    result: dict[str, Any] | None = None
+    predictions, fault = None, None
+    provenance: dict[str, Any] = {}
     try:
         job.workdir.mkdir(parents=True, exist_ok=True)
         outcome = resolve_function(job.function)(job.config, workdir=job.workdir, cache_dir=job.cache_dir, progress=progress, **job.options)
         result, predictions, provenance = outcome.result, outcome.predictions, getattr(outcome, "provenance", {})
     except Exception as error:
-        kind: FailureKind = "bad_input" if isinstance(error, FilaError) else "error"
-        config = job.config.model_dump(mode="json")
-        result = failed(job.id, config, kind, f"{type(error).__name__}: {error}", traceback.format_exc(), time.time() - started)
-        predictions, provenance = None, {}
-    return result, predictions, provenance, started, time.time(), socket.gethostname()
+        if (machine := machine_fault(error)) is not None:
+            fault = (machine.kind, str(machine))
+        else:
+            config = job.config.model_dump(mode="json")
+            message = f"{type(error).__name__}: {error}"
+            result = failed(job.id, config, _kind(error), message, traceback.format_exc(), time.time() - started)
+    return Outcome(result, predictions, provenance, started, time.time(), socket.gethostname(), fault)
+
+
+def _kind(error: Exception) -> FailureKind:
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    return "bad_input" if isinstance(error, FilaError) else "error"
 
 
 def resolve_function(path: str) -> Callable[..., Any]:

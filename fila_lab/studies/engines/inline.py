@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from types import TracebackType
 
-from fila_lab.studies.engines.base import Finished, Job, Listener, Progress, Started, call
+from fila_lab.studies.engines.base import Job, Listener, Progress, Started, call
 
 
 class InlineEngine:
@@ -23,7 +23,7 @@ class InlineEngine:
             def progress(phase: str, step: int, total: int, cell_id: str = job.id) -> None:
                 listener(Progress(cell_id, 0, phase, step, total))
 
-            listener(Finished(job.id, 0, *call(job, progress)))
+            listener(call(job, progress).event(job.id, 0))
 
     def __enter__(self) -> InlineEngine:
         return self

@@ -15,12 +15,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 
-from fila_lab.studies.engines.base import Finished, Job, Listener, Progress, Restarted, Started, Tick
+from fila_lab.studies.engines.base import KILLED, Finished, Job, Listener, Progress, Restarted, Started, Tick, Undone, Warned
 from fila_lab.studies.result import failed
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 ATTEMPTS = 2
-"""A cell whose worker dies is tried once more; twice is a failure."""
+"""A cell whose worker dies is tried once more."""
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS})
+"""Signals that a process brings on itself. The others come from outside: SIGKILL by hand or from the kernel when the machine's memory ran
+out, SIGBUS where a mapped file was cut, SIGTERM and its like from a scheduler."""
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Worker:
     log: Path
     job: Job | None = None
     started: float = 0.0
+    begun: bool = False
+    """Whether it has taken the job up; until then whatever ends it is no doing of the cell's."""
     pipe: Connection = field(init=False)
     process: subprocess.Popen[bytes] = field(init=False)
 
@@ -55,7 +60,7 @@ class Worker:
         self.pipe = Connection(ours.detach())
 
     def give(self, job: Job) -> None:
-        self.job, self.started = job, time.time()
+        self.job, self.started, self.begun = job, time.time(), False
         self.pipe.send(job)
 
     def end(self) -> None:
@@ -69,13 +74,18 @@ class Worker:
         """Whether it has ended, asked of the system: a process it forked may keep the pipe open."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def crashed(self) -> bool:
+        """Whether it ended by its own doing."""
+        code = self.process.wait()
+        return code >= 0 or -code in CRASHES
+
     def cause(self) -> str:
         """Why it died, in words: the signal or exit code, and the last line it logged."""
         code = self.process.wait()
         if code == -signal.SIGKILL:
             how = "was killed (signal 9: by hand, or by the kernel when memory ran out)"
         elif code < 0:
-            how = f"died of signal {-code}"
+            how = f"died of signal {-code} ({signal.Signals(-code).name})" if -code in set(signal.Signals) else f"died of signal {-code}"
         else:
             how = f"exited with code {code}"
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
@@ -131,14 +141,22 @@ class ProcessEngine:
             return
         job = worker.job
         assert job is not None
-        if kind == "progress":
+        if kind == "begun":
+            worker.begun = True
+        elif kind == "progress":
             listener(Progress(job.id, worker.number, *content))
+        elif kind == "warned":
+            listener(Warned(job.id, worker.number, *content))
         else:
             worker.job = None
-            listener(Finished(job.id, worker.number, *content))
+            listener(content[0].event(job.id, worker.number))
 
     def _lost(self, worker: Worker, attempts: dict[str, int], queue: deque[Job], listener: Listener) -> None:
-        """The worker is gone: clear what it left, try its cell once more, or record the cell as failed."""
+        """The worker is gone: clear what it left and try its cell once more.
+
+        The second time, a cell that crashed its own process has failed. A worker ended from outside says nothing of its cell, not even
+        where memory ran out, which depends on all that ran beside it: such a cell is undone.
+        """
         self._pool.pop(worker.number, None)
         worker.end()
         job, reason = worker.job, worker.cause()
@@ -148,11 +166,15 @@ class ProcessEngine:
             queue.appendleft(job)
             listener(Restarted(job.id, worker.number, reason))
             return
-        now = time.time()
-        result = failed(
-            job.id, job.config.model_dump(mode="json"), "error", f"{reason}; tried {ATTEMPTS} times", seconds=now - worker.started
-        )
-        listener(Finished(job.id, worker.number, result, None, {}, worker.started, now, socket.gethostname()))
+        reason = f"{reason}; tried {ATTEMPTS} times"
+        if not worker.begun:
+            listener(Undone(job.id, worker.number, "no worker starts", f"{reason}; see {worker.log}"))
+        elif worker.crashed():
+            now = time.time()
+            result = failed(job.id, job.config.model_dump(mode="json"), "error", reason, seconds=now - worker.started)
+            listener(Finished(job.id, worker.number, result, None, {}, worker.started, now, socket.gethostname()))
+        else:
+            listener(Undone(job.id, worker.number, KILLED, f"{reason}; free memory, or run fewer cells at once with --workers"))
 
     def __enter__(self) -> ProcessEngine:
         return self

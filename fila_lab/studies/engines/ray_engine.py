@@ -5,19 +5,24 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 from fila_lab.config.base import FilaError
-from fila_lab.studies.engines.base import Finished, Job, Listener, Outcome, Started, Tick, call
+from fila_lab.studies.engines.base import KILLED, Event, Finished, Job, Listener, Outcome, Started, Tick, Undone, Warned, call
+from fila_lab.studies.engines.warned import warnings_to
 from fila_lab.studies.result import failed
 
 RETRIES = 1
 """Times that Ray tries a cell again after its worker or node was lost."""
 
 
-def _run(job: Job) -> Outcome:
-    return call(job, None)
+def _run(job: Job) -> tuple[Outcome, list[str]]:
+    """The outcome, and what was to be said to the user."""
+    said: list[str] = []
+    with warnings_to(said.append):
+        return call(job, None), said
 
 
 class RayEngine:
@@ -59,20 +64,29 @@ class RayEngine:
                 for reference in ready:
                     job, number, started = under_way.pop(reference)
                     free.append(number)
-                    listener(self._finish(reference, job, number, started))
+                    for event in self._finish(reference, job, number, started):
+                        listener(event)
         except BaseException:
             for reference in under_way:
                 self.ray.cancel(reference, force=True)
             raise
 
-    def _finish(self, reference: Any, job: Job, number: int, started: float) -> Finished:
+    def _finish(self, reference: Any, job: Job, number: int, started: float) -> Iterator[Event]:
+        """What came back. A worker or node that Ray lost, or whose memory ran out, says nothing of the cell; what Ray reports as raised
+        by the task itself does.
+        """
         try:
-            return Finished(job.id, number, *self.ray.get(reference))
-        except self.ray.exceptions.RayError as error:
+            outcome, said = self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
             now = time.time()
-            message = f"ray lost the cell, {RETRIES + 1} attempts: {type(error).__name__}: {error}"
-            result = failed(job.id, job.config.model_dump(mode="json"), "error", message, seconds=now - started)
-            return Finished(job.id, number, result, None, {}, started, now, socket.gethostname())
+            result = failed(job.id, job.config.model_dump(mode="json"), "error", f"{type(error).__name__}: {error}", seconds=now - started)
+            yield Finished(job.id, number, result, None, {}, started, now, socket.gethostname())
+        except self.ray.exceptions.RayError as error:
+            reason = f"ray lost the cell, {RETRIES + 1} attempts: {type(error).__name__}: {error}"
+            yield Undone(job.id, number, KILLED, f"{reason}; see to the cluster's nodes and memory")
+        else:
+            yield from (Warned(job.id, number, message) for message in said)
+            yield outcome.event(job.id, number)
 
     def __enter__(self) -> RayEngine:
         if not self.ray.is_initialized():

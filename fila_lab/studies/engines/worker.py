@@ -40,7 +40,14 @@ def main(descriptor: int) -> None:
     pipe = Connection(descriptor)
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(pipe, jobs), daemon=True).start()
+    gate = threading.Lock()
+
+    def send(*message: Any) -> None:
+        with gate:
+            pipe.send(message)
+
     from fila_lab.studies.engines.base import call
+    from fila_lab.studies.engines.warned import warnings_to
 
     while (job := jobs.get()) is not None:
         last: tuple[str, float] = ("", 0.0)
@@ -50,9 +57,12 @@ def main(descriptor: int) -> None:
             now = time.monotonic()
             if phase != last[0] or now - last[1] >= PROGRESS_SECONDS:
                 last = (phase, now)
-                pipe.send(("progress", phase, step, total))
+                send("progress", phase, step, total)
 
-        pipe.send(("finished", *call(job, progress)))
+        send("begun")
+        with warnings_to(lambda message: send("warned", message)):
+            outcome = call(job, progress)
+        send("finished", outcome)
 
 
 if __name__ == "__main__":
