@@ -12,6 +12,7 @@ from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_tabl
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.frame import load_manifests, load_predictions, load_study_frame
 from fila_lab.analysis.statistics import Interval, paired_interval
+from fila_lab.config.published import renew_mark
 
 INTACT = (0.60, 0.80)
 """Range of exact answers of `none` on intact reading items of the validation split: hard, not hopeless."""
@@ -149,6 +150,7 @@ def write_calibration(out: Path | str, command: str) -> Path:
     ]
     path = measured.folder.out / "calibration.md"
     path.write_text("\n".join(text))
+    renew_mark(measured.folder.out, [path])
     return path
 
 

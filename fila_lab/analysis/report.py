@@ -21,6 +21,7 @@ from fila_lab.analysis.signatures import check_signatures, signatures_table, sil
 from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
+from fila_lab.config.published import renew_mark
 
 
 def write_report(out: Path | str | StudyFolder, published: Path | None = None) -> Path:
@@ -51,11 +52,16 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
         tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
         for table in tables.values():
             table.write(target / "tables", found.folder.study.preset)
-        context = _context(found, committed, tables) | {"figures": _figures(found, target / "figures"), "flips": flips}
+        figures = _figures(found, target / "figures")
+        context = _context(found, committed, tables) | {"figures": figures, "flips": flips}
         context |= {"outcomes": outcomes, "silent": silent(outcomes)}
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context))
         (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context))
+        written = [page, target / "report.md"]
+        written += [target / "tables" / f"{table.name}.{kind}" for table in tables.values() for kind in ("csv", "tex")]
+        written += [target / "figures" / f"{figure['name']}.{kind}" for figure in figures for kind in ("png", "svg")]
+        renew_mark(found.folder.out, written)
     except OSError as error:
         raise FilaError(
             f"out={found.folder.out}: the report cannot be written ({error}); give a folder you may write to with --out"

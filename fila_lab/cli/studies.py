@@ -159,7 +159,8 @@ def publish(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Result folder of a finished study.", show_default=False)],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to, e.g. experiments/results/NAME.", show_default=False)],
 ) -> None:
-    """Copy a result folder without checkpoints, logs and databases, to be committed; replaces DIR.
+    """Copy a result folder without checkpoints, logs and databases, to be committed. A DIR that exists is replaced only if it holds
+    published results of the same study; what else lies in it stays.
 
     \b
     fila-lab publish runs/fusion_methods-full --to experiments/results/fusion_methods

@@ -5,26 +5,75 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from fila_lab.config.base import MachineError
 
-_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS, errno.EBADF, errno.ENOLCK})
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS, errno.EBADF, errno.ENOLCK})
 """What file systems answer that have no such operation (network and FUSE mounts)."""
+_UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR})
+"""What opening a folder may answer where files can be written in it all the same."""
+_TEMPORARY = re.compile(r"\.(?P<name>.+?)\.(?:(?P<host>[\w-]+)-)?(?P<pid>\d+)\.tmp")
 
 
 def sync(path: Path) -> None:
     """fsync of a file or a folder; a file system that cannot sync folders is taken at its word."""
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in _UNREADABLE | _UNSUPPORTED or not path.is_dir():
+            raise
+        return
+    try:
+        _fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fsync(handle: int) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-    finally:
-        os.close(handle)
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this process writes what becomes `path` by a rename; `left_over` knows it again."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp")
+
+
+def _host() -> str:
+    return re.sub(r"[^\w-]", "-", socket.gethostname())
+
+
+def left_over(path: Path, names: Collection[str], alone: bool) -> bool:
+    """Whether `path` is the temporary file of one of `names` whose writer is gone.
+
+    Args:
+        path: a file's path.
+        names: names of the files that are written here.
+        alone: nobody else writes here now, so no writer lives; else one of another host, or whose process is there, may live.
+    """
+    found = _TEMPORARY.fullmatch(path.name)
+    if found is None or found["name"] not in names or path.is_symlink() or not path.is_file():
+        return False
+    return alone or (found["host"] == _host() and not _lives(int(found["pid"])))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, OSError):
+        pass
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -33,17 +82,38 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with temporary.open("wb") as handle:
             handle.write(content)
             handle.flush()
-            os.fsync(handle.fileno())
+            _fsync(handle.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def try_lock(handle: IO[str], *, shared: bool = False, wait: bool = False) -> bool:
+    """Whether the open file is now held by this process, alone or with other `shared` holders, until it is closed.
+
+    Raises:
+        MachineError: the file system has no locks.
+        OSError: it fails otherwise.
+    """
+    mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.flock(handle, mode)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        remedy = "choose a folder on a local disk or on one mounted with locks"
+        raise MachineError(f"{handle.name}: this file system has no locks ({error.strerror}); {remedy}") from error
+    return True
 
 
 @contextmanager
@@ -55,12 +125,5 @@ def file_lock(path: Path) -> Iterator[None]:
         OSError: the file cannot be made.
     """
     with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            raise MachineError(
-                f"{path}: this file system has no locks ({error.strerror}); choose a folder on a local disk or on one mounted with locks"
-            ) from error
+        try_lock(handle, wait=True)
         yield

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fila_lab.config.base import Strict, did_you_mean
 from fila_lab.config.grid import Factors, Grid, check_factors, expand
+from fila_lab.config.names import folder_name
 
 
 class Match(Strict):
@@ -128,6 +129,12 @@ class StudyConfig(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> StudyConfig:
+        for field, names in (("name", (self.name,)), ("budgets: a name", self.budgets)):
+            for name in names:
+                try:
+                    folder_name(name)
+                except ValueError as error:
+                    raise ValueError(f"{field} {error}") from None
         for family, declared in self.families.items():
             for arms in declared.comparisons:
                 for arm in arms:

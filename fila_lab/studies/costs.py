@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -10,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import RunConfig, config_hash
-from fila_lab.config.files import write_atomically
+from fila_lab.config.files import try_lock, write_atomically
 from fila_lab.studies.result import without_nan
 
 log = logging.getLogger("fila_lab")
 
+COSTS, RECORD = "costs.json", "costs.manifest.json"
 Measure = Callable[[dict[str, RunConfig], Path], dict[str, Any]]
 
 
 def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -> bool:
     """Whether `costs.json` holds these arms, measured with these configurations and this code."""
     try:
-        measured = json.loads((root / "costs.json").read_text())
-        record = json.loads((root / "costs.manifest.json").read_text())
+        measured = json.loads((root / COSTS).read_text())
+        record = json.loads((root / RECORD).read_text())
     except (OSError, ValueError):
         return False
     expected = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
@@ -35,24 +35,20 @@ def measure_costs(root: Path, configs: dict[str, RunConfig], code: str, measure:
     Returns:
         Whether `costs.json` is current now.
     """
-    with (root / "costs.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        try:
+    try:
+        with (root / "costs.lock").open("w") as handle:
+            if not try_lock(handle):
+                return False
             costs = without_nan((measure or _measure_arms())(configs, root))
-        except Exception as error:
-            log.warning(
-                "costs could not be measured (%s: %s); results are complete without, the same command tries again",
-                type(error).__name__,
-                error,
-            )
-            return False
-        write_atomically(root / "costs.json", (json.dumps(costs, indent=1) + "\n").encode())
-        record = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
-        write_atomically(root / "costs.manifest.json", (json.dumps(record, indent=1) + "\n").encode())
-        return True
+            write_atomically(root / COSTS, (json.dumps(costs, indent=1) + "\n").encode())
+            record = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
+            write_atomically(root / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+            return True
+    except Exception as error:
+        log.warning(
+            "costs could not be measured (%s: %s); results are complete without, the same command tries again", type(error).__name__, error
+        )
+        return False
 
 
 def _measure_arms() -> Measure:

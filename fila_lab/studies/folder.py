@@ -31,12 +31,13 @@ def default_cache() -> Path:
 
 
 def read_plan(root: Path) -> dict[str, Any] | None:
-    """`plan.json`, if there is one that can be read."""
+    """`plan.json`, if there is one that can be read and is a study's."""
     try:
         content = json.loads((root / "plan.json").read_text())
-    except (OSError, ValueError):
+        ours = isinstance(content["cells"], list) and isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return content if isinstance(content, dict) and "cells" in content else None
+    return content if ours else None
 
 
 def check_owner(root: Path, plan: Plan) -> None:

@@ -6,7 +6,7 @@ holder for people and for error messages.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import socket
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO
 
 from fila_lab.config.base import ConfigError, FilaError
+from fila_lab.config.files import try_lock
 
 MAIN = "lock.json"
 
@@ -46,14 +47,6 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-def _try(handle: IO[str], mode: int) -> bool:
-    try:
-        fcntl.flock(handle, mode | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
 def _describe(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())
@@ -69,9 +62,9 @@ def holders(root: Path) -> list[str]:
     for path in sorted(root.glob("lock*.json")):
         try:
             with path.open() as handle:
-                if not _try(handle, fcntl.LOCK_SH):
+                if not try_lock(handle, shared=True):
                     found.append(_describe(path))
-        except OSError:
+        except (OSError, FilaError):
             continue
     return found
 
@@ -80,7 +73,8 @@ class StudyLock:
     """Context manager that holds the folder for one driver; a shard holds the folder shared and its share alone.
 
     Raises:
-        FilaError: another driver is at work there; the message names its process and host.
+        FilaError: another driver is at work there, and the message names its process and host; or the folder cannot be written.
+        MachineError: its file system has no locks.
     """
 
     def __init__(self, root: Path, shard: Shard | None = None) -> None:
@@ -90,38 +84,53 @@ class StudyLock:
 
     def __enter__(self) -> StudyLock:
         if self.shard is None:
-            self._take(MAIN, fcntl.LOCK_EX, sign=True)
+            self._take(MAIN)
         else:
-            self._take(MAIN, fcntl.LOCK_SH, sign=False)
-            self._take(f"lock-{self.shard.index}-of-{self.shard.count}.json", fcntl.LOCK_EX, sign=True)
+            self._take(MAIN, shared=True)
+            self._take(f"lock-{self.shard.index}-of-{self.shard.count}.json")
         return self
 
-    def _take(self, name: str, mode: int, *, sign: bool) -> None:
+    def _take(self, name: str, *, shared: bool = False) -> None:
         path = self.root / name
-        handle = path.open("a+")
-        # Somebody who only asks who holds the lock holds it for an instant.
-        patience = 5
-        while not (held := _try(handle, mode)) and patience:
-            patience -= 1
-            time.sleep(0.05)
+        try:
+            held = self._hold(path, shared)
+        except FilaError:
+            self.release()
+            raise
+        except OSError as error:
+            self.release()
+            remedy = "mend its permissions or free space, or choose another"
+            raise FilaError(f"--out: {path} cannot be written ({error.strerror or error}); {remedy}") from error
         if not held:
-            handle.close()
             holder = "; ".join(holders(self.root)) or _describe(path)
             self.release()
             remedy = "wait for it, stop it, choose another --out, or give every driver its share with --shard i/n"
             raise FilaError(f"--out: {self.root} is being driven by {holder}; {remedy}")
+
+    def _hold(self, path: Path, shared: bool) -> bool:
+        handle = path.open("a+")
         self._handles.append(handle)
+        # Somebody who only asks who holds the lock holds it for an instant.
+        patience = 5
+        while not (held := try_lock(handle, shared=shared)) and patience:
+            patience -= 1
+            time.sleep(0.05)
+        if not held:
+            self._handles.pop().close()
+            return False
         # A shared holder leaves the main file empty: its name stands in its own shard's file.
         handle.truncate(0)
-        if sign:
+        if not shared:
             holder_of = {"pid": os.getpid(), "host": socket.gethostname(), "shard": str(self.shard) if self.shard else None}
             handle.write(json.dumps({**holder_of, "since": time.strftime("%Y-%m-%d %H:%M:%S")}) + "\n")
             handle.flush()
+        return True
 
     def release(self) -> None:
         """Give the folder back."""
         while self._handles:
-            self._handles.pop().close()
+            with contextlib.suppress(OSError):  # a full disk may refuse what is still buffered; the lock goes all the same
+                self._handles.pop().close()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.release()

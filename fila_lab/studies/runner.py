@@ -12,6 +12,7 @@ from fila_lab.config import StudyConfig, load_study
 from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import write_atomically
 from fila_lab.studies.arms import get_budget
+from fila_lab.studies.claim import check_free, tidy
 from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
 from fila_lab.studies.identity import code_hash
 from fila_lab.studies.lock import Shard, StudyLock
@@ -81,10 +82,13 @@ def run_study(
 
 
 def _drive(study: StudyConfig, study_path: Path, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:
+    check_free(root, study_path)
     store = ResultStore(root).open()
     with StudyLock(root, options.shard):
         check_owner(root, plan)
-        store.repair()
+        alone = options.shard is None
+        tidy(root, alone)
+        store.repair(alone)
         code = code_hash()
         check_code(store, code, options.allow_mixed)
         write_atomically(root / "study.yaml", study_path.read_bytes())

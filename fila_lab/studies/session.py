@@ -17,6 +17,7 @@ from rich.console import Console
 
 from fila_lab.config import FilaError, MachineError, RunConfig, StudyConfig
 from fila_lab.studies import tracking
+from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
 from fila_lab.studies.engines import KILLED, Engine, Event, Finished, Job, Undone, make_engine
@@ -34,7 +35,6 @@ log = logging.getLogger("fila_lab")
 
 MIRROR_SECONDS = 300.0
 """How often a long study's mirror is completed while it runs."""
-PREPARING = "preparation"
 
 
 @dataclass
@@ -77,7 +77,7 @@ class StudyRun:
             self._say(self._remaining())
             raise
         if not self._missing(all_shards=True):
-            shutil.rmtree(root / "work", ignore_errors=True)
+            clear_work(root, self.code)
             self._draw()
         self._measure()
         self._mirror()
@@ -90,15 +90,13 @@ class StudyRun:
     # Cells ---------------------------------------------------------------------------------------------------------
 
     def _job(self, cell: CellSpec) -> Job:
-        """Work in progress is kept apart by code: a checkpoint of other code is never resumed."""
         options: dict[str, Any] = {}
         if cell.phase == "tuning":
             options["test"] = False
         elif self.options.checkpoints:
             options["checkpoint"] = self.store.folder(cell.id) / "model.safetensors"
         self.cells[cell.id] = cell
-        workdir = self.store.root / "work" / self.code / cell.id
-        return Job(cell.id, cell.config, workdir, self._cache, options, self.options.cell_function)
+        return Job(cell.id, cell.config, workdir(self.store.root, self.code, cell.id), self._cache, options, self.options.cell_function)
 
     @property
     def _cache(self) -> Path:
@@ -118,7 +116,7 @@ class StudyRun:
         except ValueError as error:
             message = f"the cell's result does not fit the schema: {error}"
             self.store.write(cell.id, failed(cell.id, cell.config.model_dump(mode="json"), "error", message), None, manifest)
-        shutil.rmtree(self.store.root / "work" / self.code / cell.id, ignore_errors=True)
+        shutil.rmtree(workdir(self.store.root, self.code, cell.id), ignore_errors=True)
         if time.monotonic() - self._mirrored > MIRROR_SECONDS:
             self._mirror()
         return event
@@ -164,9 +162,8 @@ class StudyRun:
             return
         self._prepared.update(fresh)
         first, *_ = every = list(fresh.values())
-        workdir = self.store.root / "work" / PREPARING
         options = {"configs": every, "workers": engine.workers}
-        job = Job(PREPARING, first, workdir, self._cache, options, self.options.prepare_function)
+        job = Job(PREPARING, first, workdir(self.store.root, self.code, PREPARING), self._cache, options, self.options.prepare_function)
         with self._display("pages and features", engine) as display:
             display.add(PREPARING, PREPARING, None)
 

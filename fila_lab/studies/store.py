@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.faults import remedy
-from fila_lab.config.files import write_atomically
+from fila_lab.config.files import left_over, temporary_path, write_atomically
 from fila_lab.studies.result import CellResult, encode, parse, without_nan
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("fila_lab")
+
+PROBE = "probe"
+WRITTEN = frozenset({"result.json", "manifest.json", "predictions.parquet", PROBE})
+"""Names of the files that are written below `cells`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class ResultStore:
         """Create the folder and make sure that it can be written."""
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
-            probe = self.cells / f".probe.{os.getpid()}"
+            probe = temporary_path(self.cells / PROBE)
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
@@ -143,10 +146,13 @@ class ResultStore:
         """Result files that an earlier driver moved aside."""
         return sorted(self.cells.glob("*/result.invalid-*.json"))
 
-    def repair(self) -> list[Invalid]:
-        """Move result files that do not count aside, so that their cells run again, and clear what a killed driver left half-written."""
-        for left in self.cells.glob("*/.*.tmp"):
-            left.unlink(missing_ok=True)
+    def repair(self, alone: bool = True) -> list[Invalid]:
+        """Move result files that do not count aside, so that their cells run again, and clear what a killed driver left half-written
+        (`alone`: no other driver writes here, see `left_over`).
+        """
+        for left in (*self.cells.glob("*/.*.tmp"), *self.cells.glob(".*.tmp")):
+            if left_over(left, WRITTEN, alone):
+                left.unlink(missing_ok=True)
         bad = self.invalid()
         for found in bad:
             number = 1 + sum(1 for _ in found.path.parent.glob("result.invalid-*.json"))

@@ -23,6 +23,7 @@ from fila_lab.studies.faults import Faults
 from fila_lab.studies.plan import CellSpec
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.search import ArmSearch, Trial, at_edge, sampler_arguments
+from fila_lab.studies.sqlite import SQLITE_FILES, sqlite_url
 from fila_lab.studies.store import ResultStore
 
 log = logging.getLogger("fila_lab")
@@ -64,9 +65,10 @@ class TuningPhase:
         self.cells: dict[str, CellSpec] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if storage_url is None:
-            for left in self.folder.glob("optuna.db*"):
-                left.unlink()
-            storage_url = f"sqlite:///{self.folder / 'optuna.db'}"
+            # Ours alone: a search is replayed from the results, and the database is for looking at.
+            for suffix in SQLITE_FILES:
+                (self.folder / f"optuna.db{suffix}").unlink(missing_ok=True)
+            storage_url = sqlite_url(self.folder / "optuna.db")
         storage = optuna.storages.RDBStorage(storage_url)
         self.searches = {arm: ArmSearch(arm, tuning, storage, study_name) for arm in arms}
         self._waiting: dict[str, list[tuple[ArmSearch, Trial]]] = {}

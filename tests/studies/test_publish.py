@@ -1,7 +1,11 @@
-"""What is published can be reported on, and nothing else is copied."""
+"""What is published can be reported on, nothing else is copied, and nothing of anybody's is replaced."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,27 +13,227 @@ from thin_study import Bench
 
 from fila_lab.analysis import load_study_frame
 from fila_lab.config import FilaError
+from fila_lab.config.published import MANIFEST, read_mark, renew_mark, sha256
 from fila_lab.studies.publish import publish
 
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
-def test_a_published_folder_reads_like_the_run_and_holds_no_checkpoint(bench: Bench, tmp_path: Path) -> None:
+
+def tree(folder: Path) -> dict[str, object]:
+    """Every entry below a folder, links as what they say."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        found[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+    return found
+
+
+@pytest.fixture
+def done(bench: Bench) -> Bench:
     bench.run()
-    cell = next(iter(bench.store.done_ids()))
-    (bench.store.folder(cell) / "model.safetensors").write_bytes(b"large")
-    (bench.out / "mlflow.db").write_bytes(b"large")
+    return bench
+
+
+def test_a_published_folder_reads_like_the_run_and_holds_no_checkpoint(done: Bench, tmp_path: Path) -> None:
+    cell = next(iter(done.store.done_ids()))
+    (done.store.folder(cell) / "model.safetensors").write_bytes(b"large")
+    (done.out / "mlflow.db").write_bytes(b"large")
     target = tmp_path / "results" / "thin"
-    target.mkdir(parents=True)
-    (target / "stale.json").write_text("{}")
-    assert publish(bench.out, target) == sum(path.is_file() for path in target.rglob("*"))
-    assert load_study_frame(target).equals(load_study_frame(bench.out))
+    assert publish(done.out, target) == sum(path.is_file() for path in target.rglob("*"))
+    assert load_study_frame(target).equals(load_study_frame(done.out))
     assert not list(target.rglob("*.safetensors"))
     assert not (target / "mlflow.db").exists()
-    assert not (target / "stale.json").exists()
+    mark = read_mark(target)
+    assert mark is not None
+    assert mark.files == {name: sha256(target / name) for name in tree(target) if (target / name).is_file() and name != MANIFEST}
+    assert [path.name for path in target.parent.iterdir()] == ["thin"]
 
 
-def test_publishing_refuses_what_is_no_result_folder_and_itself(bench: Bench, tmp_path: Path) -> None:
-    with pytest.raises(FilaError, match=r"plan\.json"):
-        publish(tmp_path, tmp_path / "elsewhere")
-    bench.run()
-    with pytest.raises(FilaError, match="choose another"):
-        publish(bench.out, bench.out / "inside")
+def test_publishing_again_replaces_what_it_wrote(done: Bench, tmp_path: Path) -> None:
+    target = tmp_path / "thin"
+    publish(done.out, target)
+    (gone, *_), first = sorted(done.store.done_ids()), tree(target)
+    shutil.rmtree(done.store.folder(gone))
+    publish(done.out, target)
+    assert {name for name in first if name not in tree(target)} == {name for name in first if gone in name}
+
+
+@pytest.mark.parametrize("name", ["notes.md", "report/notes.md", "cells/notes.txt", "own/deep/data.bin", ".git/HEAD", "mlflow.db"])
+def test_what_somebody_added_stays(done: Bench, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "thin"
+    publish(done.out, target)
+    added = target / name
+    added.parent.mkdir(parents=True, exist_ok=True)
+    added.write_text("mine")
+    (added.parent / "link").symlink_to("/etc")
+    (added.parent / "empty").mkdir()
+    publish(done.out, target)
+    assert added.read_text() == "mine"
+    assert os.readlink(added.parent / "link") == "/etc"
+    assert (added.parent / "empty").is_dir()
+    assert [path.name for path in tmp_path.iterdir() if "publish" in path.name] == []
+
+
+@pytest.mark.parametrize("change", ["edited", "link", "folder", "where a new file would stand"])
+def test_what_somebody_changed_is_not_replaced(done: Bench, tmp_path: Path, change: str) -> None:
+    target = tmp_path / "thin"
+    publish(done.out, target)
+    path = target / "costs.json"
+    if change == "edited":
+        path.write_text("{}")
+    elif change == "where a new file would stand":
+        (done.out / "calibration.md").write_text("new")
+        path = target / "calibration.md"
+        path.write_text("mine")
+    else:
+        path.unlink()
+        path.symlink_to("/etc/hostname") if change == "link" else path.mkdir()
+    before = tree(target)
+    with pytest.raises(FilaError, match=rf"--to=.*{path.name} changed since.*nothing was replaced"):
+        publish(done.out, target)
+    assert tree(target) == before
+    assert [each.name for each in tmp_path.iterdir() if "publish" in each.name] == []
+
+
+def test_a_report_made_anew_is_no_change_of_somebody(done: Bench, tmp_path: Path) -> None:
+    target = tmp_path / "thin"
+    publish(done.out, target)
+    (target / "report").mkdir()
+    (target / "report" / "report.md").write_text("of today's rules")
+    renew_mark(target, [target / "report" / "report.md"])
+    publish(done.out, target)
+    assert not (target / "report").exists()
+
+
+def foreign_folders(tmp_path: Path, done: Bench) -> dict[str, Path]:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    (other / "plan.json").write_text('{"cells": "of a prison"}')
+    link = tmp_path / "link"
+    link.symlink_to(other)
+    broken = tmp_path / "broken"
+    broken.symlink_to(tmp_path / "nowhere")
+    file = tmp_path / "file"
+    file.write_text("a file")
+    run = Bench(tmp_path / "sub") if (tmp_path / "sub").mkdir() is None else done
+    run.run()
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    (forged / MANIFEST).write_text('{"files": {"a": "b"}}')
+    return {
+        "foreign": other,
+        "parent of the source": done.out.parent,
+        "root": Path("/"),
+        "the source": done.out,
+        "in the source": done.out / "inside",
+        "by a detour": done.out / "cells" / ".." / ".." / "other",
+        "link": link,
+        "broken link": broken,
+        "through a link": link / "..",
+        "file": file,
+        "below a file": file / "thin",
+        "a run's folder": run.out,
+        "another's manifest": forged,
+    }
+
+
+def test_folders_without_our_mark_are_refused_untouched(done: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home" / "deep"
+    home.mkdir(parents=True)
+    targets = foreign_folders(tmp_path, done)
+    monkeypatch.chdir(home)
+    targets |= {"here": Path("."), "above": Path(".."), "nothing": Path(""), "here by name": home, "above by name": home.parent}
+    before = tree(tmp_path)
+    for what, target in targets.items():
+        with pytest.raises(FilaError, match=r"^--to=") as refused:
+            publish(done.out, target)
+        assert "\n" not in str(refused.value), what
+        assert tree(tmp_path) == before, what
+
+
+def test_results_of_another_study_are_not_replaced(done: Bench, tmp_path: Path) -> None:
+    target = tmp_path / "thin"
+    publish(done.out, target)
+    (tmp_path / "two").mkdir()
+    two = Bench(tmp_path / "two")
+    two.file.write_text(two.file.read_text().replace("name: thin", "name: other"))
+    two.run()
+    with pytest.raises(FilaError, match="of study 'thin', not 'other'"):
+        publish(two.out, target)
+
+
+@pytest.mark.parametrize("study", ["alignment_small", "calibration", "fusion_methods"])
+def test_folders_published_before_there_was_a_mark_are_known(study: str, tmp_path: Path) -> None:
+    target = Path(shutil.copytree(RESULTS / study, tmp_path / study))
+    (target / MANIFEST).unlink(missing_ok=True)
+    (target / "notes.md").write_text("mine")
+    (target / "cells" / "notes.md").write_text("mine")
+    publish(RESULTS / study, target)
+    was = {name: content for name, content in tree(RESULTS / study).items() if name != MANIFEST}
+    now = {name: content for name, content in tree(target).items() if name != MANIFEST}
+    assert now == was | {"notes.md": b"mine", "cells/notes.md": b"mine"}
+
+
+def test_links_do_not_lead_out_of_the_source(done: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = tmp_path / "secret"
+    (secret / "deep").mkdir(parents=True)
+    (secret / "deep" / "key.txt").write_text("secret")
+    (done.out / "report").mkdir()
+    (done.out / "report" / "key.txt").symlink_to(secret / "deep" / "key.txt")
+    (done.out / "report" / "folder").symlink_to(secret)
+    (done.out / "gallery").symlink_to(secret / "deep")
+    target = tmp_path / "thin"
+    publish(done.out, target)
+    assert b"secret" not in tree(target).values()
+    assert "symbolic links and are left out" in caplog.text
+    assert (secret / "deep" / "key.txt").read_text() == "secret"
+
+
+TOUCHES = frozenset({"open", "os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"})
+
+
+def publish_in_a_child(source: Path, target: Path, instant: int) -> int:
+    """Publish in a forked process that is killed before its touch number `instant` of what lies beside the target; how many touches."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        touches = 0
+
+        def count(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal touches
+            if event in TOUCHES and str(arguments[0]).startswith(str(target.parent)):
+                if touches == instant:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                touches += 1
+
+        sys.addaudithook(count)
+        publish(source, target)
+        os.write(write, str(touches).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return int(said or -1)
+
+
+def test_a_kill_at_any_instant_leaves_the_former_folder_or_the_new_one(done: Bench, tmp_path: Path) -> None:
+    target, former, whole = tmp_path / "to" / "thin", tmp_path / "former", tmp_path / "whole"
+    publish(done.out, former)
+    (former / "notes.md").write_text("mine")
+    shutil.rmtree(done.store.folder(sorted(done.store.done_ids())[0]))
+    publish(done.out, whole)
+    new = tree(whole) | {"notes.md": b"mine"}
+    shutil.copytree(former, target)
+    touches = publish_in_a_child(done.out, target, -1)
+    assert touches > 50
+    for instant in (0, 1, 2, 5, 20, *range(touches - 16, touches)):
+        shutil.rmtree(target.parent)
+        shutil.copytree(former, target)
+        assert publish_in_a_child(done.out, target, instant) == -1, "it was not killed"
+        left = target if target.exists() else target.parent / ".thin.publishing" / "old"
+        assert tree(left) in (tree(former), new), instant
+        publish(done.out, target)
+        assert tree(target) == new, instant
+        assert [path.name for path in target.parent.iterdir()] == ["thin"]

@@ -1,0 +1,56 @@
+"""The mark of published results: `MANIFEST.json`, which names their study and every file that is ours, with its sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fila_lab.config.files import write_atomically
+
+MANIFEST = "MANIFEST.json"
+KIND = "fila_lab published results"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a manifest says."""
+
+    study: str
+    budget: str
+    files: dict[str, str]
+    """POSIX path below the folder -> sha256."""
+
+
+def sha256(path: Path) -> str:
+    """64 hex digits of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_mark(folder: Path) -> Mark | None:
+    """The folder's mark, if it carries one."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text())
+        if content["kind"] != KIND:
+            return None
+        files = {str(name): str(digest) for name, digest in content["files"].items()}
+        return Mark(str(content["study"]), str(content["budget"]), files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_mark(folder: Path, mark: Mark) -> None:
+    """Write or replace the folder's mark."""
+    content = {"kind": KIND, "study": mark.study, "budget": mark.budget, "files": dict(sorted(mark.files.items()))}
+    write_atomically(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def renew_mark(folder: Path, written: Iterable[Path]) -> None:
+    """Take files that a verb has just written below a published folder into its mark; nothing where it carries none."""
+    mark = read_mark(folder)
+    if mark is not None:
+        fresh = {path.relative_to(folder).as_posix(): sha256(path) for path in written}
+        write_mark(folder, Mark(mark.study, mark.budget, mark.files | fresh))
