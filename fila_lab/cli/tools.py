@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fila_lab.cli.app import app
-from fila_lab.cli.options import Out, Sets, open_study
+from fila_lab.cli.options import Sets, open_study
 from fila_lab.config.base import ConfigError
 
 presets_app = typer.Typer(no_args_is_help=True, help="List presets, or show one resolved.", rich_markup_mode=None)
@@ -146,14 +147,17 @@ def predict(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image Pillow reads.", show_default=False)],
     question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],
     cell: Annotated[Path, typer.Option("--cell", "-c", metavar="DIR", help="Folder of a trained cell, cells/<id>.", show_default=False)],
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE|DIR", help="Picture of the tiles. Default: IMAGE-tiles.png.", show_default=False),
+    ] = None,
 ) -> None:
-    """Answer a question about an image with a trained cell, and draw the tiles it saw.
+    """Answer a question about an image with a trained cell, and draw the tiles it saw. Of an animation, the first frame is shown.
 
     \b
     fila-lab predict page.png "red?" --cell runs/fusion_methods-small/cells/0123456789abcdef
     """
-    if not image.is_file():
+    if not os.path.exists(image):  # of a name that no file can have, too
         raise ConfigError(f"IMAGE = {image}: no such file; check the path")
     if not cell.is_dir():
         raise ConfigError(f"--cell = {cell}: no such folder; give cells/<id> of a result folder whose checkpoint was kept")

@@ -1,6 +1,7 @@
 """Canvas choice, resize and pad, tiles, seams: the geometry every other room asks. No torch here."""
 
 from fila_lab.config.canvas_rules import choose_canvas
+from fila_lab.imaging.extremes import hardly_seen
 from fila_lab.imaging.geometry import Box, Geometry
 from fila_lab.imaging.prepare import PAD_COLOUR, Prepared, join_tiles, overview_of, prepare, split_tiles
 from fila_lab.imaging.read import load_image
@@ -16,6 +17,7 @@ __all__ = [
     "choose_canvas",
     "cut_by_seam",
     "cut_fraction",
+    "hardly_seen",
     "join_tiles",
     "load_image",
     "overview_of",

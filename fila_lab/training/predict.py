@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +11,43 @@ from PIL import Image, ImageDraw
 from safetensors import SafetensorError, safe_open
 
 from fila_lab.config import FilaError, RunConfig
-from fila_lab.imaging import Prepared, load_image, prepare
+from fila_lab.config.files import write_atomically
+from fila_lab.config.part_costs import llm_tokens
+from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.training.cell import TRAINED_PARTS
 from fila_lab.training.features import needs_detail
+from fila_lab.training.questions import examples_if_unlike, unknown_tokens
 
 ENLARGE = 6
 """Picture pixels per canvas pixel, for small tiles."""
 MAX_NEW_TOKENS = 32
+MAX_QUESTION_TOKENS = 2048
+"""A question this long takes seconds on a CPU; time grows with the square."""
+TITLE_CHARACTERS = 300
+"""What a picture's head is cut to before it is measured."""
 
 
 def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> str:
-    """Answer `question` about `image` with the cell whose folder is `cell`; the tiles go to OUT (a folder or .png; default beside it).
+    """Answer `question` about `image` with the cell whose folder is `cell`, and draw the tiles it saw.
+
+    out: a picture by its suffix, or a folder for `<image>-tiles.png`; default beside the image. Returns the answer, where the picture is,
+    and a note a line on what the model could not see or know.
 
     Raises:
-        FilaError: unreadable image, no trained parts in the cell, or a cell whose fusion needs truth maps.
+        FilaError: unreadable image, a question that is empty, no text or too long, an `out` that is no picture, no trained parts in the
+            cell, or a cell whose fusion needs truth maps.
     """
+    check_question(question)
+    pixels = load_image(image)
+    picture = picture_path(image, out)
     model = load_trained(cell)
     config = model.config
     if config.fusion.control == "oracle_map":
         raise FilaError(f"--cell={cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
-    prepared = prepare(load_image(image), config.geometry, detail=needs_detail(config))
+    prepared = prepare(pixels, config.geometry, detail=needs_detail(config))
     ids = torch.tensor([model.tokenizer(question, add_special_tokens=True).input_ids])
-    if ids.shape[1] == 0:
-        raise FilaError("QUESTION is empty; ask for instance 'red?' or 'FR?'")
+    _check_length(ids.shape[1], model, prepared)
     detail = None if prepared.detail is None else torch.from_numpy(prepared.detail)[None]
     batch = VisionBatch(
         tiles=torch.from_numpy(prepared.tiles)[None],
@@ -47,9 +61,71 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
     )
     with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
         answer = model.eval().generate(batch, MAX_NEW_TOKENS)[0]
-    picture = _picture_path(image, out)
+    lines = [answer, *(f"note: {note}" for note in _notes(question, answer, model, prepared))]
     draw_tiles(prepared, f"{question}  ->  {answer}", picture)
-    return f"{answer}\ntiles: {picture}"
+    return "\n".join([*lines, f"tiles: {picture}"])
+
+
+def check_question(question: str) -> None:
+    """FilaError for a question without a character, or with bytes that are no text."""
+    if not question.strip():
+        raise FilaError("QUESTION is empty; ask for instance 'red?' or 'FR?'")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise FilaError("QUESTION holds bytes that are no text in this terminal's encoding; use UTF-8, e.g. LC_ALL=C.UTF-8") from error
+
+
+def picture_path(image: Path, out: Path | None) -> Path:
+    """Where the picture goes: `out` itself where its suffix is a picture's, else into the folder `out`, by default the image's own.
+
+    Raises:
+        FilaError: a suffix of no picture format that is not a folder's either, or the image itself.
+    """
+    name = f"{image.stem}-tiles.png"
+    if out is None:
+        return image.with_name(name)
+    if out.is_dir() or not out.suffix:
+        return out / name
+    if _format_of(out) is None:
+        raise FilaError(
+            f"--out={out}: {out.suffix} is no picture format; give a name that ends in .png, .jpg or .webp, or a folder that exists"
+        )
+    if out.exists() and image.exists() and out.samefile(image):
+        raise FilaError(f"--out={out} is the image itself, which would be lost; give another name")
+    return out
+
+
+def _format_of(path: Path) -> str | None:
+    """Pillow's name of the format that a suffix stands for, where it can be written."""
+    found = Image.registered_extensions().get(path.suffix.lower())
+    return found if found in Image.SAVE else None
+
+
+def _check_length(tokens: int, model: FilaModel, prepared: Prepared) -> None:
+    geometry = prepared.geometry
+    seen = llm_tokens(geometry.canvas, model.config, geometry.image_size)
+    positions = int(getattr(model.language.config, "max_position_embeddings", None) or MAX_QUESTION_TOKENS + seen + MAX_NEW_TOKENS)
+    most = min(MAX_QUESTION_TOKENS, positions - seen - MAX_NEW_TOKENS)
+    if tokens > most:
+        raise FilaError(
+            f"QUESTION has {tokens} tokens; at most {max(most, 0)} are read (the model has {positions} positions, of which the image "
+            f"takes {seen} and the answer {MAX_NEW_TOKENS}); shorten it"
+        )
+
+
+def _notes(question: str, answer: str, model: FilaModel, prepared: Prepared) -> list[str]:
+    """What the model could not see of the image, nor know of the question; and an answer that holds nothing."""
+    notes = [found] if (found := hardly_seen(prepared.geometry)) else []
+    if unknown := unknown_tokens(model.tokenizer, question):
+        shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        notes.append(f"the model's tokenizer does not know {shown}: it cannot read these")
+    if examples := examples_if_unlike(question, model.config):
+        listed = "; ".join(f"{family} {example!r}" for family, example in examples.items())
+        notes.append(f"QUESTION is unlike all that the model was trained on, so the answer says nothing about the image; it knows {listed}")
+    if not answer.strip():
+        notes.append("the answer is empty: the model ended it at once")
+    return notes
 
 
 def load_trained(cell: Path) -> FilaModel:
@@ -82,13 +158,19 @@ def draw_tiles(prepared: Prepared, title: str, path: Path) -> None:
     sheet.paste(canvas, (0, head))
     sheet.paste(overview, (canvas.width + gap, head))
     pen = ImageDraw.Draw(sheet)
-    pen.text((4, 4), title, fill="black", font_size=14)
+    _write_head(pen, title, sheet.width - 8)
     for x in prepared.geometry.seams_x:
         pen.line((x * factor, head, x * factor, head + canvas.height), fill=(220, 30, 30), width=2)
     for y in prepared.geometry.seams_y:
         pen.line((0, head + y * factor, canvas.width, head + y * factor), fill=(220, 30, 30), width=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    buffer = io.BytesIO()
+    try:
+        sheet.save(buffer, _format_of(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except (OSError, ValueError) as error:
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise FilaError(f"--out={path}: the picture cannot be written ({said}); choose another name or folder. {title}") from error
 
 
 def _enlarged(pixels: np.ndarray, factor: int) -> Image.Image:
@@ -96,7 +178,10 @@ def _enlarged(pixels: np.ndarray, factor: int) -> Image.Image:
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-def _picture_path(image: Path, out: Path | None) -> Path:
-    if out is None:
-        return image.with_name(f"{image.stem}-tiles.png")
-    return out if out.suffix == ".png" else out / f"{image.stem}-tiles.png"
+def _write_head(pen: ImageDraw.ImageDraw, title: str, width: int) -> None:
+    """One line, cut to the picture's width."""
+    line = " ".join(title.split())[:TITLE_CHARACTERS]
+    cut = len(line) < len(" ".join(title.split()))
+    while line and pen.textlength(line + "..." * cut, font_size=14) > width:
+        line, cut = line[:-1], True
+    pen.text((4, 4), line + "..." * cut, fill="black", font_size=14)

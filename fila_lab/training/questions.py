@@ -1,0 +1,59 @@
+"""Whether a question is one that a trained cell could know: in its tokenizer's words, and of a form that its items had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from transformers import PreTrainedTokenizerBase
+
+from fila_lab.config import RunConfig
+from fila_lab.data import SeamSuite
+from fila_lab.modeling.language import WORDS
+
+DRAWN = 60
+"""Training questions of a family that are looked at: enough for all its forms."""
+_WORD = re.compile(r"[^\W\d_]*[a-z][^\W\d_]*")
+_CODE = re.compile(r"[A-Z0-9]+")
+
+
+def unknown_tokens(tokenizer: PreTrainedTokenizerBase, question: str) -> list[str]:
+    """The characters or words that the tokenizer has no token for, each once, in their order."""
+    if tokenizer.unk_token_id is None:
+        return []
+    encoded = tokenizer(question, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
+    if not tokenizer.is_fast:
+        return [question] if tokenizer.unk_token_id in encoded.input_ids else []
+    pairs = zip(encoded.input_ids, encoded.offset_mapping, strict=True)
+    return list(dict.fromkeys(question[start:end] for token, (start, end) in pairs if token == tokenizer.unk_token_id))
+
+
+def examples_if_unlike(question: str, config: RunConfig) -> dict[str, str]:
+    """Family -> one of its questions, where `question` has a form or a word that none of the cell's training items has; else empty.
+
+    A form is a question with its first word and with every further word and code (capitals and digits) in its place. Questions are drawn,
+    without their pages, until the form is met, so a question of a trained family is soon known.
+    """
+    form, examples = _form(question), dict[str, str]()
+    foreign = set(_WORD.findall(question)[1:]) - set(WORDS)
+    for family, known in _training_questions(config):
+        examples.setdefault(family, known)
+        if not foreign and _form(known) == form:
+            return {}
+    return examples
+
+
+def _training_questions(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """(family, question) of training items, the families in turn."""
+    suite = SeamSuite(config.data, config.geometry)
+    own = {family: suite.only(family) for family, share in config.data.families.items() if share}
+    for index in range(DRAWN):
+        for family, items in own.items():
+            yield family, items.unpainted("train", index)[0].question
+
+
+def _form(question: str) -> str:
+    text = question.strip()
+    first = _WORD.search(text)
+    after = first.end() if first else 0
+    return _CODE.sub("X", text[:after]) + _CODE.sub("X", _WORD.sub("w", text[after:]))
