@@ -29,6 +29,20 @@ def fused(found: Findings, *roles: str) -> Iterator[tuple[str, str]]:
             yield arm, base
 
 
+def longer(found: Findings) -> list[tuple[str, str]]:
+    """(arm, base): arms without fusion that differ from one another in nothing but steps, the one with more first."""
+    bases = [arm for arm in found.folder.arms if _is_base(found, arm)]
+    steps = {arm: (config_of(found, arm).get("train") or {}).get("steps") or 0 for arm in bases}
+    alike = [(a, b) for a in bases for b in bases if steps[a] > steps[b] and _without_steps(found, a) == _without_steps(found, b)]
+    return alike
+
+
+def _without_steps(found: Findings, arm: str) -> dict[str, Any]:
+    config = dict(config_of(found, arm))
+    config["train"] = {name: value for name, value in (config.get("train") or {}).items() if name not in ("steps", "validate_every")}
+    return {name: value for name, value in config.items() if name != "seed"}
+
+
 def _is_base(found: Findings, arm: str) -> bool:
     """Whether an arm is one without fusion, and no rival or control."""
     without = (config_of(found, arm).get("fusion") or {}).get("name") == "none"
