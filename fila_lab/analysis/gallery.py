@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.config.run import PLACES
 
-PLACES = ("cut", "sham", "intact")
 SHOWN = 12
 """Triplets in a report's gallery."""
 

@@ -15,9 +15,9 @@ from fila_lab.analysis import frame as frames
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
+from fila_lab.config.run import PLACES
 
 MEAN: dict[str, Any] = {"markersize": 8, "capsize": 0, "elinewidth": 2.2, "markeredgewidth": 1.6, "zorder": 4}
-PLACES = ("cut", "sham", "intact")
 
 
 def seeds_plot(found: Findings) -> Figure:

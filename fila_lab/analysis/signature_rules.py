@@ -14,8 +14,9 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, POWER, screen, testable
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
 from fila_lab.analysis.statistics import Interval, holm, paired_interval
-from fila_lab.analysis.style import is_share, number, scale_of, with_bounds
+from fila_lab.analysis.style import number, scale_of, with_bounds
 from fila_lab.analysis.verdicts import CEILING, FLOOR
+from fila_lab.config.metrics import is_share
 
 COARSE = ("coarse", "presence")
 """Families that need no fine detail: a fusion that loses on them has overwritten what the ViT knew (DESIGN.md 2, check C3)."""

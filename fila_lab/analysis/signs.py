@@ -10,7 +10,8 @@ from fila_lab.analysis.counterparts import column
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, Screen
 from fila_lab.analysis.statistics import Interval
-from fila_lab.analysis.style import is_share, number, scale_of, with_bounds
+from fila_lab.analysis.style import number, scale_of, with_bounds
+from fila_lab.config.metrics import is_share
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.config.metrics import is_share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +72,6 @@ def arm_styles(folder: StudyFolder) -> dict[str, ArmStyle]:
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
     """Rows as named tuples, untyped: columns are known by name only."""
     return frame.itertuples(index=False)
-
-
-def is_share(metric: str) -> bool:
-    return metric.startswith(("exact/", "seam_gap/", "sham_gap/", "fragmentation", "anls", "accuracy"))
 
 
 def scale_of(metric: str) -> float:

@@ -16,8 +16,7 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, paired, sides
-
-PLACES = ("cut", "sham", "intact")
+from fila_lab.config.run import PLACES
 
 
 @dataclass(frozen=True)

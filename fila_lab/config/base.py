@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class FilaError(Exception):
@@ -29,6 +30,17 @@ class Strict(BaseModel):
     """Frozen, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number, written as one: no text, no `true`, no 3.0."""
+Positive = Annotated[int, Field(strict=True, gt=0)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+"""What every generator of random numbers takes."""
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number: no text, no `true`."""
+Flag = Annotated[bool, Field(strict=True)]
+"""true or false, not 0, 1 or a word."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ _REMEDIES = {
     "int_from_float": "give a whole number",
     "float_parsing": "give a number (1e-3 or 0.001)",
     "float_type": "give a number (1e-3 or 0.001)",
+    "finite_number": "give a finite number",
     "bool_parsing": "give true or false",
     "bool_type": "give true or false",
     "string_type": "give a text; quote it if it looks like a number",
@@ -28,7 +29,10 @@ _REMEDIES = {
 def config_error(error: ValidationError, model: type[BaseModel], source: str = "") -> ConfigError:
     """All mistakes of a validation, one a line, in the order of the fields."""
     lines: dict[str, str] = {}
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(other["loc"][: len(item["loc"])] == item["loc"] for other in found if other is not item):
+            continue  # what is missing there was refused by itself
         path, owner, union = _walk(item["loc"], model)
         lines.setdefault(path, _line(path, item, owner, union, source))
     return ConfigError("\n".join(lines.values()))

@@ -13,6 +13,7 @@ from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error
 from fila_lab.config.overrides import apply_overrides
 from fila_lab.config.run import RunConfig
+from fila_lab.config.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from fila_lab.config.study import StudyConfig
@@ -23,25 +24,6 @@ PRESETS = Path(__file__).parent / "presets"
 def preset_names() -> tuple[str, ...]:
     """Names of the presets that ship with the package."""
     return tuple(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping; ConfigError when it is missing, unreadable, or no mapping."""
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give a readable YAML file") from error
-    try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}; see the shipped presets and experiments/")
-    return content
 
 
 def load_preset(name: str) -> RunConfig:

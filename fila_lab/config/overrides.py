@@ -9,24 +9,30 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.yaml_files import parse_yaml
 
 Tree = dict[str, Any]
 
 
 def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
-    """`["a.b=1", "c=[2, 3]"]` -> `{"a.b": 1, "c": [2, 3]}`; values are YAML. Refuses what has no `=` or is not YAML."""
-    import yaml
+    """`["a.b=1", "c=[2, 3]"]` -> `{"a.b": 1, "c": [2, 3]}`; values are YAML.
 
+    Raises:
+        ConfigError: no `=`, a value that is not YAML, or a path that is given twice.
+    """
     parsed: dict[str, Any] = {}
     for text in assignments:
         path, equals, value = text.partition("=")
         path = path.strip()
         if not equals or not path:
             raise ConfigError(f"--set {text!r}: expected path.to.key=value, e.g. --set train.steps=300")
+        if path in parsed:
+            raise ConfigError(f"--set {path} is given twice, and one would be lost; give it once")
         try:
-            parsed[path] = yaml.safe_load(value) if value.strip() else None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {path}: {value!r} is not a YAML value; quote it, e.g. --set '{path}=\"text\"'") from error
+            parsed[path] = parse_yaml(value, f"--set {path}={value}") if value.strip() else None
+        except ConfigError as error:
+            quoted = f"; a text is quoted like this: --set '{path}=\"text\"'" if "not valid YAML" in str(error) else ""
+            raise ConfigError(f"{error}{quoted}") from error
     return parsed
 
 
@@ -43,11 +49,47 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 
 def apply_overrides(tree: Tree, overrides: Mapping[str, Any], model: type[BaseModel], source: str = "") -> Tree:
     """A copy of `tree` with the overrides laid over it. Keys may be dotted, values may be mappings: fields that are models merge,
-    other fields are replaced whole. Unknown keys raise ConfigError naming the full path; `source` says where the override stood."""
+    other fields are replaced whole. `source` says where the overrides stood.
+
+    Raises:
+        ConfigError: an unknown key, by its full path; or one field set twice by the same overrides (`a.b: 1` beside `a: {b: 2}`).
+    """
+    _check_once(overrides, model, source)
     result = tree
     for path, value in overrides.items():
         result = _lay(result, str(path).split("."), value, model, (), source)
     return result
+
+
+def _check_once(overrides: Mapping[str, Any], model: type[BaseModel], source: str) -> None:
+    """Refuse overrides in which one entry would undo another, for the later would win in silence."""
+    seen: dict[str, None] = {}
+    for path in _fields_set(overrides, model, ()):
+        parts = path.split(".")
+        above = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        if clash := next((name for name in above if name in seen), None):
+            where = f"{source}: " if source else ""
+            beside = "" if clash == path else f" beside {clash} as a whole"
+            raise ConfigError(f"{where}{path} is set twice{beside}, dotted or nested, and one would be lost; set it once")
+        seen[path] = None
+
+
+def _fields_set(overrides: Mapping[str, Any], model: type[BaseModel], above: tuple[str, ...]) -> list[str]:
+    """Dotted paths of the fields that overrides set: through models, not into values. A whole field comes before the keys in it."""
+    found = []
+    for path, value in overrides.items():
+        parts, owner = str(path).split("."), model
+        for depth, part in enumerate(parts):
+            field = owner.model_fields.get(part)
+            inner = model_of(field.annotation) if field is not None else None
+            if inner is None or depth == len(parts) - 1:
+                break
+            owner = inner
+        if inner is not None and depth == len(parts) - 1 and isinstance(value, Mapping):
+            found += _fields_set(value, inner, (*above, *parts))
+        else:
+            found.append(".".join((*above, *parts)))
+    return sorted(found, key=lambda path: path.count("."))
 
 
 def _lay(tree: Tree, keys: list[str], value: Any, model: type[BaseModel], above: tuple[str, ...], source: str) -> Tree:

@@ -5,11 +5,11 @@ Lengths are canvas pixels unless a name says otherwise. Nothing here imports tor
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from fila_lab.config.base import Strict
+from fila_lab.config.base import Flag, Number, Positive, Seed, Strict, Whole
 from fila_lab.config.canvas_rules import grids_up_to
 
 FUSIONS: tuple[str, ...] = (
@@ -32,10 +32,12 @@ FUSIONS: tuple[str, ...] = (
 TaskFamily = Literal["reading", "document", "table", "chart", "counting", "spatial", "attribute", "presence", "coarse"]
 """Built-in task families; a test holds this equal to the registry of `fila_lab.data.families`."""
 
+PLACES = ("cut", "sham", "intact")
+"""Where a target stands, in the order of a triplet."""
+
 MIN_CUT_SHARE = 0.15
 """Share of a target's ink that lies on each side of a seam at least (`fila_lab.imaging.CUT_SHARE`)."""
 
-Positive = Annotated[int, Field(gt=0)]
 Size = tuple[Positive, Positive]
 
 
@@ -52,7 +54,7 @@ class TilingConfig(Strict):
     rule: Literal["llava_next", "internvl"] = "llava_next"
     max_tiles: Positive = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
     fit: Literal["pad", "stretch"] = Field(default="pad", description="pad: the aspect ratio stays; stretch: the image fills the canvas")
-    overlap: int = Field(
+    overlap: Whole = Field(
         default=0, ge=0, description="patches that neighbouring tiles share, at least; the canvas and its pixels stay, tiles are added"
     )
     padding_tokens: Literal["keep", "drop"] = Field(
@@ -128,11 +130,11 @@ class VitConfig(Strict):
     width: Positive
     layers: Positive
     heads: Positive
-    mlp_ratio: float = 4.0
-    quick_gelu: bool = False
-    feature_layer: int = Field(default=-2, description="layer whose patch tokens go on; -1 is the last")
+    mlp_ratio: Number = Field(default=4.0, gt=0)
+    quick_gelu: Flag = False
+    feature_layer: Whole = Field(default=-2, description="layer whose patch tokens go on; -1 is the last")
     weights: str = "random"
-    trainable: bool = False
+    trainable: Flag = False
 
 
 class ConvNextConfig(Strict):
@@ -140,16 +142,16 @@ class ConvNextConfig(Strict):
 
     depths: tuple[Positive, Positive, Positive, Positive]
     dims: tuple[Positive, Positive, Positive, Positive]
-    conv_mlp: bool = False
+    conv_mlp: Flag = False
     weights: str = "random"
-    trainable: bool = False
+    trainable: Flag = False
 
 
 class FusionConfig(Strict):
     """Which fusion, where, and how wide; `control` replaces the detail maps by something that should not help (or, oracle_map, must)."""
 
     name: str = "concat"
-    depth: Literal["last", "multi", "after"] | tuple[tuple[int, int | Literal["after"]], ...] = Field(
+    depth: Literal["last", "multi", "after"] | tuple[tuple[Whole, Whole | Literal["after"]], ...] = Field(
         default="multi",
         description="`last`, `multi`, `after` (behind the feature layer), or a list of [stage 1-4, after ViT layer or `after`] pairs",
     )
@@ -159,13 +161,13 @@ class FusionConfig(Strict):
         default=None, description="overrides the strategy's factor"
     )
     combine: Literal["concat", "add"] | None = None
-    gate: bool | None = None
+    gate: Flag | None = None
     resample: Literal["area", "bilinear", "nearest"] = Field(
         default="area", description="operator where a stage map does not divide into the token grid"
     )
     control: Literal["foreign", "shifted", "shuffled", "constant", "random_weights", "random_window", "oracle_map"] | None = None
-    shift: int = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
-    eval_shift: int | None = Field(default=None, description="the same at evaluation; null is fusion.shift")
+    shift: Whole = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
+    eval_shift: Whole | None = Field(default=None, description="the same at evaluation; null is fusion.shift")
     detail_resolution: Literal["high", "canvas"] = Field(
         default="high", description="`canvas`: the detail input reduced to the canvas's pixels and enlarged again (same cells, same FLOPs)"
     )
@@ -200,31 +202,33 @@ class LanguageConfig(Strict):
         default="characters", description="`characters`, `words` (of the seam suite, else characters), or a folder or hub name"
     )
     weights: str = "random"
-    trainable: bool = True
+    trainable: Flag = True
 
 
 class DataConfig(Strict):
     """The items: which suite, how hard, how many. Pools are fixed; a seed draws its training items from the pool."""
 
     suite: Literal["seam"] = "seam"
-    families: dict[TaskFamily, float] = Field(default={"reading": 0.85, "coarse": 0.15}, description="family -> share of items")
-    text_height: tuple[float, float] = Field(default=(9.0, 13.0), description="range of cap heights, canvas pixels")
-    code_length: tuple[float, float, float, float] = Field(default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters")
-    by_key: float = Field(default=0.3, ge=0, le=1, description="share of reading questions that address by key; the rest by colour")
+    families: dict[TaskFamily, Number] = Field(default={"reading": 0.85, "coarse": 0.15}, description="family -> share of items")
+    text_height: tuple[Number, Number] = Field(default=(9.0, 13.0), description="range of cap heights, canvas pixels")
+    code_length: tuple[Number, Number, Number, Number] = Field(
+        default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters"
+    )
+    by_key: Number = Field(default=0.3, ge=0, le=1, description="share of reading questions that address by key; the rest by colour")
     codes_per_page: Positive = Field(default=4, description="blocks on a page, the target included; never more than the page has tiles")
-    clutter: int = Field(default=0, ge=0, description="further distractors on each page, as far as there is room")
+    clutter: Whole = Field(default=0, ge=0, description="further distractors on each page, as far as there is room")
     fonts: Literal["all", "sans", "serif", "mono"] = Field(
         default="all", description="group of fonts; train and test have other fonts of it"
     )
-    photo_share: float = Field(default=0.5, ge=0, le=1, description="share of pages on a photo instead of paper: the content type")
-    page_aspect: tuple[float, float] | None = Field(
+    photo_share: Number = Field(default=0.5, ge=0, le=1, description="share of pages on a photo instead of paper: the content type")
+    page_aspect: tuple[Number, Number] | None = Field(
         default=None, description="range of width / height of the canvases pages use; null: all of geometry.canvases"
     )
     places: tuple[Literal["cut", "sham", "intact"], ...] = Field(
         default=("cut", "sham", "intact"), min_length=1, description="where targets of single items (train, val) stand; test has all three"
     )
-    cut_share: tuple[float, float] = Field(default=(MIN_CUT_SHARE, 0.5), description="range of the smaller share of ink at cut places")
-    evidence_apart: float = Field(
+    cut_share: tuple[Number, Number] = Field(default=(MIN_CUT_SHARE, 0.5), description="range of the smaller share of ink at cut places")
+    evidence_apart: Number = Field(
         default=0.0, ge=0, le=1, description="share of items asked by key, label or row whose seam runs between it and the value"
     )
     page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
@@ -236,7 +240,7 @@ class DataConfig(Strict):
     val_items: Positive = Field(default=400, description="validation items a seed draws")
     val_pool: Positive = 1600
     test_triplets: Positive = Field(default=2000, description="fixed test pool, families together")
-    suite_seed: int = 0
+    suite_seed: Seed = 0
 
 
 class TrainConfig(Strict):
@@ -244,14 +248,14 @@ class TrainConfig(Strict):
 
     steps: Positive = 1000
     batch_size: Positive = 64
-    learning_rate: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of steps")
-    gradient_clip: float = Field(default=1.0, gt=0)
+    learning_rate: Number = Field(default=2e-3, gt=0)
+    weight_decay: Number = Field(default=0.01, ge=0)
+    warmup: Number = Field(default=0.1, ge=0, lt=1, description="share of steps")
+    gradient_clip: Number = Field(default=1.0, gt=0)
     log_every: Positive = 50
     validate_every: Positive = 250
     eval_batch_size: Positive = 256
-    truth_weight: float = Field(
+    truth_weight: Number = Field(
         default=0.0, ge=0, description="weight of a second loss: projected tokens against the answer model's embedding of their truth"
     )
 
@@ -264,9 +268,9 @@ class RuntimeConfig(Strict):
     threads: Positive = 1
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: Positive = 1
-    compile: bool = False
-    feature_cache: bool = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
-    checkpointing: bool = Field(
+    compile: Flag = False
+    feature_cache: Flag = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
+    checkpointing: Flag = Field(
         default=False, description="recompute the ViT's layers after the first interaction and the language model's in backward"
     )
 
@@ -275,7 +279,7 @@ class RunConfig(Strict):
     """One cell's configuration: with the hashes of data and weights, its result is a pure function of this."""
 
     preset: str = Field(description="name of the preset this run resolves from")
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     geometry: GeometryConfig
     vit: VitConfig
     convnext: ConvNextConfig

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from fila_lab.config.base import Strict, did_you_mean
+from fila_lab.config.base import Flag, Number, Positive, Seed, Strict, did_you_mean
 from fila_lab.config.grid import Factors, Grid, check_factors, expand
 from fila_lab.config.names import folder_name
 
@@ -15,18 +15,9 @@ from fila_lab.config.names import folder_name
 class Match(Strict):
     """What an arm is made equal in, of the whole model: its hidden width (without a fusion: the ViT's scale) is solved for it."""
 
-    parameters: float | str | None = Field(default=None, description="an arm's name, or a number")
-    flops: float | str | None = Field(default=None, description="an arm's name, or a number; FLOPs of reading one page and its question")
-    tolerance: float = Field(default=0.05, gt=0, description="greatest deviation, relative to what the solved field has to fill")
-
-    @field_validator("parameters", "flops", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        """YAML reads 1e8 as text."""
-        try:
-            return float(value) if isinstance(value, str) else value
-        except ValueError:
-            return value
+    parameters: Number | str | None = Field(default=None, description="an arm's name, or a number")
+    flops: Number | str | None = Field(default=None, description="an arm's name, or a number; FLOPs of reading one page and its question")
+    tolerance: Number = Field(default=0.05, gt=0, description="greatest deviation, relative to what the solved field has to fill")
 
     @model_validator(mode="after")
     def _check(self) -> Match:
@@ -85,21 +76,21 @@ class Family(Strict):
 class Budget(Strict):
     """How much to run. `set` overrides run fields for all arms; `tune` false reuses the committed winners."""
 
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     arms: tuple[str, ...] | None = Field(default=None, description="subset of arms; null is all")
     set: dict[str, Any] = Field(default={})
-    tune: bool = False
-    workers: int = Field(default=2, gt=0)
+    tune: Flag = False
+    workers: Positive = 2
 
 
 class Tuning(Strict):
     """One search, the same for every arm: trials, space, sampler and seed; value = the metric on validation items."""
 
-    space: dict[str, tuple[float, float]] = Field(description="dotted path -> (low, high), searched on a log scale")
-    trials: int = Field(default=4, gt=0)
+    space: dict[str, tuple[Number, Number]] = Field(description="dotted path -> (low, high), searched on a log scale")
+    trials: Positive = 4
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    seed: int = 0
-    run_seed: int = Field(default=1000, description="seed of the tuning cells, apart from the study's seeds")
+    seed: Seed = 0
+    run_seed: Seed = Field(default=1000, description="seed of the tuning cells, apart from the study's seeds")
     set: dict[str, Any] = Field(default={})
 
 
@@ -113,9 +104,9 @@ class StudyConfig(Strict):
     arms: dict[str, Arm] = Field(min_length=1)
     families: dict[str, Family]
     metric: str = Field(default="exact/reading", description="primary metric, mean over the three places")
-    margin: float = Field(gt=0, description="smallest effect of interest, in the metric's units (accuracy: share)")
+    margin: Number = Field(gt=0, description="smallest effect of interest, in the metric's units (accuracy: share)")
     equalise: Literal["steps", "flops", "time"] = Field(default="steps", description="what arms get equally; the baseline sets how much")
-    step_seconds: dict[str, float] = Field(default={}, description="arm -> measured seconds a step, for `equalise: time`")
+    step_seconds: dict[str, Number] = Field(default={}, description="arm -> measured seconds a step, for `equalise: time`")
     budgets: dict[str, Budget]
     tuning: Tuning | None = None
     winners: dict[str, dict[str, Any]] = Field(default={}, description="arm -> tuned overrides, committed")

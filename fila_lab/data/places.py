@@ -24,7 +24,6 @@ T = TypeVar("T")
 Cuts = tuple[float, float]
 """Range of the smaller share of ink at cut places."""
 ANY_CUT: Cuts = (CUT_SHARE, 0.5)
-PLACES: tuple[str, ...] = ("cut", "sham", "intact")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
 from fila_lab.data.families import get_family
 from fila_lab.data.parallel import Progress, in_chunks
-from fila_lab.data.places import PLACES
 from fila_lab.data.seam_suite import Item, SeamSuite
 from fila_lab.data.truth import RECORD, glyph_records
 from fila_lab.imaging import Geometry, prepare

@@ -19,12 +19,12 @@ from PIL import Image
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.pages import has_aspect
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
 from fila_lab.data import content, render
 from fila_lab.data.code_blocks import weighted
 from fila_lab.data.families import Draft, get_family
 from fila_lab.data.page_setup import PageSetup
-from fila_lab.data.places import PLACES, Axis, Box, Triplet, arrange, cut_tables
+from fila_lab.data.places import Axis, Box, Triplet, arrange, cut_tables
 from fila_lab.data.streams import stream
 from fila_lab.imaging import choose_canvas
 

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.config.base import FilaError
-
-PLACES = ("cut", "sham", "intact")
+from fila_lab.config.run import PLACES
 
 _CHUNK = 1 << 22
 """Bootstrap weights held at once."""

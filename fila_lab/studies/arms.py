@@ -12,6 +12,20 @@ from fila_lab.config.pages import page_training_flops
 Overrides = Mapping[str, Any]
 
 
+def budget_name(study: StudyConfig, name: str | None) -> str:
+    """The budget that is meant: the one named, else `small`, else the only one of the study.
+
+    Raises:
+        ConfigError: it has several, and none is called small.
+    """
+    if name is not None:
+        return name
+    if "small" in study.budgets or len(study.budgets) == 1:
+        return "small" if "small" in study.budgets else next(iter(study.budgets))
+    names = ", ".join(study.budgets) or "none: the study has no budgets"
+    raise ConfigError(f"--budget is missing, and study {study.name!r} has none called small; choose {names}")
+
+
 def get_budget(study: StudyConfig, name: str) -> Budget:
     """A named budget of the study; ConfigError with the known names when there is none."""
     if name not in study.budgets:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
+from fila_lab.config.contrasts import check_contrasts
 from fila_lab.config.matching import Solution
-from fila_lab.studies.arms import Overrides, get_budget, resolve_arm
+from fila_lab.config.metrics import check_margin, check_metric
+from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
 from fila_lab.studies.identity import cell_id
 
 Phase = Literal["main", "tuning"]
@@ -99,17 +101,22 @@ def study_hash(study: StudyConfig) -> str:
 
 def make_plan(
     study: StudyConfig,
-    budget: str = "small",
+    budget: str | None = None,
     overrides: Overrides | None = None,
     winners: Mapping[str, Overrides] | None = None,
     step_seconds: Mapping[str, float] | None = None,
 ) -> Plan:
     """Every cell of a study under a budget, arms in the order of the file, seeds within an arm.
 
-    `winners` (arm -> tuned overrides) are those this run has just found; None takes the committed ones. `step_seconds` (arm -> seconds)
-    are those measured for `equalise: time`; None takes the study's own. Raises ConfigError for anything that cannot work.
+    budget: its name; None takes `small`, or the only one there is. `winners` (arm -> tuned overrides) are those this run has just found;
+    None takes the committed ones. `step_seconds` (arm -> seconds) are those measured for `equalise: time`; None takes the study's own.
+
+    Raises:
+        ConfigError: anything that cannot work.
     """
+    budget = budget_name(study, budget)
     chosen = get_budget(study, budget)
+    check_contrasts(study)
     arms = tuple(arm for arm in study.arms if chosen.arms is None or arm in chosen.arms)
     _check_budget(study, budget, chosen, overrides or {})
     found = study.winners if winners is None else winners
@@ -122,6 +129,7 @@ def make_plan(
             config = first.model_copy(update={"seed": seed})
             cells.append(CellSpec(cell_id(config), arm, seed, "main", None, config))
     _check_distinct(cells)
+    _check_metrics(study, cells, chosen.tune)
     return Plan(
         study=study,
         study_hash=study_hash(study),
@@ -159,6 +167,9 @@ def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Over
         raise ConfigError(f"{where}.seeds = {list(budget.seeds)}: a seed appears twice; use different seeds")
     if "seed" in overrides:
         raise ConfigError(f"--set seed={overrides['seed']} would give every cell one seed; edit {where}.seeds instead")
+    for arm in budget.arms or ():
+        if budget.arms is not None and budget.arms.count(arm) > 1:
+            raise ConfigError(f"{where}.arms: {arm!r} stands there twice; name each arm once")
     if budget.arms is not None and not budget.arms:
         raise ConfigError(f"{where}.arms is empty; list arms, or leave it out for all of them")
     if not budget.tune:
@@ -180,3 +191,26 @@ def _check_distinct(cells: list[CellSpec]) -> None:
         other = seen.setdefault(cell.id, cell)
         if other is not cell:
             raise ConfigError(f"arms {other.arm!r} and {cell.arm!r} resolve to the same run; make them differ, or remove one")
+
+
+def _check_metrics(study: StudyConfig, cells: list[CellSpec], tunes: bool) -> None:
+    """Refuse a metric that some arm it judges cannot give, and a margin in another unit: hours before a report would."""
+    where = f"study {study.name!r}"
+    runs = {cell.arm: cell.config for cell in cells}
+    asked = {"metric": (study.metric, list(runs))}
+    for name, family in study.families.items():
+        if family.metric is not None:
+            judged = [arm for arms in family.comparisons if set(arms) <= set(runs) for arm in arms]
+            asked[f"families.{name}.metric"] = (family.metric, list(dict.fromkeys(judged)) or list(runs)[:1])
+    for path, (metric, arms) in asked.items():
+        for arm in arms:
+            try:
+                check_metric(path, metric, runs[arm])
+                if tunes and path == "metric":
+                    check_metric(path, metric, runs[arm], validation=True)
+            except ConfigError as error:
+                raise ConfigError(f"{where}, arm {arm!r}: {error}") from None
+    try:
+        check_margin(study.margin, [metric for metric, _ in asked.values()])
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None

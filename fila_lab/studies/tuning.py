@@ -15,9 +15,10 @@ from typing import Any
 import optuna
 import yaml
 
-from fila_lab.config import MachineError
+from fila_lab.config import ConfigError, MachineError
 from fila_lab.config.files import write_atomically
 from fila_lab.config.study import Tuning
+from fila_lab.config.yaml_files import read_yaml
 from fila_lab.studies.engines import Engine, Event, Finished, Job
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.plan import CellSpec
@@ -185,10 +186,10 @@ def run_tuning(
 def read_winners(root: Path, tuning: Tuning, metric: str, arms: Sequence[str]) -> Winners | None:
     """The frozen winners of a folder, if its tuning has ended and was this very search."""
     try:
-        content = yaml.safe_load((root / "tuning" / "winners.yaml").read_text())
+        content = read_yaml(root / "tuning" / "winners.yaml")
         winners = {arm: dict(values) for arm, values in content["winners"].items()}
         same = content["search"] == describe(tuning, metric)
-    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+    except (ConfigError, KeyError, TypeError, AttributeError):
         return None
     return winners if same and set(arms) <= set(winners) else None
 

@@ -37,7 +37,7 @@ MACHINE = [
     MachineError("the cache is damaged"),
     *(
         system(getattr(errno, name))
-        for name in "ENOSPC EIO EROFS EMFILE ENFILE ENOENT EACCES ENOTDIR EISDIR EPIPE ESTALE EDQUOT EAGAIN".split()
+        for name in ["ENOSPC", "EIO", "EROFS", "EMFILE", "ENFILE", "ENOENT", "EACCES", "ENOTDIR", "EISDIR", "EPIPE", "ESTALE", "EDQUOT", "EAGAIN"]
     ),
     BrokenPipeError(),
     ConnectionResetError(),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
 from fila_lab.data import Item, SeamSuite
-from fila_lab.data.places import PLACES, Axis, cut_tables
+from fila_lab.data.places import Axis, cut_tables
 from fila_lab.imaging import Geometry, cut_by_seam, cut_fraction, join_tiles, prepare
 
 Triplets = list[tuple[Item, Item, Item]]

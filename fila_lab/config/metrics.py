@@ -1,0 +1,85 @@
+"""The names of a cell's metrics, torch-free: which of them a run's data can give, and what their unit is.
+
+A name is `<kind>/<task>`, for accuracy also `exact/<task>/<place>`; `exact/mean` is the mean over tasks. Tests hold the names equal to what
+`fila_lab.evaluation` computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.run import PLACES, RunConfig, TaskFamily
+
+MEAN = "exact/mean"
+ACCURACY = "exact"
+BY_TRIPLET = ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")
+"""Kinds that compare an item's three places, so only the test pool has them."""
+BLIND = "question_only"
+"""What the best answer from the question alone gets right: of the test pool only."""
+COUNT = "n"
+
+
+def tasks_of(config: RunConfig) -> tuple[str, ...]:
+    """The tasks whose items are drawn: those of `data.families` with a share."""
+    return tuple(name for name, share in config.data.families.items() if share > 0)
+
+
+def metric_names(config: RunConfig, validation: bool = False) -> tuple[str, ...]:
+    """Every metric a cell of this run reports: on the test pool, or (`validation`) on validation items, which have one place each."""
+    places = tuple(place for place in PLACES if place in config.data.places) if validation else PLACES
+    names = [MEAN]
+    for task in tasks_of(config):
+        names += [f"{ACCURACY}/{task}", *(f"{ACCURACY}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
+        if not validation:
+            names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, BLIND)]
+    return tuple(names)
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a share of items, or a difference of two: its unit is 1 for all of them, and reports print points."""
+    return name.partition("/")[0] in (ACCURACY, BLIND, *BY_TRIPLET)
+
+
+def check_metric(field: str, name: str, config: RunConfig, validation: bool = False) -> None:
+    """Refuse a metric that is none, counts items, or that this run's data cannot give.
+
+    Raises:
+        ConfigError: with what would do.
+    """
+    known = metric_names(config, validation)
+    if name in known and name.partition("/")[0] != COUNT:
+        return
+    raise ConfigError(f"{field} = {name!r} {_why_not(name, config, validation, known)}")
+
+
+def check_margin(margin: float, metrics: Sequence[str]) -> None:
+    """Refuse a margin that is no share where one of the metrics is.
+
+    Raises:
+        ConfigError: with the share that was probably meant.
+    """
+    shares = [name for name in metrics if is_share(name)]
+    if shares and margin >= 1:
+        meant = f"for {margin:g} points write margin: {margin / 100:g}" if margin < 100 else "give a share, e.g. 0.02 for 2 points"
+        raise ConfigError(f"margin = {margin:g} is no share, but {shares[0]} is one, between 0 and 1; {meant}")
+
+
+def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str]) -> str:
+    """The rest of the message: what is wrong with the name, and what would do."""
+    kind, _, rest = name.partition("/")
+    task, _, place = rest.partition("/")
+    tasks = tasks_of(config)
+    usable = [other for other in known if other.partition("/")[0] != COUNT]
+    if kind == COUNT and task in tasks and not place:
+        return f"counts items and judges no arm; name one of what arms are good at, e.g. {ACCURACY}/{task}"
+    if task in get_args(TaskFamily) and task not in tasks and kind in (ACCURACY, BLIND, *BY_TRIPLET):
+        return f"is of a task that data.families does not draw; choose one of {', '.join(tasks)}, or give {task} a share there"
+    if validation and name in metric_names(config):
+        if place:
+            return f"is the metric of a search, but validation items stand at data.places = {list(config.data.places)}; add {place!r} there"
+        remedy = f"tune by {ACCURACY}/{task}, or without tuning (tune: false)"
+        return f"is the metric of a search, but only the test pool has it, and a search looks at validation items; {remedy}"
+    grammar = f"{MEAN}, {ACCURACY}/TASK[/{'|'.join(PLACES)}], {'/TASK, '.join((*BY_TRIPLET, BLIND))}/TASK"
+    return f"is no metric{did_you_mean(name, usable)}; give {grammar} with TASK one of {', '.join(tasks)}"

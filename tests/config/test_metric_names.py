@@ -1,0 +1,112 @@
+"""The names that planning knows are those that evaluation computes, and a metric no run can give is refused with what would do."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.metrics import check_margin, check_metric, is_share, metric_names
+from fila_lab.config.run import PLACES, TaskFamily
+from fila_lab.evaluation import question_only, summarise
+
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+TASKS = st.lists(st.sampled_from(get_args(TaskFamily)), min_size=1, max_size=4, unique=True)
+
+
+def run(tasks: list[str], places: tuple[str, ...] = PLACES, **further: Any) -> Any:
+    shares = {task: 1 / len(tasks) for task in tasks}
+    return resolve_run("mini", RANDOM, {"data.families": shares, "data.places": list(places), **further})
+
+
+@given(TASKS, st.lists(st.sampled_from(PLACES), min_size=1, max_size=3, unique=True))
+@settings(max_examples=25, deadline=None)
+def test_names_are_those_that_evaluation_computes(tasks: list[str], places: list[str]) -> None:
+    config = run(tasks, tuple(places))
+    rng = np.random.default_rng(0)
+    test = pd.DataFrame(
+        [
+            {"item_id": f"{task}{item}", "family": task, "place": place, "question": "?", "answer": str(rng.integers(3))}
+            for task in tasks
+            for item in range(5)
+            for place in PLACES
+        ]
+    )
+    test["correct"] = rng.random(len(test)) < 0.5
+    given_ = summarise(test) | question_only(test.iloc[::2], test)
+    assert set(given_) == set(metric_names(config))
+    single = test.assign(place=[places[i % len(places)] for i in range(len(test))]).drop_duplicates(["item_id", "place"])
+    single = single.groupby(["family", "place"]).head(1).drop_duplicates("item_id")
+    single = pd.concat([single.assign(item_id=single["item_id"] + place, place=place) for place in places])
+    assert set(summarise(single)) == set(metric_names(config, validation=True))
+
+
+@given(TASKS)
+@settings(max_examples=20, deadline=None)
+def test_every_measure_is_taken_and_counts_are_not(tasks: list[str]) -> None:
+    config = run(tasks)
+    for name in metric_names(config):
+        if name.startswith("n/"):
+            with pytest.raises(ConfigError, match="counts items"):
+                check_metric("metric", name, config)
+        else:
+            check_metric("metric", name, config)
+            assert is_share(name)
+            with pytest.raises(ConfigError, match=r"for 2 points write margin: 0\.02"):
+                check_margin(2, [name])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("exact/readin", "did you mean 'exact/reading'"),
+        ("exact/reading/cutt", "did you mean 'exact/reading/cut'"),
+        ("accuracy", "is no metric"),
+        ("exact", "is no metric"),
+        ("exact/", "is no metric"),
+        ("", "is no metric"),
+        ("exact/reading/cut/left", "is no metric"),
+        ("seam_gap/reading/cut", "is no metric"),
+        ("exact/mean/cut", "is no metric"),
+        ("seam_gap", "is no metric"),
+        ("Exact/Reading", "is no metric"),
+        ("exact/chart", "data.families does not draw; choose one of reading, coarse"),
+        ("fragmentation/document", "is of a task that data.families does not draw"),
+        ("timing/total", "is no metric"),
+        ("loss", "is no metric"),
+    ],
+)
+def test_others_are_refused_with_what_would_do(name: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_metric("metric", name, run(["reading", "coarse"]))
+    assert words in str(error.value)
+    assert str(error.value).startswith(f"metric = {name!r} ")
+
+
+def test_a_task_with_no_share_gives_no_metric() -> None:
+    config = resolve_run("mini", RANDOM, {"data.families": {"reading": 1.0, "coarse": 0.0}})
+    with pytest.raises(ConfigError, match="does not draw"):
+        check_metric("metric", "exact/coarse", config)
+
+
+def test_a_search_needs_a_metric_of_validation_items() -> None:
+    config = run(["reading"], ("intact",))
+    check_metric("metric", "exact/reading/intact", config, validation=True)
+    with pytest.raises(ConfigError, match=r"data\.places = \['intact'\]; add 'cut' there"):
+        check_metric("metric", "exact/reading/cut", config, validation=True)
+    with pytest.raises(ConfigError, match="only the test pool has it"):
+        check_metric("metric", "seam_gap/reading", config, validation=True)
+
+
+@pytest.mark.parametrize(("margin", "words"), [(1, "0.01"), (2, "0.02"), (2.5, "0.025"), (50, "0.5"), (200, "give a share")])
+def test_a_margin_in_points_is_refused_with_the_share(margin: float, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_margin(margin, ["exact/reading"])
+    assert words in str(error.value)
+    check_margin(0.999, ["exact/reading"])
+    check_margin(margin, ["loss"])
