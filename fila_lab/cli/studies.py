@@ -151,7 +151,7 @@ def sync(study: Folder, budget: BudgetName = "small", out: Out = None, tracking_
     from fila_lab.studies import sync as complete
 
     added = complete(folder, tracking_uri)
-    typer.echo(f"{added} cells added to {tracking_uri or folder / 'mlflow.db'}; the mirror is complete")
+    typer.echo(f"{added} cells added or renewed in {tracking_uri or folder / 'mlflow.db'}; the mirror is complete")
 
 
 @app.command()

@@ -52,6 +52,12 @@ def _host() -> str:
     return re.sub(r"[^\w-]", "-", socket.gethostname())
 
 
+def written_for(name: str) -> str | None:
+    """The name of the file that a temporary file of this name was to become; None where it is none of ours."""
+    found = _TEMPORARY.fullmatch(name)
+    return found["name"] if found else None
+
+
 def left_over(path: Path, names: Collection[str], alone: bool) -> bool:
     """Whether `path` is the temporary file of one of `names` whose writer is gone.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from fila_lab.config.base import FilaError
 from fila_lab.config.files import left_over
 from fila_lab.studies.folder import read_plan
+from fila_lab.studies.mirror_database import DATABASE, clear_left_over
 
 WRITTEN = frozenset(
     {
@@ -80,8 +81,9 @@ def tidy(root: Path, alone: bool) -> None:
         if not folder.is_dir():
             continue
         for path in folder.iterdir():
-            if left_over(path, WRITTEN if folder == root else WRITTEN_BELOW, alone):
+            if left_over(path, WRITTEN - {DATABASE} if folder == root else WRITTEN_BELOW, alone):
                 path.unlink(missing_ok=True)
+    clear_left_over(root)
 
 
 def workdir(root: Path, code: str, name: str) -> Path:

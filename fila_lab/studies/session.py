@@ -272,4 +272,4 @@ class StudyRun:
         """Complete the MLflow mirror; after one failure, not again in this run."""
         self._mirrored = time.monotonic()
         if self._mirror_works:
-            self._mirror_works = tracking.try_sync(self.store.root, self.options.tracking_uri, self.name if self.options.shard else None)
+            self._mirror_works = tracking.try_sync(self.store.root, self.options.tracking_uri)

@@ -1,24 +1,27 @@
 """MLflow as a mirror of the folder: experiment = study, parent run = one `run` of it, child run = cell. The folder stays the truth.
 
-`sync` may be called at any time and any number of times: it adds what is missing, known by the tags `cell_id` and `run`, and replaces
-what a killed driver left unfinished.
+`sync` may be called at any time and any number of times: it adds what is missing, whoever computed it, and replaces what is outdated or
+was left unfinished by a killed driver. A child is known by its cell alone, and by the digest of its result.
 """
 
 from __future__ import annotations
 
 import calendar
+import hashlib
 import logging
 import os
-import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fila_lab.config import FilaError
+from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import file_lock
 from fila_lab.studies.folder import read_plan
+from fila_lab.studies.mirror_address import check_address
+from fila_lab.studies.mirror_database import DATABASE, LOCK, artifacts_uri, default_uri, open_default
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.store import ResultStore
 
@@ -27,12 +30,6 @@ log = logging.getLogger("fila_lab")
 PARAMETER_LENGTH = 250
 PARAMETERS_AT_ONCE = 100
 METRICS_AT_ONCE = 1000
-CONNECT_SECONDS = 3.0
-
-
-def default_uri(root: Path) -> str:
-    """SQLite beside the results."""
-    return f"sqlite:///{(root / 'mlflow.db').resolve()}"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -44,133 +41,157 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{key}", str(value)[:PARAMETER_LENGTH]
 
 
-def check_reachable(uri: str) -> None:
-    """Fail at once where MLflow would retry for minutes.
-
-    Raises:
-        FilaError: naming the URI and what to do.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme.startswith("sqlite"):
-        folder = Path(uri.split(":///", 1)[-1]).parent
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise FilaError(f"--tracking-uri: {uri} lies in a folder that cannot be written; create {folder}, or name another URI")
-    elif parts.scheme in ("http", "https"):
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        try:
-            socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
-        except OSError as error:
-            raise FilaError(f"--tracking-uri: {uri} does not answer ({error}); start the server, or name another URI") from error
-
-
-def try_sync(root: Path, uri: str | None = None, run: str | None = None) -> bool:
+def try_sync(root: Path, uri: str | None = None) -> bool:
     """`sync` that never ends a study: a failure is one warning. Returns whether the mirror is complete."""
     try:
-        sync(root, uri, run)
-    except Exception as error:
-        where = uri or default_uri(root)
+        sync(root, uri)
+    except FilaError as error:
+        where = uri or root / DATABASE
         log.warning("tracking at %s failed (%s); the study goes on, and `fila-lab sync %s` completes the mirror later", where, error, root)
         return False
     return True
 
 
-def sync(root: Path, uri: str | None = None, run: str | None = None) -> int:
-    """Complete the mirror of a study's folder; `run` limits it to the cells that one command computed.
+def sync(root: Path, uri: str | None = None) -> int:
+    """Complete the mirror of a study's folder.
 
     Returns:
-        The number of cells added.
+        The number of cells added or made anew.
 
     Raises:
-        FilaError: no study in the folder, or nobody at the URI.
+        FilaError: no study in the folder, nobody at the URI, or what MLflow says, with what to do.
     """
     root = Path(root)
     plan = read_plan(root)
     if plan is None:
         raise FilaError(f"--out: {root} holds no plan.json; name the folder of a study that has been run")
-    address = uri or default_uri(root)
-    check_reachable(address)
-    # One writer at a time: two would add the same cell twice, and first use of a SQLite file races on its migration.
-    with file_lock(root / "mlflow.lock"):
-        return _Mirror(root, address, plan, own_files=uri is None).complete(run)
+    if uri is not None:
+        check_address(uri)
+    try:
+        # One writer at a time: two would add the same cell twice.
+        with file_lock(root / LOCK):
+            _quiet()
+            return _Mirror(root, uri, plan).complete()
+    except FilaError:
+        raise
+    except Exception as error:  # MLflow passes on what SQLAlchemy, SQLite, requests and the file system raise
+        what = f"--tracking-uri: {uri}" if uri is not None else str(root / DATABASE)
+        if (fault := machine_fault(error)) is not None:
+            raise FilaError(f"{what}: the mirror cannot be completed: {fault}") from error
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        remedy = (
+            "see that an MLflow server or database is there and can be written" if uri else "mend it, or move it away to have it made anew"
+        )
+        raise FilaError(f"{what}: the mirror cannot be completed ({said}); {remedy}, then give `fila-lab sync {root}` again") from error
+
+
+def _quiet() -> None:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    import mlflow.tracking  # noqa: F401
+
+    # mlflow sets its own level when it is imported.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 class _Mirror:
-    def __init__(self, root: Path, uri: str, plan: dict[str, Any], own_files: bool) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    def __init__(self, root: Path, uri: str | None, plan: dict[str, Any]) -> None:
         from mlflow.tracking import MlflowClient
 
-        # mlflow sets its own level when it is imported.
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-
-        self.client = MlflowClient(uri)
         self.store = ResultStore(root)
         self.plan = plan
         name = plan["study"]["name"]
+        self.client = MlflowClient(uri) if uri is not None else open_default(root, name)
         experiment = self.client.get_experiment_by_name(name)
-        artifacts = (root / "mlartifacts").resolve().as_uri() if own_files else None
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            number = experiment.experiment_id
+            address = uri or default_uri(root)
+            raise FilaError(
+                f"the experiment {name!r} was deleted at {address}; restore it with `MLFLOW_TRACKING_URI={address} mlflow experiments "
+                f"restore --experiment-id {number}`, or name another --tracking-uri"
+            )
+        artifacts = artifacts_uri(root) if uri is None else None
         self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name, artifact_location=artifacts)
 
-    def complete(self, only: str | None) -> int:
+    def complete(self) -> int:
+        """Add what is missing and replace what is outdated, then close every parent."""
         cells = {cell["id"]: cell for cell in self.plan["cells"]}
-        by_run: dict[str, dict[str, tuple[CellResult, dict[str, Any]]]] = {}
-        for cell_id, result in self.store.results(cells).items():
-            manifest = self.store.manifest(cell_id)
-            by_run.setdefault(str(manifest.get("run", "unknown")), {})[cell_id] = (result, manifest)
+        parents = {run.data.tags["run"]: run.info.run_id for run in self._search("run")}
+        children: dict[str, list[Any]] = {}
+        for run in self._search("cell"):
+            children.setdefault(run.data.tags.get("cell_id", ""), []).append(run)
         added = 0
-        for run, found in by_run.items():
-            if only is not None and run != only:
-                continue
-            parent, known = self._parent(run), self._children(run)
-            for cell_id, (result, manifest) in found.items():
-                if cell_id not in known:
-                    self._add(cells[cell_id], result, manifest, parent, run)
-                    added += 1
-            counts = {"cells": len(found), "failed": sum(result.status == "failed" for result, _ in found.values())}
-            for name, value in counts.items():
-                self.client.log_metric(parent, name, value)
-            self.client.set_terminated(parent, "FINISHED")
+        for cell_id, result in self.store.results(cells).items():
+            manifest, digest = self.store.manifest(cell_id), self._digest(cell_id)
+            there = children.get(cell_id, [])
+            kept = next((run for run in there if _is_current(run, digest, manifest, parents.values())), None)
+            if kept is None:
+                command = str(manifest.get("run", "unknown"))
+                parent = parents.get(command) or parents.setdefault(command, self._parent(command))
+                self._add(cells[cell_id], result, manifest, parent, digest)
+                added += 1
+            for run in there:
+                if run is not kept:
+                    self.client.delete_run(run.info.run_id)
+        self._close()
         return added
 
-    def _search(self, query: str) -> Iterator[Any]:
+    def _digest(self, cell_id: str) -> str:
+        return hashlib.sha256((self.store.folder(cell_id) / "result.json").read_bytes()).hexdigest()[:16]
+
+    def _search(self, kind: str) -> list[Any]:
+        found: list[Any] = []
         token = None
         while True:
-            page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=token)
-            yield from page
+            page = self.client.search_runs([self.experiment], f"tags.kind = '{kind}'", max_results=1000, page_token=token)
+            found += page
             token = page.token
             if not token:
-                return
+                return found
 
-    def _parent(self, run: str) -> str:
-        for found in self._search(f"tags.kind = 'run' and tags.run = '{run}'"):
-            return str(found.info.run_id)
-        tags = {"kind": "run", "run": run, "question": self.plan["study"]["question"]}
+    def _parent(self, command: str) -> str:
+        tags = {"kind": "run", "run": command, "question": self.plan["study"]["question"]}
         tags |= {"budget": self.plan["budget"], "study_hash": self.plan["study_hash"]}
-        return str(self.client.create_run(self.experiment, tags=tags, run_name=f"{self.plan['budget']} {run}").info.run_id)
+        return str(self.client.create_run(self.experiment, tags=tags, run_name=f"{self.plan['budget']} {command}").info.run_id)
 
-    def _children(self, run: str) -> set[str]:
-        """Cells that are mirrored; a run that is still open was left by a killed driver, and is removed to be made anew."""
-        known = set()
-        for found in self._search(f"tags.kind = 'cell' and tags.run = '{run}'"):
-            if found.info.status == "RUNNING":
-                self.client.delete_run(found.info.run_id)
-            else:
-                known.add(found.data.tags["cell_id"])
-        return known
+    def _close(self) -> None:
+        """Every parent ends with the counts of its children, those of killed drivers included."""
+        counts: dict[str, dict[str, float]] = {}
+        for run in self._search("cell"):
+            count = counts.setdefault(run.data.tags.get("mlflow.parentRunId", ""), {"cells": 0, "failed": 0})
+            count["cells"] += 1
+            count["failed"] += run.info.status == "FAILED"
+        for parent in self._search("run"):
+            count = counts.get(parent.info.run_id, {"cells": 0, "failed": 0})
+            for name, value in count.items():
+                if parent.data.metrics.get(name) != value:
+                    self.client.log_metric(parent.info.run_id, name, value)
+            if parent.info.status == "RUNNING":
+                self.client.set_terminated(parent.info.run_id, "FINISHED")
 
-    def _add(self, cell: dict[str, Any], result: CellResult, manifest: dict[str, Any], parent: str, run: str) -> None:
-        from mlflow.entities import Metric, Param
-
+    def _add(self, cell: dict[str, Any], result: CellResult, manifest: dict[str, Any], parent: str, digest: str) -> None:
         began, ended = _milliseconds(manifest.get("started")), _milliseconds(manifest.get("finished"))
-        tags = {"kind": "cell", "run": run, "cell_id": cell["id"], "arm": cell["arm"], "phase": cell["phase"], "mlflow.parentRunId": parent}
+        tags = {"kind": "cell", "cell_id": cell["id"], "arm": cell["arm"], "phase": cell["phase"], "mlflow.parentRunId": parent}
+        tags |= {"run": str(manifest.get("run", "unknown")), "finished": str(manifest.get("finished")), "result": digest}
         tags |= {"code_hash": str(manifest.get("code_hash")), "host": str(manifest.get("host"))}
         if result.failure is not None:
             tags |= {"failure": result.failure.kind, "failure_message": result.failure.message[:1000]}
         trial = f" trial {cell['trial']}" if cell["trial"] is not None else ""
         name = f"{cell['arm']} seed {cell['seed']}{trial}"
         child = self.client.create_run(self.experiment, start_time=began, tags=tags, run_name=name).info.run_id
+        try:
+            self._fill(child, cell, result, manifest, ended)
+        except BaseException:
+            with suppress(Exception):  # what failed before may fail again; the next sync removes it
+                self.client.delete_run(child)
+            raise
+        self.client.set_terminated(child, "FINISHED" if result.status == "done" else "FAILED", end_time=ended)
+
+    def _fill(self, child: str, cell: dict[str, Any], result: CellResult, manifest: dict[str, Any], ended: int) -> None:
+        from mlflow.entities import Metric, Param
+
         parameters = [Param(key, value) for key, value in flatten({"arm": cell["arm"], **result.config})]
         metrics = [Metric(key, value, ended, 0) for key, value in _values(result)]
         for point in result.curve:
@@ -182,7 +203,14 @@ class _Mirror:
             self.client.log_batch(child, metrics=metrics[start : start + METRICS_AT_ONCE])
         self.client.log_dict(child, result.config, "config.json")
         self.client.log_dict(child, manifest, "manifest.json")
-        self.client.set_terminated(child, "FINISHED" if result.status == "done" else "FAILED", end_time=ended)
+
+
+def _is_current(run: Any, digest: str, manifest: dict[str, Any], parents: Collection[str]) -> bool:
+    """Whether a child shows this result, or a later one of the same cell that another folder mirrors to the same place."""
+    tags = run.data.tags
+    if run.info.status == "RUNNING" or tags.get("mlflow.parentRunId") not in parents:
+        return False
+    return tags.get("result") == digest or tags.get("finished", "") > str(manifest.get("finished"))
 
 
 def _values(result: CellResult) -> Iterator[tuple[str, float]]:

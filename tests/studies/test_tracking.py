@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from thin_study import Bench
 
 from fila_lab.config import FilaError
 from fila_lab.studies import sync
-from fila_lab.studies.tracking import default_uri, flatten
+from fila_lab.studies.mirror_database import default_uri
+from fila_lab.studies.sqlite import sqlite_url
+from fila_lab.studies.tracking import flatten
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -39,12 +49,15 @@ def test_the_mirror_shows_the_folder_and_adds_nothing_twice(bench: Bench, monkey
     assert {artifact.path for artifact in client.list_artifacts(cells[0].info.run_id)} == {"config.json", "manifest.json"}
     assert sync(bench.out) == 0
 
-    # A driver killed while it mirrored leaves a run open: it is made anew.
+    # A driver that was killed while it mirrored leaves runs open: a cell's is made anew, a command's is closed.
+    client.update_run(parent.info.run_id, status="RUNNING")
     client.update_run(cells[0].info.run_id, status="RUNNING")
     assert sync(bench.out) == 1
-    _, cells = runs(uri)
+    parents, cells = runs(uri)
     assert sorted(run.data.tags["cell_id"] for run in cells) == sorted(bench.store.done_ids())
     assert {run.info.status for run in cells} == {"FINISHED", "FAILED"}
+    assert {run.info.status for run in parents} == {"FINISHED"}
+    assert sync(bench.out) == 0
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1:9", "sqlite:///{}/missing/mlflow.db"])
@@ -60,6 +73,235 @@ def test_a_dead_server_does_not_stop_the_study(bench: Bench, tmp_path: Path, whe
         sync(bench.out, uri)
     if uri.startswith("http"):
         assert sync(bench.out) == 6
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that has run and is mirrored; tests work on copies."""
+    bench = Bench(tmp_path_factory.mktemp("mirrored"))
+    bench.run(tracking=True)
+    return bench.out
+
+
+@pytest.fixture
+def copy(mirrored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(mirrored, tmp_path / "copy"))
+
+
+def test_an_outdated_child_is_replaced_whoever_ran_its_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "addition")
+    bench.run(shard="0/2")  # as if killed before it mirrored
+    bench.run(shard="1/2", tracking=True)
+    uri = default_uri(bench.out)
+    parents, cells = runs(uri)
+    assert {run.data.tags["cell_id"] for run in cells} == bench.store.done_ids()
+    assert sum(run.data.metrics["cells"] for run in parents) == 6
+    monkeypatch.delenv("FAKE_FAIL")
+    bench.run(retry_failed=True, tracking=True)
+    parents, cells = runs(uri)
+    assert sorted(run.data.tags["cell_id"] for run in cells) == sorted(bench.store.done_ids())
+    assert {run.info.status for run in cells} == {"FINISHED"}
+    assert sum(run.data.metrics["cells"] for run in parents) == 6
+    assert {run.data.metrics["failed"] for run in parents} == {0}
+    assert {run.info.status for run in parents} == {"FINISHED"}
+
+
+def test_two_folders_of_the_same_cells_share_a_server_in_peace(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other")
+    other.run()
+    uri = f"sqlite:///{copy / 'mlflow.db'}"
+    sync(other.out, uri)
+    assert sync(copy, uri) + sync(other.out, uri) == 0
+    _, cells = runs(uri)
+    assert sorted(run.data.tags["cell_id"] for run in cells) == sorted(other.store.done_ids())
+
+
+def test_a_moved_folder_keeps_its_artifacts_with_it(mirrored: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = mlflow.MlflowClient(default_uri(copy))
+    first = sorted((copy / "cells").iterdir())[0]
+    text = (first / "result.json").read_text()
+    (first / "result.json").write_text(text.replace("0.1", "0.2"))
+    before = {path: path.stat().st_mtime_ns for path in mirrored.rglob("*")}
+    assert sync(copy) == 1
+    assert {path: path.stat().st_mtime_ns for path in mirrored.rglob("*")} == before, "the former place is left alone"
+    _, cells = runs(default_uri(copy))
+    for run in cells:
+        assert Path(unquote(urlsplit(run.info.artifact_uri).path)).is_relative_to(copy.resolve() / "mlartifacts")
+        assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {"config.json", "manifest.json"}
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"no database " * 1000)
+
+
+def half_migrated(path: Path) -> None:
+    """As a kill between two migrations of the first use leaves it."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+        database.execute("DROP TABLE trace_info")
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[8192:65536] = os.urandom(65536 - 8192)
+    path.write_bytes(content)
+
+
+SLOW = pytest.mark.slow
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [half, half_migrated, *(pytest.param(harm, marks=SLOW) for harm in (garbage, flipped, empty))])
+def test_a_default_database_that_cannot_be_opened_is_set_aside(copy: Path, harm: object, caplog: pytest.LogCaptureFixture) -> None:
+    database = copy / "mlflow.db"
+    harm(database)  # type: ignore[operator]
+    damaged = database.read_bytes()
+    assert sync(copy) == 6
+    assert "set aside as mlflow.unreadable-1.db" in caplog.text
+    if harm is not half_migrated:  # MLflow had a try at that one
+        assert (copy / "mlflow.unreadable-1.db").read_bytes() == damaged
+    assert len(runs(default_uri(copy))[1]) == 6
+    assert sync(copy) == 0
+    assert not list(copy.glob(".mlflow*"))
+
+
+@pytest.mark.parametrize("harm", [half, garbage, flipped])
+def test_a_database_of_the_users_is_never_touched(copy: Path, tmp_path: Path, harm: object) -> None:
+    own = Path(shutil.copy(copy / "mlflow.db", tmp_path / "own.db"))
+    harm(own)  # type: ignore[operator]
+    damaged = own.read_bytes()
+    with pytest.raises(FilaError, match=r"--tracking-uri: .*cannot be opened .*it is untouched"):
+        sync(copy, f"sqlite:///{own}")
+    assert own.read_bytes() == damaged
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "own.db"]
+
+
+def test_a_busy_or_closed_database_is_not_set_aside(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fila_lab.studies import mirror_database
+
+    monkeypatch.setattr(mirror_database, "BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(copy / "mlflow.db")) as busy:
+        busy.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(FilaError, match="database is locked"):
+            sync(copy)
+    assert not list(copy.glob("mlflow.unreadable*"))
+    assert sync(copy) == 0
+
+
+NAMES = ["plain", "what?", "a#b", "100%", "a%20b", "two words", "größe", "a;b&c=d", "back\\slash", "?uri=true", "a:b@c"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_url_of_a_database_leads_to_it(tmp_path: Path, name: str) -> None:
+    import sqlalchemy
+
+    (tmp_path / name).mkdir()
+    engine = sqlalchemy.create_engine(sqlite_url(tmp_path / name / "x.db"), poolclass=sqlalchemy.pool.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE found (x)")
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*")] == [Path(name), Path(name) / "x.db"]
+
+
+@pytest.mark.parametrize("name", [NAMES[1], *(pytest.param(name, marks=SLOW) for name in NAMES[2:])])
+def test_databases_lie_in_the_folder_whatever_it_is_called(mirrored: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(mirrored, tmp_path / name / "out"))
+    first = sorted((folder / "cells").iterdir())[0]
+    (first / "result.json").write_text((first / "result.json").read_text().replace("0.1", "0.2"))
+    before = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
+    assert sync(folder) == 1
+    new = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} - before
+    assert new
+    assert all(path.is_relative_to(Path(name) / "out" / "mlartifacts") for path in new), new
+
+
+@pytest.mark.parametrize("name", ["what?", pytest.param("a#b%20", marks=SLOW)])
+def test_a_whole_run_stays_in_a_folder_of_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+    bench.out = tmp_path / name
+    monkeypatch.chdir(tmp_path)
+    bench.run(budget="full", tracking=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "thin.yaml"])
+    assert (bench.out / "mlflow.db").is_file()
+    assert (bench.out / "tuning" / "optuna.db").is_file()
+    assert {path.name for path in (bench.out / "tuning").iterdir()} == {"optuna.db", "trials.csv", "winners.yaml"}
+
+
+@pytest.fixture
+def no_mlflow() -> Iterator[str]:
+    """A web server that is no MLflow."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("htp://127.0.0.1:5000", "did you mean 'http'"),
+        ("127.0.0.1:5000", "write http://127.0.0.1:5000"),
+        ("localhost:5000", "write http://localhost:5000"),
+        ("http://127.0.0.1:9", "does not answer"),
+        ("http://127.0.0.1:99999999", "is no URI"),
+        ("http://", "names no host"),
+        ("http://[::1", "is no URI"),
+        ("http://no.such.host.invalid:5000", "does not answer"),
+        (f"http://{'x' * 300}:5000", "does not answer"),
+        ("", "unknown scheme"),
+        ("gopher://x", "unknown scheme"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:///{}/missing/own.db", "cannot be written"),
+        ("sqlite:///{}", "is a folder"),
+        ("postgresql://nobody@127.0.0.1:9/x", "does not answer"),
+        ("mysql+nodriver:///x", "cannot be completed"),
+        ("file:///dev/null/x", "cannot be completed"),
+        ("{server}", "cannot be completed"),
+    ],
+)
+def test_a_uri_that_cannot_work_is_one_message(copy: Path, tmp_path: Path, no_mlflow: str, uri: str, says: str) -> None:
+    with pytest.raises(FilaError, match=says) as refused:
+        sync(copy, uri.format(tmp_path, server=no_mlflow))
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 900
+
+
+def test_a_deleted_experiment_is_named_with_its_restoration(copy: Path) -> None:
+    client = mlflow.MlflowClient(default_uri(copy))
+    client.delete_experiment(client.get_experiment_by_name("thin").experiment_id)
+    with pytest.raises(FilaError, match=r"'thin' was deleted at .*mlflow experiments restore --experiment-id \d"):
+        sync(copy)
+
+
+@pytest.mark.parametrize("name", ["mlflow.lock", "mlflow.db"])
+def test_a_folder_that_cannot_be_written_is_one_message(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    (copy / name).mkdir()
+    (copy / name / "mine").touch()
+    with pytest.raises(FilaError, match=r"the mirror cannot be completed|cannot be used now") as refused:
+        sync(copy)
+    assert "\n" not in str(refused.value)
+    assert list(copy.rglob("mine"))
 
 
 def test_sync_wants_a_study(tmp_path: Path) -> None:

@@ -1,0 +1,176 @@
+"""The mirror's own database, `mlflow.db` in the study's folder: made aside and renamed, set aside when it cannot be opened, and moved
+with its folder. It holds nothing that the folder does not, so it can always be made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fila_lab.config.base import MachineError
+from fila_lab.config.faults import machine_fault
+from fila_lab.config.files import sync, temporary_path, try_lock, written_for
+from fila_lab.studies.sqlite import SQLITE_FILES, sqlite_url
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+log = logging.getLogger("fila_lab")
+
+DATABASE, LOCK, ARTIFACTS = "mlflow.db", "mlflow.lock", "mlartifacts"
+BUSY_SECONDS = 20.0
+
+
+def default_uri(root: Path) -> str:
+    """SQLite beside the results."""
+    return sqlite_url(root / DATABASE)
+
+
+def artifacts_uri(root: Path) -> str:
+    """Where the default mirror keeps its artifacts."""
+    return (root / ARTIFACTS).resolve().as_uri()
+
+
+def open_default(root: Path, study: str) -> MlflowClient:
+    """A client of the folder's own database, made or made anew where there is none that can be opened. The caller holds LOCK.
+
+    Raises:
+        MachineError: it is busy, or the disk does not let it be read or written.
+    """
+    path = root / DATABASE
+    _clear(root)
+    if not path.exists():
+        _set_aside(root, "what is left of one")  # a journal without its database would be played into the new one
+    elif problem := damage(path):
+        _set_aside(root, problem)
+    if path.exists():
+        try:
+            return _open(root, study)
+        except Exception as error:
+            if (fault := _fault(path, error)) is not None:
+                raise fault from error
+            _set_aside(root, " ".join(str(error).split())[:200])
+    _make(path)
+    return _open(root, study)
+
+
+def clear_left_over(root: Path) -> None:
+    """Remove databases that a killed driver had begun, unless somebody is at work on the mirror."""
+    if any(root.glob(f".{DATABASE}.*")):
+        with (root / LOCK).open("a") as handle:
+            if try_lock(handle):
+                _clear(root)
+
+
+def damage(path: Path, *, read_only: bool = False) -> str:
+    """Why a database file is none that could be used; "" where nothing speaks against it, or it cannot be told now.
+
+    `read_only` leaves the file as it is, even where a transaction should be rolled back.
+    """
+    address = f"file:{quote(str(path.resolve()))}?mode={'ro' if read_only else 'rw'}"
+    try:
+        with closing(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True)) as database:
+            found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                return " ".join(str(found).split())
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if read_only or {"experiments", "runs", "alembic_version"} <= tables else "it has no tables of MLflow"
+
+
+def _open(root: Path, study: str) -> MlflowClient:
+    from mlflow.tracking import MlflowClient
+
+    _move(root, study)
+    with _unpooled():
+        client = MlflowClient(default_uri(root))
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _make(path: Path) -> None:
+    """MLflow's migrations take seconds, and a database that was killed in them cannot be opened again."""
+    from mlflow.tracking import MlflowClient
+
+    temporary = temporary_path(path)
+    with _unpooled():
+        MlflowClient(sqlite_url(temporary)).search_experiments(max_results=1)
+    sync(temporary)
+    temporary.rename(path)
+    sync(path.parent)
+
+
+def _move(root: Path, study: str) -> None:
+    """MLflow stores absolute places; after the folder was moved or copied they are those of the folder as it is now."""
+    now = artifacts_uri(root)
+    with closing(sqlite3.connect(root.resolve() / DATABASE, timeout=BUSY_SECONDS)) as database, database:
+        found = database.execute("SELECT experiment_id, artifact_location FROM experiments WHERE name = ?", (study,)).fetchone()
+        if found is None or found[1] == now or not str(found[1]).endswith(f"/{ARTIFACTS}"):
+            return
+        experiment, former = found
+        database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (now, experiment))
+        database.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
+            (now, len(former) + 1, experiment, len(former) + 1, f"{former}/"),
+        )
+
+
+def _set_aside(root: Path, problem: str) -> None:
+    found = [suffix for suffix in SQLITE_FILES if (root / f"{DATABASE}{suffix}").exists()]
+    if not found:
+        return
+    number = 1
+    while any((root / f"mlflow.unreadable-{number}.db{suffix}").exists() for suffix in SQLITE_FILES):
+        number += 1
+    for suffix in found:
+        (root / f"{DATABASE}{suffix}").rename(root / f"mlflow.unreadable-{number}.db{suffix}")
+    log.warning("%s cannot be opened (%s): set aside as mlflow.unreadable-%d.db and made anew", root / DATABASE, problem, number)
+
+
+def _clear(root: Path) -> None:
+    for path in root.glob(f".{DATABASE}.*"):
+        names = (path.name.removesuffix(suffix) for suffix in SQLITE_FILES)
+        if any(written_for(name) == DATABASE for name in names) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def _fault(path: Path, error: Exception) -> MachineError | None:
+    """The machine's fault behind an error, which is no damage of the database."""
+    text = str(error)
+    for words, remedy in _PASSING.items():
+        if words in text:
+            return MachineError(f"{path} cannot be used now ({words}); {remedy}", words)
+    return machine_fault(error)
+
+
+_PASSING = {
+    "database is locked": "end what holds it open",
+    "unable to open database file": "mend its permissions and those of its folder",
+    "attempt to write a readonly database": "mend its permissions and those of its folder",
+    "database or disk is full": "free space there",
+    "disk I/O error": "check the disk or the mount",
+}
+
+
+@contextmanager
+def _unpooled() -> Iterator[None]:
+    """A connection that outlived a rename would write into the file that was renamed: each session opens its own."""
+    name = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
+    before: Any = os.environ.get(name)
+    os.environ[name] = "NullPool"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
