@@ -34,7 +34,7 @@ def peak_gib(name: str, preset: str, precision: str, threads: int) -> float:
 
 def _resident(field: str) -> int:
     """Bytes, from VmRSS (now) or VmHWM (at most)."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
+    line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
 
 
@@ -47,7 +47,7 @@ def grown_gib(name: str, preset: str, precision: str) -> float:
         torch.nn.functional.conv2d(torch.rand(1, 3, 32, 32), torch.rand(8, 3, 4, 4), stride=4) @ torch.rand(8, 8)  # libraries' own start
         base = _resident("VmRSS:")
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # let the peak start from now
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # let the peak start from now
         one.call()
     return (_resident("VmHWM:") - base) / 2**30
 

@@ -127,7 +127,7 @@ def main() -> None:
     found = measure(chosen.cache)
     print("\n".join(lines(found)))
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def main() -> None:
     found = measure(chosen.cache, steps=chosen.steps, rounds=chosen.rounds, cell_steps=chosen.cell_steps)
     print("\n".join(lines(found)))
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

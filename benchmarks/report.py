@@ -52,7 +52,9 @@ def machine() -> dict[str, Any]:
     """The processor and the libraries; nothing that names a host or a place."""
     info = Path("/proc/cpuinfo")
     names = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+        [line.partition(":")[2].strip() for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
     )
     return {
         "processor": names[0] if names else "unknown",
@@ -110,8 +112,8 @@ def write(results: Results, out: Path) -> tuple[Path, Path]:
     out.mkdir(parents=True, exist_ok=True)
     record = results.record()
     data, page = out / "benchmarks.json", out / "benchmarks.md"
-    data.write_text(json.dumps(record, indent=1) + "\n")
-    page.write_text(markdown(results, record))
+    data.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    page.write_text(markdown(results, record), encoding="utf-8")
     return data, page
 
 

@@ -43,7 +43,7 @@ def files(room: str) -> list[Path]:
 
 def imports(path: Path, lazily: bool = True) -> Iterator[tuple[int, str]]:
     """(line, dotted module) of every import; `lazily` false leaves out those in functions and under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text(), str(path))
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()

@@ -149,7 +149,7 @@ def write_calibration(out: Path | str, command: str) -> Path:
         "",
     ]
     path = measured.folder.out / "calibration.md"
-    path.write_text("\n".join(text))
+    path.write_text("\n".join(text), encoding="utf-8")
     renew_mark(measured.folder.out, [path])
     return path
 

@@ -47,7 +47,7 @@ class Cell:
     def manifest(self) -> dict[str, Any]:
         """manifest.json, or an empty dict where it is missing or unreadable."""
         try:
-            loaded = json.loads((self.folder / "manifest.json").read_text())
+            loaded = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return loaded if isinstance(loaded, dict) else {}
@@ -80,7 +80,7 @@ class StudyFolder:
         if not plan_file.exists():
             raise FilaError(f"out={out}: no plan.json in it, so it is no study's result folder; run `fila-lab run STUDY.yaml --out {out}`")
         try:
-            plan = json.loads(plan_file.read_text())
+            plan = json.loads(plan_file.read_text(encoding="utf-8"))
             study = StudyConfig.model_validate(plan["study"])
             planned = plan["cells"]
             known = tuple(_read_cell(out, entry) for entry in planned)
@@ -140,7 +140,7 @@ def _read_cell(out: Path, entry: dict[str, Any]) -> Cell:
     path = folder / "result.json"
     if path.exists():
         try:
-            result = _validated(json.loads(path.read_text()), entry["id"], phase)
+            result = _validated(json.loads(path.read_text(encoding="utf-8")), entry["id"], phase)
         except (ValueError, OSError) as error:
             problem = f"result.json is half-written or damaged ({_short(error)})"
     trial, config = entry.get("trial"), entry.get("config") or {}

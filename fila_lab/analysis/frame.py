@@ -130,7 +130,7 @@ def load_costs(out: Source) -> pd.DataFrame:
     costs: dict[str, Any] = {}
     if path.exists():
         try:
-            costs = json.loads(path.read_text())
+            costs = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise FilaError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from error
     rows = {arm: _floats(costs.get(arm)) for arm in folder.arms}

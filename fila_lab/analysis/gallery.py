@@ -92,7 +92,7 @@ def _flip(item: Any, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: S
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     """gallery.json by item id; empty when missing or unreadable, as pictures are an extra."""
     try:
-        listed = json.loads((folder / "gallery.json").read_text())
+        listed = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
         return {str(entry["item_id"]): entry for entry in listed if entry.get("images")}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

@@ -56,8 +56,8 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
         context = _context(found, committed, tables) | {"figures": figures, "flips": flips}
         context |= {"outcomes": outcomes, "silent": silent(outcomes)}
         page = target / "report.html"
-        page.write_text(_environment(html=True).get_template("report.html.j2").render(context))
-        (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context))
+        page.write_text(_environment(html=True).get_template("report.html.j2").render(context), encoding="utf-8")
+        (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
         written = [page, target / "report.md"]
         written += [target / "tables" / f"{table.name}.{kind}" for table in tables.values() for kind in ("csv", "tex")]
         written += [target / "figures" / f"{figure['name']}.{kind}" for figure in figures for kind in ("png", "svg")]

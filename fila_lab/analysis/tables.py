@@ -39,7 +39,7 @@ class Table:
         text = self.shown.to_latex(
             index=False, escape=True, caption=self.caption.replace("%", r"\%").replace("_", r"\_"), label=f"tab:{self.name}"
         )
-        (folder / f"{self.name}.tex").write_text(text.replace("−", "$-$").replace("±", r"$\pm$").replace("–", "--"))
+        (folder / f"{self.name}.tex").write_text(text.replace("−", "$-$").replace("±", r"$\pm$").replace("–", "--"), encoding="utf-8")
 
 
 def arms_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:

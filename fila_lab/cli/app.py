@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -31,6 +32,13 @@ class LabGroup(TyperGroup):
             if _state["debug"]:
                 raise
             typer.echo(f"fila-lab: {error}", err=True)
+            raise typer.Exit(MISTAKE) from None
+        except UnicodeEncodeError as error:
+            if _state["debug"]:
+                raise
+            name = error.object[error.start : error.end]
+            remedy = "set LC_ALL=C.UTF-8 or PYTHONUTF8=1, or choose another name"
+            typer.echo(f"fila-lab: {name!r} cannot be part of a file's name in this locale ({error.encoding}); {remedy}", err=True)
             raise typer.Exit(MISTAKE) from None
         except KeyboardInterrupt:
             typer.echo("\nstopped; nothing finished is lost, and the same command goes on from here", err=True)
@@ -70,6 +78,9 @@ def lab(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `fila-lab`. Leaves by SystemExit: 0, 2 for a mistake, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter shows its number
     words = list(sys.argv[1:] if arguments is None else arguments)
     _state["debug"] = "--debug" in words
     app(args=[word for word in words if word != "--debug"], prog_name="fila-lab")

@@ -51,7 +51,7 @@ def measure_and_write(
         manifest |= {"machine": machine(), "versions": versions(), "code_hash": code_hash(), "measuring_code": measuring_code()}
         manifest["weights"] = "random"
         out.mkdir(parents=True, exist_ok=True)
-        (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     frame = cost_table(open_state(out))
     fitted = fits(frame)
     frame.to_csv(out / "table.csv", index=False, float_format="%.6g")
@@ -155,7 +155,7 @@ def _shown(value: float, digits: int = 1) -> str:
 def _manifest(out: Path) -> dict[str, Any]:
     """The folder's manifest so far: every command that added to it."""
     try:
-        content = json.loads((out / MANIFEST).read_text())
+        content = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         content = {}
     return {"runs": [], **content}

@@ -130,6 +130,6 @@ def file_lock(path: Path) -> Iterator[None]:
         MachineError: the file system has no locks.
         OSError: the file cannot be made.
     """
-    with path.open("a") as handle:
+    with path.open("a", encoding="utf-8") as handle:
         try_lock(handle, wait=True)
         yield

@@ -33,7 +33,7 @@ def sha256(path: Path) -> str:
 def read_mark(folder: Path) -> Mark | None:
     """The folder's mark, if it carries one."""
     try:
-        content = json.loads((folder / MANIFEST).read_text())
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if content["kind"] != KIND:
             return None
         files = {str(name): str(digest) for name, digest in content["files"].items()}

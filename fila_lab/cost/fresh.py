@@ -50,7 +50,7 @@ def resident(peak: bool) -> int:
     status = Path("/proc/self/status")
     if status.exists():
         field = "VmHWM:" if peak else "VmRSS:"
-        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith(field))
         return int(line.split()[1]) * 1024
     if peak:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -60,7 +60,7 @@ def resident(peak: bool) -> int:
 def forget_peak() -> None:
     """Let the peak start from now, where Linux permits it."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def load_kernels(config: RunConfig) -> None:

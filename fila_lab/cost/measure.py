@@ -52,7 +52,7 @@ def measure_arms(
     seconds = forward_seconds(runnable, batch_size=batch_size, rounds=rounds, oracle_channels=oracle_channels) if runnable else {}
     milliseconds = {arm: [1000 * value for value in values] for arm, values in seconds.items()}
     out.mkdir(parents=True, exist_ok=True)
-    (out / ROUNDS_FILE).write_text(json.dumps({"batch_size": batch_size, "milliseconds_per_image": milliseconds}) + "\n")
+    (out / ROUNDS_FILE).write_text(json.dumps({"batch_size": batch_size, "milliseconds_per_image": milliseconds}) + "\n", encoding="utf-8")
     costs: dict[str, dict[str, float]] = {}
     for arm, config in configs.items():
         low, median, high = np.percentile(milliseconds.get(arm, [math.nan]), [25, 50, 75])

@@ -191,7 +191,7 @@ def open_state(out: Path) -> dict[str, Measured]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         code, settings = content["code"], {name: _read(part) for name, part in content["settings"].items()}
     except (ValueError, KeyError, TypeError) as error:
         raise FilaError(f"--out: {path} cannot be read ({error}); choose another folder") from error
@@ -205,7 +205,7 @@ def write_state(out: Path, state: Mapping[str, Measured]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     content = {"code": measuring_code(), "settings": {name: _dump(part) for name, part in state.items()}}
     fresh = out / f"{STATE}.new"
-    fresh.write_text(json.dumps(content, indent=1) + "\n")
+    fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     fresh.replace(out / STATE)
 
 

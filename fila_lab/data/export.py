@@ -76,13 +76,13 @@ def _finished(out: Path, key: str) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     card = out / "export.json"
-    if card.is_file() and json.loads(card.read_text())["key"] == key:
+    if card.is_file() and json.loads(card.read_text(encoding="utf-8"))["key"] == key:
         return True
     raise FilaError(f"out={out} exists and holds something else (or an export of other settings); choose another folder, or remove it")
 
 
 def _counts(out: Path) -> dict[str, int]:
-    counts: dict[str, int] = json.loads((out / "export.json").read_text())["items"]
+    counts: dict[str, int] = json.loads((out / "export.json").read_text(encoding="utf-8"))["items"]
     return counts
 
 
@@ -99,7 +99,7 @@ def _write(
         done += size
         if progress:
             progress(what, done, items)
-    lines = [json.loads(line) for start in starts for line in _chunk(partial, start).read_text().splitlines()]
+    lines = [json.loads(line) for start in starts for line in _chunk(partial, start).read_text(encoding="utf-8").splitlines()]
     counts = dict(sorted(Counter(line["family"] for line in lines if line["place"] == lines[0]["place"] or split != "test").items()))
     _replace(partial / f"{split}.json", json.dumps([_conversation(line) for line in lines], indent=1).encode() + b"\n")
     table = io.BytesIO()

@@ -87,7 +87,7 @@ class Pool:
 
     def __init__(self, folder: Path, geometry: GeometryConfig, patch_px: int) -> None:
         self.folder = folder
-        card = json.loads((folder / "pool.json").read_text())
+        card = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
         self.key: str = card["key"]
         self.split: str = card["split"]
         self.content_hash: str = card["content_hash"]
@@ -166,7 +166,7 @@ def _build(data: DataConfig, geometry: GeometryConfig, split: str, key: str, fin
                 digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
         digest.update((temporary / "meta.jsonl").read_bytes())
         card = {"schema": SCHEMA, "key": key, "split": split, "groups": groups, "content_hash": digest.hexdigest()}
-        (temporary / "pool.json").write_text(json.dumps(card, indent=1) + "\n")
+        (temporary / "pool.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         for path in [*temporary.iterdir(), temporary]:
             sync(path)
         temporary.rename(final)

@@ -56,7 +56,7 @@ def fill(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str, w
             progress(what, min(total, done * CHUNK), total)
     order = {place: i for i, place in enumerate(PLACES)}
     lines.sort(key=lambda line: (line["index"], order[line["place"]]))
-    with (folder / "meta.jsonl").open("w") as file:
+    with (folder / "meta.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     pd.DataFrame(lines, columns=list(COLUMNS)).to_parquet(folder / "meta.parquet", index=False)
     return sorted(sizes)

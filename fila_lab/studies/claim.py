@@ -60,7 +60,7 @@ def check_free(root: Path, study_file: Path) -> None:
 def _signed(path: Path) -> bool:
     """Whether this is the lock file of a driver."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"pid", "host", "shard", "since"} <= set(content)

@@ -21,8 +21,8 @@ Measure = Callable[[dict[str, RunConfig], Path], dict[str, Any]]
 def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -> bool:
     """Whether `costs.json` holds these arms, measured with these configurations and this code."""
     try:
-        measured = json.loads((root / COSTS).read_text())
-        record = json.loads((root / RECORD).read_text())
+        measured = json.loads((root / COSTS).read_text(encoding="utf-8"))
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     expected = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
@@ -36,7 +36,7 @@ def measure_costs(root: Path, configs: dict[str, RunConfig], code: str, measure:
         Whether `costs.json` is current now.
     """
     try:
-        with (root / "costs.lock").open("w") as handle:
+        with (root / "costs.lock").open("w", encoding="utf-8") as handle:
             if not try_lock(handle):
                 return False
             costs = without_nan((measure or _measure_arms())(configs, root))

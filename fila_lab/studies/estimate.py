@@ -112,7 +112,7 @@ def usable_memory(accelerator: str) -> float | None:
         return min(float(mebibytes) for mebibytes in told) * 2**20 if told and all(word.isdigit() for word in told) else None
     total = float(psutil.virtual_memory().total)
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
     except OSError:
         return total
     return min(total, float(limit)) if limit.isdigit() else total

@@ -33,7 +33,7 @@ def default_cache() -> Path:
 def read_plan(root: Path) -> dict[str, Any] | None:
     """`plan.json`, if there is one that can be read and is a study's."""
     try:
-        content = json.loads((root / "plan.json").read_text())
+        content = json.loads((root / "plan.json").read_text(encoding="utf-8"))
         ours = isinstance(content["cells"], list) and isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
     except (OSError, ValueError, KeyError, TypeError):
         return None

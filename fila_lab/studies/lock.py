@@ -49,7 +49,7 @@ class Shard:
 
 def _describe(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text())
+        holder = json.loads(path.read_text(encoding="utf-8"))
         share = f", shard {holder['shard']}" if holder.get("shard") else ""
         return f"process {holder['pid']} on {holder['host']}{share} (since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):
@@ -108,7 +108,7 @@ class StudyLock:
             raise FilaError(f"--out: {self.root} is being driven by {holder}; {remedy}")
 
     def _hold(self, path: Path, shared: bool) -> bool:
-        handle = path.open("a+")
+        handle = path.open("a+", encoding="utf-8")
         self._handles.append(handle)
         # Somebody who only asks who holds the lock holds it for an instant.
         patience = 5

@@ -63,7 +63,7 @@ def open_default(root: Path, study: str) -> MlflowClient:
 def clear_left_over(root: Path) -> None:
     """Remove databases that a killed driver had begun, unless somebody is at work on the mirror."""
     if any(root.glob(f".{DATABASE}.*")):
-        with (root / LOCK).open("a") as handle:
+        with (root / LOCK).open("a", encoding="utf-8") as handle:
             if try_lock(handle):
                 _clear(root)
 

@@ -93,7 +93,7 @@ class ResultStore:
         """The result; None when there is none; Invalid when the file does not count."""
         path = self.folder(cell_id) / "result.json"
         try:
-            result = parse(path.read_text())
+            result = parse(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
@@ -117,7 +117,7 @@ class ResultStore:
     def manifest(self, cell_id: str) -> dict[str, Any]:
         """The cell's manifest; empty when there is none that can be read."""
         try:
-            return dict(json.loads((self.folder(cell_id) / "manifest.json").read_text()))
+            return dict(json.loads((self.folder(cell_id) / "manifest.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
 

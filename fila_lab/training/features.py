@@ -152,7 +152,9 @@ def _compute(config: RunConfig, pool: Pool, folder: Path, shapes: dict, workers:
                 if progress:
                     progress("features", (number + 1) * len(chunks) // workers, len(chunks))
     seconds = time.perf_counter() - started
-    (folder / "complete.json").write_text(json.dumps({"shapes": shapes, "seconds": round(seconds, 2), "weights": config.convnext.weights}))
+    (folder / "complete.json").write_text(
+        json.dumps({"shapes": shapes, "seconds": round(seconds, 2), "weights": config.convnext.weights}), encoding="utf-8"
+    )
 
 
 def _drain(config: RunConfig, pool_folder: Path, folder: Path, chunks: list[tuple[str, int]]) -> None:

@@ -207,7 +207,7 @@ def pretrain(
         "torch": torch.__version__,
         "sha256": file_sha256(path),
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return scores
 
 

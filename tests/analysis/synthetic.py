@@ -88,7 +88,7 @@ def write_study(
     for cell in cells:
         _write_cell(out / "cells" / cell["id"], cell, triplets, accuracy[cell["arm"]], (failed or {}).get((cell["arm"], cell["seed"])))
     plan = {"study": study.model_dump(mode="json"), "study_hash": "0123456789abcdef", "budget": budget, "cells": cells}
-    (out / "plan.json").write_text(json.dumps(plan))
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     costs = {
         arm: {
             "parameters": 1_000_000 + 40_000 * i,
@@ -101,7 +101,7 @@ def write_study(
         }
         for i, arm in enumerate(arms)
     }
-    (out / "costs.json").write_text(json.dumps(costs))
+    (out / "costs.json").write_text(json.dumps(costs), encoding="utf-8")
     if gallery:
         _write_gallery(out / "gallery")
     return out
@@ -135,7 +135,7 @@ def _write_cell(folder: Path, cell: dict[str, Any], triplets: int, accuracy: tup
             "curve": curve,
             "timing": timing,
         }
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     manifest = {
         "code_hash": "c0de" * 4,
         "data_hash": {"train": "da7a" * 4, "test": "7e57" * 4},
@@ -147,7 +147,7 @@ def _write_cell(folder: Path, cell: dict[str, Any], triplets: int, accuracy: tup
         "host": "simulated",
         "engine": "process",
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def predictions(seed: int, triplets: int, accuracy: tuple[float, float, float], rng: np.random.Generator) -> pd.DataFrame:
@@ -213,4 +213,4 @@ def _write_gallery(folder: Path) -> None:
         entries.append(
             {"item_id": f"test-{i:04d}", "question": f"code in red {i}?", "answer": f"A{i:02d}", "cut_fraction": 0.4, "images": images}
         )
-    (folder / "gallery.json").write_text(json.dumps(entries))
+    (folder / "gallery.json").write_text(json.dumps(entries), encoding="utf-8")

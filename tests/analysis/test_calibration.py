@@ -17,17 +17,19 @@ COMMITTED = {"calibration": "fila-lab calibrate", "families": "fila-lab calibrat
 @pytest.mark.parametrize("study", COMMITTED)
 def test_the_committed_report_is_that_of_the_committed_cells(study: str, tmp_path: Path) -> None:
     folder = shutil.copytree(RESULTS / study, tmp_path / study)
-    assert write_calibration(folder, COMMITTED[study]).read_text() == (RESULTS / study / "calibration.md").read_text()
+    assert write_calibration(folder, COMMITTED[study]).read_text(encoding="utf-8") == (RESULTS / study / "calibration.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_blind_ceiling_does_not_hold(tmp_path: Path) -> None:
     folder = shutil.copytree(RESULTS / "calibration", tmp_path / "calibration")
     (high,) = [line for line in calibration_lines(folder) if line.what.startswith("ceiling") and "coarse" in line.what]
     for path in (folder / "cells").glob("*/result.json"):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         if result["config"]["fusion"]["control"] == "oracle_map":
             result["metrics"]["exact/coarse"] = 0.5
-            path.write_text(json.dumps(result))
+            path.write_text(json.dumps(result), encoding="utf-8")
     (low,) = [line for line in calibration_lines(folder) if line.what.startswith("ceiling") and "coarse" in line.what]
     assert high.holds
     assert not low.holds

@@ -54,7 +54,7 @@ def test_tuning_names_winners_and_edges(full_study: Path, tmp_path: Path) -> Non
     assert (best["edge"] == "").all()
     moved = Path(shutil.copytree(full_study, tmp_path / "moved"))
     path = moved / "cells" / "concat-t3" / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"validation": {"exact/reading": 0.99}}))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"validation": {"exact/reading": 0.99}}), encoding="utf-8")
     again = analysis.load_tuning(moved)
     assert again.loc[again["winner"] & (again["arm"] == "concat"), "edge"].item() == "train.learning_rate at the edge of its range"
 
@@ -73,7 +73,7 @@ def test_tuning_is_read_from_its_table_when_its_cells_were_not_kept(full_study: 
 def test_a_half_written_result_is_skipped_and_named(full_study: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(full_study, tmp_path / "half"))
     path = out / "cells" / "none-0003" / "result.json"
-    path.write_text(path.read_text()[:200])
+    path.write_text(path.read_text(encoding="utf-8")[:200], encoding="utf-8")
     shutil.rmtree(out / "cells" / "none-0004")
     frame = analysis.load_study_frame(out)
     assert set(frame.loc[frame["arm"] == "none", "seed"]) == {0, 1, 2, 5, 6, 7}
@@ -91,7 +91,7 @@ def test_folders_that_hold_no_results_say_so(tmp_path: Path) -> None:
     out = write_study(tmp_path / "failed", arms=("none",), seeds=(0,), triplets=6, tuning=False, failed={("none", 0): "out_of_memory"})
     with pytest.raises(FilaError, match=r"none of its 1 main cells is finished; 1 failed, .*out_of_memory"):
         analysis.load_study_frame(out)
-    (out / "plan.json").write_text("{")
+    (out / "plan.json").write_text("{", encoding="utf-8")
     with pytest.raises(FilaError, match="not a readable plan"):
         analysis.load_study_frame(out)
 

@@ -87,7 +87,7 @@ def test_what_cannot_be_asked_is_refused(family: dict[str, Any], words: str, tmp
     from fila_lab.config import ConfigError, load_study
 
     declared = synthetic.study_config(["none"]).model_dump(mode="json") | {"families": {"f": family}}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(declared))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
     with pytest.raises(ConfigError, match=words):
         load_study(tmp_path / "study.yaml")
 

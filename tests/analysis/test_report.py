@@ -39,7 +39,7 @@ class _Links(HTMLParser):
 
 
 def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
-    page = (reported / "report" / "report.html").read_text()
+    page = (reported / "report" / "report.html").read_text(encoding="utf-8")
     links = _Links()
     links.feed(page)
     assert links.sources
@@ -60,7 +60,7 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
         "Checked and found nothing: seam errors, out of memory",
     ):
         assert said in page, said
-    markdown = (reported / "report" / "report.md").read_text()
+    markdown = (reported / "report" / "report.md").read_text(encoding="utf-8")
     assert "Better: concat − none" in markdown
     assert "| methods | concat − none | 8 |" in markdown
     assert "FAILED" not in markdown
@@ -73,7 +73,7 @@ def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Pat
     verdicts = pd.read_csv(tables / "verdicts.csv")
     assert (verdicts["preset"] == "mini").all()
     assert verdicts.set_index(["a", "b"]).at[("concat", "none"), "verdict"] == "better"
-    text = (tables / "arms.tex").read_text()
+    text = (tables / "arms.tex").read_text(encoding="utf-8")
     assert r"\toprule" in text
     assert r"cross\_attention" in text
     figures = {path.stem for path in (reported / "report" / "figures").glob("*.svg")}
@@ -95,8 +95,8 @@ def test_arms_table_holds_means_by_hand_and_costs(full_study: Path) -> None:
 
 def test_a_small_budget_says_so_and_prints_published_verdicts(small_study: Path, reported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(small_study, tmp_path / "small"))
-    page = analysis.write_report(out, reported).read_text()
-    assert analysis.write_report(out, reported).read_text() == page, "the same folder gives the same page"
+    page = analysis.write_report(out, reported).read_text(encoding="utf-8")
+    assert analysis.write_report(out, reported).read_text(encoding="utf-8") == page, "the same folder gives the same page"
     assert "3 seeds cannot reach p &lt; 0.05 over 4 contrasts; 8 seeds are needed" in page
     assert "This budget has too few seeds for a test" in page
     table = pd.read_csv(out / "report" / "tables" / "published.csv").set_index("A − B")
@@ -123,16 +123,16 @@ def test_a_single_seed_without_costs_curves_or_predictions_is_still_reported(tmp
     (out / "costs.json").unlink()
     for cell in (out / "cells").iterdir():
         (cell / "predictions.parquet").unlink()
-        result = json.loads((cell / "result.json").read_text())
-        (cell / "result.json").write_text(json.dumps(result | {"curve": []}))
-    page = analysis.write_report(out, tmp_path / "bare").read_text()
+        result = json.loads((cell / "result.json").read_text(encoding="utf-8"))
+        (cell / "result.json").write_text(json.dumps(result | {"curve": []}), encoding="utf-8")
+    page = analysis.write_report(out, tmp_path / "bare").read_text(encoding="utf-8")
     assert "1 seed cannot reach" in page
     assert "no cell has readable predictions" in page
 
 
 def test_an_unwritable_folder_is_named(full_study: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(full_study, tmp_path / "blocked"))
-    (out / "report").write_text("a file where the folder should be")
+    (out / "report").write_text("a file where the folder should be", encoding="utf-8")
     with pytest.raises(FilaError, match="the report cannot be written"):
         analysis.write_report(out)
 
@@ -152,7 +152,7 @@ def test_gallery_shows_flips_with_pictures_or_without(full_study: Path, small_st
 
 def test_matched_arms_stand_with_their_deviations(small_study: Path, tmp_path: Path) -> None:
     out = shutil.copytree(small_study, tmp_path / "out")
-    plan = json.loads((out / "plan.json").read_text())
+    plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
     match = {
         "quantity": "parameters",
         "target": "none",
@@ -163,17 +163,17 @@ def test_matched_arms_stand_with_their_deviations(small_study: Path, tmp_path: P
         "part": 5e4,
     }
     plan["matches"] = {"concat": {**match, "off_whole": 0.01, "off_part": 0.2}}
-    (out / "plan.json").write_text(json.dumps(plan))
-    page = analysis.write_report(out).read_text()
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    page = analysis.write_report(out).read_text(encoding="utf-8")
     assert "fusion.hidden = 40" in page
     assert "+20.00%" in page
-    assert "Matched arms" in (out / "report/report.md").read_text()
+    assert "Matched arms" in (out / "report/report.md").read_text(encoding="utf-8")
     assert pd.read_csv(out / "report/tables/matches.csv").loc[0, "off_part"] == 0.2
 
 
 def test_a_damaged_gallery_costs_only_the_pictures(full_study: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(full_study, tmp_path / "gallery"))
-    (out / "gallery" / "gallery.json").write_text('[{"item_id": "test-0000", "ima')
+    (out / "gallery" / "gallery.json").write_text('[{"item_id": "test-0000", "ima', encoding="utf-8")
     folder = analysis.StudyFolder.open(out)
     assert not load_flips(folder, analysis.load_predictions(folder))[0].pictures
 

@@ -44,9 +44,9 @@ def _checks(out: Path) -> dict[str, Check]:
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _failed(out: Path) -> dict[str, Check]:
@@ -175,11 +175,11 @@ def test_a_missing_manifest_is_said(out: Path) -> None:
 def test_arms_may_differ_in_data_but_not_the_cells_of_one_arm(out: Path) -> None:
     manifests = sorted((out / "cells").glob("concat-0*/manifest.json"))
     for path in manifests:
-        path.write_text(path.read_text().replace("da7a", "0a7a"))
+        path.write_text(path.read_text(encoding="utf-8").replace("da7a", "0a7a"), encoding="utf-8")
     check = _checks(out)[ENVIRONMENT]
     assert check.passed
     assert check.text == "equal in all cells; arms differ in data_hash.train"
-    manifests[0].write_text(manifests[0].read_text().replace("0a7a", "1a7a"))
+    manifests[0].write_text(manifests[0].read_text(encoding="utf-8").replace("0a7a", "1a7a"), encoding="utf-8")
     assert _checks(out)[ENVIRONMENT].passed is False
 
 

@@ -67,9 +67,9 @@ def _edited(source: Path, target: Path, cells: str, edit: Callable[[dict[str, An
     """A copy of a folder in which the results of the matching cells were edited."""
     out = Path(shutil.copytree(source, target))
     for path in sorted((out / "cells").glob(f"{cells}/result.json")):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         edit(result)
-        path.write_text(json.dumps(result))
+        path.write_text(json.dumps(result), encoding="utf-8")
     return out
 
 
@@ -159,7 +159,7 @@ def test_a_baseline_that_gains_from_longer_training_is_under_trained(full_study:
     """The arm `addition` as `none` trained twice as long: the one comparison that tells, whatever the learning rate did."""
 
     def longer(result: dict[str, Any]) -> None:
-        result["config"] = json.loads((full_study / "cells" / "none-0000" / "result.json").read_text())["config"]
+        result["config"] = json.loads((full_study / "cells" / "none-0000" / "result.json").read_text(encoding="utf-8"))["config"]
         result["config"]["train"]["steps"] *= 2
 
     found = Findings.of(_edited(full_study, tmp_path / "longer", "addition-0*", longer))
@@ -236,12 +236,12 @@ def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path,
 
     small = write_study(tmp_path / "small", arms=("none", "concat"), seeds=(0, 1, 2), triplets=12)
     out = _edited(small, tmp_path / "out", "concat-0*", fast)
-    page = analysis.write_report(out).read_text()
+    page = analysis.write_report(out).read_text(encoding="utf-8")
     assert page.count("train.learning_rate at the edge of its range") == 1
     assert "Failure signatures" in page
-    assert "train.learning_rate at the edge" in (out / "report" / "tables" / "signatures.csv").read_text()
+    assert "train.learning_rate at the edge" in (out / "report" / "tables" / "signatures.csv").read_text(encoding="utf-8")
     assert "Checked and found nothing: " in page
-    markdown = (out / "report" / "report.md").read_text()
+    markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     assert "  - concat: train.learning_rate at the edge of its range: 0.0099, searched from 0.0003 to 0.01" in markdown
     assert "Checked and found nothing: " in markdown
     console = Console(width=400, record=True, file=io.StringIO())

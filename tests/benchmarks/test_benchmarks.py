@@ -134,13 +134,13 @@ def test_training_speeds_are_relative_to_none() -> None:
 def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only = ["none", "cross_attention", "upsample and window"]
     main(tmp_path, preset="mini", rounds=1, threads=1, only=only, memory=False, profile=True)
-    record = json.loads((tmp_path / "benchmarks.json").read_text())
+    record = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
     assert set(record["rows"]) == {"fp32", "bf16"}
     for found in record["rows"].values():
         assert [row["name"] for row in found] == [*BARE, *only]
         assert all(row["ratio"] > 0 and row["floor"] > 0 for row in found)
     assert {line["arm"] for line in record["lines"]} == set(only[:2])
-    page = (tmp_path / "benchmarks.md").read_text()
+    page = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
     assert record["machine"]["processor"] in page
     assert record["date"] in page
     assert "| cross_attention |" in page

@@ -73,7 +73,7 @@ def test_no_locks_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_lock_that_is_held_is_not_taken(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("w") as one, (tmp_path / "lock").open("w") as two:
+    with (tmp_path / "lock").open("w", encoding="utf-8") as one, (tmp_path / "lock").open("w", encoding="utf-8") as two:
         assert try_lock(one, shared=True)
         assert try_lock(two, shared=True)
         assert not try_lock(two)

@@ -36,7 +36,7 @@ def _content(grid: Any = GRID, **changes: Any) -> dict[str, Any]:
 
 def _load(folder: Path, content: dict[str, Any]) -> StudyConfig:
     path = folder / "crossed.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return load_study(path)
 
 
@@ -70,7 +70,7 @@ def test_factors_are_part_of_what_was_declared_and_their_absence_changes_no_hash
     study = _load(tmp_path, _content())
     assert study_hash(study) != study_hash(study.model_copy(update={"factors": {}}))
     published = Path(__file__).parents[2] / "experiments"
-    plan = yaml.safe_load((published / "results" / "fusion_methods" / "plan.json").read_text())
+    plan = yaml.safe_load((published / "results" / "fusion_methods" / "plan.json").read_text(encoding="utf-8"))
     assert study_hash(StudyConfig.model_validate(plan["study"])) == plan["study_hash"]
 
 

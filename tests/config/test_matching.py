@@ -186,18 +186,20 @@ SHIPPED = Path(__file__).parents[2] / "experiments"
 def test_bad_matches_name_the_arm_and_the_field(tmp_path: Path, match: dict[str, Any], words: str) -> None:
     import yaml
 
-    tree = yaml.safe_load((SHIPPED / "fusion_methods.yaml").read_text())
+    tree = yaml.safe_load((SHIPPED / "fusion_methods.yaml").read_text(encoding="utf-8"))
     tree["arms"]["addition"]["match"] = match
     tree["arms"]["wide"] = {"set": {"fusion.name": "concat_ungated"}, "match": {"flops": "concat"}}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         load_study(tmp_path / "study.yaml")
     assert words in str(error.value)
 
 
 def test_a_number_may_be_written_without_a_dot(tmp_path: Path) -> None:
-    text = (SHIPPED / "fusion_methods.yaml").read_text()
-    (tmp_path / "study.yaml").write_text(text.replace("role: fusion, label: addition", "match: {flops: 15e7}, label: addition", 1))
+    text = (SHIPPED / "fusion_methods.yaml").read_text(encoding="utf-8")
+    (tmp_path / "study.yaml").write_text(
+        text.replace("role: fusion, label: addition", "match: {flops: 15e7}, label: addition", 1), encoding="utf-8"
+    )
     match = load_study(tmp_path / "study.yaml").arms["addition"].match
     assert match is not None
     assert (match.quantity, match.target) == ("flops", 1.5e8)

@@ -42,7 +42,7 @@ def test_plain_names_of_any_script_are_kept(tmp_path: Path, name: str) -> None:
 
 def test_a_name_taken_from_the_file_is_checked_too(tmp_path: Path) -> None:
     hidden = study(tmp_path, "x").rename(tmp_path / ".secret.yaml")
-    hidden.write_text(hidden.read_text().replace("name: x\n", ""))
+    hidden.write_text(hidden.read_text(encoding="utf-8").replace("name: x\n", ""), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"name = '\.secret' begins with '\.'"):
         load_study(hidden)
 

@@ -27,8 +27,8 @@ def test_base_inherits_from_paper_and_replaces_lists_whole() -> None:
 
 
 def test_a_user_preset_extends_by_name_or_by_relative_path(tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text("extends: mini\ntrain: {steps: 7}\n")
-    (tmp_path / "two.yaml").write_text("extends: ./one.yaml\nfusion: {name: addition}\n")
+    (tmp_path / "one.yaml").write_text("extends: mini\ntrain: {steps: 7}\n", encoding="utf-8")
+    (tmp_path / "two.yaml").write_text("extends: ./one.yaml\nfusion: {name: addition}\n", encoding="utf-8")
     config = resolve_run(str(tmp_path / "two.yaml"))
     assert (config.train.steps, config.fusion.name, config.train.batch_size) == (7, "addition", 64)
     assert config.preset == "two"  # no path of a machine gets into results
@@ -47,7 +47,7 @@ def test_a_user_preset_extends_by_name_or_by_relative_path(tmp_path: Path) -> No
 )
 def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "self.yaml"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         resolve_run(str(path))
     assert words in str(error.value)
@@ -158,10 +158,10 @@ def test_shipped_studies_load_and_say_their_file_name(path: Path) -> None:
     ],
 )
 def test_bad_studies(tmp_path: Path, old: str, new: str, words: str) -> None:
-    text = next(path for path in EXPERIMENTS if path.stem == "fusion_methods").read_text()
+    text = next(path for path in EXPERIMENTS if path.stem == "fusion_methods").read_text(encoding="utf-8")
     assert old in text
     path = tmp_path / "study.yaml"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         load_study(path)
     assert words in str(error.value)

@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_shipped_files_read_as_plain_yaml_does(path: Path) -> None:
-    assert read_yaml(path) == yaml.safe_load(path.read_text())
+    assert read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @given(st.dictionaries(WORDS, VALUES, max_size=4), st.booleans())
@@ -108,13 +108,13 @@ def test_what_is_plain_is_read(text: str, content: Any) -> None:
 
 
 def test_studies_presets_and_overrides_are_read_by_it(tmp_path: Path) -> None:
-    study = (ROOT / "experiments" / "remove_fusion.yaml").read_text()
+    study = (ROOT / "experiments" / "remove_fusion.yaml").read_text(encoding="utf-8")
     doubled = study.replace("arms:\n", "arms:\n  concat: {set: {fusion.name: addition}}\n")
     for name, text, read in (
         ("study.yaml", doubled, load_study),
         ("preset.yaml", "extends: mini\ntrain: {steps: 3, steps: 4}\n", lambda path: load_preset(str(path))),
     ):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError, match="stands there twice"):
             read(tmp_path / name)
     with pytest.raises(ConfigError, match="stands there twice"):
@@ -144,7 +144,7 @@ def test_a_field_set_twice_by_the_same_overrides_is_refused(overrides: dict[str,
 def test_a_folder_is_no_yaml_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder, not a YAML file"):
         read_yaml(tmp_path)
-    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    (tmp_path / "empty.yaml").write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="found nothing"):
         read_yaml(tmp_path / "empty.yaml")
 
@@ -153,7 +153,7 @@ def test_nothing_else_loads_yaml() -> None:
     """One loader: another call would read duplicates and octal numbers again."""
     found = []
     for path in sorted((ROOT / "fila_lab").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             named = isinstance(node, ast.Attribute) and "load" in node.attr and ast.unparse(node.value) == "yaml"
             if named or (isinstance(node, ast.ImportFrom) and node.module == "yaml"):
                 found.append(str(path.relative_to(ROOT)))

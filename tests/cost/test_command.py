@@ -74,7 +74,8 @@ def test_an_arm_whose_settings_another_preset_lacks(call: Any, tmp_path: Path) -
     study = tmp_path / "late.yaml"
     study.write_text(
         "name: late\nquestion: q\npreset: paper\nmargin: 0.1\nfamilies: {}\nbudgets: {small: {seeds: [0]}}\n"
-        "arms: {late: {set: {fusion.depth: [[4, 20]]}}}\n"
+        "arms: {late: {set: {fusion.depth: [[4, 20]]}}}\n",
+        encoding="utf-8",
     )
     assert call(str(study))[0] == 0
     code, _, err = call(str(study), "--preset", "mini")
@@ -102,7 +103,7 @@ def test_measured_costs_leave_table_figures_and_manifest(call: Any, tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
         f"{name}.{kind}" for name in names for kind in ("png", "svg")
     )
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["weights"] == "random"
     assert (manifest["runs"][0]["precision"], manifest["runs"][0]["threads"]) == ("fp32", 1)
     assert {"torch", "timm"} <= set(manifest["versions"])

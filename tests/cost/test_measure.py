@@ -37,7 +37,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[s
     }
     costs = measure_arms(arms, out, batch_size=2, rounds=ROUNDS)
     assert ballast[-1] == 1
-    return costs, json.loads((out / "costs.rounds.json").read_text())["milliseconds_per_image"]
+    return costs, json.loads((out / "costs.rounds.json").read_text(encoding="utf-8"))["milliseconds_per_image"]
 
 
 def test_every_column_of_every_arm_is_a_positive_number(

@@ -102,11 +102,11 @@ def test_what_is_measured_is_not_measured_again(folder: Path, monkeypatch: pytes
     def never(*_: object, **__: object) -> None:
         raise AssertionError("measured again")
 
-    before = json.loads((folder / session.STATE).read_text())
+    before = json.loads((folder / session.STATE).read_text(encoding="utf-8"))
     for name in ("build_vision", "measured_afresh", "count_vision", "count_language"):
         monkeypatch.setattr(session, name, never)
     session.measure(runs(), HERE, folder, rounds=3, memory=True, report=quiet)
-    assert json.loads((folder / session.STATE).read_text()) == before
+    assert json.loads((folder / session.STATE).read_text(encoding="utf-8")) == before
 
 
 def test_figures_of_other_code_are_not_mixed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def test_files_say_what_the_suite_says(exported: Path, geometry: GeometryConfig) -> None:
-    talks = json.loads((exported / "test.json").read_text())
+    talks = json.loads((exported / "test.json").read_text(encoding="utf-8"))
     table = pd.read_parquet(exported / "test.parquet")
     assert len(talks) == len(table) == 3 * 7
     suite = SeamSuite(DATA, geometry)
@@ -52,7 +52,7 @@ def test_files_say_what_the_suite_says(exported: Path, geometry: GeometryConfig)
             assert len(json.loads(line["marks"])) == len(item.glyphs)
             with Image.open(exported / talk["image"]) as image:
                 assert np.array_equal(np.asarray(image), np.asarray(item.image))
-    card = (exported / "README.md").read_text()
+    card = (exported / "README.md").read_text(encoding="utf-8")
     assert "`chart`" in card
     assert "`table`" not in card
 
@@ -100,7 +100,7 @@ def test_a_stopped_export_goes_on_and_a_finished_one_stays(
 def test_what_cannot_be_written_is_named(exported: Path, geometry: GeometryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FilaError, match=r"out=.*holds something else"):
         export(DATA, geometry, "test", 8, exported)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(FilaError, match=r"out=.*another folder"):
         export(DATA, geometry, "test", 2, tmp_path / "file" / "below")
     with pytest.raises(FilaError, match="items=0"):

@@ -85,7 +85,7 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_succeeds(
     assert [path.name for path in (tmp_path / "pools").iterdir()] == [f"{key}.lock"]
     half = tmp_path / "pools" / f"{key}.tmp-1"  # as a killed builder leaves it
     half.mkdir()
-    (half / "pool.json").write_text("{}")
+    (half / "pool.json").write_text("{}", encoding="utf-8")
     assert len(build_pool(DATA, geometry, "val", tmp_path)) == 70
     assert not half.exists()
 
@@ -104,7 +104,7 @@ def test_builders_at_the_same_time_share_one_build(geometry: GeometryConfig, tmp
 
 def test_a_folder_that_cannot_be_written_is_named(geometry: GeometryConfig, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
-    blocked.write_text("")
+    blocked.write_text("", encoding="utf-8")
     with pytest.raises(FilaError, match=r"cache_dir=.*file"):
         build_pool(DATA, geometry, "train", blocked)
 

@@ -145,7 +145,7 @@ def test_load_image(tmp_path: Path) -> None:
     assert load_image(tmp_path / "turned.jpg").size == (20, 30)
     data = (tmp_path / "page.png").read_bytes()
     (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
-    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "text.png").write_text("no image", encoding="utf-8")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("half.png", "text.png", "empty.png", "missing.png", "."):
         with pytest.raises(FilaError, match="image '") as caught:

@@ -27,4 +27,4 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[st
     """The lines that cells left when they started."""
     path = tmp_path / "cells.log"
     monkeypatch.setenv("FAKE_LOG", str(path))
-    return lambda: path.read_text().splitlines() if path.exists() else []
+    return lambda: path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -45,7 +45,7 @@ def run_cell(
     long as the file $FAKE_FAULT_WHILE is there.
     """
     if "FAKE_LOG" in os.environ:
-        with open(os.environ["FAKE_LOG"], "a") as handle:
+        with open(os.environ["FAKE_LOG"], "a", encoding="utf-8") as handle:
             handle.write(f"{config.fusion.name} {config.seed} {os.environ.get('OMP_NUM_THREADS')} {test}\n")
     if os.environ.get("FAKE_KILL") == config.fusion.name:
         marker = Path(os.environ["FAKE_KILL_ONCE"]) if "FAKE_KILL_ONCE" in os.environ else None
@@ -87,7 +87,7 @@ def measure(configs: dict[str, RunConfig], out: Path) -> dict[str, Any]:
 
 def prepare(config: RunConfig, *, configs: list[RunConfig], workers: int, **_: Any) -> Outcome:
     """Stands for the shared work."""
-    with open(os.environ["FAKE_LOG"], "a") as handle:
+    with open(os.environ["FAKE_LOG"], "a", encoding="utf-8") as handle:
         handle.write(f"prepare {','.join(sorted({each.fusion.name for each in configs}))} {workers}\n")
     return Outcome({"status": "done"})
 

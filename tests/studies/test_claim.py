@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_folder_with_somebodys_files_of_our_names_is_refused_untouched(bench: Bench, name: str) -> None:
     mine = bench.out / name if "." in name else bench.out / name / "mine.txt"
     mine.parent.mkdir(parents=True)
-    mine.write_text('{"cells": [], "mine": true}')
+    mine.write_text('{"cells": [], "mine": true}', encoding="utf-8")
     before = contents(bench.out)
     with pytest.raises(FilaError, match=rf"--out: .* is no study's folder and holds {name}, .*choose a new folder"):
         bench.run()
@@ -54,9 +54,9 @@ def test_the_study_file_may_lie_in_its_folder(bench: Bench) -> None:
 
 def test_a_driver_killed_before_its_plan_is_gone_on_from(bench: Bench) -> None:
     bench.run()
-    (bench.out / "plan.json").write_text("{")
+    (bench.out / "plan.json").write_text("{", encoding="utf-8")
     bench.run()
-    assert json.loads((bench.out / "plan.json").read_text())["cells"]
+    assert json.loads((bench.out / "plan.json").read_text(encoding="utf-8"))["cells"]
 
 
 def test_only_work_of_cells_is_cleared(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_only_work_of_cells_is_cleared(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     for folder in (*ours, elsewhere, tmp_path / "work" / "code" / "mine", tmp_path / "work" / "project"):
         folder.mkdir(parents=True)
-        (folder / "file").write_text("x")
+        (folder / "file").write_text("x", encoding="utf-8")
     (tmp_path / "work" / "code" / ("b" * 16)).symlink_to(elsewhere)
     clear_work(tmp_path, "code")
     assert not any(folder.exists() for folder in ours)
@@ -78,14 +78,14 @@ def test_temporary_files_of_the_dead_are_cleared_and_only_they(tmp_path: Path) -
         os._exit(0)
     os.waitpid(dead, 0)
     own = temporary_path(tmp_path / "plan.json")
-    own.write_text("x")
+    own.write_text("x", encoding="utf-8")
     host = own.name.removeprefix(".plan.json.").partition(f"-{os.getpid()}")[0]
     assert socket.gethostname().replace(".", "-") == host
     of_the_dead = [f".plan.json.{host}-{dead}.tmp", f"tuning/.trials.csv.{host}-{dead}.tmp"]
     unsure = [f".study.yaml.elsewhere-{dead}.tmp", f".costs.json.{dead}.tmp", own.name]
     foreign = [".plan.json.tmp", f".thesis.{host}-{dead}.tmp", f"plan.json.{host}-{dead}.tmp", f".trials.csv.{host}-{dead}.tmp"]
     for name in (*of_the_dead, *unsure, *foreign):
-        (tmp_path / name).write_text("x")
+        (tmp_path / name).write_text("x", encoding="utf-8")
     tidy(tmp_path, alone=False)
     assert set(contents(tmp_path)) == {*unsure, *foreign}
     tidy(tmp_path, alone=True)
@@ -93,7 +93,7 @@ def test_temporary_files_of_the_dead_are_cleared_and_only_they(tmp_path: Path) -
 
 
 def test_a_link_is_no_temporary_file(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("x")
+    (tmp_path / "mine").write_text("x", encoding="utf-8")
     link = tmp_path / ".plan.json.7.tmp"
     link.symlink_to(tmp_path / "mine")
     assert not left_over(link, {"plan.json"}, alone=True)

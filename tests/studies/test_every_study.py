@@ -39,11 +39,11 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _tiny(file: Path, folder: Path, **changes: Any) -> Path:
     """A copy of a study file whose one budget is `tiny`."""
-    content = yaml.safe_load(file.read_text())
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
     seeds = [0, 1] if len(load_study(file).arms) <= FEW_ARMS else [0]
     content["budgets"] = {"tiny": {"seeds": seeds, "workers": 2} | changes}
     path = folder / file.name
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
 
 
@@ -65,7 +65,7 @@ def test_a_study_runs_from_plan_to_report(file: Path, tmp_path: Path, cache_dir:
     assert "0 done" in capsys.readouterr().out
     run_study(study, budget="tiny", overrides=parse_set(SETS), out=out, cache_dir=cache_dir, tracking=False, costs=False)
     results = ResultStore(out).results()
-    planned = json.loads((out / "plan.json").read_text())["cells"]
+    planned = json.loads((out / "plan.json").read_text(encoding="utf-8"))["cells"]
     assert set(results) == {cell["id"] for cell in planned}
     assert {cell: result.failure for cell, result in results.items() if result.status != "done"} == {}
 
@@ -73,7 +73,7 @@ def test_a_study_runs_from_plan_to_report(file: Path, tmp_path: Path, cache_dir:
     said = capsys.readouterr().out
     loaded = load_study(study)
     assert all(result.metrics[loaded.metric] is not None for result in results.values())
-    page = (out / "report" / "report.html").read_text()
+    page = (out / "report" / "report.html").read_text(encoding="utf-8")
     for section in ("Verdicts", "Failure signatures", "Arms: quality and cost", "Self-checks"):
         assert f"<h2>{section}</h2>" in page, section
     assert ("Crossed factors" in page) == bool(loaded.factors)
@@ -102,12 +102,12 @@ def test_a_study_that_is_stopped_goes_on_where_it_was(tmp_path: Path, cache_dir:
     assert len(after) == total
     assert {path: after[path] for path in before} == before, "what was done was not done again"
     assert all(result.status == "done" for result in ResultStore(out).results().values())
-    assert set(json.loads((out / "costs.json").read_text())) == {"none", "concat"}
+    assert set(json.loads((out / "costs.json").read_text(encoding="utf-8"))) == {"none", "concat"}
 
 
 def _results(out: Path) -> dict[str, tuple[int, str]]:
     """Result files: time of writing and content."""
-    return {path.parent.name: (path.stat().st_mtime_ns, path.read_text()) for path in out.glob("cells/*/result.json")}
+    return {path.parent.name: (path.stat().st_mtime_ns, path.read_text(encoding="utf-8")) for path in out.glob("cells/*/result.json")}
 
 
 def _interruptible() -> None:

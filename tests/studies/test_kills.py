@@ -102,8 +102,10 @@ def test_a_driver_killed_at_random_instants_ends_with_the_same_table(
         )
     assert drive(bench, "full", engine).wait() == 0
     assert quality(bench.store) == quality(whole.store)
-    assert (bench.out / "tuning" / "trials.csv").read_text() == (whole.out / "tuning" / "trials.csv").read_text()
-    started = (tmp_path / "cells.log").read_text().splitlines()
+    assert (bench.out / "tuning" / "trials.csv").read_text(encoding="utf-8") == (whole.out / "tuning" / "trials.csv").read_text(
+        encoding="utf-8"
+    )
+    started = (tmp_path / "cells.log").read_text(encoding="utf-8").splitlines()
     assert len(started) <= 18 + 2 * 2, "only cells under way at a kill run again"
 
 

@@ -100,7 +100,11 @@ def test_a_fault_while_tuning_freezes_no_winner(
     mark.unlink()
     bench.run(budget="full", engine=engine, workers=2)
     assert quality(bench.store) == reference["full"]
-    assert set(yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text())["winners"]) == {"none", "concat", "addition"}
+    assert set(yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text(encoding="utf-8"))["winners"]) == {
+        "none",
+        "concat",
+        "addition",
+    }
 
 
 @ENGINES

@@ -140,12 +140,12 @@ def test_code_hash_follows_the_rooms_that_shape_results(tmp_path: Path, monkeypa
     for name in (*identity.SHAPING, "cli"):
         path = tmp_path / name if name.endswith(".py") else tmp_path / name / "one.py"
         path.parent.mkdir(exist_ok=True)
-        path.write_text("a = 1\n")
+        path.write_text("a = 1\n", encoding="utf-8")
     monkeypatch.setattr(identity, "PACKAGE", tmp_path)
     before = code_hash()
-    (tmp_path / "cli/one.py").write_text("a = 2\n")
+    (tmp_path / "cli/one.py").write_text("a = 2\n", encoding="utf-8")
     assert code_hash() == before
-    (tmp_path / "imaging/one.py").write_text("a = 2\n")
+    (tmp_path / "imaging/one.py").write_text("a = 2\n", encoding="utf-8")
     assert code_hash() != before
 
 
@@ -246,10 +246,10 @@ def test_estimate_counts_from_the_folder(tmp_path: Path) -> None:
         folder = tmp_path / "cells" / cell.id
         folder.mkdir(parents=True)
         result = {"schema": 1, "id": cell.id, "status": status, "config": {}, "metrics": {}, "validation": {}, "timing": {"total": 40.0}}
-        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     torn = tmp_path / "cells" / plan.cells[1].id
     torn.mkdir()
-    (torn / "result.json").write_text('{"schema": 1, "id"')
+    (torn / "result.json").write_text('{"schema": 1, "id"', encoding="utf-8")
     none, concat = estimate(plan, tmp_path).arms
     assert (none.done, none.failed, none.left, none.seconds, none.measured) == (1, 0, 1, 40.0, True)
     assert (concat.done, concat.failed, concat.left, concat.measured) == (0, 1, 1, False)

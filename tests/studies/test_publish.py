@@ -64,11 +64,11 @@ def test_what_somebody_added_stays(done: Bench, tmp_path: Path, name: str) -> No
     publish(done.out, target)
     added = target / name
     added.parent.mkdir(parents=True, exist_ok=True)
-    added.write_text("mine")
+    added.write_text("mine", encoding="utf-8")
     (added.parent / "link").symlink_to("/etc")
     (added.parent / "empty").mkdir()
     publish(done.out, target)
-    assert added.read_text() == "mine"
+    assert added.read_text(encoding="utf-8") == "mine"
     assert os.readlink(added.parent / "link") == "/etc"
     assert (added.parent / "empty").is_dir()
     assert [path.name for path in tmp_path.iterdir() if "publish" in path.name] == []
@@ -80,11 +80,11 @@ def test_what_somebody_changed_is_not_replaced(done: Bench, tmp_path: Path, chan
     publish(done.out, target)
     path = target / "costs.json"
     if change == "edited":
-        path.write_text("{}")
+        path.write_text("{}", encoding="utf-8")
     elif change == "where a new file would stand":
-        (done.out / "calibration.md").write_text("new")
+        (done.out / "calibration.md").write_text("new", encoding="utf-8")
         path = target / "calibration.md"
-        path.write_text("mine")
+        path.write_text("mine", encoding="utf-8")
     else:
         path.unlink()
         path.symlink_to("/etc/hostname") if change == "link" else path.mkdir()
@@ -99,7 +99,7 @@ def test_a_report_made_anew_is_no_change_of_somebody(done: Bench, tmp_path: Path
     target = tmp_path / "thin"
     publish(done.out, target)
     (target / "report").mkdir()
-    (target / "report" / "report.md").write_text("of today's rules")
+    (target / "report" / "report.md").write_text("of today's rules", encoding="utf-8")
     renew_mark(target, [target / "report" / "report.md"])
     publish(done.out, target)
     assert not (target / "report").exists()
@@ -108,19 +108,19 @@ def test_a_report_made_anew_is_no_change_of_somebody(done: Bench, tmp_path: Path
 def foreign_folders(tmp_path: Path, done: Bench) -> dict[str, Path]:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "thesis.tex").write_text("years of work")
-    (other / "plan.json").write_text('{"cells": "of a prison"}')
+    (other / "thesis.tex").write_text("years of work", encoding="utf-8")
+    (other / "plan.json").write_text('{"cells": "of a prison"}', encoding="utf-8")
     link = tmp_path / "link"
     link.symlink_to(other)
     broken = tmp_path / "broken"
     broken.symlink_to(tmp_path / "nowhere")
     file = tmp_path / "file"
-    file.write_text("a file")
+    file.write_text("a file", encoding="utf-8")
     run = Bench(tmp_path / "sub") if (tmp_path / "sub").mkdir() is None else done
     run.run()
     forged = tmp_path / "forged"
     forged.mkdir()
-    (forged / MANIFEST).write_text('{"files": {"a": "b"}}')
+    (forged / MANIFEST).write_text('{"files": {"a": "b"}}', encoding="utf-8")
     return {
         "foreign": other,
         "parent of the source": done.out.parent,
@@ -157,7 +157,7 @@ def test_results_of_another_study_are_not_replaced(done: Bench, tmp_path: Path) 
     publish(done.out, target)
     (tmp_path / "two").mkdir()
     two = Bench(tmp_path / "two")
-    two.file.write_text(two.file.read_text().replace("name: thin", "name: other"))
+    two.file.write_text(two.file.read_text(encoding="utf-8").replace("name: thin", "name: other"), encoding="utf-8")
     two.run()
     with pytest.raises(FilaError, match="of study 'thin', not 'other'"):
         publish(two.out, target)
@@ -167,8 +167,8 @@ def test_results_of_another_study_are_not_replaced(done: Bench, tmp_path: Path) 
 def test_folders_published_before_there_was_a_mark_are_known(study: str, tmp_path: Path) -> None:
     target = Path(shutil.copytree(RESULTS / study, tmp_path / study))
     (target / MANIFEST).unlink(missing_ok=True)
-    (target / "notes.md").write_text("mine")
-    (target / "cells" / "notes.md").write_text("mine")
+    (target / "notes.md").write_text("mine", encoding="utf-8")
+    (target / "cells" / "notes.md").write_text("mine", encoding="utf-8")
     publish(RESULTS / study, target)
     was = {name: content for name, content in tree(RESULTS / study).items() if name != MANIFEST}
     now = {name: content for name, content in tree(target).items() if name != MANIFEST}
@@ -178,7 +178,7 @@ def test_folders_published_before_there_was_a_mark_are_known(study: str, tmp_pat
 def test_links_do_not_lead_out_of_the_source(done: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     secret = tmp_path / "secret"
     (secret / "deep").mkdir(parents=True)
-    (secret / "deep" / "key.txt").write_text("secret")
+    (secret / "deep" / "key.txt").write_text("secret", encoding="utf-8")
     (done.out / "report").mkdir()
     (done.out / "report" / "key.txt").symlink_to(secret / "deep" / "key.txt")
     (done.out / "report" / "folder").symlink_to(secret)
@@ -187,7 +187,7 @@ def test_links_do_not_lead_out_of_the_source(done: Bench, tmp_path: Path, caplog
     publish(done.out, target)
     assert b"secret" not in tree(target).values()
     assert "symbolic links and are left out" in caplog.text
-    assert (secret / "deep" / "key.txt").read_text() == "secret"
+    assert (secret / "deep" / "key.txt").read_text(encoding="utf-8") == "secret"
 
 
 TOUCHES = frozenset({"open", "os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"})
@@ -221,7 +221,7 @@ def publish_in_a_child(source: Path, target: Path, instant: int) -> int:
 def test_a_kill_at_any_instant_leaves_the_former_folder_or_the_new_one(done: Bench, tmp_path: Path) -> None:
     target, former, whole = tmp_path / "to" / "thin", tmp_path / "former", tmp_path / "whole"
     publish(done.out, former)
-    (former / "notes.md").write_text("mine")
+    (former / "notes.md").write_text("mine", encoding="utf-8")
     shutil.rmtree(done.store.folder(sorted(done.store.done_ids())[0]))
     publish(done.out, whole)
     new = tree(whole) | {"notes.md": b"mine"}

@@ -32,7 +32,7 @@ budgets:
 
 
 def test_engines_agree_to_the_last_bit_and_the_second_arm_finds_its_features(tmp_path: Path) -> None:
-    (tmp_path / "real.yaml").write_text(STUDY)
+    (tmp_path / "real.yaml").write_text(STUDY, encoding="utf-8")
     stores = {}
     for engine in ("inline", "process"):
         out = run_study(

@@ -139,10 +139,10 @@ def test_a_study_with_one_budget_needs_no_name() -> None:
     ],
 )  # fmt: skip
 def test_files_that_say_something_else_than_they_seem_to(tmp_path: Path, old: str, new: str, words: str) -> None:
-    text = (EXPERIMENTS / "remove_fusion.yaml").read_text()
+    text = (EXPERIMENTS / "remove_fusion.yaml").read_text(encoding="utf-8")
     assert old in text
     path = tmp_path / "study.yaml"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         load_study(path)
     assert words in str(error.value)

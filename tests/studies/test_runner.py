@@ -30,11 +30,11 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 def test_the_same_results_to_the_last_bit(bench: Bench, engine: str, reference: dict[str, object], log: Log) -> None:
     assert bench.run(engine=engine, workers=2) == bench.out
     assert quality(bench.store) == reference
-    plan = json.loads((bench.out / "plan.json").read_text())
+    plan = json.loads((bench.out / "plan.json").read_text(encoding="utf-8"))
     ids = [cell.id for cell in make_plan(load_study(bench.file)).cells]
     assert [cell["id"] for cell in plan["cells"]] == ids
     assert set(ids) == bench.store.done_ids()
-    assert (bench.out / "study.yaml").read_text() == bench.file.read_text()
+    assert (bench.out / "study.yaml").read_text(encoding="utf-8") == bench.file.read_text(encoding="utf-8")
     assert sorted(line.split()[:2] for line in log()) == sorted(
         [fusion, seed] for fusion in ("none", "concat", "addition") for seed in "01"
     )
@@ -42,7 +42,7 @@ def test_the_same_results_to_the_last_bit(bench: Bench, engine: str, reference: 
         assert {line.split()[2] for line in log()} == {"1"}, "threads are set before the worker loads a library"
     manifest = bench.store.manifest(ids[0])
     assert (manifest["code_hash"], manifest["engine"], manifest["data_hash"]) == ("code", engine, {"train": "0"})
-    assert json.loads((bench.out / "costs.json").read_text())["concat"] == {"parameters": 6}
+    assert json.loads((bench.out / "costs.json").read_text(encoding="utf-8"))["concat"] == {"parameters": 6}
     assert not (bench.out / "work").exists()
 
 
@@ -51,7 +51,7 @@ def test_only_what_is_missing_runs(bench: Bench, engine: str, reference: dict[st
     bench.run()
     ids = [cell.id for cell in make_plan(load_study(bench.file)).cells]
     shutil.rmtree(bench.store.folder(ids[1]))
-    (bench.store.folder(ids[4]) / "result.json").write_text('{"schema": 1, "id"')
+    (bench.store.folder(ids[4]) / "result.json").write_text('{"schema": 1, "id"', encoding="utf-8")
     before = len(log())
     bench.run(engine=engine, workers=2)
     assert sorted(line.split()[:2] for line in log()[before:]) == [["addition", "0"], ["none", "1"]]

@@ -25,7 +25,7 @@ def write_cells(root: Path, cells: list[tuple[RunConfig, float]]) -> None:
         folder.mkdir(parents=True)
         result: dict[str, Any] = {"schema": 1, "id": folder.name, "status": "done", "config": config.model_dump(mode="json")}
         result |= {"metrics": {}, "validation": {}, "timing": {"train": seconds * config.train.steps}}
-        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def timed(tmp_path: Path) -> Path:
     bench = Bench(tmp_path)
     cells = make_plan(load_study(bench.file), "small").cells
     write_cells(tmp_path / "timed", [(cell.config, SECONDS[cell.arm] * (1 + 0.1 * cell.seed)) for cell in cells])
-    bench.file.write_text(STUDY + "equalise: time\n")
+    bench.file.write_text(STUDY + "equalise: time\n", encoding="utf-8")
     return tmp_path
 
 
@@ -73,9 +73,9 @@ def test_declared_seconds_come_first_and_equal_steps_need_none(timed: Path) -> N
 
 def test_a_run_keeps_the_seconds_it_was_planned_with(timed: Path) -> None:
     bench = Bench(timed)
-    bench.file.write_text(STUDY + f"equalise: time\nstep_seconds: {json.dumps(SECONDS)}\n")
+    bench.file.write_text(STUDY + f"equalise: time\nstep_seconds: {json.dumps(SECONDS)}\n", encoding="utf-8")
     out = bench.run(out=timed / "out")
-    bench.file.write_text(STUDY + "equalise: time\n")
+    bench.file.write_text(STUDY + "equalise: time\n", encoding="utf-8")
     study = load_study(bench.file)
     assert find_step_seconds(study, "small", out) == SECONDS
     before = sorted(path.name for path in (out / "cells").iterdir())

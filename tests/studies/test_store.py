@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back_without_nan(store: ResultStore) -> None:
     found = store.get("a")
     assert found is not None
     assert found.metrics == {"exact/mean": 0.1 + 0.2, "seam_gap/reading": None}
-    assert "NaN" not in (store.folder("a") / "result.json").read_text()
+    assert "NaN" not in (store.folder("a") / "result.json").read_text(encoding="utf-8")
     pd.testing.assert_frame_equal(store.predictions("a"), frame)
     assert store.manifest("a") == {"code_hash": "c"}
     assert not list(store.cells.glob("*/.*"))
@@ -58,8 +58,8 @@ def test_a_failed_cell_is_done(store: ResultStore) -> None:
 )
 def test_a_file_that_does_not_count_is_moved_aside(store: ResultStore, text: str, caplog: pytest.LogCaptureFixture) -> None:
     store.folder("a").mkdir()
-    (store.folder("a") / "result.json").write_text(text)
-    (store.folder("a") / ".result.json.7.tmp").write_text("half")
+    (store.folder("a") / "result.json").write_text(text, encoding="utf-8")
+    (store.folder("a") / ".result.json.7.tmp").write_text("half", encoding="utf-8")
     assert isinstance(store.read("a"), Invalid)
     assert store.done_ids() == set()
     with caplog.at_level(logging.WARNING):
@@ -67,7 +67,7 @@ def test_a_file_that_does_not_count_is_moved_aside(store: ResultStore, text: str
     assert "result.json" in caplog.text
     assert "result.invalid-1.json" in caplog.text
     assert [path.name for path in store.folder("a").iterdir()] == ["result.invalid-1.json"]
-    (store.folder("a") / "result.json").write_text(text)
+    (store.folder("a") / "result.json").write_text(text, encoding="utf-8")
     store.repair()
     assert len(store.moved_aside()) == 2
 
@@ -87,7 +87,7 @@ def test_a_full_disk_loses_nothing_earlier(store: ResultStore, monkeypatch: pyte
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(FilaError, match=r"--out: .*cannot be written"):
         ResultStore(tmp_path / "file" / "study").open()
 

@@ -120,8 +120,8 @@ def test_two_folders_of_the_same_cells_share_a_server_in_peace(copy: Path, tmp_p
 def test_a_moved_folder_keeps_its_artifacts_with_it(mirrored: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient(default_uri(copy))
     first = sorted((copy / "cells").iterdir())[0]
-    text = (first / "result.json").read_text()
-    (first / "result.json").write_text(text.replace("0.1", "0.2"))
+    text = (first / "result.json").read_text(encoding="utf-8")
+    (first / "result.json").write_text(text.replace("0.1", "0.2"), encoding="utf-8")
     before = {path: path.stat().st_mtime_ns for path in mirrored.rglob("*")}
     assert sync(copy) == 1
     assert {path: path.stat().st_mtime_ns for path in mirrored.rglob("*")} == before, "the former place is left alone"
@@ -214,7 +214,7 @@ def test_the_url_of_a_database_leads_to_it(tmp_path: Path, name: str) -> None:
 def test_databases_lie_in_the_folder_whatever_it_is_called(mirrored: Path, tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(mirrored, tmp_path / name / "out"))
     first = sorted((folder / "cells").iterdir())[0]
-    (first / "result.json").write_text((first / "result.json").read_text().replace("0.1", "0.2"))
+    (first / "result.json").write_text((first / "result.json").read_text(encoding="utf-8").replace("0.1", "0.2"), encoding="utf-8")
     before = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
     assert sync(folder) == 1
     new = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} - before

@@ -31,7 +31,7 @@ def test_every_arm_gets_the_same_search(bench: Bench, engine: str, log: Callable
     assert rates.loc[1].nunique() == 1, "seed and history are the same"
     assert rates.stack().between(1e-4, 1e-2).all()
     assert [line.split()[3] for line in log()].count("False") == 12, "tuning never reads the test pool"
-    winners = yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text())
+    winners = yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text(encoding="utf-8"))
     best = table.loc[table.groupby("arm")["value"].idxmax()].set_index("arm")["train.learning_rate"]
     assert {arm: values["train.learning_rate"] for arm, values in winners["winners"].items()} == best.to_dict()
     for cell_id in bench.store.done_ids() - set(table["cell"]):
@@ -81,9 +81,9 @@ def test_a_winner_at_the_edge_is_flagged(bench: Bench, caplog: pytest.LogCapture
     assert at_edge({"train.learning_rate": 1.5e-4}, SPACE) == ("train.learning_rate",)
     assert at_edge({"train.learning_rate": 9e-3}, SPACE) == ("train.learning_rate",)
     assert at_edge(middle(SPACE), SPACE) == ()
-    bench.file.write_text(bench.file.read_text().replace("1.0e-2]", "1.0e-3]"))
+    bench.file.write_text(bench.file.read_text(encoding="utf-8").replace("1.0e-2]", "1.0e-3]"), encoding="utf-8")
     bench.run(budget="full", overrides={"data.codes_per_page": 3})
-    flagged = yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text())["at_edge"]
+    flagged = yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text(encoding="utf-8"))["at_edge"]
     winners = trials(bench).query("winner")
     assert flagged == {
         row["arm"]: ["train.learning_rate"] for _, row in winners.iterrows() if at_edge(row, {"train.learning_rate": (1e-4, 1e-3)})
@@ -101,6 +101,6 @@ def test_a_grid_runs_from_the_middle_outwards() -> None:
 
 
 def test_the_grid_sampler_tells_the_grid(bench: Bench) -> None:
-    bench.file.write_text(bench.file.read_text().replace("trials: 4}", "trials: 3, sampler: grid}"))
+    bench.file.write_text(bench.file.read_text(encoding="utf-8").replace("trials: 4}", "trials: 3, sampler: grid}"), encoding="utf-8")
     bench.run(budget="full")
     assert sorted(trials(bench).query("arm == 'none'")["train.learning_rate"]) == pytest.approx([1e-4, 1e-3, 1e-2])

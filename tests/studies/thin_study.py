@@ -35,7 +35,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "thin.yaml"
-        self.file.write_text(STUDY)
+        self.file.write_text(STUDY, encoding="utf-8")
         self.out = folder / "out"
         self.said = io.StringIO()
 

@@ -78,6 +78,6 @@ def test_a_cache_that_cannot_be_written_names_the_folder_and_the_remedy(cache_di
     config = tiny(fusion__name="concat")
     pool = open_data(config, cache_dir, ("val",))["val"]
     blocked = tmp_path / "file"
-    blocked.write_text("")
+    blocked.write_text("", encoding="utf-8")
     with pytest.raises(FilaError, match=r"cache_dir=.*FILA_LAB_CACHE"):
         cached_features(config, pool, blocked)

@@ -14,6 +14,6 @@ from fila_lab.training import FilaModule
 def test_lightning_cli_builds_the_module_of_a_config(tmp_path: Path) -> None:
     config = tiny(fusion__name="addition", seed=3)
     fields = config.model_dump(mode="json", exclude={"data"})
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"model": fields, "trainer": {"logger": False}}))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"model": fields, "trainer": {"logger": False}}), encoding="utf-8")
     cli = LightningCLI(FilaModule, run=False, save_config_callback=None, args=["--config", str(tmp_path / "run.yaml")])
     assert cli.model.config.model_dump(exclude={"data"}) == config.model_dump(exclude={"data"})

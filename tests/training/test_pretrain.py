@@ -48,7 +48,7 @@ def test_a_pretrained_tower_is_one_a_run_loads(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(towers, "RECIPES", {"vit": small, "convnext": small})
     for tower in ("vit", "convnext"):
         scores = towers.pretrain(tower, tmp_path)
-        card = json.loads((tmp_path / f"mini_{tower}.json").read_text())
+        card = json.loads((tmp_path / f"mini_{tower}.json").read_text(encoding="utf-8"))
         assert card["sha256"] == file_sha256(tmp_path / f"mini_{tower}.safetensors")
         assert 0 <= scores["glyph_recall"] <= 1
     paths = {f"{tower}.weights": str(tmp_path / f"mini_{tower}.safetensors") for tower in ("vit", "convnext")}
@@ -111,7 +111,7 @@ def test_answer_parts_fill_a_model_and_refuse_another_size(tmp_path: Path) -> No
     before = file_sha256(tmp_path / "mini_answers.safetensors")
     pretrain_answers(tmp_path, start=path, recipe=recipe)
     assert file_sha256(tmp_path / "mini_answers.safetensors") != before
-    assert "--start mini_answers.safetensors" in json.loads((tmp_path / "mini_answers.json").read_text())["command"]
+    assert "--start mini_answers.safetensors" in json.loads((tmp_path / "mini_answers.json").read_text(encoding="utf-8"))["command"]
     with pytest.raises(FilaError, match="no embedding of the truth"):
         pretrain_answers(tmp_path, start=str(PACKAGE_WEIGHTS / "mini_answers.safetensors"), recipe=recipe)
     first, second = (build_model(resolve_run("mini", {"fusion.name": "none", "language.weights": path, "seed": seed})) for seed in (0, 1))
@@ -130,4 +130,4 @@ def test_the_shipped_weights_match_their_cards_and_are_small() -> None:
     assert {path.stem for path in files} == {f"{preset}_{part}" for preset in presets for part in parts}
     assert sum(path.stat().st_size for path in files) < 12_000_000
     for path in files:
-        assert json.loads(path.with_suffix(".json").read_text())["sha256"] == file_sha256(path)
+        assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"] == file_sha256(path)

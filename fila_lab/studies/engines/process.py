@@ -88,7 +88,7 @@ class Worker:
             how = f"died of signal {-code} ({signal.Signals(-code).name})" if -code in set(signal.Signals) else f"died of signal {-code}"
         else:
             how = f"exited with code {code}"
-        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        lines = self.log.read_text(errors="replace", encoding="utf-8").strip().splitlines() if self.log.exists() else []
         return f"worker {self.number} {how}" + (f"; last logged: {lines[-1][:300]}" if lines else "")
 
 
