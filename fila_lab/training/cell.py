@@ -17,7 +17,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import is_out_of_memory, machine_fault
@@ -29,6 +29,7 @@ from fila_lab.modeling import FilaModel, build_convnext
 from fila_lab.modeling.answers import PARTS, is_answer_file
 from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.batches import CellData, Collator
+from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
 from fila_lab.training.features import Features, cacheable, cached_features, needs_detail
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import joined
@@ -91,7 +92,8 @@ def run_cell(
     """
     timing: dict[str, float] = {}
     started = time.perf_counter()
-    record = Recorder(config.train.log_every, progress, config.train.steps)
+    train = config.train
+    record = Recorder(train.log_every, progress, train.steps, validation_interval(config))
     try:
         with _quiet_lightning(), joined(config, workdir, cache_dir, test):
             metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
@@ -101,7 +103,7 @@ def run_cell(
         timing["total"] = time.perf_counter() - started
         failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, {}, record.curve, timing, failure))
-    timing["total"] = time.perf_counter() - started
+    timing["total"] = time.perf_counter() - started + record.earlier
     return CellOutcome(_result(config, "done", metrics, validation, record.curve, timing, None), predictions, provenance)
 
 
@@ -154,7 +156,9 @@ def _run(
         data = CellData(config, collators["train"], collators["val"], collators.get("test"))
         trainer = make_trainer(config, workdir, record)
     with _timed(timing, "train"):
-        trainer.fit(module, data, ckpt_path=_resumable(workdir))
+        trainer.fit(module, data, ckpt_path=resumable(workdir, config))
+        if record.due:  # the checkpoint was of the last step: there was nothing to fit, and its validation is still to come
+            trainer.validate(module, datamodule=data, verbose=False)
     if progress:
         progress("evaluate", 0, 1)
     with _timed(timing, "evaluate"):
@@ -169,6 +173,7 @@ def _run(
     with _timed(timing, "save"):
         if checkpoint is not None:
             save_trained(module, config, checkpoint)
+    timing["train"] += record.earlier
     timing |= record.seconds | {"loading": sum(collator.seconds for collator in collators.values())}
     timing["images_per_second"] = record.images_per_second()
     provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
@@ -212,11 +217,13 @@ def set_up_device(config: RunConfig) -> None:
         raise MachineError(f"runtime.devices={runtime.devices}: {torch.cuda.device_count()} are here; lower it", "device absent")
 
 
+def validation_interval(config: RunConfig) -> int:
+    """Steps from one validation to the next."""
+    return min(config.train.validate_every, config.train.steps)
+
+
 def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
     """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
-    from datetime import timedelta
-
-    keep = ModelCheckpoint(dirpath=workdir / "checkpoints", train_time_interval=timedelta(minutes=5), save_last=True, save_top_k=1)
     train, runtime = config.train, config.runtime
     return L.Trainer(
         accelerator=runtime.accelerator,
@@ -224,13 +231,14 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
         strategy="ddp" if runtime.devices > 1 else "auto",
         precision="bf16-mixed" if runtime.precision == "bf16" else "32-true",
         max_steps=train.steps,
-        val_check_interval=min(train.validate_every, train.steps),
+        val_check_interval=validation_interval(config),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         gradient_clip_val=train.gradient_clip,
         log_every_n_steps=train.log_every,
         logger=False,
-        callbacks=[*callbacks, keep],
+        callbacks=[*callbacks, keep_checkpoints(workdir)],
+        plugins=[WholeFiles()],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -264,11 +272,6 @@ def _timed(timing: dict[str, float], part: str) -> Iterator[None]:
         yield
     finally:
         timing[part] = time.perf_counter() - clock
-
-
-def _resumable(workdir: Path) -> str | None:
-    last = workdir / "checkpoints" / "last.ckpt"
-    return str(last) if last.exists() else None
 
 
 def _result(

@@ -25,6 +25,7 @@ from fila_lab.data.truth import TRUTH, truth_channels
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.training.batches import Batch
+from fila_lab.training.checkpoints import hyper_parameters
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
 
 
@@ -59,7 +60,7 @@ class FilaModule(L.LightningModule):
             preset=preset, seed=seed, geometry=geometry, vit=vit, convnext=convnext, fusion=fusion,
             projector=projector, language=language, train=train, runtime=runtime,
         )  # fmt: skip
-        self.save_hyperparameters(self.config.model_dump(mode="json", exclude={"data"}))
+        self.save_hyperparameters(hyper_parameters(self.config))
         self.model: FilaModel = build_model(self.config, oracle_channels=truth_channels(), detail_branch=not cacheable(self.config))
         self.truth: Truth | None = None
         if train.truth_weight:
@@ -75,6 +76,20 @@ class FilaModule(L.LightningModule):
         """The module of a cell."""
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint holds what trains: frozen parts are the config's."""
+        for name in self._frozen():
+            del checkpoint["state_dict"][name]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Frozen parts are those this module was built with."""
+        own = self.state_dict()
+        checkpoint["state_dict"] |= {name: own[name] for name in self._frozen()}
+
+    def _frozen(self) -> list[str]:
+        """Every name under which a frozen parameter stands in the state."""
+        return [name for name, parameter in self.named_parameters(remove_duplicate=False) if not parameter.requires_grad]
 
     def seen(self, vision: VisionBatch) -> VisionBatch:
         """The batch with the maps of a frozen ConvNeXt, computed now where no cache has them, in the cache's rounding."""

@@ -20,19 +20,36 @@ class Recorder(Callback):
     takes beyond these is start, data, logging and saving.
     """
 
-    def __init__(self, every: int, progress: Progress | None, total: int) -> None:
-        self.every, self.progress, self.total = every, progress, total
+    def __init__(self, every: int, progress: Progress | None, total: int, validate_every: int) -> None:
+        self.every, self.progress, self.total, self.validate_every = every, progress, total, validate_every
         self.curve: list[dict[str, float | int | None]] = []
         self.seconds = {"train_steps": 0.0, "validation_steps": 0.0, "evaluate_steps": 0.0}
         self.images = 0
+        self.earlier = 0.0
+        """Seconds of training that lie behind the checkpoint this one went on from."""
         self._losses: list[torch.Tensor] = []
-        self._clock = 0.0
+        self._clock = self._began = 0.0
+        self.due = False
+        """Whether the validation of the last step is still to come."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"curve": self.curve}
+        """All that the rest of the curve and the times depend on: entries, losses of the open window, whether a validation is due."""
+        spent = self.earlier + time.perf_counter() - self._began
+        losses = [loss.cpu() for loss in self._losses]
+        copied = [dict(point) for point in self.curve]
+        return {"curve": copied, "losses": losses, "due": self.due, "seconds": dict(self.seconds), "images": self.images, "spent": spent}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.curve = state["curve"]
+        self.curve, self._losses, self.due = state["curve"], state["losses"], state["due"]
+        self.seconds, self.images, self.earlier = state["seconds"], state["images"], state["spent"]
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """A checkpoint is written before the validation of its step, which Lightning leaves out on resuming: it is made up for here."""
+        self._began = time.perf_counter()
+        if self.due:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
 
     def on_train_batch_start(self, *_: Any) -> None:
         self._clock = time.perf_counter()
@@ -42,8 +59,10 @@ class Recorder(Callback):
         self.images += len(batch.rows)
         self._losses.append(outputs["loss"].detach())
         step = trainer.global_step
+        self.due = step % self.validate_every == 0
         if step % self.every == 0 or step == self.total:
-            loss = float(torch.stack(self._losses).mean())
+            device = outputs["loss"].device
+            loss = float(torch.stack([each.to(device) for each in self._losses]).mean())
             self.curve.append(
                 {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
             )
@@ -58,6 +77,7 @@ class Recorder(Callback):
         self._stop("validation_steps")
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.due = False
         if self.curve and "validation" in trainer.callback_metrics:
             self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
 

@@ -35,10 +35,8 @@ def raised(outer: Exception, cause: Exception, explicit: bool = True) -> Excepti
 
 MACHINE = [
     MachineError("the cache is damaged"),
-    *(
-        system(getattr(errno, name))
-        for name in ["ENOSPC", "EIO", "EROFS", "EMFILE", "ENFILE", "ENOENT", "EACCES", "ENOTDIR", "EISDIR", "EPIPE", "ESTALE", "EDQUOT", "EAGAIN"]
-    ),
+    *map(system, (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EAGAIN)),
+    *map(system, (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EPIPE)),
     BrokenPipeError(),
     ConnectionResetError(),
     SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),

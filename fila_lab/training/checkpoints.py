@@ -1,0 +1,96 @@
+"""A cell's checkpoints: written whole or not at all, checked before they are trusted, set aside when they cannot be read.
+
+A checkpoint is a zip archive, as torch writes it, whose entries carry checksums. torch does not look at them; this does.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+from fila_lab.config import RunConfig
+from fila_lab.config.files import write_atomically
+
+log = logging.getLogger("fila_lab")
+
+FOLDER = "checkpoints"
+EVERY = timedelta(minutes=5)
+NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "hyper_parameters")
+"""What a checkpoint must hold for training to go on from it."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, syncs and renames it. Lightning's own goes by way of TMPDIR, and where that is another file
+    system the last part of the way is a copy, which a kill tears.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """See `CheckpointIO.save_checkpoint`; OSError where the disk is full."""
+        if storage_options is not None:
+            raise TypeError("storage_options are not used here")
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), content.getvalue())
+
+
+def keep_checkpoints(workdir: Path) -> ModelCheckpoint:
+    """Lightning's callback: one file, `last.ckpt`, replaced every five minutes of training, wherever the folder came from."""
+    return ModelCheckpoint(dirpath=workdir / FOLDER, train_time_interval=EVERY, save_last=True, save_top_k=0, enable_version_counter=False)
+
+
+def hyper_parameters(config: RunConfig) -> dict[str, Any]:
+    """What a checkpoint says of the cell it belongs to; the data stand in the cell's own folder."""
+    return config.model_dump(mode="json", exclude={"data"})
+
+
+def resumable(workdir: Path, config: RunConfig) -> str | None:
+    """The checkpoint with the most steps that can be trusted; the others that cannot be read are renamed, each with one warning.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+    """
+    folder = workdir / FOLDER
+    if folder.exists() and not folder.is_dir():
+        _set_aside(folder, "it is not a folder")
+    for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        left.unlink(missing_ok=True)
+    steps: dict[Path, tuple[int, float]] = {}
+    for path in sorted(folder.glob("*.ckpt")):
+        try:
+            steps[path] = (_steps(path, config), path.stat().st_mtime)
+        except Exception as error:  # whatever torch or zipfile make of a file that is no checkpoint
+            _set_aside(path, " ".join(str(error).split())[:200] or type(error).__name__)
+    return str(max(steps, key=lambda path: steps[path])) if steps else None
+
+
+def _steps(path: Path, config: RunConfig) -> int:
+    """How many steps a checkpoint has behind it. Raises whatever shows that it cannot be trusted."""
+    with zipfile.ZipFile(path) as archive:
+        if (bad := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of {bad} does not fit")
+    content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    if missing := [key for key in NEEDED if key not in content]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    if content["hyper_parameters"] != hyper_parameters(config):
+        raise ValueError("it is of another configuration")
+    return int(content["global_step"])
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.unreadable-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+    except FileNotFoundError:  # another rank of this cell was first
+        return
+    log.warning("%s cannot be resumed from (%s): moved to %s, the cell begins anew", path, reason, aside.name)
