@@ -15,6 +15,7 @@ from fila_lab.analysis import frame as frames
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
+from fila_lab.analysis.verdicts import said
 from fila_lab.config.run import PLACES
 
 MEAN: dict[str, Any] = {"markersize": 8, "capsize": 0, "elinewidth": 2.2, "markeredgewidth": 1.6, "zorder": 4}
@@ -54,7 +55,8 @@ def contrasts_plot(found: Findings) -> Figure:
             style = styles.get(row.a, INTERACTION)
             error = [[(row.difference - row.low) * scale], [(row.high - row.difference) * scale]] if row.low == row.low else None
             panel.errorbar(row.difference * scale, y, xerr=error, fmt=style.marker, color=style.colour, mfc=style.face, **MEAN)
-            panel.text(1.02, y, row.verdict, transform=panel.get_yaxis_transform(), va="center", fontsize=9, color="#222222")
+            words = said(row.verdict, row.size, row.mark)
+            panel.text(1.02, y, words, transform=panel.get_yaxis_transform(), va="center", fontsize=9, color="#222222")
         for family, y in zip(table["family"], ys, strict=True):
             if list(table["family"]).index(family) == list(ys).index(y):
                 panel.text(

@@ -9,13 +9,13 @@ from scipy import stats
 
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.check import listed
+from fila_lab.analysis.contrasts import CEILING, FLOOR
 from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, twin
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, POWER, screen, testable
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
 from fila_lab.analysis.statistics import Interval, holm, paired_interval
 from fila_lab.analysis.style import number, scale_of, with_bounds
-from fila_lab.analysis.verdicts import CEILING, FLOOR
 from fila_lab.config.metrics import is_share
 
 COARSE = ("coarse", "presence")

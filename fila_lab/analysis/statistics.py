@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-EXACT_UP_TO = 16
-"""Largest number of pairs whose 2^n sign assignments are enumerated; beyond it, seeded Monte Carlo."""
+EXACT_UP_TO = 36
+"""Largest number of pairs whose sign-flip p is exact; beyond it, seeded Monte Carlo."""
+JOINT_EXACT_UP_TO = 16
+"""The same for score vectors, whose 2^n assignments have to be enumerated one by one."""
 
 MONTE_CARLO_DRAWS = 65_535
 
@@ -42,11 +44,20 @@ def paired_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
 
 
 def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
-    """Two-sided sign-flip p of the mean paired difference [n]: exact for n <= 16, else Monte Carlo with the observed assignment counted.
+    """Two-sided sign-flip p of the mean paired difference [n]: exact up to EXACT_UP_TO, else Monte Carlo with the observed one counted.
 
     The null: each difference is symmetric about zero. The smallest possible p is 2 / 2^n.
     """
-    return joint_sign_flip(_vector(differences)[:, None], seed)
+    d = _vector(differences)
+    if not 0 < d.size <= EXACT_UP_TO:
+        return joint_sign_flip(d[:, None], seed)
+    reach = _reach(d[:, None])
+    if reach <= 0:
+        return 1.0
+    # Half of the signs against the other half: 2^(n/2) sums each, and a search in place of 2^n sums.
+    first, second = _signed_sums(d[: d.size // 2]), np.sort(_signed_sums(d[d.size // 2 :]))
+    reaching = second.size - np.searchsorted(second, reach - first, side="left")
+    return 2.0 * float(reaching.sum()) / 2.0**d.size
 
 
 def joint_sign_flip(scores: ArrayLike, seed: int = 0) -> float:
@@ -60,10 +71,8 @@ def joint_sign_flip(scores: ArrayLike, seed: int = 0) -> float:
     n = len(z)
     if n == 0:
         return float("nan")
-    observed = np.linalg.norm(z.sum(axis=0))
-    # Sums that are equal in exact arithmetic can differ in the last bits; a relative tolerance counts them as equal.
-    reach = observed - 1e-9 * max(1e-12, float(np.linalg.norm(z, axis=1).sum()))
-    if n <= EXACT_UP_TO:
+    reach = _reach(z)
+    if n <= JOINT_EXACT_UP_TO:
         codes = np.arange(2**n, dtype=np.uint32)[:, None]
         signs = 1.0 - 2.0 * ((codes >> np.arange(n, dtype=np.uint32)) & 1)
         return float(np.mean(np.linalg.norm(signs @ z, axis=1) >= reach))
@@ -102,11 +111,37 @@ def tost(differences: ArrayLike, margin: float) -> float:
     return float(max(above, below))
 
 
+def exceeds(differences: ArrayLike, margin: float) -> float:
+    """p of the one-sided t test that the mean difference lies beyond the margin on the side where it was found. NaN for n < 2."""
+    d = _vector(differences)
+    if d.size < 2:
+        return float("nan")
+    past = abs(float(d.mean())) - margin
+    error = float(d.std(ddof=1)) / d.size**0.5
+    if error == 0:
+        return 0.0 if past > 0 else 1.0
+    return float(stats.t.sf(past / error, d.size - 1))
+
+
 def logit(share: ArrayLike, items: float | None = None) -> NDArray[np.float64]:
     """log(p / (1 - p)); shares of 0 and 1 are moved in by half an item (of `items`, else of 1000)."""
     half = 0.5 / (items or 1000.0)
     p = np.clip(np.asarray(share, dtype=float), half, 1 - half)
     return np.asarray(np.log(p / (1 - p)))
+
+
+def _reach(z: NDArray[np.float64]) -> float:
+    """Length of the observed sum of score vectors [n, d]. Sums that are equal in exact arithmetic can differ in the last bits; a
+    relative tolerance counts them as equal."""
+    return float(np.linalg.norm(z.sum(axis=0))) - 1e-9 * max(1e-12, float(np.linalg.norm(z, axis=1).sum()))
+
+
+def _signed_sums(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n] -> [2^n], the sum under every assignment of signs."""
+    sums = np.zeros(1)
+    for value in x:
+        sums = np.concatenate([sums - value, sums + value])
+    return sums
 
 
 def _vector(values: ArrayLike) -> NDArray[np.float64]:

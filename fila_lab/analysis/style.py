@@ -96,7 +96,12 @@ def with_half(mean: float, half: float, digits: int = 1) -> str:
 def with_bounds(mean: float, low: float, high: float, digits: int = 1) -> str:
     """`+3.1 [+1.0, +5.2]`."""
     shown = number(mean, digits, sign=True)
-    return shown if not math.isfinite(low) else f"{shown} [{number(low, digits, True)}, {number(high, digits, True)}]"
+    return shown if not math.isfinite(low) else f"{shown} {bounds(low, high, digits)}"
+
+
+def bounds(low: float, high: float, digits: int = 1) -> str:
+    """`[+1.0, +5.2]`; a dash where there is no interval."""
+    return f"[{number(low, digits, True)}, {number(high, digits, True)}]" if math.isfinite(low) else "–"
 
 
 def quantity(value: float) -> str:

@@ -11,11 +11,12 @@ import pandas as pd
 
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.bootstrap import FEW_CLUSTERS
+from fila_lab.analysis.contrasts import paired, sides
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.statistics import paired_interval
-from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
-from fila_lab.analysis.verdicts import p_text, paired, sides
+from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
+from fila_lab.analysis.verdicts import p_text, said
 from fila_lab.config.run import PLACES
 
 
@@ -95,19 +96,33 @@ def _verdicts(found: Findings) -> Table:
                 "A": number(r.mean_a * scale),
                 "B": number(r.mean_b * scale),
                 "difference [95 %]": with_bounds(r.difference * scale, r.low * scale, r.high * scale),
+                "[90 %]": bounds(r.low90 * scale, r.high90 * scale),
+                "new items [95 %]": bounds(r.items_low * scale, r.items_high * scale),
                 "p": p_text(r.p),
                 "Holm p": p_text(r.p_holm),
-                "TOST p": p_text(r.p_tost),
+                "over study": p_text(r.p_holm_study),
+                "TOST": p_text(r.p_tost_holm),
                 "P(A > B)": number(r.p_greater, 2),
                 "verdict": r.verdict,
+                "size": r.size,
+                "mark": r.mark,
                 "detectable": number(r.mde * scale),
-                "flag": f"{r.flag}: logit {with_bounds(r.logit_difference, r.logit_low, r.logit_high, 2)}" if r.flag else "",
+                "near floor or ceiling": _on_logits(r) if r.flag else "",
             }
         )
     caption = f"Contrasts on {found.metric}, percent and points, paired by seed; margin {number(found.folder.study.margin * scale)}; "
-    caption += f"detectable = smallest effect found with 80 % power. {found.measured_on}"
+    caption += "new items = 95 % when other images of the same kind are drawn as well as other seeds; p of the exact sign-flip test, with "
+    caption += "Holm's correction within the family and over the study; TOST = p of equivalence within the margin, Holm within the family; "
+    caption += f"detectable = smallest effect found with 80 % power by the test that is used. {found.measured_on}"
     shown = pd.DataFrame(rows)
-    return Table("verdicts", caption, data, shown.drop(columns="flag") if rows and not shown["flag"].any() else shown)
+    sparse = ("size", "mark", "near floor or ceiling", "new items [95 %]")
+    empty = [name for name in sparse if rows and not shown[name].str.strip("–").any()]
+    return Table("verdicts", caption, data, shown.drop(columns=empty))
+
+
+def _on_logits(row: Any) -> str:
+    logits = with_bounds(row.logit_difference, row.logit_low, row.logit_high, 2)
+    return f"{row.flag}: logit {logits}, margin {number(row.logit_margin, 2)}"
 
 
 def _arms(found: Findings) -> Table:
@@ -249,6 +264,8 @@ def published_table(found: Findings, published: Findings) -> pd.DataFrame:
     for r in rows_of(both):
         here = "not run here" if r.n_here != r.n_here else with_bounds(r.difference_here * scale, r.low_here * scale, r.high_here * scale)
         committed = with_bounds(r.difference_published * scale, r.low_published * scale, r.high_published * scale)
-        row = {"A − B": f"{r.a} − {r.b}", "fresh [95 %]": here, "fresh verdict": "" if r.n_here != r.n_here else r.verdict_here}
-        rows.append(row | {"published [95 %]": committed, "seeds": str(r.n_published), "published verdict": r.verdict_published})
+        fresh = "" if r.n_here != r.n_here else said(r.verdict_here, r.size_here, r.mark_here)
+        row = {"A − B": f"{r.a} − {r.b}", "fresh [95 %]": here, "fresh verdict": fresh, "published [95 %]": committed}
+        theirs = said(r.verdict_published, r.size_published, r.mark_published)
+        rows.append(row | {"seeds": str(r.n_published), "published verdict": theirs})
     return pd.DataFrame(rows)

@@ -15,8 +15,10 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.signatures import check_signatures, signature_lines, silent
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.tables import arms_table
+from fila_lab.analysis.verdicts import said
 
-COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusive": "yellow", "not testable": "dim"}
+COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusive": "yellow"}
+COLOURS |= {"not testable": "dim", "not comparable": "bold red"}
 
 
 def terminal_summary(out: Path | str | StudyFolder, published: Path | None = None) -> Group:
@@ -96,10 +98,10 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
         for side in (ours, theirs) if committed is not None else (ours,):
             row = side.get(key)
             interval = with_bounds(row.difference * scale, row.low * scale, row.high * scale) if row is not None else "–"
-            cells += [
-                interval,
-                Text(str(row.verdict), style=COLOURS[str(row.verdict)]) if row is not None else Text("not run", style="dim"),
-            ]
+            if row is None:
+                cells += [interval, Text("not run", style="dim")]
+            else:
+                cells += [interval, Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
         table.add_row(*cells)
     return table
 

@@ -1,26 +1,30 @@
-"""The verdict on each declared contrast, by the fixed order: not testable, equivalent, better or worse, inconclusive."""
+"""The verdict on each declared contrast: not comparable, not testable, better or worse with its size, equivalent, inconclusive."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fila_lab.analysis import statistics
+from fila_lab.analysis.check import Check
+from fila_lab.analysis.contrasts import Contrast
+from fila_lab.analysis.new_items import NewItems
 from fila_lab.config import power
 from fila_lab.config.base import FilaError
 from fila_lab.config.study import Family
 
-FLOOR, CEILING = 0.20, 0.90
-"""Accuracies outside this range are flagged: differences there are compressed."""
-
+WORDS = ("better", "worse", "equivalent", "inconclusive", "not testable", "not comparable")
+BEYOND, WITHIN, OPEN = "beyond the margin", "within the margin", "size open"
+POOL, POOL_SIZE, UNKNOWN = "this pool only", "size: this pool only", "new items not known"
 
 COLUMNS = [
-    *("family", "a", "b", "n", "mean_a", "mean_b", "difference", "low", "high", "p", "p_holm", "p_greater", "p_tost", "verdict", "reason"),
-    *("metric", "sd", "mde", "seeds_for_margin", "flag", "logit_difference", "logit_low", "logit_high", "contrasts"),
+    *("family", "a", "b", "n", "mean_a", "mean_b", "difference", "low", "high", "low90", "high90", "items_low", "items_high"),
+    *("p", "p_holm", "p_holm_study", "p_greater", "p_tost", "p_tost_holm", "p_size_holm", "p_items_holm"),
+    *("verdict", "size", "mark", "reason", "metric", "sd", "mde", "seeds_for_margin"),
+    *("flag", "logit_difference", "logit_low", "logit_high", "logit_margin", "contrasts"),
 ]
 
 
@@ -31,26 +35,48 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def decide(mean: float, n: int, contrasts: int, p_holm: float, p_tost: float) -> Verdict:
-    """DESIGN order. n = paired seeds, contrasts = size of the declared family."""
+def decide(mean: float, n: int, contrasts: int, p_holm: float, p_tost: float, incomparable: str = "") -> Verdict:
+    """DESIGN order: direction first. n = paired seeds, contrasts = size of the declared family; both p are Holm-adjusted within it.
+
+    incomparable: what makes the two sides incomparable, else empty.
+    """
+    if incomparable:
+        return Verdict("not comparable", incomparable)
     if not power.can_test(contrasts, n):
+        seeds, over = f"{n} seed{'' if n == 1 else 's'}", f"{contrasts} contrast{'' if contrasts == 1 else 's'}"
         needed = power.seeds_needed(contrasts)
-        return Verdict(
-            "not testable",
-            f"{n} seed{'' if n == 1 else 's'} cannot reach p < {power.ALPHA:g} over {contrasts} contrasts; {needed} seeds are needed",
-        )
-    if p_tost < power.ALPHA:
-        return Verdict("equivalent", f"within the margin, TOST p = {p_text(p_tost)}")
+        return Verdict("not testable", f"{seeds} cannot reach p < {power.ALPHA:g} over {over}; {needed} seeds are needed")
     if p_holm < power.ALPHA:
         return Verdict("better" if mean > 0 else "worse", f"sign-flip, Holm p = {p_text(p_holm)}")
+    if p_tost < power.ALPHA:
+        return Verdict("equivalent", f"within the margin, TOST, Holm p = {p_text(p_tost)}")
     return Verdict("inconclusive", f"neither a difference (Holm p = {p_text(p_holm)}) nor equivalence (TOST p = {p_text(p_tost)}) is shown")
 
 
-def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, margin: float) -> pd.DataFrame:
+def size_word(p_within: float, p_beyond: float, p_size_holm: float) -> str:
+    """Size beside `better` and `worse`. p_size_holm: Holm-adjusted min(1, 2 min(p_within, p_beyond)), the two-sided p of a difference that
+    is exactly the margin. So both words together are wrong with at most 5 % over the family: `beyond` needs more than the contrast's own
+    95 % interval clear of the margin, `within` more than its own TOST."""
+    if not p_size_holm < power.ALPHA:
+        return OPEN
+    return BEYOND if p_beyond < p_within else WITHIN
+
+
+def judge(
+    frame: pd.DataFrame,
+    families: Mapping[str, Family],
+    metric: str,
+    margin: float,
+    predictions: pd.DataFrame | None = None,
+    checks: Iterable[Check] = (),
+) -> pd.DataFrame:
     """One row per declared contrast whose arms are in `frame` (of `load_study_frame`), per family; columns COLUMNS, units the metric's.
 
     An interaction (A - B) - (C - D) is a contrast of its two differences: a is `(A − B)`, b `(C − D)`, paired by seed all the same.
-    n: paired seeds; low, high: 95 % Student-t; mde: minimal detectable effect at 80 % power; contrasts: the declared family's size.
+    n: paired seeds; low, high: 95 % Student-t, low90 and high90 the 90 % one; items_low, items_high: 95 % for new items of the same kind,
+    from `predictions` (of `load_predictions`); *_holm within the declared family, p_holm_study over all families; mde: minimal detectable
+    effect at 80 % power; contrasts: the declared family's size. mark: what is shown for this test pool only.
+    A contrast that a failed one of `checks` spoils is `not comparable`, and gets no adjusted p.
     A family with a metric of its own is judged by that, and named with it.
     Contrasts of arms that were not run stay in the family's size. Errors: FilaError when the metric is unknown.
     """
@@ -58,77 +84,85 @@ def judge(frame: pd.DataFrame, families: Mapping[str, Family], metric: str, marg
         if name not in frame:
             known = ", ".join(sorted(name for name in frame.columns if "/" in name and not name.startswith("timing/")))
             raise FilaError(f"metric={name!r}: no finished cell has it; known metrics are {known}")
+    failed = [check for check in checks if check.passed is False]
+    items = {own: NewItems.of(predictions, own) for own in _metrics(families, metric)} if predictions is not None else {}
     rows = []
     for family, declared in families.items():
         judged = declared.metric or metric
         values = frame.dropna(subset=[judged]).pivot_table(index="seed", columns="arm", values=judged)
-        items, size = _items(frame, judged), len(declared.comparisons)
-        own = [_contrast(values, arms, margin, size, items) for arms in declared.comparisons if set(arms) <= set(values)]
-        adjusted = statistics.holm([row["p"] for row in own], size)
-        name = f"{family}: {judged}" if judged != metric else family
-        for row, p_holm in zip(own, adjusted, strict=True):
-            verdict = decide(row["difference"], row["n"], size, p_holm, row["p_tost"])
-            rows.append({"family": name, "metric": judged, **row, "p_holm": p_holm, **verdict._asdict(), "contrasts": size})
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"mde": float, "seeds_for_margin": float})
+        own = judge_family(values, declared.comparisons, judged, margin, _items(frame, judged), items.get(judged), failed)
+        rows += [{"family": f"{family}: {judged}" if judged != metric else family, **row} for row in own]
+    declared_in_all = sum(len(declared.comparisons) for declared in families.values())
+    over_study = statistics.holm([math.nan if row["verdict"] == "not comparable" else row["p"] for row in rows], declared_in_all)
+    table = pd.DataFrame([row | {"p_holm_study": p} for row, p in zip(rows, over_study, strict=True)], columns=COLUMNS)
+    return table.astype({"mde": float, "seeds_for_margin": float})
 
 
-def sides(arms: Sequence[str]) -> tuple[str, str]:
-    """Names of what is compared: the two arms of a contrast, or `(A − B)` and `(C − D)` of an interaction."""
-    return (arms[0], arms[1]) if len(arms) == 2 else (f"({arms[0]} − {arms[1]})", f"({arms[2]} − {arms[3]})")
+def judge_family(
+    values: pd.DataFrame,
+    comparisons: Sequence[Sequence[str]],
+    metric: str,
+    margin: float,
+    items: float | None = None,
+    found: NewItems | None = None,
+    failed: Sequence[Check] = (),
+) -> list[dict[str, Any]]:
+    """The rows of one family; values: a row a seed, a column an arm, NaN where a cell did not finish; failed: checks that did."""
+    size = len(comparisons)
+    rows, pairs = [], [arms for arms in comparisons if set(arms) <= set(values)]
+    for arms in pairs:
+        contrast = Contrast.of(values, arms, metric, margin, items)
+        spoilt = [f"{check.name}: {check.text}" for check in failed if check.spoils(arms)]
+        rows.append(contrast.numbers(size) | contrast.for_new_items(found) | {"incomparable": "; ".join(spoilt)})
+    _adjust(rows, size)
+    for row in rows:
+        verdict = decide(row["difference"], row["n"], size, row["p_holm"], row["p_tost_holm"], row["incomparable"])
+        directed = verdict.verdict in ("better", "worse")
+        word = size_word(row["p_tost"], row["p_beyond"], row["p_size_holm"]) if directed else ""
+        row |= {**verdict._asdict(), "size": word, "mark": _mark(row, verdict.verdict, word), "metric": metric, "contrasts": size}
+    return rows
 
 
-def paired(values: pd.DataFrame, arms: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The two sides at the seeds [n] that all of the comparison's arms finished; `values` has a row a seed and a column an arm."""
-    columns = [values[arm].to_numpy(float) for arm in arms]
-    whole = ~np.isnan(columns).any(axis=0)
-    kept = [column[whole] for column in columns]
-    return (kept[0], kept[1]) if len(kept) == 2 else (kept[0] - kept[1], kept[2] - kept[3])
+def _adjust(rows: list[dict[str, Any]], size: int) -> None:
+    """Holm within the family of every p, those for new items beside those for this pool."""
+    for row in rows:
+        for end in ("", "_items"):
+            both = [row.get(f"p_tost{end}", math.nan), row.get(f"p_beyond{end}", math.nan)]
+            row[f"p_size{end}"] = min(1.0, 2 * min(both))
+    for name in ("p", "p_tost", "p_size", "p_items", "p_tost_items", "p_size_items"):
+        own = [math.nan if row["incomparable"] else row.get(name, math.nan) for row in rows]
+        for row, adjusted in zip(rows, statistics.holm(own, size), strict=True):
+            row[f"{name}_holm"] = adjusted
 
 
-def _contrast(values: pd.DataFrame, arms: Sequence[str], margin: float, size: int, items: float | None) -> dict[str, Any]:
-    a, b = sides(arms)
-    first, second = paired(values, arms)
-    difference = first - second
-    interval = statistics.paired_interval(difference)
-    mean_a, mean_b = (float(x.mean()) if x.size else float("nan") for x in (first, second))
-    own = values[list(dict.fromkeys(arms))].dropna()
-    flags = [flag for arm in own for flag in [_extreme(str(arm), float(own[arm].mean()))] if flag]
-    shares = bool(len(own)) and own.to_numpy().min() >= 0 and own.to_numpy().max() <= 1
-    logits = pd.DataFrame({arm: statistics.logit(own[arm], items) for arm in own}, columns=own.columns)
-    scaled = statistics.paired_interval(np.subtract(*paired(logits, arms)) if flags and shares else [])
-    needed = power.seeds_for_effect(margin, interval.sd, size) if interval.n > 1 else None
-    return {
-        "a": a,
-        "b": b,
-        "n": interval.n,
-        "mean_a": mean_a,
-        "mean_b": mean_b,
-        "difference": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "p": statistics.sign_flip(difference),
-        "p_greater": statistics.probability_greater(first, second),
-        "p_tost": statistics.tost(difference, margin),
-        "sd": interval.sd,
-        "mde": power.minimal_detectable_effect(interval.sd, interval.n, size) if interval.n > 1 else None,
-        "seeds_for_margin": needed,
-        "flag": "; ".join(flags),
-        "logit_difference": scaled.mean,
-        "logit_low": scaled.low,
-        "logit_high": scaled.high,
-    }
+def _mark(row: Mapping[str, Any], verdict: str, size: str) -> str:
+    """What of a verdict is not shown for new items of the same kind."""
+    if verdict not in ("better", "worse", "equivalent"):
+        return ""
+    decisive = row["p_tost_items_holm" if verdict == "equivalent" else "p_items_holm"]
+    if math.isnan(decisive):
+        return UNKNOWN
+    if not decisive < power.ALPHA:
+        return POOL
+    if size in (BEYOND, WITHIN):
+        there = size_word(row["p_tost_items"], row["p_beyond_items"], row["p_size_items_holm"])
+        return "" if there == size else POOL_SIZE
+    return ""
 
 
-def _extreme(arm: str, mean: float) -> str:
-    if mean < FLOOR:
-        return f"{arm} below {FLOOR:.0%}"
-    return f"{arm} above {CEILING:.0%}" if mean > CEILING else ""
+def _metrics(families: Mapping[str, Family], metric: str) -> dict[str, None]:
+    return dict.fromkeys(declared.metric or metric for declared in families.values())
 
 
 def _items(frame: pd.DataFrame, metric: str) -> float | None:
     """Items behind an accuracy, from `n/<family>`, for the logit scale's bounds."""
     column = "n/" + metric.split("/")[1] if "/" in metric else ""
     return float(frame[column].median()) if column in frame and frame[column].notna().any() else None
+
+
+def said(verdict: str, size: str = "", mark: str = "") -> str:
+    """`better, beyond the margin (this pool only)`."""
+    return ", ".join(filter(None, (verdict, size))) + (f" ({mark})" if mark else "")
 
 
 def p_text(p: float) -> str:

@@ -48,7 +48,7 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
     for said in (
         "Which fusion reads codes that a seam cuts",
         "±3.0 points",
-        "Better: concat − none",
+        "Better, beyond the margin: concat − none",
         "Measured on mini, with one pair of towers; it says nothing about paper.",
         "simulated not_finite at step 17",
         "0123456789abcdef",
@@ -61,7 +61,7 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
     ):
         assert said in page, said
     markdown = (reported / "report" / "report.md").read_text(encoding="utf-8")
-    assert "Better: concat − none" in markdown
+    assert "Better, beyond the margin: concat − none" in markdown
     assert "| methods | concat − none | 8 |" in markdown
     assert "FAILED" not in markdown
 
@@ -101,7 +101,7 @@ def test_a_small_budget_says_so_and_prints_published_verdicts(small_study: Path,
     assert "This budget has too few seeds for a test" in page
     table = pd.read_csv(out / "report" / "tables" / "published.csv").set_index("A − B")
     assert table.at["concat − none", "fresh verdict"] == "not testable"
-    assert table.at["concat − none", "published verdict"] == "better"
+    assert table.at["concat − none", "published verdict"] == "better, beyond the margin"
     assert table.at["oracle_map − none", "fresh [95 %]"] == "not run here"
     shown = _printed(out, reported)
     assert "No verdict from this run: 3 seeds cannot reach" in shown

@@ -12,7 +12,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from fila_lab.analysis import bootstrap, statistics
 
 
-@pytest.mark.parametrize(("n", "seed"), [(3, 0), (6, 1), (8, 2), (10, 3)])
+@pytest.mark.parametrize(("n", "seed"), [(2, 5), (3, 0), (6, 1), (8, 2), (10, 3), (14, 6)])
 def test_sign_flip_equals_scipys_exact_paired_permutation(n: int, seed: int) -> None:
     a, b = np.random.default_rng(seed).normal(0.3, 1, (2, n))
     oracle = stats.permutation_test((a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf).pvalue
@@ -24,13 +24,36 @@ def test_sign_flip_by_hand() -> None:
     assert statistics.sign_flip([0.01] * 8) == 2 / 256
     # Sums of the eight assignments of (3, 2, -1): +-4, +-6, +-2, +-0: six of eight reach 2... only those with |sum| >= 4 count.
     assert statistics.sign_flip([3, 2, -1]) == 4 / 8
-    assert statistics.sign_flip([0, 0, 0]) == 1
+    assert statistics.sign_flip([0, 0, 0]) == statistics.sign_flip([0.3]) == 1
     # Equal sums that differ in the last bits count as equal: .1 + .2 - .3 is not exactly 0 in floats.
     assert statistics.sign_flip([0.1, 0.2, -0.3]) == 1
 
 
+@pytest.mark.parametrize("n", [4, 9, 13, 16])
+def test_sign_flip_equals_that_of_vectors_of_one_score(n: int) -> None:
+    """Two ways to the same p: half of the signs against the other half, and every assignment; ties included."""
+    for seed in range(5):
+        rng = np.random.default_rng([n, seed])
+        for d in (rng.normal(0.3, 1, n), rng.integers(-3, 4, n) / 1000):
+            assert statistics.sign_flip(d) == pytest.approx(statistics.joint_sign_flip(d[:, None]), abs=1e-12)
+
+
+def test_sign_flip_stays_exact_where_assignments_cannot_be_listed() -> None:
+    assert statistics.sign_flip(np.arange(1, 31)) == 2.0**-29
+    d = np.random.default_rng(5).normal(0.4, 1, 30)
+    assert statistics.sign_flip(d) == pytest.approx(statistics.joint_sign_flip(d[:, None]), rel=0.1)
+
+
+def test_exceeds_equals_scipys_one_sided_t_test() -> None:
+    d = np.random.default_rng(8).normal(0.03, 0.01, 8)
+    for sign in (1, -1):
+        assert statistics.exceeds(sign * d, 0.02) == pytest.approx(stats.ttest_1samp(d, 0.02, alternative="greater").pvalue)
+    assert statistics.exceeds([0.03] * 4, 0.02) == 0
+    assert statistics.exceeds([0.02] * 4, 0.02) == 1
+
+
 def test_sign_flip_by_monte_carlo_is_seeded_and_near_the_t_test() -> None:
-    d = np.random.default_rng(5).normal(0.4, 1, 24)
+    d = np.random.default_rng(5).normal(0.3, 1, 48)
     p = statistics.sign_flip(d)
     assert p == statistics.sign_flip(d)
     assert p == pytest.approx(stats.ttest_1samp(d, 0).pvalue, abs=0.02)

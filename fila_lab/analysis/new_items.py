@@ -1,0 +1,159 @@
+"""Would new items of the same kind say the same? Two-way bootstrap over seeds and images, from a study's predictions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+DRAWS = 1000
+GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
+PLACES = {"cut", "sham", "intact"}
+Floats = NDArray[np.float64]
+Scale = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class ItemError:
+    """Variance of a mean paired difference when seeds and images are both drawn anew, in its two parts, each with its degrees of freedom.
+
+    The error is the sum of two t variables (Behrens and Fisher's distribution): never narrower than the interval over seeds, and equal to
+    it where images add nothing.
+    """
+
+    of_seeds: float
+    of_images: float
+    seeds: int
+    images: int
+
+    def tail(self, distance: float) -> float:
+        """One-sided p of an estimate that lies `distance` on the alternative's side of the null."""
+        seeds, images = self.of_seeds**0.5, self.of_images**0.5
+        if seeds == images == 0:
+            return 0.0 if distance > 0 else 1.0
+        if images == 0:
+            return float(stats.t.sf(distance / seeds, self.seeds - 1))
+        nodes, weights = _t_nodes(self.seeds - 1)
+        return float(weights @ stats.t.sf((distance - seeds * nodes) / images, self.images - 1))
+
+    def half(self, confidence: float = 0.95) -> float:
+        """Half of the interval's width."""
+        wanted, scale = (1 - confidence) / 2, (self.of_seeds + self.of_images) ** 0.5
+        if scale == 0:
+            return 0.0
+        widest = 2 * scale * float(stats.t.isf(wanted / 2, min(self.seeds, self.images) - 1))
+        return float(optimize.brentq(lambda distance: self.tail(distance) - wanted, 0, widest))
+
+
+@functools.lru_cache(maxsize=64)
+def _t_nodes(freedom: int) -> tuple[Floats, Floats]:
+    """Nodes and weights that integrate over Student's t, by t = sqrt(freedom) tan(angle)."""
+    unit, share = np.polynomial.legendre.leggauss(200)
+    angle = unit * np.pi / 2
+    weights = share * np.cos(angle) ** (freedom - 1)
+    return freedom**0.5 * np.tan(angle), weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class NewItems:
+    """A metric of every cell [arms, seeds] (NaN where a cell has no predictions) and under images drawn anew [draws, arms, seeds]."""
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    observed: Floats
+    drawn: Floats
+    images: int
+
+    @staticmethod
+    def of(predictions: pd.DataFrame, metric: str, draws: int = DRAWS, seed: int = 0) -> NewItems | None:
+        """None where the metric is no mean over items (gaps included), or cells were tested on different items.
+
+        predictions: frame of `load_predictions`. Images, not items, are drawn: items on one page are not independent.
+        """
+        terms = _terms(predictions, metric)
+        if terms is None:
+            return None
+        arms, arm_of = _codes(predictions["arm"])
+        seeds, seed_of = _codes(predictions["seed"])
+        images, image_of = _codes(predictions["image_id"])
+        rng = np.random.default_rng(seed)
+        weights = _drawn(len(images), draws, rng)
+        observed = np.zeros((len(arms), len(seeds)))
+        drawn = np.zeros((draws, len(arms) * len(seeds)))
+        right = predictions["correct"].to_numpy(float)
+        for factor, rows in terms:
+            cell = (arm_of * len(seeds) + seed_of)[rows]
+            shape = (len(arms) * len(seeds), len(images))
+            place = cell * len(images) + image_of[rows]
+            sums = np.bincount(place, weights=right[rows], minlength=shape[0] * shape[1]).reshape(shape)
+            counts = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
+            there = counts.any(axis=1)
+            items = counts[there][0]  # [images], the same in every cell
+            if (counts[there] != items).any():
+                return None
+            sums[~there] = np.nan
+            with np.errstate(invalid="ignore", divide="ignore"):  # a draw without any of the term's images
+                drawn += factor * (weights @ sums.T) / (weights @ items)[:, None]
+            observed += factor * (sums.sum(axis=1) / items.sum()).reshape(observed.shape)
+        return NewItems(tuple(map(str, arms)), tuple(map(int, seeds)), observed, drawn.reshape(draws, *observed.shape), len(images))
+
+    def error_of(self, weights: dict[str, float], seeds: Sequence[int], scale: Scale | None = None, seed: int = 0) -> ItemError | None:
+        """Of sum over arms of weight x metric, mean over `seeds` [n >= 2], the metric mapped by `scale` first; None without predictions.
+
+        The variance is the seeds' own (that of the Student-t interval) and what images add to it: the two-way bootstrap's variance less
+        the seeds' part of it.
+        """
+        if not set(weights) <= set(self.arms) or not set(seeds) <= set(self.seeds):
+            return None
+        arms = [self.arms.index(arm) for arm in weights]
+        columns = [self.seeds.index(one) for one in seeds]
+        factors = np.array(list(weights.values()))
+        mapped = scale or (lambda x: x)
+        own = factors @ mapped(self.observed[np.ix_(arms, columns)])  # [n]
+        every = np.einsum("a,das->ds", factors, mapped(self.drawn[:, arms][:, :, columns]))  # [draws, n]
+        every = every[np.isfinite(every).all(axis=1)]
+        n = len(columns)
+        if n < 2 or len(every) < 2 or not np.isfinite(own).all():
+            return None
+        chosen = _drawn(n, len(every), np.random.default_rng(seed)) / n
+        of_seeds = float(own.var(ddof=1)) / n
+        of_images = max(0.0, float((every * chosen).sum(axis=1).var(ddof=1)) - of_seeds * (n - 1) / n)
+        return ItemError(of_seeds, of_images, n, max(2, self.images))
+
+
+def _drawn(size: int, draws: int, rng: np.random.Generator) -> Floats:
+    """[draws, size]: how often each of `size` things comes when as many are drawn with replacement."""
+    places = rng.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * size).reshape(draws, size).astype(float)
+
+
+def _codes(values: pd.Series) -> tuple[list, NDArray[np.int64]]:
+    codes, known = pd.factorize(values, sort=True)
+    return list(known), codes.astype(np.int64)
+
+
+def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[np.bool_]]] | None:
+    """The metric as a sum of factor x mean of `correct` over rows: as `evaluation` defines exact/* and the gaps; None for others."""
+    kind, _, rest = metric.partition("/")
+    family, _, place = rest.partition("/")
+    families, places = predictions["family"].to_numpy(), predictions["place"].to_numpy()
+    if kind in GAPS and not place:
+        whole = predictions.groupby("item_id")["place"].transform("nunique").to_numpy() == len(PLACES)
+        high, low = GAPS[kind]
+        found = [(1.0, whole & (families == family) & (places == high)), (-1.0, whole & (families == family) & (places == low))]
+    elif kind == "exact" and place:
+        found = [(1.0, (families == family) & (places == place))]
+    elif kind == "exact":
+        wanted = pd.unique(families) if family == "mean" else [family]
+        found = []
+        for name in wanted:
+            own = pd.unique(places[families == name])
+            found += [(1 / len(wanted) / len(own), (families == name) & (places == at)) for at in own]
+    else:
+        return None
+    return found if found and all(rows.any() for _, rows in found) else None
