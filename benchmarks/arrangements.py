@@ -54,7 +54,7 @@ class SeparateOverview(TileLoop):
 
     def forward(self, scene: Scene) -> Tensor:
         """-> [1 + rows*cols, g*g, D]"""
-        side = 32 * scene.config.geometry.detail_cells
+        side = 32 * scene.config.geometry.cells_a_side
         overview = F.interpolate(normalise(scene.batch.overview), size=(side, side), mode="bilinear", align_corners=False)
         first = self._pass(scene.pixels[:1], self._split(scene.convnext(overview), 1, 1))
         rest = self._pass(scene.pixels[1:], self._split(scene.convnext(scene.detail), scene.rows, scene.cols))

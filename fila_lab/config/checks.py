@@ -69,7 +69,7 @@ def _check_detail_input(config: RunConfig) -> None:
             f"fusion.detail_context = 'tile' cuts the detail input where tiles meet, but with geometry.tiling.overlap = "
             f"{geometry.tiling.overlap} they share pixels; set one of the two back"
         )
-    if fusion.detail_resolution == "canvas" and geometry.whole_image is None and 32 * geometry.detail_cells <= geometry.tile:
+    if fusion.detail_resolution == "canvas" and geometry.detail_cells is not None and 32 * geometry.detail_cells <= geometry.tile:
         raise ConfigError(
             f"fusion.detail_resolution = 'canvas': the detail input has {32 * geometry.detail_cells} px a tile, no more than the canvas's "
             f"{geometry.tile}; raise geometry.detail_cells to {geometry.tile // 32 + 1} or more"
@@ -121,7 +121,7 @@ def _check_geometry(config: RunConfig) -> None:
             raise ConfigError(f"geometry.whole_image = {geometry.whole_image} is more than {MAX_DETAIL_SIDE} px; choose a smaller side")
         return
     longest = max(max(canvas) // geometry.tile for canvas in geometry.allowed_canvases)
-    side = 32 * geometry.detail_cells * longest
+    side = 32 * geometry.cells_a_side * longest
     if side > MAX_DETAIL_SIDE:
         raise ConfigError(
             f"geometry.detail_cells = {geometry.detail_cells} makes a detail input of {side} px, more than {MAX_DETAIL_SIDE}; "

@@ -80,7 +80,7 @@ def interaction_costs(config: RunConfig, canvas: Size) -> dict[tuple[int, int], 
 
 def window_cells(geometry: GeometryConfig, stage: int) -> int:
     """Detail cells a token reads at a stage."""
-    return max(1, math.floor((geometry.detail_cells << (4 - stage)) / geometry.grid + 0.5)) ** 2
+    return max(1, math.floor((geometry.cells_a_side << (4 - stage)) / geometry.grid + 0.5)) ** 2
 
 
 def _factorised(site: Site) -> Cost:
@@ -116,7 +116,7 @@ def _attend_windows(site: Site, cells: int) -> tuple[int, Cost]:
 
 def _attend_tile(site: Site) -> tuple[int, Cost]:
     """Over the tile's means, which a tile's tokens share: keys and values are projected once, and have a place relative to the token."""
-    places = Cost(site.offsets * site.config.fusion.heads, 0)
+    places = Cost(_offset_biases(site), 0)
     return site.hidden, _attended(site, site.channels, site.seen, site.moving, site.place) + places
 
 
@@ -126,11 +126,18 @@ def _attend_tokens(site: Site) -> tuple[int, Cost]:
     return site.hidden, _attended(site, site.width, site.moving, site.moving, site.tokens) + places
 
 
+def _offset_biases(site: Site) -> int:
+    """Of attention within a tile, a head and offset each; a tile of one token has nothing to choose."""
+    return site.offsets * site.config.fusion.heads if site.place > 1 else 0
+
+
 def _attended(site: Site, channels: int, seen: bool, moving: bool, keys: int) -> Cost:
-    """Tokens attend to `keys` keys made of as many things of `channels` channels as there are tokens."""
+    """Tokens attend to `keys` keys made of as many things of `channels` channels as there are tokens; one leaves nothing to choose."""
     hidden, tokens = site.hidden, site.tokens
-    query, key = product(site.width * hidden, tokens, hidden), product(channels * hidden, tokens)
     value = product(channels * hidden, tokens, hidden)
+    if keys == 1:
+        return value.asked(seen)
+    query, key = product(site.width * hidden, tokens, hidden), product(channels * hidden, tokens)
     return query.asked(moving) + key.asked(seen) + value.asked(seen) + attention(tokens, keys, hidden)
 
 
@@ -173,11 +180,13 @@ def _bidirectional(site: Site) -> Cost:
     """Cells' means attend to tokens and are changed, tokens attend to what came of it; both relative to place."""
     width, hidden, tokens, channels = site.width, site.hidden, site.tokens, site.channels
     mix = product(hidden**2, tokens, hidden)
-    cells = product(channels * hidden, tokens, hidden).asked(site.seen) + product(width * hidden, tokens).asked(site.moving)
-    cells += product(width * hidden, tokens, hidden).asked(site.moving) + attention(tokens, site.place, hidden)
+    cells = product(width * hidden, tokens, hidden).asked(site.moving)
+    if site.place > 1:
+        cells += product(channels * hidden, tokens, hidden).asked(site.seen) + product(width * hidden, tokens).asked(site.moving)
+        cells += attention(tokens, site.place, hidden)
     cells += mix + product(hidden * channels, tokens, channels)
     tokens_ = _attended(site, channels, True, site.moving, site.place) + mix + product(hidden * width, tokens, width)
-    return cells + tokens_ + Cost(2 * site.offsets * site.config.fusion.heads, 0)
+    return cells + tokens_ + Cost(2 * _offset_biases(site), 0)
 
 
 WHOLE_FORMS: dict[str, Callable[[Site], Cost]] = {

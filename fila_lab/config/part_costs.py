@@ -64,7 +64,8 @@ def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
     """(width, height) of the detail input, pixels: 32k a tile, or the fixed square."""
     if geometry.whole_image is not None:
         return geometry.whole_image, geometry.whole_image
-    return canvas[0] // geometry.tile * 32 * geometry.detail_cells, canvas[1] // geometry.tile * 32 * geometry.detail_cells
+    side = 32 * geometry.cells_a_side
+    return canvas[0] // geometry.tile * side, canvas[1] // geometry.tile * side
 
 
 def vision_tokens(canvas: Size, geometry: GeometryConfig, image: Size | None = None) -> int:

@@ -5,7 +5,8 @@ Lengths are canvas pixels unless a name says otherwise. Nothing here imports tor
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -79,13 +80,26 @@ class GeometryConfig(Strict):
         default=1, description="f: the ViT sees each canvas enlarged f times, as f x f times the tiles; pages and their seams stay (rivals)"
     )
     tiling: TilingConfig = TilingConfig()
-    detail_cells: Positive = Field(description="k: stage-4 ConvNeXt cells per tile side; the detail input is 32k px a tile")
-    whole_image: Positive | None = Field(default=None, description="side of a fixed square detail input, instead of 32k px a tile")
+    detail_cells: Positive | None = Field(
+        default=None, description="k: stage-4 ConvNeXt cells per tile side; the detail input is 32k px a tile (null with whole_image)"
+    )
+    whole_image: Positive | None = Field(
+        default=None, description="side of a fixed square detail input, whatever the canvas, instead of 32k px a tile; then there is no k"
+    )
 
     @property
     def grid(self) -> int:
         """g: ViT tokens per tile side."""
         return self.tile // self.patch
+
+    @property
+    def cells_a_side(self) -> int:
+        """Stage-4 cells per tile side by which fusions are built: k. Of a `whole_image` input those of a canvas of one tile, the most that
+        a tile can get: no cell is lost, parameters do not depend on the canvases, and fewer are resampled to the same windows."""
+        if self.whole_image is not None:
+            return self.whole_image // 32
+        assert self.detail_cells is not None
+        return self.detail_cells
 
     @property
     def has_detail(self) -> bool:
@@ -104,8 +118,18 @@ class GeometryConfig(Strict):
         """The same canvases as they are: the geometry by which pages are made and their places named."""
         return self.model_copy(update={"vit_scale": 1, "tiling": TilingConfig()})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_detail_input(cls, content: Any) -> Any:
+        """A preset's k is not that of a run whose detail input has a fixed size, nor a difference between two of them."""
+        if isinstance(content, Mapping) and content.get("whole_image") is not None:
+            return {**content, "detail_cells": None}
+        return content
+
     @model_validator(mode="after")
     def _check(self) -> GeometryConfig:
+        if self.detail_cells is None and self.whole_image is None:
+            raise ValueError(f"detail_cells is not set; give the stage-4 cells per tile side (native is {self.grid}), or whole_image")
         if self.tile % self.patch:
             raise ValueError(f"tile={self.tile} is not a multiple of patch={self.patch}; choose a tile of whole patches")
         named = [("canvases", canvas) for canvas in self.canvases] + [("tiling.canvases", canvas) for canvas in self.tiling.canvases or ()]

@@ -57,7 +57,7 @@ def sized_runs(
     found = {}
     for arm, config in runs.items():
         largest = max(config.geometry.canvases, key=lambda size: size[0] * size[1])
-        own = (config.geometry.detail_cells,)
+        own = (config.geometry.cells_a_side,)
         for canvas in sizes or (largest,):
             for cells in (details or own) if needs_map(config) else own:
                 found[arm, canvas, cells] = at_size(config, canvas, cells if details else None)

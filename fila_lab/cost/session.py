@@ -49,7 +49,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.arm} {self.canvas[0]}x{self.canvas[1]} k={self.config.geometry.detail_cells}"
+        return f"{self.arm} {self.canvas[0]}x{self.canvas[1]} k={self.config.geometry.cells_a_side}"
 
 
 @dataclass

@@ -152,8 +152,8 @@ def _case_columns(case: Case, measured: Measured) -> Row:
     return {
         "arm": case.arm,
         "canvas": f"{case.canvas[0]}x{case.canvas[1]}",
-        "detail_cells": geometry.detail_cells,
-        "detail_px_a_tile": 32 * geometry.detail_cells if geometry.whole_image is None else math.nan,
+        "detail_cells": geometry.cells_a_side,
+        "detail_px_a_tile": 32 * geometry.cells_a_side if geometry.whole_image is None else math.nan,
         "tiles": tiles_of(case.canvas, geometry),
         "llm_tokens": llm_tokens(case.canvas, case.config),
     }

@@ -36,8 +36,8 @@ class Geometry:
     canvas: tuple[int, int]
     tile: int
     patch: int
-    detail_cells: int
-    """k: stage-4 cells per tile side (not used where `whole_image` is set)."""
+    detail_cells: int | None
+    """k: stage-4 cells per tile side (null where `whole_image` is set)."""
     whole_image: int | None = None
     fit: str = "pad"
     layout: TileLayout = field(kw_only=True)
@@ -141,6 +141,7 @@ class Geometry:
         """Size of the detail input, px."""
         if self.whole_image is not None:
             return self.whole_image, self.whole_image
+        assert self.detail_cells is not None  # GeometryConfig has one of the two
         across, down = self.canvas_tiles
         return across * STRIDE * self.detail_cells, down * STRIDE * self.detail_cells
 

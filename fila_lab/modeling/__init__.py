@@ -5,6 +5,7 @@ from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.encoder import HybridEncoder
 from fila_lab.modeling.model import FilaModel, build_model
 from fila_lab.modeling.pixels import normalise
+from fila_lab.modeling.resample import resample
 from fila_lab.modeling.seeds import component_seed
 from fila_lab.modeling.towers import build_convnext, build_vit, random_convnext
 from fila_lab.modeling.vit import VitTower
@@ -22,4 +23,5 @@ __all__ = [
     "component_seed",
     "normalise",
     "random_convnext",
+    "resample",
 ]

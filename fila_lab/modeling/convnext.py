@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
@@ -24,9 +25,15 @@ class ConvNextTower(nn.Module):
         self.trunk = ConvNeXt(depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=layer_scale)
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.trunk.stem[0].weight.dtype
+
     def forward(self, detail: Tensor) -> list[Tensor]:
         """Normalised detail input [B, 3, H, W], H and W multiples of 32 -> stage maps [B, C_s, H/4, W/4] ... [B, C_4, H/32, W/32]."""
         maps: list[Tensor] = []
+        detail = detail.to(self.dtype)
         cells = self.trunk.stem(detail)
         for stage in self.trunk.stages:
             cells = stage(cells)

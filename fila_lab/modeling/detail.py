@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.fusion.base import FusionContext, Reads, window_side
 from fila_lab.modeling.projector import raster
+from fila_lab.modeling.resample import resample
 from fila_lab.modeling.seeds import component_seed
-
-_MODES = {"area": "area", "bilinear": "bilinear", "nearest": "nearest-exact"}
 
 
 @dataclass
@@ -23,6 +22,7 @@ class DetailMaps:
 
     maps: stage maps of whole canvases, [B, C_s, H_s, W_s]; cells: nominal cells per tile side of each stage (8k, 4k, 2k, k);
     operator: how a map that does not divide into the token grid is resampled to it: on the whole canvas, so that no seam arises;
+    turns: int64 [B], for the control random_window: how far each image's tiles hand their maps on, see `scrambled`;
     layout: where the tiles lie, if not side by side: an overlapping tile gets its own window of the map.
     """
 
@@ -32,7 +32,7 @@ class DetailMaps:
     rows: int
     cols: int
     operator: str = "area"
-    scramble: bool = False
+    turns: Tensor | None = None
     layout: TileLayout | None = None
     _tiles: dict[int, Tensor] = field(default_factory=dict)
 
@@ -40,7 +40,7 @@ class DetailMaps:
         """Stage 1-4 of every tile, [B * (1 + rows*cols), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
         if stage not in self._tiles:
             split = self._split(self._whole(stage))
-            self._tiles[stage] = (scrambled(split) if self.scramble else split).flatten(0, 1)
+            self._tiles[stage] = self._handed(split).flatten(0, 1)
         return self._tiles[stage]
 
     def windows(self, stage: int, dtype: torch.dtype) -> Tensor:
@@ -48,7 +48,7 @@ class DetailMaps:
         if stage in self._tiles or self._overlapping:
             return split_windows(self.tiles(stage), 1, 1, self.grid, dtype)[:, 1]
         split = split_windows(self._whole(stage), self.rows, self.cols, self.grid, dtype)
-        return (scrambled(split) if self.scramble else split).flatten(0, 1)
+        return self._handed(split).flatten(0, 1)
 
     def means(self, stage: int) -> Tensor:
         """The mean of each token's own window, [B * (1 + rows*cols), C, g, g], tiles as in `tiles`: pooled first, split second."""
@@ -57,7 +57,7 @@ class DetailMaps:
             return F.avg_pool2d(self._tiles[stage], window)
         whole = self._whole(stage)
         split = self._split(F.avg_pool2d(whole, window) if window > 1 else whole)
-        return (scrambled(split) if self.scramble else split).flatten(0, 1)
+        return self._handed(split).flatten(0, 1)
 
     def read(self, reads: Reads, stage: int, dtype: torch.dtype) -> Tensor:
         """A stage of every tile in the form a fusion asks for; `windows` in `dtype`."""
@@ -76,6 +76,10 @@ class DetailMaps:
     @property
     def _overlapping(self) -> bool:
         return self.layout is not None and self.layout.overlapping
+
+    def _handed(self, tiles: Tensor) -> Tensor:
+        """[B, n, ...]: each tile with its own part of the map, or under random_window with another's."""
+        return tiles if self.turns is None else scrambled(tiles, self.turns)
 
     def _split(self, whole: Tensor) -> Tensor:
         """A whole canvas's map, whole cells per token, as overview and tiles, [B, 1 + rows*cols, C, s, s]."""
@@ -115,13 +119,6 @@ class DetailMaps:
             stage_windows=self.windows,
             read_again=read_again,
         )
-
-
-def resample(detail: Tensor, size: tuple[int, int], operator: str) -> Tensor:
-    """[B, C, H, W] -> [B, C, *size] by `area`, `bilinear` (half-pixel centres) or `nearest`; the same tensor when the size already fits."""
-    if tuple(detail.shape[-2:]) == size:
-        return detail
-    return F.interpolate(detail, size=size, mode=_MODES[operator], align_corners=False if operator == "bilinear" else None)
 
 
 def split_tiles(detail: Tensor, rows: int, cols: int) -> Tensor:
@@ -217,13 +214,24 @@ def shuffled(detail: Tensor, blocks: tuple[int, int]) -> Tensor:
     return moved.permute(2, 3, 0, 4, 1, 5).flatten(4, 5).flatten(2, 3)
 
 
-def scrambled(tiles: Tensor) -> Tensor:
-    """The control random_window: [B, n, C, s, s] with each tile given another tile's map of the same image, the overview included.
+def scrambled(tiles: Tensor, turns: Tensor) -> Tensor:
+    """The control random_window: [B, n, ...] with each tile given another tile's map of the same image, the overview included.
 
-    The maps of a batch's i-th image are moved on by 1 + i mod (n - 1) places: no fixed rearrangement that a model could learn to undo,
-    and no random state.
+    The maps of an image are moved on by 1 + turn mod (n - 1) places, `turns` int64 [B] (`random_turns`), never negative.
     """
     images, n = tiles.shape[:2]
-    step = 1 + torch.arange(images, device=tiles.device) % (n - 1)
+    step = 1 + turns % (n - 1)
     source = (torch.arange(n, device=tiles.device) + step[:, None]) % n
     return tiles[torch.arange(images, device=tiles.device)[:, None], source]
+
+
+def random_turns(pixels: Tensor, seed: int) -> Tensor:
+    """uint8 [B, ...] -> int64 [B], not negative: a hash of each image's own pixels and the seed.
+
+    No fixed rearrangement that a model could learn to undo, no random state, and nothing of what else is in the batch. A sum of weighted
+    pixels in whole numbers, which wrap around alike on every device; its upper bits, into which all lower ones are carried.
+    """
+    flat = pixels.flatten(1).long()
+    draw = torch.Generator().manual_seed(component_seed(seed, "random_window"))
+    weights = torch.randint(2**62, (flat.shape[1],), generator=draw)
+    return ((flat * weights.to(flat.device)).sum(1) >> 32) & 0x7FFFFFFF

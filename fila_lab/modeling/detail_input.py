@@ -25,12 +25,12 @@ def stage_maps(tower: ConvNextTower, detail: Tensor, config: RunConfig, rows: in
     """
     fusion, geometry = config.fusion, config.geometry
     if geometry.whole_image is None:  # the canvas measured in tiles, from the input's own size
-        rows, cols = (side // (32 * geometry.detail_cells) for side in detail.shape[1:3])
+        rows, cols = (side // (32 * geometry.cells_a_side) for side in detail.shape[1:3])
     apart = fusion.detail_context == "tile"
     pixels = split_pixels(detail, rows, cols) if apart else detail
     if fusion.detail_resolution == "canvas":
         pixels = canvas_level(pixels, (geometry.tile, geometry.tile) if apart else (rows * geometry.tile, cols * geometry.tile))
-    maps = tower(normalise(pixels).contiguous(memory_format=torch.channels_last))
+    maps = tower(normalise(pixels, tower.dtype).contiguous(memory_format=torch.channels_last))
     return [join_maps(m, rows, cols) for m in maps] if apart else maps
 
 

@@ -14,7 +14,7 @@ from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.convnext import ConvNextTower
-from fila_lab.modeling.detail import DetailMaps, spoil
+from fila_lab.modeling.detail import DetailMaps, random_turns, spoil
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.fusion.base import Fusion, product_dtype
 from fila_lab.modeling.pixels import normalise
@@ -36,7 +36,7 @@ class HybridEncoder(nn.Module):
         self.config = config
         self.control = config.fusion.control
         self.grid = config.geometry.grid
-        self.cells = tuple(config.geometry.detail_cells * 2 ** (4 - stage) for stage in (1, 2, 3, 4))
+        self.cells = tuple(config.geometry.cells_a_side * 2 ** (4 - stage) for stage in (1, 2, 3, 4))
         self.checkpointing = config.runtime.checkpointing
         self.vit = vit
         self.convnext = convnext
@@ -80,6 +80,7 @@ class HybridEncoder(nn.Module):
 
     def detail_maps(
         self,
+        overview: Tensor,
         detail: Tensor | None,
         maps: list[Tensor] | None,
         oracle: list[Tensor] | None,
@@ -87,7 +88,8 @@ class HybridEncoder(nn.Module):
         cols: int,
         layout: TileLayout | None = None,
     ) -> DetailMaps | None:
-        """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied; None where none is needed."""
+        """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied (by the overview's pixels an image
+        is known to it); None where none is needed."""
         if not needs_map(self.config):
             return None
         if self.control == "oracle_map":
@@ -103,8 +105,8 @@ class HybridEncoder(nn.Module):
                 )
             maps = stage_maps(self.convnext, detail, self.config, rows, cols)
         maps = spoil(maps, self.control, self.shift)
-        scramble = self.control == "random_window"
-        return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, scramble, layout)
+        turns = random_turns(overview, self.config.seed) if self.control == "random_window" else None
+        return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, turns, layout)
 
     @property
     def shift(self) -> int:
@@ -145,8 +147,8 @@ class HybridEncoder(nn.Module):
         `oracle_map`. FilaError when what the run needs is not there.
         """
         images = len(tiles)
-        pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1))
-        details = self.detail_maps(detail, maps, oracle, rows, cols, layout)
+        pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1), self.vit.dtype)
+        details = self.detail_maps(overview, detail, maps, oracle, rows, cols, layout)
         seen = details or DetailMaps.nothing(images, pixels.device, self.cells, self.grid, rows, cols)
         tokens = self.vit.embed(pixels)
         for layer in range(1, self.vit.n_used + 1):

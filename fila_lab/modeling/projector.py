@@ -29,8 +29,13 @@ class Handoff(nn.Module):
         super().__init__()
         self.projector = build_projector(config, detail_width, language_width)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.projector.parameters()).dtype
+
     def forward(self, means: Tensor) -> Tensor:
-        return self.projector(F.layer_norm(means.float(), means.shape[-1:]))
+        return self.projector(F.layer_norm(means.to(self.dtype), means.shape[-1:]))
 
 
 def raster(tokens: Tensor, rows: int, cols: int, grid: int, layout: TileLayout | None = None) -> Tensor:

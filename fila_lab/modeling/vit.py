@@ -11,13 +11,18 @@ from fila_lab.config.interactions import feature_index
 from fila_lab.config.run import GeometryConfig, VitConfig
 
 
-class ToFloat32(nn.Module):
-    """What a residual branch adds, in the residual stream's type: the same bits, but a CPU adds mixed types without vector instructions,
-    which under bfloat16 took a tenth of the ViT's time.
+class ToStream(nn.Module):
+    """What a residual branch adds, in the residual stream's type, the weights': the same bits, but a CPU adds mixed types without vector
+    instructions, which under bfloat16 autocast took a tenth of the ViT's time.
     """
 
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        """norm: whose weights tell the type."""
+        super().__init__()
+        self._norm = (norm,)  # not a part of this module
+
     def forward(self, change: Tensor) -> Tensor:
-        return change.float()
+        return change.to(self._norm[0].weight.dtype)
 
 
 class LeanQuickGELU(QuickGELU):
@@ -33,8 +38,8 @@ class VitTower(nn.Module):
     """CLIP's ViT with patch-level output, staged: `embed`, then `block(i)` for each layer, then `features`.
 
     The trunk is open_clip's class with its `custom` block, whose fused query-key-value projection calls scaled_dot_product_attention
-    directly; parameter names and shapes are those of CLIP checkpoints. The image-text projection is dropped. Tokens are float32
-    between layers whatever the autocast: the residual stream keeps its precision, the products run in the cast type.
+    directly; parameter names and shapes are those of CLIP checkpoints. The image-text projection is dropped. Between layers tokens are
+    of the weights' type (float32) whatever the autocast: the residual stream keeps its precision, the products run in the cast type.
     """
 
     def __init__(self, config: VitConfig, geometry: GeometryConfig) -> None:
@@ -60,7 +65,7 @@ class VitTower(nn.Module):
         )
         self.trunk.proj = None
         for block in self.trunk.transformer.resblocks:
-            block.ls_1, block.ls_2 = ToFloat32(), ToFloat32()  # in place of identities
+            block.ls_1, block.ls_2 = ToStream(block.ln_1), ToStream(block.ln_2)  # in place of identities
         self._initialise()
 
     def _initialise(self) -> None:
@@ -73,10 +78,15 @@ class VitTower(nn.Module):
             nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
             nn.init.normal_(block.mlp.c_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of tokens between layers."""
+        return self.trunk.positional_embedding.dtype
+
     def embed(self, tiles: Tensor) -> Tensor:
         """Normalised tiles [N, 3, T, T] -> tokens [N, 1 + g*g, D] before the first layer; the class token comes first."""
         trunk = self.trunk
-        patches = trunk.conv1(tiles).flatten(2).transpose(1, 2).float()
+        patches = trunk.conv1(tiles.to(self.dtype)).flatten(2).transpose(1, 2).to(self.dtype)
         tokens = torch.cat([trunk.class_embedding.expand(len(patches), 1, -1), patches], dim=1)
         return trunk.ln_pre(tokens + trunk.positional_embedding)
 

@@ -195,7 +195,7 @@ def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: Visio
     tower = random_convnext(config.convnext).eval()
     with _precision(config):
         maps = frozen_maps(tower, torch.from_numpy(np.array(group.detail[at])), config, vision.rows, vision.cols)
-    details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample)
+    details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample, layout=vision.layout)
     return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.interactions}
 
 
@@ -209,7 +209,7 @@ def _places(suite: SeamSuite, pool: Pool, row: int) -> pd.DataFrame:
     meta = pool.meta.iloc[row]
     item = suite.item(pool.split, int(meta["index"]), str(meta["place"]))
     places = token_positions(item, pool.groups[meta["canvas"]].geometry)
-    return places.assign(k=suite.geometry.detail_cells, **{name: meta[name] for name in ITEM})[[*ITEM, "k", *places.columns]]
+    return places.assign(k=suite.geometry.cells_a_side, **{name: meta[name] for name in ITEM})[[*ITEM, "k", *places.columns]]
 
 
 def _acting(pair: Interaction, before: np.ndarray, after: np.ndarray, gate: np.ndarray | None, places: pd.DataFrame) -> pd.DataFrame:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fila_lab.config.base import ConfigError
-from fila_lab.modeling import HybridEncoder, build_convnext, build_vit, normalise
-from fila_lab.modeling.detail import DetailMaps, resample, scrambled, split_tiles, spoil
+from fila_lab.modeling import HybridEncoder, build_convnext, build_vit, normalise, resample
+from fila_lab.modeling.detail import DetailMaps, scrambled, split_tiles, spoil
 from fila_lab.modeling.projector import RowSeparator, raster
 
 
@@ -95,7 +95,7 @@ def test_controls_do_what_they_say() -> None:
         assert torch.equal(shifted[stage][..., step:, step:], original[..., :-step, :-step])
         assert torch.allclose(constant[stage], original.mean((-2, -1), keepdim=True))
     tiles = torch.arange(5.0 * 5).view(5, 5, 1, 1, 1)
-    moved = scrambled(tiles)
+    moved = scrambled(tiles, torch.tensor([0, 1, 2, 7, 4]))
     assert (moved != tiles).all()
     assert torch.equal(moved.sort(1).values, tiles)
     assert len({tuple((moved[i] - tiles[i, 0]).flatten().tolist()) for i in range(4)}) == 4

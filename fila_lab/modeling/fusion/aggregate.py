@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.modeling.fusion.base import FusionContext, FusionSpec, Reads, product_dtype
+from fila_lab.modeling.fusion.base import FusionContext, FusionSpec, Reads, product_dtype, widened
 
 EPSILON = 1e-6
 
@@ -103,14 +103,14 @@ class Attend(CellAttention):
 
 def unit_scale(cells: Tensor) -> Tensor:
     """The factor that brings each cell to unit root mean square over its channels, [N, w*w, C] -> [N, w*w, 1]."""
-    return (_mean_square(cells).float() + EPSILON).rsqrt().to(cells.dtype)
+    return (widened(_mean_square(cells)) + EPSILON).rsqrt().to(cells.dtype)
 
 
 def _mean_square(cells: Tensor) -> Tensor:
     """Mean square over the channels, [N, w*w, C] -> [N, w*w, 1]; in one pass where channels lie last in memory."""
     channels = cells.shape[-1]
     if cells.stride(-1) == 1:
-        return torch.linalg.vector_norm(cells, dim=-1, keepdim=True).float().square() / channels
+        return widened(torch.linalg.vector_norm(cells, dim=-1, keepdim=True)).square() / channels
     return (cells * cells) @ cells.new_full((channels, 1), 1 / channels)
 
 

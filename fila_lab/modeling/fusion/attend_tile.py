@@ -18,16 +18,22 @@ class PlacedAttention(nn.Module):
     """
 
     def __init__(self, spec: FusionSpec, query_width: int, key_width: int, places: int) -> None:
+        """places: that a pair can have; one leaves nothing to choose, so only the value projection is left."""
         super().__init__()
         self.head, self.heads = spec.head_width(), spec.heads
-        self.query = nn.Linear(query_width, spec.hidden)
-        self.key = nn.Linear(key_width, spec.hidden, bias=False)
+        self.chooses = places > 1
+        if self.chooses:
+            self.query = nn.Linear(query_width, spec.hidden)
+            self.key = nn.Linear(key_width, spec.hidden, bias=False)
         self.value = nn.Linear(key_width, spec.hidden)
-        self.position = nn.Parameter(0.02 * torch.randn(spec.heads, places))
+        if self.chooses:
+            self.position = nn.Parameter(0.02 * torch.randn(spec.heads, places))
 
     def forward(self, asking: Tensor, asked: Tensor, places: Tensor, reachable: Tensor | None = None) -> Tensor:
         """places: int64 [T, M], which bias a pair gets; reachable: bool [T, M], where not all may be attended to."""
         dtype = product_dtype(asking)
+        if not self.chooses:
+            return self.value(F.layer_norm(asked, asked.shape[-1:]).to(dtype))
         asking, asked = (F.layer_norm(x, x.shape[-1:]).to(dtype) for x in (asking, asked))
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, self.head)).transpose(1, 2)  # [N, heads, T or M, head]

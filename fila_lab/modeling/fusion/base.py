@@ -125,6 +125,11 @@ class Fusion(nn.Module, ABC):
         """tokens [N, g*g, D] (no class token), detail [N, C, g*w, g*w] or as `reads` says -> FusionOutput."""
 
 
+def widened(values: Tensor) -> Tensor:
+    """In the type that sums and norms are taken in: float32, or float64 where the values are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def product_dtype(tokens: Tensor) -> torch.dtype:
     """The type products with tokens run in: autocast's, else the tokens'."""
     kind = tokens.device.type

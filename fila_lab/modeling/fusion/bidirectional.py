@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.modeling.fusion.attend_tile import PlacedAttention
-from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec, product_dtype
+from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec, product_dtype, widened
 from fila_lab.modeling.fusion.places import tile_offsets
 from fila_lab.modeling.fusion.registry import register
 
@@ -43,7 +43,7 @@ class Bidirectional(Fusion):
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> FusionOutput:
         places = tile_offsets(context.grid, tokens.device)
         means = context.pooled(detail).to(product_dtype(tokens))  # [N, g*g, C]
-        size = (means.float().square().mean(-1, keepdim=True) + EPSILON).sqrt().to(means.dtype)
+        size = (widened(means).square().mean(-1, keepdim=True) + EPSILON).sqrt().to(means.dtype)
         step = size * self.back(F.gelu(self.cell_mix(self.to_tokens(means, tokens, places))))
         change = self.out(F.gelu(self.token_mix(self.to_cells(tokens, means + step, places))))
         return FusionOutput(tokens + change.to(tokens.dtype), self._spread(detail, step, context.grid) if context.read_again else None)

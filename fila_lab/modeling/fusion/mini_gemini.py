@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fila_lab.modeling.fusion.aggregate import products
-from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec, Reads, product_dtype, window_side
+from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec, Reads, product_dtype, widened, window_side
 from fila_lab.modeling.fusion.registry import register
 
 EPSILON = 1e-5
@@ -60,20 +60,20 @@ class MiniGemini(Fusion):
         else:
             query = (self.query(tokens).flatten(0, 1) @ self.key.weight) * (self.key_gain * self.hidden**-0.5)  # [N*T, C], folded
             score = sum(
-                products(part[:, None].to(dtype), cells.transpose(1, 2))[:, 0].float().index_select(1, place)
+                widened(products(part[:, None].to(dtype), cells.transpose(1, 2))[:, 0]).index_select(1, place)
                 for part, cells, place in zip(query.split(self.widths, -1), windows, places, strict=True)
             )
-            share = ((score - mean * query.sum(-1, keepdim=True, dtype=torch.float32)) * scale).softmax(-1) * scale
+            share = ((score - mean * widened(query).sum(-1, keepdim=True)) * scale).softmax(-1) * scale
         read = self._read(share, windows, places) - (share * mean).sum(-1, keepdim=True)
-        change = self.value(read * self.value_gain + self.value_bias)
+        change = self.value((read * self.value_gain + self.value_bias).to(dtype))
         return FusionOutput(tokens + change.to(tokens.dtype).view_as(tokens))
 
     def _statistics(self, windows: Sequence[Tensor], places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Over all channels of each cell of the finest stage: mean, and one over the standard deviation, [N*T, w*w], in float32."""
-        channels = sum(self.widths)
-        total = sum(cells.sum(-1, dtype=torch.float32).index_select(1, place) for cells, place in zip(windows, places, strict=True))
+        """Over all channels of each cell of the finest stage: mean, and one over the standard deviation, [N*T, w*w], `widened`."""
+        channels, kind = sum(self.widths), torch.promote_types(windows[0].dtype, torch.float32)
+        total = sum(cells.sum(-1, dtype=kind).index_select(1, place) for cells, place in zip(windows, places, strict=True))
         square = sum(
-            torch.linalg.vector_norm(cells, dim=-1, dtype=torch.float32).square().index_select(1, place)
+            torch.linalg.vector_norm(cells, dim=-1, dtype=kind).square().index_select(1, place)
             for cells, place in zip(windows, places, strict=True)
         )
         assert isinstance(total, Tensor)
@@ -86,7 +86,7 @@ class MiniGemini(Fusion):
         for cells, place in zip(windows, places, strict=True):
             own = share.new_zeros(len(share), cells.shape[1]).index_add(1, place, share).to(cells.dtype)
             reads.append((own[:, :, None] * cells).sum(1) if self.cells == 1 else products(own[:, None], cells)[:, 0])
-        return torch.cat(reads, dim=-1).float()
+        return widened(torch.cat(reads, dim=-1))
 
 
 def nearest_cells(fine: int, coarse: int, device: torch.device) -> Tensor:
