@@ -227,6 +227,9 @@ class LanguageConfig(Strict):
     )
     weights: str = "random"
     trainable: Flag = True
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        default=None, description="type of its weights; null: float32 where they train, the checkpoint's own where they are frozen"
+    )
 
 
 class DataConfig(Strict):

@@ -114,7 +114,7 @@ def count_new_token(config: RunConfig, tokens: int) -> int:
             cached = torch.empty(1, config.language.kv_heads or heads, tokens, width // heads)
             cache.update(cached, cached, layer)
         token = torch.empty(1, 1, width)
-        return flops_of(lambda: language(inputs_embeds=token, past_key_values=cache, use_cache=True))
+        return flops_of(lambda: language(inputs_embeds=token, use_cache=True, **{model.reader.cache_name: cache}))
 
 
 def kept_bytes(config: RunConfig, canvas: Size | None = None, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, int]:

@@ -17,6 +17,7 @@ from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, probed
 from fila_lab.cost.subject import autocast, device_of, largest_canvas
 from fila_lab.modeling import FilaModel, VisionBatch
 from fila_lab.modeling.attention import attention_backend
+from fila_lab.modeling.causal import CausalReader
 
 SIDE = 4096
 """Of the square matrices whose product is the machine's peak."""
@@ -57,6 +58,7 @@ def language_pass(language: PreTrainedModel, config: RunConfig) -> Callable[[], 
     device, prompt = device_of(config), language_inputs(config)
     _, tokens, width = prompt.shape
     keys = language.config.num_key_value_heads
+    cache_name = CausalReader(language).cache_name
 
     @torch.inference_mode()
     def run() -> Seconds:
@@ -72,7 +74,7 @@ def language_pass(language: PreTrainedModel, config: RunConfig) -> Callable[[], 
             language.lm_head(hidden[:, -TEXT_TOKENS:])
             prefilled = _now(device)
             for _ in range(TOKENS_IN_A_ROW):
-                hidden = language.model(inputs_embeds=prompt[:, :1], past_key_values=cache, use_cache=True).last_hidden_state
+                hidden = language.model(inputs_embeds=prompt[:, :1], use_cache=True, **{cache_name: cache}).last_hidden_state
             grown = _now(device)
             language.lm_head(hidden)
             end = _now(device)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import FilaError, weights_file
+from fila_lab.modeling.fit import require_fit
 
 if TYPE_CHECKING:
     from fila_lab.modeling.model import FilaModel
@@ -54,33 +55,25 @@ def load_answer_parts(model: FilaModel, spec: str) -> None:
     """Fill the three parts of the model.
 
     Raises:
-        FilaError: no such file, unreadable, or made for other sizes.
+        FilaError: no such file, unreadable, made for other sizes, with tensors more or less, or with values that are not finite.
     """
-    state = _state(spec)
-    for part in PARTS:
-        own = _part(state, part)
-        try:
-            getattr(model, part).load_state_dict(own)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise FilaError(
-                f"language.weights={spec!r} does not fit the {part} ({reason}); set language and vit sizes to the file's, or random"
-            ) from error
+    own = nn.ModuleDict({part: getattr(model, part) for part in PARTS})
+    remedy = "set language and vit sizes to the file's, or random"
+    own.load_state_dict(require_fit("language.weights", spec, own.state_dict(), _state(spec), ("truth",), remedy))
 
 
 def load_truth(truth: Truth, spec: str) -> None:
     """Fill the embedding of the truth.
 
     Raises:
-        FilaError: no such file, unreadable, without that embedding, or made for other sizes.
+        FilaError: no such file, unreadable, without that embedding, made for other sizes, or with values that are not finite.
     """
-    own = _part(_state(spec), "truth")
-    if not own:
+    own = nn.ModuleDict({"truth": truth})
+    state = _state(spec)
+    if not any(name.startswith("truth.") for name in state):
         raise FilaError(f"{spec}: holds no embedding of the truth; make the file again with `fila-lab pretrain answers`")
-    try:
-        truth.load_state_dict(own)
-    except RuntimeError as error:
-        raise FilaError(f"{spec}: its embedding of the truth has another size; make it again with `fila-lab pretrain answers`") from error
+    remedy = "make it again with `fila-lab pretrain answers`"
+    own.load_state_dict(require_fit("language.weights", spec, own.state_dict(), state, PARTS, remedy))
 
 
 def _state(spec: str) -> dict[str, Tensor]:
@@ -91,7 +84,3 @@ def _state(spec: str) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise FilaError(f"language.weights={spec!r}: {path} cannot be read as safetensors ({error}); make it again") from error
-
-
-def _part(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}

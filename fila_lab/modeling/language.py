@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -17,9 +20,11 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from fila_lab.config.base import FilaError
+from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.run import LanguageConfig
 from fila_lab.modeling.answers import is_answer_file
+from fila_lab.modeling.causal import embedding_table
+from fila_lab.modeling.fit import require_all, require_finite
 
 CHARACTERS = "".join(chr(code) for code in range(0x20, 0x7F)) + "\n"
 SPECIAL = ("<pad>", "<eos>", "<unk>")
@@ -62,22 +67,79 @@ def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(config.tokenizer)
     except Exception as error:
         raise _unavailable("language.tokenizer", config.tokenizer, error) from error
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
+def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of questions or answers, at training and at inference alike; what a tokenizer puts around them is left out."""
+    return tokenizer(list(texts), add_special_tokens=False).input_ids
+
+
+def leading_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that the tokenizer puts before every text (BOS): they stand at the very start of a sequence, the image behind them."""
+    probe = "a"
+    with_them, bare = tokenizer(probe).input_ids, tokenizer(probe, add_special_tokens=False).input_ids
+    starts = (n for n in range(len(with_them) - len(bare) + 1) if with_them[n : n + len(bare)] == bare)
+    return list(with_them[: next(starts, 0)])
+
+
+def end_tokens(language: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that end an answer: those of the model's generation config, one or a list, and the one that training puts behind every answer."""
+    told = language.generation_config.eos_token_id if language.generation_config is not None else None
+    ends = [] if told is None else [told] if isinstance(told, int) else list(told)
+    return list(dict.fromkeys([*ends, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])]))
+
+
+def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that training puts behind every answer.
+
+    Raises:
+        ConfigError: the tokenizer has no end token.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ConfigError("language.tokenizer has no end token (eos_token), so no answer would end; give a tokenizer that names one")
+    return int(tokenizer.eos_token_id)
+
+
+def check_vocabulary(config: LanguageConfig, language: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """ConfigError where the tokenizer knows ids that the language model has no embedding for."""
+    rows = len(embedding_table(language))
+    if len(tokenizer) > rows:
+        raise ConfigError(
+            f"language.tokenizer={config.tokenizer!r} has {len(tokenizer)} tokens, language.weights={config.weights!r} embeds {rows}; "
+            "give the tokenizer that belongs to the weights"
+        )
+
+
+def weights_dtype(config: LanguageConfig) -> torch.dtype | None:
+    """The type of the language model's weights: what language.dtype says, else float32 where they train; None is the checkpoint's own."""
+    if config.dtype is not None:
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+    return torch.float32 if config.trainable else None
+
+
+def set_parameters_to(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """Parameters in another type, where they are in one; buffers keep theirs (a rotary table in bfloat16 would be another table)."""
+    for parameter in module.parameters() if dtype is not None else ():
+        if parameter.dtype is not dtype:
+            parameter.data = parameter.data.to(dtype)
+
+
 def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A causal LM with the tokenizer's vocabulary (`weights: random`), or a loaded one, on scaled_dot_product_attention.
+    """A causal LM with the tokenizer's vocabulary (`weights: random`), or a loaded one whole, on scaled_dot_product_attention where its
+    class has it.
 
     Random weights have standard deviation sqrt(2 / (5 * width)) (Nguyen and Salazar, 2019): transformers' 0.02 is meant for widths of
     a thousand and more.
+
+    Raises:
+        FilaError: weights that are not to be had.
+        ConfigError: weights that lack tensors, have more than the class, or hold NaN or infinite values.
     """
     if config.weights != "random" and not is_answer_file(config.weights):
-        try:
-            return AutoModelForCausalLM.from_pretrained(config.weights, attn_implementation="sdpa")
-        except Exception as error:
-            raise _unavailable("language.weights", config.weights, error) from error
+        return _loaded(config)
     settings, model = _CLASSES[config.architecture]
     return model(
         settings(
@@ -95,6 +157,17 @@ def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -
             attn_implementation="sdpa",
         )
     )
+
+
+def _loaded(config: LanguageConfig) -> PreTrainedModel:
+    load: Any = AutoModelForCausalLM.from_pretrained
+    try:
+        language, told = load(config.weights, dtype=weights_dtype(config) or "auto", output_loading_info=True)
+    except Exception as error:
+        raise _unavailable("language.weights", config.weights, error) from error
+    require_all("language.weights", config.weights, missing=told["missing_keys"], surplus=told["unexpected_keys"])
+    require_finite("language.weights", config.weights, language.state_dict())
+    return language
 
 
 def _unavailable(field: str, value: str, error: Exception) -> FilaError:

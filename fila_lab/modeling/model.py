@@ -7,15 +7,25 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
+from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import has_convnext
 from fila_lab.modeling.answers import is_answer_file, load_answer_parts
 from fila_lab.modeling.attention import attention_backend, recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
+from fila_lab.modeling.causal import CausalReader, check_reading
 from fila_lab.modeling.encoder import HybridEncoder
-from fila_lab.modeling.language import build_language, build_tokenizer
+from fila_lab.modeling.language import (
+    build_language,
+    build_tokenizer,
+    check_vocabulary,
+    end_tokens,
+    leading_tokens,
+    set_parameters_to,
+    weights_dtype,
+)
 from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.towers import build_convnext, build_vit
@@ -25,8 +35,8 @@ IGNORED = -100
 
 
 class FilaModel(nn.Module):
-    """Images and texts in, answers out. The language model reads [overview tokens, canvas tokens with row separators, text];
-    with fusion.handoff=append detail tokens stand before the text.
+    """Images and texts in, answers out. The language model reads [what its tokenizer puts before every text (BOS), overview tokens, canvas
+    tokens with row separators, text]; with fusion.handoff=append detail tokens stand before the text.
 
     Texts are padded on the right and attention is causal, so no mask is needed: nothing real looks at padding.
     """
@@ -40,10 +50,13 @@ class FilaModel(nn.Module):
         self.encoder = HybridEncoder(config, vit, build_convnext(config) if sees else None, oracle_channels)
         with component_rng(config.seed, "language"):
             self.language: PreTrainedModel = build_language(config.language, self.tokenizer)
+        check_vocabulary(config.language, self.language, self.tokenizer)
+        self.reader = CausalReader(self.language)
+        self.leading, self.ends = leading_tokens(self.tokenizer), end_tokens(self.language, self.tokenizer)
         self.language.requires_grad_(config.language.trainable)
         if config.runtime.checkpointing:
             self.language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
-        width: int = self.language.config.hidden_size
+        width = self.reader.width
         with component_rng(config.seed, "projector"):
             self.projector = build_projector(config.projector, config.vit.width, width)
         with component_rng(config.seed, "separator"):
@@ -55,6 +68,9 @@ class FilaModel(nn.Module):
                 self.handoff = Handoff(config.projector, channels, width)
         if is_answer_file(config.language.weights):
             load_answer_parts(self, config.language.weights)
+        elif config.language.weights != "random":
+            check_reading(self.reader)
+        set_parameters_to(self.language, weights_dtype(config.language))
 
     def _attention(self, tokens: int) -> AbstractContextManager[None]:
         """The run's attention backend for sequences of `tokens` tokens."""
@@ -79,48 +95,75 @@ class FilaModel(nn.Module):
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""
         visual, projected = self._see(batch)
-        text = self.language.get_input_embeddings()(batch.input_ids)
-        with self._attention(visual.shape[1] + text.shape[1]):
-            hidden = self.language.model(inputs_embeds=torch.cat([visual.to(text.dtype), text], dim=1), use_cache=False).last_hidden_state
-        first = visual.shape[1]
         if labels is None:
-            return FilaOutput(self.language.lm_head(hidden[:, first:]).float())
+            return FilaOutput(self.text_logits(visual, batch.input_ids))
         wanted = labels != IGNORED
-        logits = self.language.lm_head(hidden[:, first - 1 : -1][wanted]).float()
-        targets = labels[wanted]
+        logits, targets = self.text_logits(visual, batch.input_ids, wanted), labels[wanted]
+        if not len(targets):  # a mean of nothing is NaN, which would pass for a divergence
+            return FilaOutput(logits, logits.sum(), logits.new_zeros(()), projected)
         accuracy = (logits.detach().argmax(-1) == targets).float().mean()
         return FilaOutput(logits, F.cross_entropy(logits, targets), accuracy, projected)
 
+    def text_logits(self, visual: Tensor, ids: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """visual [B, V, D_llm], text ids [B, L] -> float32 logits of the token after each text position [B, L, vocabulary]; with a mask
+        `wanted` [B, L] of M positions those of the wanted tokens themselves [M, vocabulary], each told by what stands before it."""
+        embeddings = self._sequence(visual, ids)
+        first = embeddings.shape[1] - ids.shape[1]
+        with self._attention(embeddings.shape[1]):
+            if wanted is None:
+                return self.reader.logits(embeddings, (slice(None), slice(first, None)))
+            return self.reader.logits(embeddings, F.pad(wanted, (first - 1, 1)))
+
+    def _sequence(self, visual: Tensor, ids: Tensor) -> Tensor:
+        """What the language model reads: leading tokens, visual tokens [B, V, D_llm], text ids [B, L] -> [B, P + V + L, D_llm]."""
+        text = self.reader.embed(ids)
+        parts = [visual.to(text.dtype), text]
+        if self.leading:
+            leading = self.reader.embed(torch.tensor([self.leading], device=ids.device))
+            parts.insert(0, leading.expand(len(ids), -1, -1))
+        sequence = torch.cat(parts, dim=1)
+        most = getattr(self.language.config, "max_position_embeddings", None)
+        if most is not None and sequence.shape[1] > most:
+            raise ConfigError(
+                f"language.weights={self.config.language.weights!r} reads at most {most} tokens, but image and text have "
+                f"{sequence.shape[1]}; choose smaller geometry.canvases or another language model"
+            )
+        return sequence
+
     @torch.inference_mode()
     def generate(self, batch: VisionBatch, max_new_tokens: int = 16) -> list[str]:
-        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]`, up to the end token; decoded, special tokens left out."""
+        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]`, up to an end token; decoded, special tokens left out."""
         visual = self.see(batch)
         answers: list[str] = [""] * len(batch)
         for length in batch.prompt_lengths.unique().tolist():
             chosen = (batch.prompt_lengths == length).nonzero().squeeze(1)
-            with self._attention(visual.shape[1] + length):
-                ids = self._continue(visual[chosen], batch.input_ids[chosen, :length], max_new_tokens)
+            embeddings = self._sequence(visual[chosen], batch.input_ids[chosen, :length])
+            with self._attention(embeddings.shape[1]):
+                ids = self._continue(embeddings, max_new_tokens)
             for index, text in zip(chosen.tolist(), self.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
                 answers[index] = text
         return answers
 
-    def _continue(self, visual: Tensor, prompts: Tensor, max_new_tokens: int) -> Tensor:
-        """Prompts of one length, so neither mask nor padding: [B, V, D], [B, P] -> ids [B, <= max_new_tokens], ends after the end."""
-        embed, end = self.language.get_input_embeddings(), self.tokenizer.eos_token_id
-        text = embed(prompts)
-        inputs = torch.cat([visual.to(text.dtype), text], dim=1)
-        cache = DynamicCache(config=self.language.config)
-        done = torch.zeros(len(prompts), dtype=torch.bool, device=prompts.device)
+    def _continue(self, embeddings: Tensor, max_new_tokens: int) -> list[list[int]]:
+        """Sequences of one length, so neither mask nor padding: [B, L, D_llm] -> ids of each answer, its end token included."""
+        ends = torch.tensor(self.ends, dtype=torch.long, device=embeddings.device)
+        done = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
+        logits, cache = self.reader.first_token(embeddings)
         new: list[Tensor] = []
-        for _ in range(max_new_tokens):
-            hidden = self.language.model(inputs_embeds=inputs, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
-            token = self.language.lm_head(hidden).float().argmax(-1).masked_fill(done, end)
-            new.append(token)
-            done |= token == end
+        open_at: list[Tensor] = []
+        for number in range(max_new_tokens):
+            if number:
+                logits, cache = self.reader.next_token(new[-1], cache)
+            new.append(logits.argmax(-1))
+            open_at.append(~done)
+            done |= torch.isin(new[-1], ends)
             if bool(done.all()):
                 break
-            inputs = embed(token[:, None])
-        return torch.stack(new, dim=1)
+        kept = torch.stack(open_at, dim=1).tolist()
+        return [
+            [token for token, own in zip(row, open_, strict=True) if own]
+            for row, open_ in zip(torch.stack(new, dim=1).tolist(), kept, strict=True)
+        ]
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""

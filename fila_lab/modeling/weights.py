@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fila_lab.config.base import FilaError
 from fila_lab.config.weights import require_weights
 from fila_lab.modeling.convnext import ConvNextTower
+from fila_lab.modeling.fit import require_fit
 from fila_lab.modeling.vit import VitTower
 
 Tower = VitTower | ConvNextTower
@@ -116,17 +117,7 @@ def _unfetched(spec: str, field: str, error: Exception) -> FilaError:
 
 
 def _fill(tower: Tower, state: dict[str, Tensor], spec: str, field: str) -> None:
-    """Heads and projections of the source are left out; everything the tower has must be there, in its shape."""
-    own = tower.trunk.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    if missing:
-        raise FilaError(
-            f"{field}={spec!r} lacks {len(missing)} of {len(own)} tensors, e.g. {missing[0]}; choose weights of this architecture"
-        )
-    for name, value in own.items():
-        if state[name].shape != value.shape:
-            raise FilaError(
-                f"{field}={spec!r}: {name} has shape {list(state[name].shape)}, the configuration says {list(value.shape)}; "
-                f"set the sizes in {field.rpartition('.')[0]} (and geometry) to those of the weights"
-            )
-    tower.trunk.load_state_dict({name: state[name] for name in own})
+    """Heads and projections of the source are left out; else it must hold exactly what the tower has."""
+    unused = ("proj",) if isinstance(tower, VitTower) else ("head",)
+    remedy = f"set the sizes in {field.rpartition('.')[0]} (and geometry) to those of the weights"
+    tower.trunk.load_state_dict(require_fit(field, spec, tower.trunk.state_dict(), state, unused, remedy))

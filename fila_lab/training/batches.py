@@ -18,6 +18,7 @@ from fila_lab.data.pool import Pool, draw_seed_items
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.data.truth import token_truth, truth_maps
 from fila_lab.modeling import VisionBatch
+from fila_lab.modeling.language import closing_token, text_ids
 from fila_lab.training.features import Features, needs_detail
 
 IGNORE = -100
@@ -28,7 +29,7 @@ FOREIGN_STRIDE = 7
 @dataclass
 class Batch:
     """What the module consumes: the model's input, labels [B, L], the answers as text, and, where train.truth_weight asks for it, what the
-    tokens show (`token_truth`)."""
+    tokens show (`token_truth`). A spare batch is there so that a rank without rows of its own takes the step too: it counts for nothing."""
 
     vision: VisionBatch
     labels: Tensor
@@ -36,6 +37,7 @@ class Batch:
     answer_tokens: int
     rows: list[int]
     truth: Tensor | None = None
+    spare: bool = False
 
 
 class Collator:
@@ -50,9 +52,10 @@ class Collator:
         self.canvas = pool.meta["canvas"].to_numpy()
         self.group_row = pool.meta["row"].to_numpy()
         self.answers = pool.meta["answer"].tolist()
-        prompts = tokenizer(pool.meta["question"].tolist(), add_special_tokens=True).input_ids
-        targets = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(self.answers, add_special_tokens=False).input_ids]
-        self.texts = Texts(prompts, targets, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        end = closing_token(tokenizer)
+        targets = [[*ids, end] for ids in text_ids(tokenizer, self.answers)]
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+        self.texts = Texts(text_ids(tokenizer, pool.meta["question"].tolist()), targets, pad)
         self.answer_tokens = max(map(len, targets))
         self.seconds = 0.0
         """Time spent in making batches so far."""
@@ -64,7 +67,7 @@ class Collator:
             for name, group in pool.groups.items():
                 self.foreign[name] = foreign_rows(len(group), places, f"{name} of the {pool.split} pool")
 
-    def __call__(self, rows: np.ndarray, training: bool) -> Batch:
+    def __call__(self, rows: np.ndarray, training: bool, spare: bool = False) -> Batch:
         """rows: indices into pool.meta, all of one canvas. Training sequences carry the answers; evaluation ones end at the question."""
         started = time.perf_counter()
         name = self.canvas[rows[0]]
@@ -85,6 +88,9 @@ class Collator:
         )
         truth = self._truth(name, at) if training else None
         batch = Batch(vision, labels, [self.answers[i] for i in rows], self.answer_tokens, rows.tolist(), truth)
+        if spare:
+            uncounted = torch.full_like(labels, IGNORE)
+            batch = Batch(vision, uncounted, [], self.answer_tokens, [], None if truth is None else truth[:0], spare=True)
         self.seconds += time.perf_counter() - started
         return batch
 
@@ -163,7 +169,11 @@ def foreign_rows(size: int, places: int, where: str) -> np.ndarray:
 
 
 class Stream(IterableDataset):
-    """Ready batches: endless and shuffled by the seed for training, each row once and in order for evaluation."""
+    """Ready batches: endless and shuffled by the seed for training, each row once and in order for evaluation.
+
+    Ranks share the rows of a training batch; of evaluation batches, whose answers must not depend on the number of ranks, each rank takes
+    its own whole ones: rank, rank + world, ... A rank that would be left without gets a spare one.
+    """
 
     def __init__(
         self, collator: Collator, rows: np.ndarray, batch_size: int, seed: int | None, start: int = 0, rank: int = 0, world: int = 1
@@ -174,15 +184,19 @@ class Stream(IterableDataset):
     def __iter__(self) -> Iterator[Batch]:
         batches = BucketBatches(self.collator.canvas.tolist(), self.rows, self.batch_size, self.seed)
         if self.seed is None:
-            yield from (self.collator(batch, training=False) for batch in batches)
+            everyones = list(batches)
+            for first in range(0, len(everyones), self.world):
+                number = first + self.rank
+                spare = number >= len(everyones)
+                yield self.collator(everyones[first][:1] if spare else everyones[number], training=False, spare=spare)
             return
         for number, batch in enumerate(batches.epochs()):
             if number >= self.start:
-                yield self.collator(_share(batch, self.rank, self.world), training=True)
+                yield self.collator(_share(batch, self.rank, self.world), training=True, spare=self.rank >= len(batch))
 
 
 def _share(batch: np.ndarray, rank: int, world: int) -> np.ndarray:
-    """A rank's rows of a batch; where there are more ranks than rows, rows are read more than once, for every rank must take the step."""
+    """A rank's rows of a batch; where there are more ranks than rows, the ranks beyond read one again (a spare batch)."""
     return batch[rank::world] if len(batch) >= world else batch[[rank % len(batch)]]
 
 
@@ -202,9 +216,13 @@ class CellData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Endless; after a resume it goes on where the checkpoint stopped."""
         trainer = self.trainer
-        start, rank, world = (trainer.global_step, trainer.global_rank, trainer.world_size) if trainer else (0, 0, 1)
-        stream = Stream(self.train, self.train_rows, self.config.train.batch_size, self.config.seed, start, rank, world)
+        start = trainer.global_step if trainer else 0
+        stream = Stream(self.train, self.train_rows, self.config.train.batch_size, self.config.seed, start, *self._place())
         return DataLoader(stream, batch_size=None)
+
+    def _place(self) -> tuple[int, int]:
+        """This process's rank, and the number of ranks."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation(self.val, self.val_rows)
@@ -217,4 +235,4 @@ class CellData(L.LightningDataModule):
         return loaders
 
     def _evaluation(self, collator: Collator, rows: np.ndarray) -> DataLoader:
-        return DataLoader(Stream(collator, rows, self.config.train.eval_batch_size, None), batch_size=None)
+        return DataLoader(Stream(collator, rows, self.config.train.eval_batch_size, None, 0, *self._place()), batch_size=None)

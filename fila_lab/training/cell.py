@@ -34,6 +34,7 @@ from fila_lab.training.features import Features, cacheable, cached_features, nee
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import joined
 from fila_lab.training.record import Progress, Recorder
+from fila_lab.training.shares import gathered
 
 SCHEMA = 1
 TRAINED_PARTS = "model.safetensors"
@@ -164,7 +165,7 @@ def _run(
     with _timed(timing, "evaluate"):
         answers = trainer.predict(module, data)
         assert answers is not None
-        loaders = answers if test else [answers]
+        loaders = [gathered(loader) for loader in (answers if test else [answers])]
         validation = summarise(predictions_frame(data.val, data.val_rows, loaders[0]))
         predictions, metrics = None, {}
         if test:

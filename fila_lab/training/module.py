@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fila_lab.config import (
     ConvNextConfig,
+    FilaError,
     FusionConfig,
     GeometryConfig,
     LanguageConfig,
@@ -24,9 +25,10 @@ from fila_lab.config import (
 from fila_lab.data.truth import TRUTH, truth_channels
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
-from fila_lab.training.batches import Batch
+from fila_lab.training.batches import IGNORE, Batch
 from fila_lab.training.checkpoints import hyper_parameters
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
+from fila_lab.training.shares import averaged, shared_unexplained, summed, world
 
 
 class NotFiniteError(RuntimeError):
@@ -99,11 +101,19 @@ class FilaModule(L.LightningModule):
         return replace(vision, maps=frozen_maps(tower, vision.detail, self.config, vision.rows, vision.cols), detail=None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """This rank's part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients, is that loss."""
+        tokens = (batch.labels != IGNORE).sum()
+        everywhere = summed(tokens)
+        if not everywhere:
+            raise FilaError("a training batch has no answer tokens, so nothing could be learned from it; give every item an answer")
         output = self.forward_model(self.seen(batch.vision), batch.labels)
-        self.log("loss", output.loss.detach(), logger=True)
+        loss = output.loss if world() == 1 else output.loss * (tokens * world() / everywhere)
+        self.log("loss", averaged(loss.detach()), logger=True)
         if self.truth is None or batch.truth is None:
-            return output.loss
-        return output.loss + self.config.train.truth_weight * unexplained(output.projected, self.truth(batch.truth.float()))
+            return loss
+        wanted, given = self.truth(batch.truth.float()), output.projected[: len(batch.truth)]
+        missed = unexplained(given, wanted) if world() == 1 else shared_unexplained(given, wanted)
+        return loss + self.config.train.truth_weight * missed
 
     def on_after_backward(self) -> None:
         """A loss that is not finite ends the cell at once: every step after it would be wasted."""
@@ -114,12 +124,15 @@ class FilaModule(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if batch.spare:
+            self.log("validation", 0.0, batch_size=0, on_epoch=True, sync_dist=True)
+            return
         answers = self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
         right = sum(given == wanted for given, wanted in zip(answers, batch.answers, strict=True))
         self.log("validation", right / len(answers), batch_size=len(answers), on_epoch=True, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[str]:
-        return self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
+        return [] if batch.spare else self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
 
     def configure_optimizers(self) -> Any:
         train = self.config.train

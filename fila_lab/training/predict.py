@@ -15,6 +15,8 @@ from fila_lab.config.files import write_atomically
 from fila_lab.config.part_costs import llm_tokens
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
+from fila_lab.modeling.fit import require_fit
+from fila_lab.modeling.language import text_ids
 from fila_lab.training.cell import TRAINED_PARTS
 from fila_lab.training.features import needs_detail
 from fila_lab.training.questions import examples_if_unlike, unknown_tokens
@@ -46,7 +48,7 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
     if config.fusion.control == "oracle_map":
         raise FilaError(f"--cell={cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
     prepared = prepare(pixels, config.geometry, detail=needs_detail(config))
-    ids = torch.tensor([model.tokenizer(question, add_special_tokens=True).input_ids])
+    ids = torch.tensor(text_ids(model.tokenizer, [question]))
     _check_length(ids.shape[1], model, prepared)
     detail = None if prepared.detail is None else torch.from_numpy(prepared.detail)[None]
     batch = VisionBatch(
@@ -142,9 +144,8 @@ def load_trained(cell: Path) -> FilaModel:
     except (SafetensorError, KeyError, ValueError) as error:
         raise FilaError(f"--cell={cell}: {path.name} cannot be read ({error}); run the cell again") from error
     model = build_model(config)
-    unknown = model.load_state_dict(state, strict=False).unexpected_keys
-    if unknown:
-        raise FilaError(f"--cell={cell}: {path.name} has parts this version does not know, e.g. {unknown[0]}; run the cell again")
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.load_state_dict(require_fit("--cell", f"{cell}/{path.name}", trained, state, remedy="run the cell again"), strict=False)
     return model
 
 

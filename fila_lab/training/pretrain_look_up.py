@@ -16,7 +16,7 @@ from fila_lab.data.symbolic import SymbolicPage, recoloured, symbolic_pages
 from fila_lab.data.truth import token_truth
 from fila_lab.modeling import FilaModel, component_seed
 from fila_lab.modeling.answers import Truth
-from fila_lab.modeling.attention import attention_backend
+from fila_lab.modeling.language import closing_token, text_ids
 
 IGNORED = -100
 REPORT = 200
@@ -79,19 +79,16 @@ def answer_loss(model: FilaModel, visual: Tensor, canvas: tuple[int, int], asked
     """
     geometry = model.config.geometry
     visual = model.separator(visual, canvas[1] // geometry.tile, canvas[0] // geometry.tile, geometry.grid)
-    end = [model.tokenizer.eos_token_id]
-    prompts = model.tokenizer([question for question, _ in asked]).input_ids
-    answers = [ids + end for ids in model.tokenizer([answer for _, answer in asked]).input_ids]
+    end = [closing_token(model.tokenizer)]
+    prompts = text_ids(model.tokenizer, [question for question, _ in asked])
+    answers = [ids + end for ids in text_ids(model.tokenizer, [answer for _, answer in asked])]
     ids = torch.zeros(len(asked), max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)), dtype=torch.long)
     labels = torch.full_like(ids, IGNORED)
     for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         ids[n, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
         labels[n, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
-    text = model.language.get_input_embeddings()(ids)
-    with attention_backend(model.config.runtime.attention):
-        hidden = model.language.model(inputs_embeds=torch.cat([visual.to(text.dtype), text], dim=1), use_cache=False).last_hidden_state
     wanted = labels != IGNORED
-    logits = model.language.lm_head(hidden[:, visual.shape[1] - 1 : -1][wanted]).float()
+    logits = model.text_logits(visual, ids, wanted)
     right = torch.ones_like(wanted)
     right[wanted] = logits.argmax(-1) == labels[wanted]
     return F.cross_entropy(logits, labels[wanted]), right.all(1)

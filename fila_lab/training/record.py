@@ -10,11 +10,14 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from fila_lab.training.shares import averaged
+
 Progress = Callable[[str, int, int], None]
 
 
 class Recorder(Callback):
-    """The learning curve (mean loss of the last `every` steps, learning rate, validation) and the seconds spent in steps.
+    """The learning curve (mean loss of the last `every` steps, of whole batches where ranks share them, learning rate, validation) and the
+    seconds spent in steps.
 
     `seconds` has train_steps (forward, backward, optimiser), validation_steps and evaluate_steps (generation): the work itself. What a cell
     takes beyond these is start, data, logging and saving.
@@ -57,7 +60,7 @@ class Recorder(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._stop("train_steps")
         self.images += len(batch.rows)
-        self._losses.append(outputs["loss"].detach())
+        self._losses.append(averaged(outputs["loss"].detach()))
         step = trainer.global_step
         self.due = step % self.validate_every == 0
         if step % self.every == 0 or step == self.total:
