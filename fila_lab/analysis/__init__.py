@@ -6,10 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fila_lab.analysis.alarms import Alarm, find_alarms
     from fila_lab.analysis.bootstrap import GapInterval, clustered_gap
+    from fila_lab.analysis.check import Check
     from fila_lab.analysis.findings import Findings, find_published
     from fila_lab.analysis.folder import Skipped, StudyFolder
     from fila_lab.analysis.frame import failures, load_costs, load_curves, load_manifests, load_predictions, load_study_frame, load_tuning
+    from fila_lab.analysis.headline import headline_of
     from fila_lab.analysis.report import write_report
     from fila_lab.analysis.selfcheck import aa_rate
     from fila_lab.analysis.signatures import check_signatures
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from fila_lab.config.power import minimal_detectable_effect, power, seeds_for_effect, seeds_needed
 
 _HOMES = {
+    "Alarm": "alarms",
+    "find_alarms": "alarms",
+    "Check": "check",
+    "headline_of": "headline",
     "Findings": "findings",
     "find_published": "findings",
     "StudyFolder": "folder",
@@ -52,6 +59,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Alarm",
+    "Check",
     "Findings",
     "GapInterval",
     "Skipped",
@@ -61,7 +70,9 @@ __all__ = [
     "check_signatures",
     "clustered_gap",
     "failures",
+    "find_alarms",
     "find_published",
+    "headline_of",
     "holm",
     "judge",
     "load_costs",

@@ -14,12 +14,9 @@ from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_tabl
 from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.selfcheck import check_study
-from fila_lab.analysis.style import families_of, number, rows_of, scale_of, with_bounds
-from fila_lab.analysis.verdicts import BEYOND, OPEN, WITHIN, judge, p_text
+from fila_lab.analysis.style import families_of
+from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
-
-SAID = (*((word, size) for word in ("better", "worse") for size in (BEYOND, OPEN, WITHIN)), ("equivalent", ""), ("inconclusive", ""))
-"""Verdicts and sizes in the order in which the headline says them."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,9 @@ class Findings:
         )
 
     @property
-    def _judged(self) -> pd.Series:
-        return ~self.verdicts["verdict"].isin(("not testable", "not comparable"))
-
-    @property
     def testable(self) -> bool:
-        return bool(self._judged.any())
+        """Whether some contrast has seeds enough for a test, and sides that can be compared."""
+        return bool((~self.verdicts["verdict"].isin(("not testable", "not comparable"))).any())
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -112,44 +106,7 @@ class Findings:
     @property
     def notes(self) -> list[str]:
         unread = list(self.predictions.attrs.get("notes", [])) if self.predictions is not None else []
-        return [*self.folder.notes(), *unread]
-
-    def headline(self) -> list[str]:
-        """What was found, one sentence a verdict, by rule from the data alone."""
-        table, scale = self.verdicts, scale_of(self.metric)
-        unit = "points" if scale == 100 else ""
-        if table.empty:
-            return ["No declared contrast has both its arms in this folder: there is nothing to judge."]
-        sentences = []
-        for word, size in SAID:
-            rows = table[(table["verdict"] == word) & (table["size"] == size)]
-            parts = []
-            for r in rows_of(rows):
-                what = f"{r.a} − {r.b}" if r.metric == self.metric else f"{r.a} − {r.b} in {r.metric}"
-                test = f"TOST, Holm p {_relation(r.p_tost_holm)}" if word == "equivalent" else f"Holm p {_relation(r.p_holm)}"
-                mark = f"; {r.mark}" if r.mark else ""
-                parts.append(f"{what} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)} ({test}{mark})")
-            if parts:
-                sentences.append(f"{', '.join(filter(None, (word.capitalize(), size)))}: {'; '.join(parts)}.")
-        apart = table[table["verdict"] == "not comparable"]
-        for cause, own in apart.groupby("reason", sort=False):
-            sentences.append(f"Not comparable: {'; '.join(f'{r.a} − {r.b}' for r in rows_of(own))} ({cause}).")
-        untested = table[table["verdict"] == "not testable"]
-        for (family, reason), rows in untested.groupby(["family", "reason"], sort=False):
-            pairs = "; ".join(f"{r.a} − {r.b} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)}" for r in rows_of(rows))
-            sentences.append(f"Not testable ({family}): {reason}. Estimates only: {pairs}.")
-        if self.testable:
-            mde = table.loc[self._judged, "mde"].dropna() * scale
-            if len(mde):
-                span = number(mde.min()) if mde.max() - mde.min() < 0.05 else f"{number(mde.min())} to {number(mde.max())}"
-                margin = number(self.folder.study.margin * scale)
-                sentences.append(f"Smallest true difference these seeds find with 80 % power: {span} {unit}, against a margin of {margin}.")
-        return sentences
-
-
-def _relation(p: float) -> str:
-    text = p_text(p)
-    return text if text.startswith("<") else f"= {text}"
+        return list(dict.fromkeys([*self.folder.notes(), *self.frame.attrs.get("notes", []), *unread]))
 
 
 def find_published(folder: StudyFolder, published: Path | None = None) -> Findings | None:

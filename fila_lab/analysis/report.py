@@ -12,12 +12,14 @@ import jinja2
 import matplotlib
 
 from fila_lab.analysis import frame as frames
+from fila_lab.analysis.alarms import Alarm, alarms_frame, find_alarms, other_code
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import PLACES, flips_table, load_flips
+from fila_lab.analysis.headline import headline_of, verdict_sentences
 from fila_lab.analysis.plots import CAPTIONS
-from fila_lab.analysis.signatures import check_signatures, signatures_table, silent
+from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
 from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
@@ -37,7 +39,10 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
         tables = all_tables(found) | crossed_tables(found)
-        outcomes = check_signatures(found)
+        outcomes, alarms = check_signatures(found), find_alarms(found, committed)
+        if alarms:
+            raised = alarms_frame(alarms)
+            tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
         signatures = signatures_table(outcomes, found.measured_on)
         if len(signatures.data):
             tables["signatures"] = signatures
@@ -47,14 +52,17 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
             tables["flips"] = Table("flips", f"Seeds that answered right at {' / '.join(PLACES)}. {found.measured_on}", text, text)
         if committed is not None:
             both = published_table(found, committed)
-            tables["published"] = Table("published", f"Fresh estimates beside the committed ones, points. {found.measured_on}", both, both)
+            caption = f"Fresh estimates beside the committed ones, points. {found.measured_on}"
+            if unlike := other_code(found, committed):
+                caption += f". Of different code: {unlike}"
+            tables["published"] = Table("published", caption, both, both)
         manifest = _manifest(found)
         tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
         for table in tables.values():
             table.write(target / "tables", found.folder.study.preset)
         figures = _figures(found, target / "figures")
-        context = _context(found, committed, tables) | {"figures": figures, "flips": flips}
-        context |= {"outcomes": outcomes, "silent": silent(outcomes)}
+        context = _context(found, committed, tables, alarms) | {"figures": figures, "flips": flips}
+        context |= {"outcomes": outcomes, "multiplicity": multiplicity(outcomes)}
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context), encoding="utf-8")
         (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
@@ -69,19 +77,20 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
     return page
 
 
-def _context(found: Findings, committed: Findings | None, tables: dict[str, Table]) -> dict[str, Any]:
+def _context(found: Findings, committed: Findings | None, tables: dict[str, Table], alarms: list[Alarm]) -> dict[str, Any]:
     study, scale = found.folder.study, scale_of(found.metric)
     budget = study.budgets.get(found.folder.budget)
     return {
         "study": study,
         "folder": found.folder,
         "found": found,
-        "headline": found.headline(),
+        "headline": verdict_sentences(found),
+        "alarms": alarms,
         "tables": tables,
-        "notes": found.notes,
         "checks": found.checks,
         "committed": committed,
-        "committed_headline": committed.headline() if committed else [],
+        "committed_headline": headline_of(committed) if committed else [],
+        "other_code": other_code(found, committed) if committed else "",
         "same_study": committed is not None and committed.folder.study_hash == found.folder.study_hash,
         "margin": number(study.margin * scale) + (" points" if scale == 100 else ""),
         "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),

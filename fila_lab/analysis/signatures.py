@@ -130,11 +130,6 @@ def silent(outcomes: list[Outcome]) -> list[str]:
     return [outcome.rule.name for outcome in outcomes if not outcome.signs and not outcome.unchecked]
 
 
-def signature_lines(outcomes: list[Outcome]) -> list[str]:
-    """One line a sign, for the terminal."""
-    return [f"{outcome.rule.name}: {sign.where}: {sign.numbers}" for outcome in outcomes for sign in outcome.signs]
-
-
 def signatures_table(outcomes: list[Outcome], measured_on: str) -> Table:
     """A row a sign; value, low, high and limit in `unit`, NaN where a rule has no such number."""
     data, shown = [], []

@@ -8,11 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fila_lab.analysis.alarms import find_alarms
 from fila_lab.analysis.crossed import too_few_seeds
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.analysis.signatures import check_signatures, signature_lines, silent
+from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.tables import arms_table
 from fila_lab.analysis.verdicts import said
@@ -28,7 +29,8 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)
-    parts: list[RenderableType] = [Text(found.folder.study.question, style="bold"), _arms(found), _contrasts(found, committed)]
+    parts: list[RenderableType] = [Text(found.folder.study.question, style="bold"), *_alarms(found, committed)]
+    parts += [_arms(found), _contrasts(found, committed)]
     if not found.testable and len(found.verdicts):
         reasons = list(dict.fromkeys(found.verdicts["reason"]))
         parts.append(Text(f"No verdict from this run: {'; '.join(reasons)}.", style="yellow"))
@@ -45,7 +47,6 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
             parts.append(Text("The published results were made with another version of the study file.", style="dim"))
     parts += _crossed(found)
     parts += _signatures(found)
-    parts += [Text(note, style="yellow") for note in found.folder.notes()]
     parts.append(Text(found.limits, style="dim"))
     report = found.folder.out / "report" / "report.html"
     if report.exists():
@@ -122,12 +123,21 @@ def _crossed(found: Findings) -> list[RenderableType]:
     return [table]
 
 
+def _alarms(found: Findings, committed: Findings | None) -> list[Text]:
+    """Before everything else: a line an alarm, or that there is none."""
+    made = find_alarms(found, committed)
+    if not made:
+        return [Text("No alarm: every cell is there, the self-checks hold, no rule found a signature.", style="dim")]
+    return [Text(alarm.line(), style={"error": "bold red", "warning": "yellow", "note": "dim"}[alarm.severity]) for alarm in made]
+
+
 def _signatures(found: Findings) -> list[Text]:
-    """A line a sign, and one for the rules that found nothing."""
+    """What the rules that found nothing could have found, and what could not be checked; those that did are among the alarms."""
     outcomes = check_signatures(found)
-    lines = [Text(f"Signature: {line}", style="yellow") for line in signature_lines(outcomes)]
-    if quiet := silent(outcomes):
-        lines.append(Text(f"Checked and found nothing: {', '.join(quiet)}.", style="dim"))
+    quiet = [f"{outcome.rule.name} ({outcome.reach})" for outcome in outcomes if not outcome.signs and not outcome.unchecked]
+    lines = [Text(f"Checked and found nothing: {'; '.join(quiet)}.", style="dim")] if quiet else []
+    if unchecked := [outcome.rule.name for outcome in outcomes if outcome.unchecked]:
+        lines.append(Text(f"Not checked, or cannot tell: {', '.join(unchecked)}; the report says why.", style="dim"))
     return lines
 
 

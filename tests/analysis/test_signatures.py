@@ -237,17 +237,19 @@ def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path,
     small = write_study(tmp_path / "small", arms=("none", "concat"), seeds=(0, 1, 2), triplets=12)
     out = _edited(small, tmp_path / "out", "concat-0*", fast)
     page = analysis.write_report(out).read_text(encoding="utf-8")
-    assert page.count("train.learning_rate at the edge of its range") == 1
-    assert "Failure signatures" in page
-    assert "train.learning_rate at the edge" in (out / "report" / "tables" / "signatures.csv").read_text(encoding="utf-8")
-    assert "Checked and found nothing: " in page
+    said = "train.learning_rate at the edge of its range: 0.0099, searched from 0.0003 to 0.01"
+    assert page.count(said) == 2, "among the alarms, and with its rule"
+    assert page.index("Alarms") < page.index(said) < page.index("Not comparable")
+    assert said in (out / "report" / "tables" / "signatures.csv").read_text(encoding="utf-8")
+    assert "chance alone raises an alarm in at most" in page
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
-    assert "  - concat: train.learning_rate at the edge of its range: 0.0099, searched from 0.0003 to 0.01" in markdown
-    assert "Checked and found nothing: " in markdown
+    assert f"  - concat: {said}" in markdown
+    assert "Checked and found nothing; it could have found:" in markdown
+    assert "- out of memory: one such cell; none of 14 cells failed" in markdown
     console = Console(width=400, record=True, file=io.StringIO())
     console.print(analysis.terminal_summary(out))
     lines = console.export_text().splitlines()
-    assert sum(line.startswith("Signature: tuned value at the edge of its range: concat: ") for line in lines) == 1
+    assert sum(line.startswith("Warning, tuned value at the edge of its range: concat: ") for line in lines) == 1
     assert sum(line.startswith("Checked and found nothing: ") for line in lines) == 1
 
 

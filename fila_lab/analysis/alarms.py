@@ -1,0 +1,199 @@
+"""What a reader must know before any verdict: one list, made here, which every output shows first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from fila_lab.analysis import frame as frames
+from fila_lab.analysis.check import listed
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.folder import Cell
+from fila_lab.analysis.signatures import check_signatures
+from fila_lab.analysis.training_checks import crossing_contrasts
+
+Severity = Literal["error", "warning", "note"]
+"""error: some verdict cannot stand; warning: read it with this in mind; note: what was asked for and is not here."""
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """`kind` groups alarms of one sort, `text` says with names and numbers what is wrong."""
+
+    kind: str
+    text: str
+    severity: Severity
+
+    def line(self) -> str:
+        """As the terminal, the Markdown page and the headline say it."""
+        return f"{self.severity.capitalize()}, {self.kind}: {self.text}"
+
+
+def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
+    """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
+    sources = (_checks, _cells, _left_out, _dropped_seeds, _trials, _declared_training, _not_run, _signatures)
+    made = [alarm for source in sources for alarm in source(found)]
+    if committed is not None:
+        made += _other_code(found, committed)
+    made = list(dict.fromkeys(made))
+    return sorted(made, key=lambda alarm: SEVERITIES.index(alarm.severity))
+
+
+def _checks(found: Findings) -> Iterator[Alarm]:
+    """Failed self-checks, and those that could not be made though a verdict leans on them."""
+    for check in found.checks:
+        if check.passed is False:
+            yield Alarm("self-check failed", f"{check.name}: {check.text}", "error")
+        elif check.passed is None and check.needed:
+            yield Alarm("self-check not made", f"{check.name}: {check.text}", "warning")
+
+
+def _cells(found: Findings) -> Iterator[Alarm]:
+    """Cells that failed, with their cause; arms of which nothing is left."""
+    failed = frames.failures(found.folder)
+    for arm, own in failed[failed["phase"] == "main"].groupby("arm", sort=False):
+        causes = [f"seed {row.seed} ({row.kind}: {_short(str(row.message))})" for row in own.itertuples()]
+        yield Alarm("failed cells", f"{arm}: {listed(causes)}", "warning")
+    finished = set(found.frame["arm"])
+    for arm in found.folder.arms:
+        if arm not in finished:
+            yield Alarm("arm without results", f"{arm}: none of its cells is finished, so nothing is said of it", "error")
+
+
+def _left_out(found: Findings) -> Iterator[Alarm]:
+    """Values that are no finite numbers, results that could not be read, cells that were not run."""
+    for metric in judged_metrics(found):
+        if metric not in found.frame:
+            continue
+        own = found.frame[found.frame[metric].isna()]
+        for arm, rows in own.groupby("arm", sort=False):
+            seeds = ", ".join(str(seed) for seed in rows["seed"])
+            yield Alarm("left out", f"{arm}, seed {seeds}: {metric} is no finite number", "warning")
+    for note in found.notes:
+        yield Alarm("left out" if "skipped" in note or "unreadable" in note else "results", note, "warning")
+
+
+def _dropped_seeds(found: Findings) -> Iterator[Alarm]:
+    """How pairing shrank a contrast: which seeds it lost, to which arm, and what became of that cell."""
+    cells = {(cell.arm, cell.seed): cell for cell in found.folder.main}
+    lost: dict[str, list[str]] = {}
+    for family in found.folder.study.families.values():
+        metric = family.metric or found.metric
+        if metric not in found.frame:
+            continue
+        usable = {(str(row.arm), int(str(row.seed))) for row in found.frame.loc[found.frame[metric].notna(), ["arm", "seed"]].itertuples()}
+        for arms in family.comparisons:
+            if not set(arms) <= set(found.folder.arms):
+                continue
+            planned = {seed for arm, seed in cells if arm in arms}
+            short = [(arm, seed) for seed in sorted(planned) for arm in dict.fromkeys(arms) if (arm, seed) not in usable]
+            if short:
+                n = len(planned) - len({seed for _, seed in short})
+                why = listed([f"{arm} seed {seed} {_fate(cells.get((arm, seed)), metric)}" for arm, seed in short], 6)
+                lost.setdefault(f"{n} of {len(planned)} seeds are paired, without {why}", []).append(" − ".join(arms))
+    for text, contrasts in lost.items():
+        yield Alarm("dropped seeds", f"{', '.join(dict.fromkeys(contrasts))}: {text}", "warning")
+
+
+def _trials(found: Findings) -> Iterator[Alarm]:
+    """Searches in which trials failed: that arm was tuned on fewer than the others."""
+    trials = frames.load_tuning(found.folder)
+    if trials.empty or "status" not in trials:
+        return
+    for arm, own in trials.groupby("arm", sort=False):
+        lost = int(own["value"].isna().sum())
+        if lost:
+            yield Alarm(
+                "failed trials", f"{arm}: {lost} of {len(own)} tuning trials have no value; the others were tuned on more", "warning"
+            )
+
+
+def _declared_training(found: Findings) -> Iterator[Alarm]:
+    """Contrasts that compare training too, because the study says so."""
+    for text in crossing_contrasts(found.folder):
+        yield Alarm("unequal training, declared", text, "warning")
+
+
+def _not_run(found: Findings) -> Iterator[Alarm]:
+    """Contrasts that were declared and are not here."""
+    here = set(found.folder.arms)
+    missing = {arms for family in found.folder.study.families.values() for arms in family.comparisons if not set(arms) <= here}
+    if missing:
+        left = [arm for arm in found.folder.study.arms if arm not in here and any(arm in arms for arms in missing)]
+        contrasts = sorted(" − ".join(arms) for arms in missing)
+        text = f"{len(contrasts)} declared contrasts ({listed(contrasts, 6)}): this budget leaves out {', '.join(left)}"
+        yield Alarm("declared, not run", text, "note")
+
+
+def _signatures(found: Findings) -> Iterator[Alarm]:
+    for outcome in check_signatures(found):
+        if outcome.signs:
+            yield Alarm(outcome.rule.name, "; ".join(f"{sign.where}: {sign.numbers}" for sign in outcome.signs), "warning")
+
+
+def _other_code(found: Findings, committed: Findings) -> list[Alarm]:
+    """Numbers of two studies side by side may differ because their code does."""
+    if text := other_code(found, committed):
+        return [Alarm("other code beside", text, "warning")]
+    return []
+
+
+def other_code(found: Findings, committed: Findings) -> str:
+    """What differs in code and versions between two studies that are shown side by side; empty where nothing does."""
+    ours, theirs = (_made_by(side) for side in (found, committed))
+    differing = [name for name in sorted(set(ours) | set(theirs)) if ours.get(name) != theirs.get(name)]
+    if not differing:
+        return ""
+    if "code_hash" in differing:
+        said = f"the published results were made by code {theirs.get('code_hash', 'unknown')}, these by {ours.get('code_hash', 'unknown')}"
+    else:
+        said = "the published results were made by the same code"
+    rest = [
+        f"{name.removeprefix('versions.')} {theirs.get(name, '–')} there, {ours.get(name, '–')} here"
+        for name in differing
+        if name != "code_hash"
+    ]
+    return said + (f" ({listed(rest, 5)})" if rest else "") + ": a difference between the two may be one of code"
+
+
+def judged_metrics(found: Findings) -> list[str]:
+    """The primary metric, and those that families of contrasts are judged by instead."""
+    own = [family.metric for family in found.folder.study.families.values() if family.metric]
+    return list(dict.fromkeys([found.metric, *own]))
+
+
+def _made_by(found: Findings) -> dict[str, str]:
+    manifests = frames.load_manifests(found.folder)
+    watched = [str(name) for name in manifests.columns if str(name) == "code_hash" or str(name).startswith("versions.")]
+    idle = ("versions.mlflow", "versions.optuna", "versions.fila-lab")
+    values = {name: ", ".join(sorted(set(manifests[name].dropna().astype(str)))) for name in watched if name not in idle}
+    return {name: value for name, value in values.items() if value}
+
+
+def _fate(cell: Cell | None, metric: str) -> str:
+    if cell is None:
+        return "is not planned"
+    if cell.problem:
+        return "is not readable"
+    if cell.result is None:
+        return "has not been run"
+    return f"has no finite {metric}" if cell.done else f"failed ({_kind(cell)})"
+
+
+def _kind(cell: Cell) -> str:
+    return str(((cell.result or {}).get("failure") or {}).get("kind", "error"))
+
+
+def _short(text: str) -> str:
+    """The first line's worth of a message."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 120 else flat[:117] + "..."
+
+
+def alarms_frame(made: list[Alarm]) -> pd.DataFrame:
+    """One row an alarm, for the table beside the others."""
+    return pd.DataFrame([vars(alarm) for alarm in made], columns=["severity", "kind", "text"])

@@ -1,0 +1,203 @@
+"""What is wrong with a study stands before its verdicts, in every output, with names and numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from synthetic import write_study
+
+from fila_lab import analysis
+from fila_lab.analysis import report
+from fila_lab.analysis.findings import Findings
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = write_study(tmp_path_factory.mktemp("study"), arms=("none", "concat", "addition"), seeds=(0, 1, 2, 3), triplets=24)
+    _edit(out / "plan.json", lambda plan: plan["study"].update(name="of_no_published_results"))
+    return out
+
+
+@pytest.fixture
+def out(study: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(study, tmp_path / "out"))
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _fail(result: dict[str, Any]) -> None:
+    result |= {"status": "failed", "metrics": {}, "validation": {}, "failure": {"kind": "not_finite", "message": "loss is nan at step 7"}}
+
+
+def _mixed(manifest: dict[str, Any]) -> None:
+    manifest["code_hash"] = "0ther"
+
+
+def _result(out: Path, cell: str, change: Callable[[dict[str, Any]], None]) -> None:
+    _edit(out / "cells" / cell / "result.json", change)
+
+
+def _steps(out: Path) -> None:
+    _result(out, "concat-0001", lambda result: result["config"]["train"].update(steps=500))
+
+
+def _untuned(out: Path) -> None:
+    for trial in range(4):
+        _result(out, f"addition-t{trial}", _fail)
+
+
+def _one_trial(out: Path) -> None:
+    _result(out, "addition-t1", _fail)
+
+
+def _edge(out: Path) -> None:
+    for seed in range(4):
+        _result(out, f"concat-000{seed}", lambda result: result["config"]["train"].update(learning_rate=0.0099))
+
+
+TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a failed cell": (
+        lambda out: _result(out, "addition-0002", _fail),
+        "Warning, failed cells: addition: seed 2 (not_finite: loss is nan at step 7)",
+    ),
+    "a dropped seed": (
+        lambda out: _result(out, "addition-0002", _fail),
+        "Warning, dropped seeds: addition − none: 3 of 4 seeds are paired, without addition seed 2 failed (not_finite)",
+    ),
+    "a cell not run": (
+        lambda out: shutil.rmtree(out / "cells" / "none-0003"),
+        "Warning, dropped seeds: concat − none, addition − none: 3 of 4 seeds are paired, without none seed 3 has not been run",
+    ),
+    "a result cut short": (
+        lambda out: (out / "cells" / "none-0003" / "result.json").write_text("{"),
+        "without none seed 3 is not readable",
+    ),
+    "a value that is no number": (
+        lambda out: _result(out, "concat-0001", lambda result: result["metrics"].update({"exact/reading": None})),
+        "Warning, left out: concat, seed 1: exact/reading is no finite number",
+    ),
+    "an edited metric": (
+        lambda out: _result(out, "concat-0001", lambda result: result["metrics"].update({"exact/reading": 0.9})),
+        "Error, self-check failed: metrics recomputed from predictions: concat seed 1: exact/reading is 0.9000",
+    ),
+    "mixed code": (
+        lambda out: _edit(out / "cells" / "concat-0001" / "manifest.json", _mixed),
+        "Error, self-check failed: one code, data, weights, versions and precision: cells differ in code_hash (code_hash: 0ther, c0de",
+    ),
+    "unequal steps": (_steps, "Error, self-check failed: every cell ran as planned: concat seed 1: train.steps is 500, planned 1000"),
+    "an arm never tuned": (
+        _untuned,
+        "Error, self-check failed: equal tuning: compared untuned beside tuned arms: addition (all 4 trials failed)",
+    ),
+    "a failed trial": (_one_trial, "Warning, failed trials: addition: 1 of 4 tuning trials have no value"),
+    "a signature": (_edge, "Warning, tuned value at the edge of its range: concat: train.learning_rate at the edge of its range: 0.0099"),
+    "predictions gone": (
+        lambda out: (out / "cells" / "none-0003" / "predictions.parquet").unlink(),
+        "Warning, self-check not made: metrics recomputed from predictions: 1 of 12 cells have no readable predictions (none seed 3)",
+    ),
+    "an arm without results": (
+        lambda out: [_result(out, f"addition-000{seed}", _fail) for seed in range(4)],
+        "Error, arm without results: addition: none of its cells is finished",
+    ),
+    "a stray result": (
+        lambda out: shutil.copytree(out / "cells" / "none-0003", out / "cells" / "stray"),
+        "Warning, results: 1 results belong to no cell of this plan",
+    ),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_each_trouble_is_an_alarm_before_any_verdict_in_every_output(out: Path, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_figures", lambda found, target: [])  # they take most of a report's time
+    change, line = TROUBLES[trouble]
+    assert line not in "\n".join(analysis.headline_of(Findings.of(out)))
+    change(out)
+    lines = analysis.headline_of(Findings.of(out))
+    where = next(i for i, said in enumerate(lines) if line in said)
+    words = ("Not comparable", "Better", "Worse", "Equivalent", "Inconclusive", "Not testable")
+    verdicts = [i for i, said in enumerate(lines) if said.startswith(words)]
+    assert verdicts
+    assert where < min(verdicts)
+    console = Console(width=1000, record=True, file=io.StringIO())
+    console.print(analysis.terminal_summary(out))
+    shown = console.export_text()
+    assert line in shown
+    assert shown.index(line) < shown.index("A − B")
+    text = line.partition(": ")[2] or line  # severity and kind are set apart by markup
+    page = analysis.write_report(out).read_text(encoding="utf-8")
+    assert 0 < page.index("<b>Alarms</b>") < page.index(text) < page.index("Verdicts")
+    markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
+    assert 0 < markdown.index("## Alarms") < markdown.index(text) < markdown.index("## Verdicts")
+
+
+def test_a_study_without_trouble_says_so(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_figures", lambda found, target: [])
+
+    def complete(plan: dict[str, Any]) -> None:
+        plan["study"]["families"] = {"methods": {"contrasts": [["concat", "none"], ["addition", "none"]]}}
+
+    _edit(out / "plan.json", complete)
+    found = Findings.of(out)
+    rules = {alarm.kind for alarm in analysis.find_alarms(found)}
+    assert rules <= {"floor or ceiling", "seed instability", "over-fusion", "seam errors"}, "signatures alone, by their own rules"
+
+
+def test_what_a_budget_leaves_out_is_a_note(small_study: Path) -> None:
+    notes = [alarm for alarm in analysis.find_alarms(Findings.of(small_study)) if alarm.severity == "note"]
+    (note,) = notes
+    assert note.kind == "declared, not run"
+    assert "5 declared contrasts" in note.text
+    assert "this budget leaves out addition, cross_attention, foreign, oracle_map" in note.text
+
+
+def test_the_gravest_stand_first(out: Path) -> None:
+    _untuned(out)
+    _result(out, "concat-0001", _fail)
+    severities = [alarm.severity for alarm in analysis.find_alarms(Findings.of(out))]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert len(set(severities)) == 3
+
+
+def test_a_comparison_of_other_training_says_so_though_it_was_declared(out: Path) -> None:
+    def longer(plan: dict[str, Any]) -> None:
+        plan["study"]["arms"]["concat"]["set"]["train.steps"] = 2000
+        for cell in plan["cells"]:
+            if cell["arm"] == "concat":
+                cell["config"]["train"]["steps"] = 2000
+
+    def trained(result: dict[str, Any]) -> None:
+        result["config"]["train"]["steps"] = 2000
+        result["curve"][-1]["step"] = 2000
+
+    _edit(out / "plan.json", longer)
+    for seed in range(4):
+        _result(out, f"concat-000{seed}", trained)
+    lines = [alarm.line() for alarm in analysis.find_alarms(Findings.of(out))]
+    assert "Warning, unequal training, declared: concat − none (train.steps 2000 (concat), 1000 (none))" in lines
+
+
+def test_results_of_other_code_are_not_put_side_by_side_in_silence(study: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_figures", lambda found, target: [])
+    _edit(out / "plan.json", lambda plan: plan["cells"].__setitem__(0, plan["cells"][0] | {"id": "another"}))
+    same = "\n".join(analysis.headline_of(Findings.of(out), Findings.of(study)))
+    assert "other code beside" not in same
+    for path in out.glob("cells/*/manifest.json"):
+        _edit(path, _mixed)
+    line = "the published results were made by code c0dec0dec0dec0de, these by 0ther: a difference between the two may be one of code"
+    page = analysis.write_report(out, study).read_text(encoding="utf-8")
+    assert page.lower().count(line) == 3, "among the alarms, above the table, under it"
+    assert line in (out / "report" / "report.md").read_text(encoding="utf-8")
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(analysis.terminal_summary(out, study))
+    assert f"Warning, other code beside: {line}" in console.export_text()
