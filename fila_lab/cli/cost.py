@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @app.command()
 def cost(
     study: Annotated[str | None, typer.Argument(metavar="STUDY.yaml", help="Its arms; else one preset.", show_default=False)] = None,
-    budget: BudgetName = "small",
+    budget: BudgetName = None,
     preset: Annotated[
         str | None, typer.Option("--preset", "-p", metavar="NAME", help="Default: the study's, or mini.", show_default=False)
     ] = None,
@@ -43,7 +43,7 @@ def cost(
     precision: Annotated[
         str | None, typer.Option(metavar="fp32|bf16", help="Of the products. Default: the preset's.", show_default=False)
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the preset's.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: the preset's.", show_default=False)] = None,
     rounds: Annotated[int, typer.Option(min=0, help="Interleaved rounds each case is to have.")] = 5,
     no_memory: Annotated[bool, typer.Option("--no-memory", help="Leave out peak memory.")] = False,
 ) -> None:
@@ -78,7 +78,9 @@ def cost(
     measure_and_write(sized_runs(runs, canvases, cells), setting, out, rounds=rounds, memory=not no_memory, command=command)
 
 
-def _arms(study: str | None, budget: str, preset: str | None, overrides: dict[str, object], arms: str | None) -> dict[str, RunConfig]:
+def _arms(
+    study: str | None, budget: str | None, preset: str | None, overrides: dict[str, object], arms: str | None
+) -> dict[str, RunConfig]:
     """Name -> run: a study's arms resolved on a preset, or fusions of a preset."""
     from fila_lab.config import known_fusions, resolve_run
 
@@ -94,20 +96,20 @@ def _arms(study: str | None, budget: str, preset: str | None, overrides: dict[st
 
     from fila_lab.studies.arms import get_budget, resolve_arm
 
-    _, loaded, _ = open_study(study, budget, None)
+    _, loaded, name, _ = open_study(study, budget, None)
     loaded = loaded.model_copy(update={"preset": preset or loaded.preset})
-    chosen = get_budget(loaded, budget)
+    chosen = get_budget(loaded, name)
     own = [arm for arm in loaded.arms if chosen.arms is None or arm in chosen.arms]
     runs = {}
-    for name in names or own:
-        if name in loaded.arms:
-            runs[name], _ = resolve_arm(loaded, budget, name, chosen.seeds[0], overrides)
-        elif name in known_fusions():
-            runs[name] = resolve_run(loaded.preset, loaded.set, chosen.set, {"fusion.name": name}, overrides)
+    for arm in names or own:
+        if arm in loaded.arms:
+            runs[arm], _ = resolve_arm(loaded, name, arm, chosen.seeds[0], overrides)
+        elif arm in known_fusions():
+            runs[arm] = resolve_run(loaded.preset, loaded.set, chosen.set, {"fusion.name": arm}, overrides)
         else:
             known = [*loaded.arms, *known_fusions()]
             raise ConfigError(
-                f"--arms {name!r} is neither an arm of {loaded.name!r} nor a fusion{did_you_mean(name, known)}; "
+                f"--arms {arm!r} is neither an arm of {loaded.name!r} nor a fusion{did_you_mean(arm, known)}; "
                 f"its arms are {', '.join(loaded.arms)}"
             )
     return runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from fila_lab.config import StudyConfig
 
 Study = Annotated[str, typer.Argument(metavar="STUDY.yaml", help="Study file, or the name of one in experiments/.", show_default=False)]
-BudgetName = Annotated[str, typer.Option("--budget", "-b", metavar="NAME", help="Budget of the study: small, full, ...")]
+BudgetName = Annotated[
+    str | None,
+    typer.Option("--budget", "-b", metavar="NAME", help="Budget of the study. Default: small, or its only one.", show_default=False),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a field, e.g. train.steps=300. Repeatable.", show_default=False),
@@ -26,6 +29,15 @@ Out = Annotated[
 Folder = Annotated[str, typer.Argument(metavar="STUDY", help="Study file, name in experiments/, or result folder.", show_default=False)]
 
 
+class Opened(NamedTuple):
+    """What a verb's arguments stand for: the study's file, the study, the budget's name, the result folder."""
+
+    path: Path
+    study: StudyConfig
+    budget: str
+    out: Path
+
+
 def study_path(study: str) -> Path:
     """The file of a study given as a path or as a name in experiments/."""
     path = Path(study)
@@ -35,28 +47,37 @@ def study_path(study: str) -> Path:
     shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     if study in shipped:
         return shipped[study]
+    if path.is_dir():
+        inside = path / "study.yaml"
+        remedy = f"give its study file, {inside}" if inside.is_file() else "give a study's YAML file"
+        raise ConfigError(f"STUDY = {study}: is a folder; {remedy} (status, report and sync take result folders too)")
     hint = did_you_mean(path.stem, shipped)
     examples = f", e.g. {', '.join(map(str, shipped.values()))}" if shipped else ""
     raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{examples}")
 
 
-def open_study(study: str, budget: str, out: Path | None) -> tuple[Path, StudyConfig, Path]:
-    """(file, study, result folder) of a verb's arguments; refuses an unknown budget."""
+def open_study(study: str, budget: str | None, out: Path | None) -> Opened:
+    """What a verb's arguments stand for; refuses an unknown budget, and a result folder that is a file."""
     from fila_lab.config import load_study
-    from fila_lab.studies.arms import get_budget
+    from fila_lab.studies.arms import budget_name, get_budget
+    from fila_lab.studies.folder import default_out
 
     path = study_path(study)
     loaded = load_study(path)
-    get_budget(loaded, budget)
-    return path, loaded, out if out is not None else Path("runs") / f"{loaded.name}-{budget}"
+    name = budget_name(loaded, budget)
+    get_budget(loaded, name)
+    folder = out if out is not None else default_out(loaded, name)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out = {folder}: is a file; give a folder for the results, which may be a new one")
+    return Opened(path, loaded, name, folder)
 
 
-def result_folder(study: str, budget: str, out: Path | None) -> Path:
+def result_folder(study: str, budget: str | None, out: Path | None) -> Path:
     """The result folder that a study (with its budget) or a folder's own path stands for; ConfigError when there is none."""
     if out is None and Path(study).is_dir():
         return Path(study)
-    _, _, folder = open_study(study, budget, out)
-    if not folder.is_dir():
-        command = f"fila-lab run {study} --budget {budget}"
-        raise ConfigError(f"--out = {folder}: no such result folder; make it with `{command}`, or give its path")
-    return folder
+    opened = open_study(study, budget, out)
+    if not opened.out.is_dir():
+        command = f"fila-lab run {study} --budget {opened.budget}"
+        raise ConfigError(f"--out = {opened.out}: no such result folder; make it with `{command}`, or give its path")
+    return opened.out

@@ -22,7 +22,7 @@ def probe(
     target: Annotated[str, typer.Argument(metavar="STUDY_OR_CELL", help="A study, or the folder cells/<id> of a trained cell.")],
     arm: Annotated[str | None, typer.Option("--arm", "-a", metavar="NAME", help="Of the study: whose cell.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Of the study: which seed. Default: the budget's first.", show_default=False)] = None,
-    budget: BudgetName = "small",
+    budget: BudgetName = None,
     sets: Sets = None,
     items: Annotated[int, typer.Option("--items", "-n", min=8, help="Validation items, and test triplets, to look at.")] = 400,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where frames and figures go.")] = Path("runs/probe"),
@@ -59,18 +59,18 @@ def probe(
     typer.echo(f"{', '.join(f'{name}.parquet' for name in frames)} and {len(figures)} figures in {out}")
 
 
-def _study_run(target: str, arm: str | None, seed: int | None, budget: str, sets: list[str] | None) -> tuple[Path, RunConfig]:
+def _study_run(target: str, arm: str | None, seed: int | None, budget: str | None, sets: list[str] | None) -> tuple[Path, RunConfig]:
     """(folder where the study keeps the cell, its run) of an arm and seed."""
     from fila_lab.config import parse_set
     from fila_lab.studies.arms import get_budget, resolve_arm
     from fila_lab.studies.identity import cell_id
 
-    _, study, results = open_study(target, budget, None)
+    _, study, name, results = open_study(target, budget, None)
     if arm not in study.arms:
         given = "--arm is missing" if arm is None else f"--arm {arm!r} is unknown{did_you_mean(arm, study.arms)}"
         raise ConfigError(f"{given}; choose {', '.join(study.arms)}")
-    chosen = get_budget(study, budget).seeds[0] if seed is None else seed
-    config, _ = resolve_arm(study, budget, arm, chosen, parse_set(sets or []), study.winners.get(arm, {}))
+    chosen = get_budget(study, name).seeds[0] if seed is None else seed
+    config, _ = resolve_arm(study, name, arm, chosen, parse_set(sets or []), study.winners.get(arm, {}))
     return results / "cells" / cell_id(config), config
 
 

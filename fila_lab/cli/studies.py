@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fila_lab.cli.app import app
+from fila_lab.cli.failures import end_by_failures, finished
 from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, open_study, result_folder
 from fila_lab.config.base import ConfigError
 
@@ -19,12 +20,12 @@ Tracking = Annotated[
     str | None, typer.Option("--tracking-uri", metavar="URI", help="MLflow server. Default: mlflow.db in DIR.", show_default=False)
 ]
 Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time. Default: the budget's.", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", help="Go on although a cell may not fit in memory.")]
+Force = Annotated[bool, typer.Option("--force", help="Go on although a cell may not fit in memory, or (plan) a GPU is not here.")]
 
 
 @app.command()
 def plan(
-    study: Study, budget: BudgetName = "small", sets: Sets = None, out: Out = None, workers: Workers = None, force: Force = False
+    study: Study, budget: BudgetName = None, sets: Sets = None, out: Out = None, workers: Workers = None, force: Force = False
 ) -> None:
     """What a study would run: cells, time, memory, and what its seeds can show. Starts nothing.
 
@@ -36,15 +37,16 @@ def plan(
     from fila_lab.cli.text import plan_text
     from fila_lab.config import parse_set
     from fila_lab.studies.arms import get_budget
-    from fila_lab.studies.estimate import check_memory_of, estimate, known_winners
+    from fila_lab.studies.estimate import estimate, known_winners
+    from fila_lab.studies.machine import check_machine
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
-    _, loaded, folder = open_study(study, budget, out)
-    chosen, overrides = get_budget(loaded, budget), parse_set(sets or [])
-    timed = find_step_seconds(loaded, budget, folder, overrides)
-    made = make_plan(loaded, budget, overrides, known_winners(folder) if chosen.tune else None, timed)
-    for message in check_memory_of(made, workers or chosen.workers, force):
+    _, loaded, name, folder = open_study(study, budget, out)
+    chosen, overrides = get_budget(loaded, name), parse_set(sets or [])
+    timed = find_step_seconds(loaded, name, folder, overrides)
+    made = make_plan(loaded, name, overrides, known_winners(folder) if chosen.tune else None, timed)
+    for message in check_machine(made, workers or chosen.workers, force):
         typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
@@ -52,15 +54,21 @@ def plan(
 @app.command()
 def run(
     study: Study,
-    budget: BudgetName = "small",
+    budget: BudgetName = None,
     sets: Sets = None,
     out: Out = None,
     engine: Annotated[str, typer.Option("--engine", "-e", metavar="|".join(ENGINES), help="Where cells run.")] = "process",
     workers: Workers = None,
-    shard: Annotated[str | None, typer.Option(metavar="I/N", help="This driver's share, e.g. 1/4.", show_default=False)] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="This driver's share, counted from 0: 0/4 to 3/4.", show_default=False)
+    ] = None,
     tracking_uri: Tracking = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
+    costs: Annotated[
+        bool | None,
+        typer.Option("--costs/--no-costs", help="Measure what arms cost, after the cells. Default: if none failed.", show_default=False),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run the frozen ConvNeXt in every step; cells of their own.")] = False,
     force: Force = False,
 ) -> None:
@@ -69,29 +77,35 @@ def run(
     \b
     fila-lab run experiments/fusion_methods.yaml
     fila-lab run fusion_methods --budget full --workers 2
-    fila-lab run fusion_methods --shard 1/4        one of four drivers on a shared folder
+    fila-lab run fusion_methods --shard 0/4        one of four drivers on a shared folder: 0/4, 1/4, 2/4, 3/4
     fila-lab run fusion_methods --engine inline    in this process, for debugging
+
+    \b
+    Exit codes: 0 every cell is done, 2 a mistake or a fault of the machine, 3 some cell failed (recorded, and in the report), 130 Ctrl-C.
     """
     from fila_lab.config import did_you_mean, parse_set
     from fila_lab.studies.arms import get_budget
-    from fila_lab.studies.estimate import check_memory_of
+    from fila_lab.studies.lock import Shard
+    from fila_lab.studies.machine import check_machine
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
+    if shard is not None:
+        Shard.parse(shard)
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")
-    path, loaded, folder = open_study(study, budget, out)
+    path, loaded, name, folder = open_study(study, budget, out)
     overrides = parse_set(sets or []) | ({"runtime.feature_cache": False} if no_cache else {})
-    at_a_time = workers or get_budget(loaded, budget).workers
-    made = make_plan(loaded, budget, overrides, step_seconds=find_step_seconds(loaded, budget, folder, overrides))
-    for message in check_memory_of(made, 1 if engine == "inline" else at_a_time, force):
+    at_a_time = workers or get_budget(loaded, name).workers
+    made = make_plan(loaded, name, overrides, step_seconds=find_step_seconds(loaded, name, folder, overrides))
+    for message in check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=engine == "ray"):
         typer.echo(f"warning: {message}", err=True)
 
     from fila_lab.studies import run_study
 
     run_study(
         path,
-        budget=budget,
+        budget=name,
         overrides=overrides,
         out=folder,
         engine=engine,
@@ -100,13 +114,16 @@ def run(
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,
         allow_mixed=allow_mixed,
+        costs=costs,
     )
-    further = f" --out {out}" if out is not None else ""
-    typer.echo(f"report: fila-lab report {study} --budget {budget}{further}")
+    arguments = f"{study} --budget {name}" + (f" --out {out}" if out is not None else "")
+    if finished(folder, arguments):
+        typer.echo(f"report: fila-lab report {arguments}")
+    end_by_failures(folder, arguments)
 
 
 @app.command()
-def status(study: Folder, budget: BudgetName = "small", out: Out = None) -> None:
+def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     """How far a study is: cells done, failed and left, from its result folder alone.
 
     \b
@@ -122,7 +139,7 @@ def status(study: Folder, budget: BudgetName = "small", out: Out = None) -> None
 
 
 @app.command()
-def report(study: Folder, budget: BudgetName = "small", out: Out = None) -> None:
+def report(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     """Write the report of a study: HTML, Markdown, and every table as CSV and LaTeX.
 
     \b
@@ -140,7 +157,7 @@ def report(study: Folder, budget: BudgetName = "small", out: Out = None) -> None
 
 
 @app.command()
-def sync(study: Folder, budget: BudgetName = "small", out: Out = None, tracking_uri: Tracking = None) -> None:
+def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri: Tracking = None) -> None:
     """Complete the MLflow mirror of a result folder, after tracking failed or was off.
 
     \b

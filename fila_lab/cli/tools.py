@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from fila_lab.cli.app import app
-from fila_lab.cli.options import Sets, open_study
+from fila_lab.cli.failures import end_by_failures, finished
+from fila_lab.cli.options import Sets, open_study, study_path
 from fila_lab.config.base import ConfigError
 
 presets_app = typer.Typer(no_args_is_help=True, help="List presets, or show one resolved.", rich_markup_mode=None)
@@ -128,7 +129,10 @@ def calibrate(
     fila-lab calibrate
     fila-lab calibrate families
     """
-    path, declared, folder = open_study(study, "full", out)
+    from fila_lab.config import load_study
+
+    named = "full" if "full" in load_study(study_path(study)).budgets else None
+    path, declared, budget, folder = open_study(study, named, out)
     if missing := {"none", "foreign", "oracle_map"} - set(declared.arms):
         raise ConfigError(
             f"STUDY = {study}: no calibration, for it has no arm {', '.join(sorted(missing))}; choose calibration or families"
@@ -137,9 +141,12 @@ def calibrate(
     from fila_lab.analysis.calibration import write_calibration
     from fila_lab.studies import run_study
 
-    run_study(path, budget="full", out=folder, workers=workers)
+    run_study(path, budget=budget, out=folder, workers=workers)
     command = "fila-lab calibrate" if study == "calibration" else f"fila-lab calibrate {study}"
-    typer.echo(f"calibration: {write_calibration(folder, command)}")
+    arguments = f"{study} --budget {budget}" + (f" --out {out}" if out is not None else "")
+    if finished(folder, arguments):
+        typer.echo(f"calibration: {write_calibration(folder, command)}")
+    end_by_failures(folder, arguments)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import re
 import socket
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from fila_lab.config.base import MachineError
+from fila_lab.config.base import ConfigError, MachineError
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS, errno.EBADF, errno.ENOLCK})
 """What file systems answer that have no such operation (network and FUSE mounts)."""
@@ -133,3 +134,27 @@ def file_lock(path: Path) -> Iterator[None]:
     with path.open("a", encoding="utf-8") as handle:
         try_lock(handle, wait=True)
         yield
+
+
+CACHE_GIB = 40.0
+"""How large the feature cache may become, unless FILA_LAB_CACHE_GIB says so."""
+
+
+def cache_limit() -> float:
+    """Bytes that the feature cache may have: $FILA_LAB_CACHE_GIB gibibytes, else CACHE_GIB.
+
+    Raises:
+        ConfigError: the variable is no positive number.
+    """
+    text = os.environ.get("FILA_LAB_CACHE_GIB", "").strip()
+    if not text:
+        return CACHE_GIB * 2**30
+    try:
+        gib = float(text)
+    except ValueError:
+        gib = math.nan
+    if not 0 < gib < math.inf:
+        near = re.match(r"[0-9]+(?:\.[0-9]+)?", text)
+        example = near[0] if near and float(near[0]) > 0 else f"{CACHE_GIB:g}"
+        raise ConfigError(f"FILA_LAB_CACHE_GIB = {text!r} is no size of the cache; give a positive number of GiB, e.g. {example}")
+    return gib * 2**30

@@ -46,13 +46,18 @@ def interleaved(passes: Mapping[str, Callable[[], Result]], rounds: int, first: 
 
 
 def forward_seconds(
-    configs: Mapping[str, RunConfig], *, batch_size: int = 8, rounds: int = 21, oracle_channels: int = ORACLE_CHANNELS
+    configs: Mapping[str, RunConfig],
+    *,
+    batch_size: int = 8,
+    rounds: int = 21,
+    oracle_channels: int = ORACLE_CHANNELS,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, list[float]]:
     """Arm -> seconds an image of every round: one forward pass of a batch on the largest canvas, divided by its size.
 
     From uint8 pixels in memory through ConvNeXt, ViT, fusion and projector to the language model's prefill, in the arm's precision,
     attention backend and threads. Arms with equal towers or language models share one copy; runtime.compile is not applied. The caller
-    sees to it that nothing else runs.
+    sees to it that nothing else runs. progress: told (phase, done, total) between rounds.
     """
     shared: dict[Hashable, Any] = {}
     passes: dict[str, Callable[[], float]] = {}
@@ -66,6 +71,7 @@ def forward_seconds(
         for turn, taken in enumerate(interleaved(passes, rounds)):
             for arm in configs:
                 seconds[arm].append(taken[arm] / batch_size)
+            progress("latency", turn + 1, rounds)
             if turn >= 2 and time.perf_counter() - began > LONGEST:
                 break
     finally:

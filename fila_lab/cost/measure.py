@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,6 +22,7 @@ from fila_lab.cost.subject import largest_canvas
 
 log = logging.getLogger("fila_lab")
 
+Progress = Callable[[str, int, int], None]
 ROUNDS_FILE = "costs.rounds.json"
 
 
@@ -32,6 +34,7 @@ def measure_arms(
     rounds: int = 21,
     memory_batch_size: int | None = None,
     oracle_channels: int = ORACLE_CHANNELS,
+    progress: Progress = lambda *_: None,
 ) -> dict[str, dict[str, float]]:
     """Arm -> its costs, measured on its real classes with random weights and synthetic images of the largest canvas.
 
@@ -41,6 +44,8 @@ def measure_arms(
     `batch_size`, from pixels to the language model's prefill, milliseconds an image (see latency.py).
     peak_memory_mib: of training steps with the arm's batch (or `memory_batch_size`), above a process that has only imported (memory.py).
 
+    progress: told (phase, done, total).
+
     `out` gets costs.rounds.json, every round's milliseconds an image. The caller sees to it that nothing else runs. What this machine has
     no memory for is NaN, with a warning; parameters and FLOPs are counted all the same.
     """
@@ -48,13 +53,16 @@ def measure_arms(
 
     trainable = {arm: c for arm, c in configs.items() if _fits(arm, "peak memory", _training_bytes(c, memory_batch_size))}
     runnable = {arm: c for arm, c in configs.items() if _fits(arm, "latency", _forward_bytes(c, batch_size))}
+    progress("peak memory", 0, len(trainable))
     peaks = peak_memory_mib(trainable, batch_size=memory_batch_size, oracle_channels=oracle_channels) if trainable else {}
-    seconds = forward_seconds(runnable, batch_size=batch_size, rounds=rounds, oracle_channels=oracle_channels) if runnable else {}
+    timing: dict[str, Any] = {"batch_size": batch_size, "rounds": rounds, "oracle_channels": oracle_channels, "progress": progress}
+    seconds = forward_seconds(runnable, **timing) if runnable else {}
     milliseconds = {arm: [1000 * value for value in values] for arm, values in seconds.items()}
     out.mkdir(parents=True, exist_ok=True)
     (out / ROUNDS_FILE).write_text(json.dumps({"batch_size": batch_size, "milliseconds_per_image": milliseconds}) + "\n", encoding="utf-8")
     costs: dict[str, dict[str, float]] = {}
-    for arm, config in configs.items():
+    for number, (arm, config) in enumerate(configs.items()):
+        progress("counting", number, len(configs))
         low, median, high = np.percentile(milliseconds.get(arm, [math.nan]), [25, 50, 75])
         costs[arm] = {
             **count_parameters(config, oracle_channels),

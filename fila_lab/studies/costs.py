@@ -15,7 +15,9 @@ from fila_lab.studies.result import without_nan
 log = logging.getLogger("fila_lab")
 
 COSTS, RECORD = "costs.json", "costs.manifest.json"
-Measure = Callable[[dict[str, RunConfig], Path], dict[str, Any]]
+Progress = Callable[[str, int, int], None]
+Measure = Callable[[dict[str, RunConfig], Path, Progress], dict[str, Any]]
+"""(arm -> run, folder, told (phase, done, total)) -> arm -> its costs."""
 
 
 def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -> bool:
@@ -29,7 +31,9 @@ def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -
     return bool(record == expected) and set(configs) <= set(measured)
 
 
-def measure_costs(root: Path, configs: dict[str, RunConfig], code: str, measure: Measure | None = None) -> bool:
+def measure_costs(
+    root: Path, configs: dict[str, RunConfig], code: str, measure: Measure | None = None, progress: Progress = lambda *_: None
+) -> bool:
     """Measure and write, unless another driver of the same folder is measuring. A failure costs the columns, never the study.
 
     Returns:
@@ -39,7 +43,7 @@ def measure_costs(root: Path, configs: dict[str, RunConfig], code: str, measure:
         with (root / "costs.lock").open("w", encoding="utf-8") as handle:
             if not try_lock(handle):
                 return False
-            costs = without_nan((measure or _measure_arms())(configs, root))
+            costs = without_nan((measure or _measure_arms())(configs, root, progress))
             write_atomically(root / COSTS, (json.dumps(costs, indent=1) + "\n").encode())
             record = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
             write_atomically(root / RECORD, (json.dumps(record, indent=1) + "\n").encode())
@@ -54,7 +58,7 @@ def measure_costs(root: Path, configs: dict[str, RunConfig], code: str, measure:
 def _measure_arms() -> Measure:
     from fila_lab.cost import measure_arms
 
-    return measure_arms
+    return lambda configs, root, progress: measure_arms(configs, root, progress=progress)
 
 
 def _identity(config: RunConfig) -> str:

@@ -37,10 +37,13 @@ class Shard:
             ConfigError: not i/n with 0 <= i < n.
         """
         index, _, count = text.partition("/")
-        if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-            raise ConfigError(
-                f"--shard {text!r} is not i/n with 0 <= i < n; write e.g. --shard 0/2 here and --shard 1/2 on the other machine"
-            )
+        if not (index.isdecimal() and count.isdecimal() and int(count)):
+            raise ConfigError(f"--shard {text!r} is not i/n; write e.g. --shard 0/2 here and --shard 1/2 on the other machine")
+        if int(index) >= int(count):
+            last = int(count) - 1
+            shares = ", ".join(f"{share}/{count}" for share in range(min(last, 3))) + (", ..." if last > 3 else "")
+            listed = f"{shares} and {last}/{count}" if last else f"{last}/{count} alone"
+            raise ConfigError(f"--shard {text!r}: shares are counted from 0, so of {int(count)} they are {listed}; write one of those")
         return Shard(int(index), int(count))
 
     def __str__(self) -> str:

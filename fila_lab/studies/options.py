@@ -24,7 +24,8 @@ class Options:
     allow_mixed: bool = False
     cache_dir: Path | None = None
     checkpoints: bool = True
-    costs: bool = True
+    costs: bool | None = None
+    """Whether to measure costs after the cells; None: when no cell failed."""
     tuning_storage: str | None = None
     cell_function: str = CELL_FUNCTION
     prepare_function: str | None = PREPARE_FUNCTION

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from fila_lab.config import StudyConfig, load_study
 from fila_lab.config.faults import machine_fault
-from fila_lab.config.files import write_atomically
-from fila_lab.studies.arms import get_budget
+from fila_lab.config.files import cache_limit, write_atomically
+from fila_lab.studies.arms import budget_name, get_budget
 from fila_lab.studies.claim import check_free, tidy
 from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
 from fila_lab.studies.identity import code_hash
 from fila_lab.studies.lock import Shard, StudyLock
+from fila_lab.studies.machine import check_devices
 from fila_lab.studies.options import Options
 from fila_lab.studies.plan import Plan, make_plan
 from fila_lab.studies.session import StudyRun
@@ -26,7 +27,7 @@ from fila_lab.studies.store import ResultStore
 def run_study(
     study_path: Path | str,
     *,
-    budget: str = "small",
+    budget: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     engine: str = "process",
@@ -42,7 +43,7 @@ def run_study(
 
     Args:
         study_path: the study file.
-        budget: one of its budgets.
+        budget: one of its budgets; None takes `small`, or the only one there is.
         overrides: dotted path -> value, for every arm.
         out: the folder; default `runs/<study>-<budget>`.
         engine: `inline`, `process` or `ray`.
@@ -61,8 +62,12 @@ def run_study(
     """
     study_path = Path(study_path)
     study = load_study(study_path)
+    budget = budget_name(study, budget)
     root = Path(out) if out is not None else default_out(study, budget)
     plan = make_plan(study, budget, overrides, step_seconds=find_step_seconds(study, budget, root, overrides))
+    cache_limit()
+    if engine != "ray":
+        check_devices(cell.config for cell in plan.cells)
     options = Options(
         engine=engine,
         workers=workers or get_budget(study, budget).workers,

@@ -20,7 +20,7 @@ from fila_lab.studies import tracking
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
-from fila_lab.studies.engines import KILLED, Engine, Event, Finished, Job, Undone, make_engine
+from fila_lab.studies.engines import KILLED, Engine, Event, Finished, Job, Progress, Undone, make_engine
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.folder import default_cache, read_plan, write_plan
 from fila_lab.studies.identity import changed_weights
@@ -33,6 +33,7 @@ from fila_lab.studies.store import ResultStore
 
 log = logging.getLogger("fila_lab")
 
+COSTS = "costs"
 MIRROR_SECONDS = 300.0
 """How often a long study's mirror is completed while it runs."""
 
@@ -259,14 +260,26 @@ class StudyRun:
             log.warning("the gallery could not be drawn (%s); the report will list its triplets as text", error)
 
     def _measure(self) -> None:
-        """Costs, when all cells of all shards are there and nothing else runs."""
-        if not self.options.costs or self._missing(all_shards=True):
+        """Costs, when all cells of all shards are there and nothing else runs; after failures only where they are asked for."""
+        if self.options.costs is False or self._missing(all_shards=True):
             return
         configs = {arm: next(cell.config for cell in self.plan.cells if cell.arm == arm) for arm in self.plan.arms}
         if costs_are_current(self.store.root, configs, self.code):
             return
-        self._say("measuring costs")
-        measure_costs(self.store.root, configs, self.code, self.options.measure)
+        failures = self.store.failures()
+        lost = sum(cell.id in failures for cell in self.plan.cells)
+        if lost and self.options.costs is None:
+            self._say(f"costs are not measured, for {lost} cells failed; --retry-failed runs them again, --costs measures all the same")
+            return
+        with Display(f"{self.study.name} ({self.plan.budget}) costs", {}, {}, 1, self.console) as display:
+            display.add(COSTS, COSTS, None)
+
+            def progress(phase: str, done: int, total: int) -> None:
+                display.update(Progress(COSTS, 0, phase, done, total))
+
+            began = time.time()
+            if measure_costs(self.store.root, configs, self.code, self.options.measure, progress):
+                display.update(Finished(COSTS, 0, {"status": "done"}, None, {}, began, time.time(), socket.gethostname()))
 
     def _mirror(self) -> None:
         """Complete the MLflow mirror; after one failure, not again in this run."""

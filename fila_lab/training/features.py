@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from fila_lab.config import ConvNextConfig, FilaError, RunConfig
-from fila_lab.config.files import file_lock
+from fila_lab.config.files import cache_limit, file_lock
 from fila_lab.config.strategies import has_convnext
 from fila_lab.data.parallel import CHUNKS_A_WORKER
 from fila_lab.data.pool import Pool
@@ -116,8 +116,8 @@ def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int
 
 
 def _evict(root: Path, needed: int) -> None:
-    """Keep the cache under FILA_LAB_CACHE_GIB (default 40), dropping what was used longest ago; open maps stay readable."""
-    limit = float(os.environ.get("FILA_LAB_CACHE_GIB", "40")) * 2**30
+    """Keep the cache under its limit, dropping what was used longest ago; open maps stay readable."""
+    limit = cache_limit()
     folders = sorted((f for f in root.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
     sizes = {f: sum(part.stat().st_size for part in f.iterdir()) for f in folders}
     total = sum(sizes.values()) + needed

@@ -1,0 +1,97 @@
+"""How `run` ends: 0 when every cell is done, 3 when one failed, and never with the offer of a report of nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fila_lab.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent / "studies"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """`fila-lab run` of the thin study on the fake cell: (exit code, standard output, standard error)."""
+    import fake_cell
+    from thin_study import CELL, STUDY
+
+    import fila_lab.studies
+    from fila_lab.studies import run_study
+
+    def on_fake_cells(path: Path, **options: Any) -> Path:
+        fake = {"cell_function": CELL, "prepare_function": None, "measure": fake_cell.measure, "tracking": False}
+        return run_study(path, **(options | fake))
+
+    monkeypatch.setattr(fila_lab.studies, "run_study", on_fake_cells, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thin.yaml").write_text(STUDY)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["run", "thin.yaml", "--engine", "inline", "--out", "out", *arguments])
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+def test_all_done_is_0_and_offers_the_report(run: Any) -> None:
+    code, out, _ = run()
+    assert code == 0
+    assert out.strip() == "report: fila-lab report thin.yaml --budget small --out out"
+
+
+def test_some_failed_is_3_and_says_what_to_do(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "concat")
+    code, out, err = run()
+    assert code == 3
+    assert "report: " in out
+    assert "2 of 6 cells failed (2 out_of_memory)" in err
+    assert "run thin.yaml --budget small --out out --retry-failed` runs them again" in err
+    assert not Path("out/costs.json").exists()
+    assert run()[0] == 3, "a recorded failure stays one"
+    monkeypatch.delenv("FAKE_FAIL")
+    assert run("--retry-failed")[0] == 0
+    assert Path("out/costs.json").exists()
+
+
+def test_all_failed_offers_no_report(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "concat")
+    text = (tmp_path / "thin.yaml").read_text()
+    (tmp_path / "thin.yaml").write_text(text.replace("small: {seeds: [0, 1]", "small: {seeds: [0, 1], arms: [concat]"))
+    code, out, err = run()
+    assert code == 3
+    assert "report: " not in out
+    assert "nothing to report" in err
+
+
+def test_help_documents_the_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "3 some cell failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "there"], "STUDY = there: is a folder; give its study file, there/study.yaml"),
+        (["run", "empty"], "STUDY = empty: is a folder; give a study's YAML file"),
+        (["plan", "thin.yaml", "--out", "thin.yaml"], "--out = thin.yaml: is a file; give a folder"),
+        (["run", "thin.yaml", "--shard", "2/2"], "counted from 0"),
+        (["plan", "thin.yaml", "--set", "train.steps=3", "--set", "train.steps=4"], "--set train.steps is given twice"),
+        (["plan", "thin.yaml", "--set", "data.families={document:1}"], "write `document: 1`"),
+        (["plan", "thin.yaml", "--budget", "fulll"], "did you mean 'full'"),
+    ],
+)
+def test_arguments_of_another_kind(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there" / "study.yaml").write_text((tmp_path / "thin.yaml").read_text())
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
