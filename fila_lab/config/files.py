@@ -103,37 +103,44 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
-def try_lock(handle: IO[str], *, shared: bool = False, wait: bool = False) -> bool:
+def try_lock(handle: IO[str], *, shared: bool = False) -> bool:
     """Whether the open file is now held by this process, alone or with other `shared` holders, until it is closed.
 
     Raises:
         MachineError: the file system has no locks.
         OSError: it fails otherwise.
     """
-    mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    return _flock(handle.fileno(), handle.name, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _flock(descriptor: int, name: str, mode: int) -> bool:
     try:
-        fcntl.flock(handle, mode)
+        fcntl.flock(descriptor, mode)
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
         remedy = "choose a folder on a local disk or on one mounted with locks"
-        raise MachineError(f"{handle.name}: this file system has no locks ({error.strerror}); {remedy}") from error
+        raise MachineError(f"{name}: this file system has no locks ({error.strerror}); {remedy}") from error
     return True
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Holds `path` alone, waiting for it; the kernel frees it when the process ends, however it ends.
+    """Holds a file, made where there is none, or a folder alone, waiting for it; the kernel frees it when the process ends, however it
+    ends.
 
     Raises:
         MachineError: the file system has no locks.
         OSError: the file cannot be made.
     """
-    with path.open("a", encoding="utf-8") as handle:
-        try_lock(handle, wait=True)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _flock(descriptor, str(path), fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
 
 
 CACHE_GIB = 40.0

@@ -6,18 +6,17 @@ command goes on where it was. Its bytes depend on the settings, the split and th
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.files import file_lock
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.card import data_card
@@ -32,6 +31,7 @@ CHUNK = 32
 """Items between two points at which a stopped export goes on."""
 PNG_LEVEL = 1
 """Compression: higher levels take several times as long to save a few percent."""
+_TEMPORARY = re.compile(r".+\.\d+\.tmp")
 FIELDS: tuple[str, ...] = (*(name for name in COLUMNS if name != "row"), "image", "x0", "y0", "x1", "y1", "marks")
 
 
@@ -53,7 +53,7 @@ def export(
             return _counts(out)
         (partial / "images").mkdir(parents=True, exist_ok=True)
         (partial / "chunks").mkdir(exist_ok=True)
-        with _locked(partial):
+        with file_lock(partial):
             if not _finished(out, key):
                 _write(partial, data, geometry, split, items, key, workers, progress)
                 partial.rename(out)
@@ -75,10 +75,18 @@ def _finished(out: Path, key: str) -> bool:
     """Whether `out` is this export already; FilaError where it is something else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    card = out / "export.json"
-    if card.is_file() and json.loads(card.read_text(encoding="utf-8"))["key"] == key:
+    if _key(out) == key:
         return True
     raise FilaError(f"out={out} exists and holds something else (or an export of other settings); choose another folder, or remove it")
+
+
+def _key(out: Path) -> str | None:
+    """The key of a finished export; None where the folder is none."""
+    try:
+        content = json.loads((out / "export.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("key") if isinstance(content, dict) else None
 
 
 def _counts(out: Path) -> dict[str, int]:
@@ -110,7 +118,8 @@ def _write(
     _replace(partial / "export.json", json.dumps({"key": key, "split": split, "items": counts} | settings, indent=1).encode() + b"\n")
     shutil.rmtree(partial / "chunks")
     for left_over in partial.rglob("*.tmp"):  # of processes that were killed
-        left_over.unlink()
+        if _TEMPORARY.fullmatch(left_over.name):
+            left_over.unlink()
 
 
 def _conversation(line: dict[str, Any]) -> dict[str, Any]:
@@ -154,17 +163,6 @@ def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder; the kernel frees it when the process ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 __all__ = ["FIELDS", "export", "export_key"]

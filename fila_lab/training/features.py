@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.weights import weights_sha256
 
 CHUNK = 32
+_KEY = re.compile(r"[0-9a-f]{16}")
 Progress = Callable[[str, int, int], None]
 
 
@@ -118,7 +120,8 @@ def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int
 def _evict(root: Path, needed: int) -> None:
     """Keep the cache under its limit, dropping what was used longest ago; open maps stay readable."""
     limit = cache_limit()
-    folders = sorted((f for f in root.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
+    ours = (f for f in root.iterdir() if _KEY.fullmatch(f.name) and f.is_dir() and not f.is_symlink())  # the folder may be a user's
+    folders = sorted(ours, key=lambda f: f.stat().st_mtime)
     sizes = {f: sum(part.stat().st_size for part in f.iterdir()) for f in folders}
     total = sum(sizes.values()) + needed
     for folder in folders:

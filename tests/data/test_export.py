@@ -112,3 +112,12 @@ def test_what_cannot_be_written_is_named(exported: Path, geometry: GeometryConfi
     monkeypatch.setattr(export_module, "_replace", full)
     with pytest.raises(FilaError, match=r"out=.*No space left.*free space"):
         export(DATA, geometry, "val", 2, tmp_path / "full")
+
+
+@pytest.mark.parametrize("card", ["", "[]", "{", "{}", '{"key": 7}', "of somebody"])
+def test_a_folder_of_somebody_is_refused_untouched(geometry: GeometryConfig, tmp_path: Path, card: str) -> None:
+    (tmp_path / "export.json").write_text(card, encoding="utf-8")
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(FilaError, match=r"out=.*holds something else"):
+        export(DATA, geometry, "test", 2, tmp_path)
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"export.json": card, "mine.txt": "mine"}

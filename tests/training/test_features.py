@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,20 @@ def test_a_cache_that_cannot_be_written_names_the_folder_and_the_remedy(cache_di
     blocked.write_text("", encoding="utf-8")
     with pytest.raises(FilaError, match=r"cache_dir=.*FILA_LAB_CACHE"):
         cached_features(config, pool, blocked)
+
+
+def test_a_full_cache_drops_its_own_records_and_nothing_of_the_users(
+    cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(fusion__name="concat", runtime__precision="fp32")
+    pool = open_data(config, cache_dir, ("val",))["val"]
+    root, elsewhere = tmp_path / "features", tmp_path / "elsewhere"
+    for folder in (root / "thesis", root / ("a" * 15), elsewhere, root / ("b" * 16)):
+        folder.mkdir(parents=True)
+        (folder / "data.npy").write_bytes(bytes(1000))
+        os.utime(folder, (0, 0))
+    (root / ("c" * 16)).symlink_to(elsewhere)
+    monkeypatch.setenv("FILA_LAB_CACHE_GIB", "0.0000001")
+    cached_features(config, pool, tmp_path)
+    assert not (root / ("b" * 16)).exists()
+    assert all((folder / "data.npy").exists() for folder in (root / "thesis", root / ("a" * 15), elsewhere, root / ("c" * 16)))
