@@ -18,20 +18,24 @@ if TYPE_CHECKING:
     from fila_lab.cost.setting import Setting
 
 MANIFEST = "manifest.json"
+WRITTEN = (MANIFEST, "table.csv", "costs.parquet", "fits.csv", "figures")
+"""Names in DIR beside the state of the measurement."""
 
 
 def measure_and_write(
     runs: Mapping[tuple[str, Size, int], RunConfig], setting: Setting, out: Path, *, rounds: int, memory: bool, command: str
 ) -> None:
     """Measure what is missing, write everything that DIR holds, and print it."""
+    from fila_lab.cli.options import refuse_foreign
     from fila_lab.cost.fit import fits
-    from fila_lab.cost.session import measure, measuring_code, open_state
+    from fila_lab.cost.session import STATE, measure, measuring_code, open_state
     from fila_lab.cost.table import cost_table
     from fila_lab.studies.identity import code_hash
     from fila_lab.studies.manifest import machine, versions
 
     if setting.warning:
         typer.echo(f"warning: {setting.warning}", err=True)
+    refuse_foreign(out, WRITTEN, STATE)
     open_state(out)
     started = datetime.datetime.now(datetime.UTC)
     manifest = _manifest(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -81,3 +82,13 @@ def result_folder(study: str, budget: str | None, out: Path | None) -> Path:
         command = f"fila-lab run {study} --budget {opened.budget}"
         raise ConfigError(f"--out = {opened.out}: no such result folder; make it with `{command}`, or give its path")
     return opened.out
+
+
+def refuse_foreign(out: Path, names: Sequence[str], mark: str) -> None:
+    """Refuse a folder with somebody's files of the names that a verb writes there: it is the verb's own where the file `mark` is in it.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    if not (out / mark).exists() and (foreign := [name for name in names if (out / name).exists()]):
+        raise ConfigError(f"--out = {out} holds {', '.join(foreign)} of something else, which would be written over; choose a new folder")
