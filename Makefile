@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 BUDGET ?= small
 BENCH ?=
 
-.PHONY: help setup compare bench test test-slow test-studies lint clean
+.PHONY: help setup compare bench test test-slow test-studies reports lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simula
 
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
+
+reports: $(STAMP) ## write the report of every study in experiments/results again, from its committed cells by today's rules (minutes)
+	@for plan in experiments/results/*/plan.json; do $(BIN)/fila-lab report $$(dirname $$plan) || exit $$?; done
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

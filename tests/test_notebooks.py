@@ -33,7 +33,7 @@ def test_on_simulated_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     outputs = _outputs(notebook)
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
     said = "".join(output.get("text", "") for output in outputs)
-    assert "Better: concat − none" in said
+    assert "Better, beyond the margin: concat − none" in said
     assert "FAILED" not in said
 
 

@@ -32,7 +32,7 @@ class Screen(Generic[Key]):
     reach: float
 
 
-def testable(interval: Interval) -> bool:
+def usable(interval: Interval) -> bool:
     """At least three seeds, all numbers finite, and not all the same: a width of zero is no knowledge."""
     known = all(map(math.isfinite, (interval.mean, interval.sd)))
     return interval.n >= LEAST_SEEDS and known and interval.sd > 1e-9 * max(1.0, abs(interval.mean))
@@ -43,11 +43,11 @@ def screen(intervals: Mapping[Key, Interval], limit: float = 0.0, side: int = 1)
 
     intervals: of paired differences, or of an arm's values, over seeds. The t test takes them to be normal.
     """
-    usable = {key: interval for key, interval in intervals.items() if testable(interval)}
-    p_values = [float(stats.t.sf(side * (own.mean - limit) / (own.sd / own.n**0.5), own.n - 1)) for own in usable.values()]
-    shown = {key: own for (key, own), p in zip(usable.items(), holm(p_values), strict=True) if p < LEVEL}
-    reach = max((smallest_effect(own.sd, own.n, LEVEL / len(usable)) for own in usable.values()), default=math.nan)
-    return Screen(shown, len(usable), tuple(key for key in intervals if key not in usable), reach)
+    tried = {key: interval for key, interval in intervals.items() if usable(interval)}
+    p_values = [float(stats.t.sf(side * (own.mean - limit) / (own.sd / own.n**0.5), own.n - 1)) for own in tried.values()]
+    shown = {key: own for (key, own), p in zip(tried.items(), holm(p_values), strict=True) if p < LEVEL}
+    reach = max((smallest_effect(own.sd, own.n, LEVEL / len(tried)) for own in tried.values()), default=math.nan)
+    return Screen(shown, len(tried), tuple(key for key in intervals if key not in tried), reach)
 
 
 def smallest_effect(sd: float, n: int, alpha: float, power: float = POWER) -> float:

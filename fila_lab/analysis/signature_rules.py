@@ -12,7 +12,7 @@ from fila_lab.analysis.check import listed
 from fila_lab.analysis.contrasts import CEILING, FLOOR
 from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, twin
 from fila_lab.analysis.findings import Findings
-from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, POWER, screen, testable
+from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, POWER, screen, usable
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
 from fila_lab.analysis.statistics import Interval, holm, paired_interval
 from fila_lab.analysis.style import number, scale_of, with_bounds
@@ -183,7 +183,7 @@ def unstable_seeds(found: Findings) -> Applied:
         p, n = float(own[found.metric].mean()), float(own[items].mean())
         expected = (p * (1 - p) / n) ** 0.5 if len(own) and 0 < p < 1 and n > 0 else 0.0
         interval = paired_interval(own[found.metric])
-        if testable(interval) and expected:
+        if usable(interval) and expected:
             chance = float(stats.chi2.sf((interval.n - 1) * (interval.sd / expected) ** 2, interval.n - 1))
             rows.append((arm, interval, expected, n, chance))
     if not rows:
