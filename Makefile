@@ -9,11 +9,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-<<<<<<< HEAD
-.PHONY: help setup compare bench test test-slow test-studies reports lint clean
-=======
-.PHONY: help setup compare bench test test-slow test-studies mutants lint clean
->>>>>>> be11e66 (wip)
+.PHONY: help setup compare bench test test-slow test-studies reports mutants lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,13 +39,11 @@ test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simula
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
 
-<<<<<<< HEAD
 reports: $(STAMP) ## write the report of every study in experiments/results again, from its committed cells by today's rules (minutes)
 	@for plan in experiments/results/*/plan.json; do $(BIN)/fila-lab report $$(dirname $$plan) || exit $$?; done
-=======
+
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
->>>>>>> be11e66 (wip)
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

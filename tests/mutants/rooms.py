@@ -39,10 +39,10 @@ ROOMS = (
     Room("seam", ("fila_lab/evaluation/seam.py", "fila_lab/data/places.py"), ("tests/evaluation", "tests/data")),
     Room(
         "statistics",
-        ("fila_lab/analysis/statistics.py", "fila_lab/analysis/bootstrap.py", "fila_lab/analysis/power.py"),
+        ("fila_lab/analysis/statistics.py", "fila_lab/analysis/bootstrap.py", "fila_lab/config/power.py"),
         ("tests/analysis",),
     ),
-    Room("verdicts", ("fila_lab/analysis/verdicts.py",), ("tests/analysis",)),
+    Room("verdicts", ("fila_lab/analysis/verdicts.py", "fila_lab/analysis/contrasts.py",), ("tests/analysis",)),
     Room(
         "store", ("fila_lab/studies/store.py", "fila_lab/studies/result.py", "fila_lab/config/files.py"), ("tests/studies", "tests/config")
     ),

@@ -77,7 +77,7 @@ def start(tree: Path, tests: Sequence[str], seconds: float, plugins: Sequence[An
         return Trial(pid, time.monotonic() + 10 * seconds, log)
     code = 3
     try:
-        os.setsid()
+        os.setpgrp()
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds)))
         with log.open("wb") as output:
             os.dup2(output.fileno(), 1)
