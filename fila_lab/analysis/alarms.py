@@ -35,12 +35,21 @@ class Alarm:
 
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
     """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
-    sources = (_checks, _cells, _left_out, _dropped_seeds, _trials, _declared_training, _not_run, _signatures)
+    sources = (_declaration, _checks, _cells, _left_out, _dropped_seeds, _trials, _declared_training, _not_run, _signatures)
     made = [alarm for source in sources for alarm in source(found)]
     if committed is not None:
         made += _other_code(found, committed)
     made = list(dict.fromkeys(made))
     return sorted(made, key=lambda alarm: SEVERITIES.index(alarm.severity))
+
+
+def _declaration(found: Findings) -> Iterator[Alarm]:
+    """What was declared otherwise when the first cell ran: every verdict below is by what stands now."""
+    for text in found.folder.changed:
+        yield Alarm("declaration changed after the first cell", f"{text}; the verdicts are by what stands now", "warning")
+    if found.folder.unrun:
+        text = f"{', '.join(found.folder.unrun)}: these cells were run as they stood at the last run; `fila-lab run` runs what is missing"
+        yield Alarm("study file changed", text, "warning")
 
 
 def _checks(found: Findings) -> Iterator[Alarm]:

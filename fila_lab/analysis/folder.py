@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.declaration import changes, declaration, judged_by
 from fila_lab.config.study import StudyConfig
 
 SCHEMA = 1
@@ -67,6 +68,10 @@ class StudyFolder:
     """Arm -> how its width was matched, as `fila_lab.config.matching.Solution` says it."""
     step_seconds: dict[str, float] = field(default_factory=dict)
     """Arm -> seconds a step, with which equal time was resolved to steps."""
+    declared: dict[str, Any] = field(default_factory=dict)
+    """The declaration as it stood when the first cell ran; empty where the folder does not keep it."""
+    unrun: tuple[str, ...] = ()
+    """What the study file says by now that these cells were not run with."""
 
     @staticmethod
     def open(out: Path | str | StudyFolder) -> StudyFolder:
@@ -93,7 +98,20 @@ class StudyFolder:
         there = sorted(path.name for path in (out / "cells").iterdir() if path.is_dir()) if (out / "cells").is_dir() else []
         strays = tuple(name for name in there if name not in ids and (out / "cells" / name / "result.json").exists())
         matches, seconds = plan.get("matches") or {}, plan.get("step_seconds") or {}
-        return StudyFolder(out, study, str(plan.get("study_hash", "")), str(plan.get("budget", "")), known, strays, matches, seconds)
+        declared = plan.get("declared") or {}
+        budget = str(plan.get("budget", ""))
+        return StudyFolder(out, study, str(plan.get("study_hash", "")), budget, known, strays, matches, seconds, declared)
+
+    def judged_by(self, study: StudyConfig) -> StudyFolder:
+        """The same cells, judged by what the study file declares now. Errors: ConfigError for the file of another study."""
+        judged, unrun = judged_by(self.study, study, self.budget)
+        kept = self.declared or declaration(self.study, self.budget)
+        return replace(self, study=judged, declared=kept, unrun=unrun)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What of the declaration changed since the first cell ran, with the values then and now."""
+        return changes(self.declared, declaration(self.study, self.budget)) if self.declared else ()
 
     @property
     def main(self) -> tuple[Cell, ...]:

@@ -73,6 +73,18 @@ def open_study(study: str, budget: str | None, out: Path | None) -> Opened:
     return Opened(path, loaded, name, folder)
 
 
+def declared_study(study: str) -> StudyConfig:
+    """The study of a file, by whose declaration results can be judged."""
+    from fila_lab.config import load_study
+    from fila_lab.config.contrasts import check_contrasts
+    from fila_lab.config.metrics import check_margin
+
+    loaded = load_study(study_path(study))
+    check_contrasts(loaded)
+    check_margin(loaded.margin, [loaded.metric, *(family.metric for family in loaded.families.values() if family.metric)])
+    return loaded
+
+
 def result_folder(study: str, budget: str | None, out: Path | None) -> Path:
     """The result folder that a study (with its budget) or a folder's own path stands for; ConfigError when there is none."""
     if out is None and Path(study).is_dir():

@@ -10,7 +10,7 @@ import typer
 
 from fila_lab.cli.app import app
 from fila_lab.cli.failures import end_by_failures, finished
-from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, open_study, result_folder
+from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, declared_study, open_study, result_folder
 from fila_lab.config.base import ConfigError
 
 WIDTH = 140
@@ -150,10 +150,13 @@ def report(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
 
     from rich.console import Console
 
-    from fila_lab.analysis import terminal_summary, write_report
+    from fila_lab.analysis import StudyFolder, terminal_summary, write_report
 
-    write_report(folder)
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(folder))  # ends with the report's path
+    source = StudyFolder.open(folder)
+    if not Path(study).is_dir():
+        source = source.judged_by(declared_study(study))
+    write_report(source)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(source))  # ends with the report's path
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError, StudyConfig
+from fila_lab.config.declaration import DECLARED, changes, declaration
 from fila_lab.config.files import write_atomically
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.store import ResultStore
@@ -52,20 +53,41 @@ def check_owner(root: Path, plan: Plan) -> None:
     owner, ours = (earlier["study"]["name"], earlier["budget"]), (plan.study.name, plan.budget)
     if owner != ours:
         raise FilaError(f"--out: {root} holds study {owner[0]!r}, budget {owner[1]!r}, not {ours[0]!r}, {ours[1]!r}; choose another")
-    if earlier["study_hash"] != plan.study_hash:
+    if changed := changes(declared_in(root, plan), declaration(plan.study, plan.budget)):
         log.warning(
-            "the study file has changed since this folder's first run (%s, now %s): finished cells with the same id are kept, "
+            "the declaration has changed since this folder's first cell ran (%s): finished cells are kept, and the report says so",
+            "; ".join(changed),
+        )
+    elif earlier["study_hash"] != plan.study_hash:
+        log.warning(
+            "the study file has changed since this folder's last run (%s, now %s): finished cells with the same id are kept, "
             "and the report shows the new hash",
             earlier["study_hash"],
             plan.study_hash,
         )
 
 
+def declared_in(root: Path, plan: Plan) -> dict[str, Any]:
+    """The declaration as it stood when the folder's first cell ran; the plan's own while none has.
+
+    A folder whose plan does not keep it is taken by the study it was last run with.
+    """
+    earlier = read_plan(root)
+    if earlier is None or not any((root / "cells").glob("*/result.json")):
+        return declaration(plan.study, plan.budget)
+    if isinstance(kept := earlier.get("declared"), dict):
+        return kept
+    seeds = ((earlier["study"].get("budgets") or {}).get(earlier["budget"]) or {}).get("seeds") or []
+    return {name: earlier["study"][name] for name in (*DECLARED, "families") if name in earlier["study"]} | {"seeds": seeds}
+
+
 def write_plan(root: Path, plan: Plan, tuning: Sequence[CellSpec | dict[str, Any]], code: str) -> None:
-    """Write `plan.json`: the tuning cells known so far, then the main cells (provisional while the winners are not known)."""
+    """Write `plan.json`: the tuning cells known so far, then the main cells (provisional while the winners are not known); beside them
+    the declaration as it stood when the first cell ran."""
     content = plan.to_dict()
     before = [cell.to_dict() if isinstance(cell, CellSpec) else cell for cell in tuning]
-    content = {**content, "code_hash": code, "provisional": plan.provisional, "cells": [*before, *content["cells"]]}
+    more = {"declared": declared_in(root, plan), "code_hash": code, "provisional": plan.provisional}
+    content = {**content, **more, "cells": [*before, *content["cells"]]}
     write_atomically(root / "plan.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
