@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from fila_lab.config.base import FilaError, MachineError
 
+KILLED = "worker killed"
+"""The kind of fault where a process was ended from outside; of every other kind the next piece of work is as likely to meet it."""
 _REMEDIES = {
     errno.ENOSPC: "free space there",
     errno.EDQUOT: "free space there, or have the quota raised",

@@ -9,7 +9,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from fila_lab.config.base import FilaError
+from fila_lab.config.base import MachineError
+from fila_lab.config.faults import KILLED
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
@@ -24,7 +25,7 @@ _worker: Worker | None = None  # of this process
 def in_chunks(make: Callable[..., Worker], arguments: tuple[Any, ...], chunks: Sequence[Any], workers: int, what: str) -> Iterator[Any]:
     """The results of `make(*arguments)` called on each chunk, as they come; in this process where they are few.
 
-    `make` and its arguments are pickled. FilaError where a worker is killed; a worker's own exception is raised here.
+    `make` and its arguments are pickled. MachineError where a worker is killed; a worker's own exception is raised here.
     """
     workers = min(workers, len(chunks) // CHUNKS_A_WORKER)
     if workers <= 1 or multiprocessing.current_process().daemon:
@@ -36,8 +37,8 @@ def in_chunks(make: Callable[..., Worker], arguments: tuple[Any, ...], chunks: S
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
-            raise FilaError(
-                f"a worker that drew {what} was killed (out of memory?); start again with fewer workers than {workers}"
+            raise MachineError(
+                f"a process at work on {what} was killed (out of memory?); start again with fewer workers than {workers}", KILLED
             ) from error
         finally:
             executor.shutdown(wait=True, cancel_futures=True)

@@ -1,15 +1,14 @@
 """A split's items, materialised once: memory-mapped arrays by canvas, a table of what is asked, and a content hash.
 
-A pool lives in `<cache_dir>/pools/<key>/`; the key hashes everything its bytes depend on, so a folder that is there is right: it is built
-under a temporary name and renamed when complete. Seeds draw their items from the pool, they never make new ones.
+A pool lives in `<cache_dir>/pools/<key>/`; the key hashes everything its bytes depend on. It is a sealed folder (`fila_lab.data.sealed`):
+built under a temporary name, renamed when complete, and looked at before it is believed. Seeds draw their items from the pool, they never
+make new ones.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -20,18 +19,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.files import file_lock, sync
+from fila_lab.config.faults import cannot_write
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.content import as_split
 from fila_lab.data.parallel import Progress
-from fila_lab.data.pool_build import ARRAYS, fill, page_geometry
+from fila_lab.data.pool_build import ARRAYS, fill, held_arrays, page_geometry
+from fila_lab.data.sealed import Files, digests, look, opened, seal
 from fila_lab.data.streams import stream
 from fila_lab.imaging import Geometry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
+MARK = "pool.json"
 _SOURCES = (
     "code_blocks", "content", "page_setup", "places", "plates", "pool_build", "render", "seam_suite", "streams", "tables", "truth",
 )  # fmt: skip
@@ -79,7 +80,7 @@ class Group:
 
 
 class Pool:
-    """An opened pool.
+    """An opened pool whose files have the sizes that were written; `build_pool` looks at their contents too.
 
     `meta` has a row an item: item_id, index, split, family, place, question, answer, image_id, cut_fraction, axis, addressing, length,
     distractors, evidence, canvas ("84x84", width x height) and row (its place in that canvas' group).
@@ -87,10 +88,11 @@ class Pool:
 
     def __init__(self, folder: Path, geometry: GeometryConfig, patch_px: int) -> None:
         self.folder = folder
-        card = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
+        card = look(folder, MARK, contents=False)
         self.key: str = card["key"]
         self.split: str = card["split"]
         self.content_hash: str = card["content_hash"]
+        self._arrays = held_arrays(geometry)
         self.groups: dict[str, Group] = {}
         for name in card["groups"]:
             width, height = (int(side) for side in name.split("x"))
@@ -101,6 +103,14 @@ class Pool:
         import pandas as pd
 
         return pd.read_parquet(self.folder / "meta.parquet")
+
+    def hold(self) -> Pool:
+        """Open every map and the table now: what is open stays readable when the folder is replaced or removed. Returns itself."""
+        for group in self.groups.values():
+            for name in self._arrays:
+                getattr(group, name)
+        _ = self.meta
+        return self
 
     def __len__(self) -> int:
         return len(self.meta)
@@ -129,51 +139,39 @@ def build_pool(
     """The pool of a split, built with `workers` processes if it is not there.
 
     It holds `train_pool` or `val_pool` items, or `test_triplets` items at three places each. Safe to call from several processes at once:
-    one builds, the others wait. FilaError where the folder cannot be written, the disk is full, or nothing is selected.
+    one builds, the others wait. One that is damaged is built anew, with a warning.
+
+    Raises:
+        MachineError: the folder cannot be written, the disk is full.
+        FilaError: nothing is selected.
     """
     as_split(split)
-    patch_px = 32 * data.page_scale
     key = pool_key(data, geometry, split)
-    pools = Path(cache_dir) / "pools"
-    final = pools / key
-    if (final / "pool.json").is_file():
-        return Pool(final, geometry, patch_px)
+
+    def read(folder: Path) -> Pool:
+        look(folder, MARK, contents=True)
+        return Pool(folder, geometry, 32 * data.page_scale).hold()
+
+    def make(folder: Path) -> None:
+        groups = fill(folder, data, geometry, split, workers, progress)
+        files = digests(folder)
+        card = {"schema": SCHEMA, "key": key, "split": split, "groups": groups, "content_hash": _content_hash(folder, files)}
+        seal(folder, MARK, card, files)
+
     try:
-        pools.mkdir(parents=True, exist_ok=True)
-        with file_lock(pools / f"{key}.lock"):
-            if not (final / "pool.json").is_file():
-                _build(data, geometry, split, key, final, workers, progress)
+        return opened(Path(cache_dir) / "pools" / key, f"the {split} pool", read, make, make_room=lambda: None)
     except OSError as error:
-        raise FilaError(
-            f"cache_dir={cache_dir}: the {split} pool cannot be written ({error.strerror or error}); "
-            "free space there or choose another cache folder"
-        ) from error
-    return Pool(final, geometry, patch_px)
+        raise cannot_write(error, f"cache_dir={cache_dir}: the {split} pool", "choose another cache folder") from error
 
 
-def _build(data: DataConfig, geometry: GeometryConfig, split: str, key: str, final: Path, workers: int, progress: Progress | None) -> None:
-    for left_over in final.parent.glob(f"{key}.tmp-*"):  # of builders that were killed: the lock is ours
-        shutil.rmtree(left_over, ignore_errors=True)
-    if final.exists():
-        shutil.rmtree(final)
-    temporary = final.with_name(f"{key}.tmp-{os.getpid()}")
-    temporary.mkdir()
-    try:
-        groups = fill(temporary, data, geometry, split, workers, progress)
-        digest = hashlib.sha256()
-        for path in sorted(temporary.glob("*.npy")):
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-        digest.update((temporary / "meta.jsonl").read_bytes())
-        card = {"schema": SCHEMA, "key": key, "split": split, "groups": groups, "content_hash": digest.hexdigest()}
-        (temporary / "pool.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        for path in [*temporary.iterdir(), temporary]:
-            sync(path)
-        temporary.rename(final)
-        sync(final.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+def _content_hash(folder: Path, files: Files) -> str:
+    """Over the arrays and what is asked; the parquet file's bytes depend on its library."""
+    digest = hashlib.sha256()
+    for name, (_, sha256) in files.items():
+        if name.endswith(".npy"):
+            digest.update(name.encode() + bytes.fromhex(sha256))
+    digest.update((folder / "meta.jsonl").read_bytes())
+    return digest.hexdigest()
 
 
 def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:

@@ -74,7 +74,7 @@ def _tasks(suite: SeamSuite, split: str, total: int, per_index: int) -> tuple[li
     return tasks, sizes
 
 
-def _held(geometry: GeometryConfig) -> tuple[str, ...]:
+def held_arrays(geometry: GeometryConfig) -> tuple[str, ...]:
     """The arrays a pool of this geometry holds."""
     return tuple(array for array in ARRAYS if array != "detail" or geometry.has_detail)
 
@@ -93,13 +93,18 @@ def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
             "glyphs": ((size, glyphs, RECORD), "<f4"),
             "counts": ((size,), "<i4"),
         }
-        for array in _held(suite.geometry):
+        for array in held_arrays(suite.geometry):
             shape, dtype = shapes[array]
             path = folder / f"{name}_{array}.npy"
             np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
-            if hasattr(os, "posix_fallocate"):
-                with path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            reserve(path)
+
+
+def reserve(path: Path) -> None:
+    """Take a file's disk space, where the system can. OSError where the disk is full."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 class _Painter:
@@ -121,7 +126,7 @@ class _Painter:
     def _write(self, name: str, row: int, item: Item) -> None:
         arrays = self.open.setdefault(name, {})
         if not arrays:
-            arrays |= {array: np.load(self.folder / f"{name}_{array}.npy", mmap_mode="r+") for array in _held(self.suite.geometry)}
+            arrays |= {array: np.load(self.folder / f"{name}_{array}.npy", mmap_mode="r+") for array in held_arrays(self.suite.geometry)}
         prepared = prepare(item.image, self.suite.geometry, detail="detail" in arrays)
         records = glyph_records(item)
         arrays["tiles"][row], arrays["overview"][row] = prepared.tiles, prepared.overview

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from fila_lab.config import MachineError
-from fila_lab.studies.engines import KILLED, Event, Finished, Job, Undone
+from fila_lab.config.faults import KILLED
+from fila_lab.studies.engines import Event, Finished, Job, Undone
 
 HOPELESS = 2
 """Cells undone in a row, by a fault that would meet the next one too, after which no more are begun."""

@@ -16,11 +16,12 @@ from typing import Any
 from rich.console import Console
 
 from fila_lab.config import FilaError, MachineError, RunConfig, StudyConfig
+from fila_lab.config.faults import KILLED
 from fila_lab.studies import tracking
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
-from fila_lab.studies.engines import KILLED, Engine, Event, Finished, Job, Progress, Undone, make_engine
+from fila_lab.studies.engines import Engine, Event, Finished, Job, Progress, Undone, make_engine
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.folder import default_cache, read_plan, write_plan
 from fila_lab.studies.identity import changed_weights

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,18 +21,24 @@ import timm
 import torch
 from torch import Tensor
 
-from fila_lab.config import ConvNextConfig, FilaError, RunConfig
-from fila_lab.config.files import cache_limit, file_lock
+from fila_lab.config import ConfigError, ConvNextConfig, MachineError, RunConfig
+from fila_lab.config.faults import cannot_write
+from fila_lab.config.files import cache_limit
 from fila_lab.config.strategies import has_convnext
-from fila_lab.data.parallel import CHUNKS_A_WORKER
+from fila_lab.data.parallel import in_chunks
 from fila_lab.data.pool import Pool
+from fila_lab.data.pool_build import reserve
+from fila_lab.data.sealed import digests, discard, look, opened, seal, under_way
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.weights import weights_sha256
 
+SCHEMA = 2
 CHUNK = 32
-_KEY = re.compile(r"[0-9a-f]{16}")
+MARK = "complete.json"
+_OURS = re.compile(r"[0-9a-f]{16}(\.tmp-\d+(-old)?)?")
+"""Folders of the cache, whole or left by a process that was killed: others there may be a user's."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -78,6 +82,7 @@ def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tup
 def features_key(config: RunConfig, pool: Pool) -> str:
     """16 hex digits over everything that shapes a record."""
     parts = {
+        "schema": SCHEMA,
         "pool": pool.content_hash,
         "convnext": config.convnext.model_dump(mode="json", exclude={"weights", "trainable"}),
         "weights": weights_sha256(build_convnext(config)),
@@ -92,94 +97,100 @@ def features_key(config: RunConfig, pool: Pool) -> str:
 
 
 def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int = 1, progress: Progress | None = None) -> Features:
-    """The pool's features: from the cache, or computed into it first.
+    """The pool's features: from the cache, or computed into it first; what is damaged there is computed anew, with a warning.
 
     Raises:
-        FilaError: the cache folder cannot be written.
+        MachineError: the cache folder cannot be written.
     """
     root = cache_dir / "features"
-    key = features_key(config, pool)
-    folder = root / key
     shapes = {name: stage_shapes(config.convnext, group.detail.shape[1:3]) for name, group in pool.groups.items()}
-    if not (folder / "complete.json").exists():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            with file_lock(root / f"{key}.lock"):
-                if not (folder / "complete.json").exists():
-                    _evict(root, sum(len(pool.groups[n].detail) * sum(c * h * w for c, h, w in s) * 2 for n, s in shapes.items()))
-                    _compute(config, pool, folder, shapes, workers, progress)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise FilaError(
-                f"cache_dir={cache_dir}: cannot write features ({error.strerror or error}); free space or set FILA_LAB_CACHE"
-            ) from error
-    os.utime(folder)
-    return Features({name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in shapes}, shapes)
+    wanted = {name: (len(pool.groups[name].detail), sum(c * h * w for c, h, w in each)) for name, each in shapes.items()}
+
+    def read(folder: Path) -> Features:
+        look(folder, MARK, contents=True)
+        records = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in wanted}
+        if {name: record.shape for name, record in records.items()} != wanted:
+            raise ValueError("records of another shape")
+        os.utime(folder)
+        return Features(records, shapes)
+
+    def make(folder: Path) -> None:
+        seconds = _compute(config, pool, folder, wanted, workers, progress)
+        card = {"shapes": shapes, "seconds": round(seconds, 2), "weights": config.convnext.weights}
+        seal(folder, MARK, card, digests(folder))
+
+    def make_room() -> None:
+        _evict(root, sum(2 * rows * length for rows, length in wanted.values()))
+
+    try:
+        return opened(root / features_key(config, pool), f"features of the {pool.split} pool", read, make, make_room)
+    except OSError as error:
+        raise cannot_write(error, f"cache_dir={cache_dir}: features", "set FILA_LAB_CACHE to another folder") from error
 
 
 def _evict(root: Path, needed: int) -> None:
-    """Keep the cache under its limit, dropping what was used longest ago; open maps stay readable."""
-    limit = cache_limit()
-    ours = (f for f in root.iterdir() if _KEY.fullmatch(f.name) and f.is_dir() and not f.is_symlink())  # the folder may be a user's
-    folders = sorted(ours, key=lambda f: f.stat().st_mtime)
-    sizes = {f: sum(part.stat().st_size for part in f.iterdir()) for f in folders}
-    total = sum(sizes.values()) + needed
-    for folder in folders:
+    """Keep the cache under its limit, dropping what was used longest ago; open maps stay readable, what is being made is left alone.
+
+    Raises:
+        MachineError: the limit is no number: a fault of this machine's settings, not of a cell.
+    """
+    try:
+        limit = cache_limit()
+    except ConfigError as error:
+        raise MachineError(str(error), "setting") from error
+    used: dict[Path, tuple[float, int]] = {}
+    for folder in root.iterdir():
+        try:
+            if _OURS.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and not under_way(folder):
+                used[folder] = (folder.stat().st_mtime, sum(part.stat().st_size for part in folder.iterdir()))
+        except FileNotFoundError:  # another process dropped it
+            continue
+    total = needed + sum(size for _, size in used.values())
+    for folder, (_, size) in sorted(used.items(), key=lambda item: item[1]):
         if total <= limit:
             return
-        shutil.rmtree(folder, ignore_errors=True)
-        total -= sizes[folder]
+        discard(folder)
+        total -= size
 
 
-def _compute(config: RunConfig, pool: Pool, folder: Path, shapes: dict, workers: int, progress: Progress | None) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    chunks = []
-    for name, group in pool.groups.items():
-        length = sum(c * h * w for c, h, w in shapes[name])
-        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.int16, shape=(len(group.detail), length)).flush()
-        chunks += [(name, start) for start in range(0, len(group.detail), CHUNK)]
-    workers = max(1, min(workers, len(chunks) // CHUNKS_A_WORKER))
-    work = [(config, pool.folder, folder, chunks[i::workers]) for i in range(workers)]
-    started = time.perf_counter()
-    if workers == 1:
-        for done in _compute_chunks(*work[0]):
+def _compute(
+    config: RunConfig, pool: Pool, folder: Path, wanted: dict[str, tuple[int, int]], workers: int, progress: Progress | None
+) -> float:
+    """Fill the records [N, length] of every canvas; returns the seconds. Their disk space is taken first: on a full disk a memory map
+    would kill the process instead of raising OSError."""
+    chunks: list[tuple[str, int]] = []
+    for name, shape in wanted.items():
+        path = folder / f"{name}.npy"
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
+        reserve(path)
+        chunks += [(name, start) for start in range(0, shape[0], CHUNK)]
+    started, threads = time.perf_counter(), torch.get_num_threads()
+    try:
+        for done, _ in enumerate(in_chunks(_Tower, (config, pool.folder, folder), chunks, workers, "features"), 1):
             if progress:
                 progress("features", done, len(chunks))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(workers) as processes:
-            jobs = [processes.apply_async(_drain, job) for job in work]
-            for number, job in enumerate(jobs):
-                job.get()
-                if progress:
-                    progress("features", (number + 1) * len(chunks) // workers, len(chunks))
-    seconds = time.perf_counter() - started
-    (folder / "complete.json").write_text(
-        json.dumps({"shapes": shapes, "seconds": round(seconds, 2), "weights": config.convnext.weights}), encoding="utf-8"
-    )
+    finally:
+        torch.set_num_threads(threads)
+    return time.perf_counter() - started
 
 
-def _drain(config: RunConfig, pool_folder: Path, folder: Path, chunks: list[tuple[str, int]]) -> None:
-    for _ in _compute_chunks(config, pool_folder, folder, chunks):
-        pass
+class _Tower:
+    """Computes the records of a chunk, with one thread."""
 
+    def __init__(self, config: RunConfig, pool_folder: Path, folder: Path) -> None:
+        torch.set_num_threads(1)
+        self.config, self.folder = config, folder
+        self.pool = Pool(pool_folder, config.geometry, 32 * config.data.page_scale)
+        self.tower = build_convnext(config).eval().to(memory_format=torch.channels_last)
+        self.records: dict[str, np.ndarray] = {}
 
-def _compute_chunks(config: RunConfig, pool_folder: Path, folder: Path, chunks: list[tuple[str, int]]) -> Iterator[int]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pool = Pool(pool_folder, config.geometry, 32 * config.data.page_scale)
-    tower = build_convnext(config)
-    tower.eval().to(memory_format=torch.channels_last)
-    records = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name, _ in chunks}
-    for done, (name, start) in enumerate(chunks, 1):
-        group = pool.groups[name]
+    def __call__(self, chunk: tuple[str, int]) -> None:
+        name, start = chunk
+        if name not in self.records:
+            self.records[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r+")
+        group = self.pool.groups[name]
         pixels = torch.from_numpy(np.array(group.detail[start : start + CHUNK]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
-            maps = frozen_maps(tower, pixels, config, group.geometry.rows, group.geometry.cols)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.runtime.precision == "bf16"):
+            maps = frozen_maps(self.tower, pixels, self.config, group.geometry.rows, group.geometry.cols)
         flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
-        records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()
-        yield done
-    for record in records.values():
-        record.flush()
-    torch.set_num_threads(threads)
+        self.records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()

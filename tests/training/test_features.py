@@ -11,10 +11,10 @@ import torch
 from tiny_run import tiny
 
 from fila_lab.config import FilaError
+from fila_lab.data import parallel
 from fila_lab.modeling import build_convnext, normalise
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.studies.prepare import use_of_caches
-from fila_lab.training import features
 from fila_lab.training.cell import open_data
 from fila_lab.training.features import cacheable, cached_features, features_key
 
@@ -22,7 +22,7 @@ from fila_lab.training.features import cacheable, cached_features, features_key
 def test_records_equal_the_tower_and_do_not_depend_on_workers_or_on_a_hit(
     cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "CHUNKS_A_WORKER", 1)
+    monkeypatch.setattr(parallel, "CHUNKS_A_WORKER", 1)
     config = tiny(fusion__name="concat", runtime__precision="fp32")
     pool = open_data(config, cache_dir, ("val",))["val"]
     missed = cached_features(config, pool, tmp_path / "one")

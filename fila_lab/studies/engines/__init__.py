@@ -7,7 +7,6 @@ from pathlib import Path
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.studies.engines.base import (
     CELL_FUNCTION,
-    KILLED,
     Engine,
     Event,
     Finished,
@@ -52,7 +51,6 @@ def make_engine(name: str, *, workers: int, logs: Path) -> Engine:
 __all__ = [
     "CELL_FUNCTION",
     "ENGINES",
-    "KILLED",
     "Engine",
     "Event",
     "Finished",

@@ -125,8 +125,6 @@ class Outcome:
 
 Event = Started | Progress | Finished | Undone | Warned | Restarted | Tick
 Listener = Callable[[Event], None]
-KILLED = "worker killed"
-"""The kind of fault where a process was ended from outside; of every other kind the next cell is as likely to die."""
 
 
 class Engine(Protocol):

@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 
-from fila_lab.studies.engines.base import KILLED, Finished, Job, Listener, Progress, Restarted, Started, Tick, Undone, Warned
+from fila_lab.config.faults import KILLED
+from fila_lab.studies.engines.base import Finished, Job, Listener, Progress, Restarted, Started, Tick, Undone, Warned
 from fila_lab.studies.result import failed
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

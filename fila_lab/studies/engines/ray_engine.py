@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from fila_lab.config.base import FilaError
-from fila_lab.studies.engines.base import KILLED, Event, Finished, Job, Listener, Outcome, Started, Tick, Undone, Warned, call
+from fila_lab.config.faults import KILLED
+from fila_lab.studies.engines.base import Event, Finished, Job, Listener, Outcome, Started, Tick, Undone, Warned, call
 from fila_lab.studies.engines.warned import warnings_to
 from fila_lab.studies.result import failed
 
