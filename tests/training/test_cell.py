@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from tiny_run import TINY, tiny
 
-from fila_lab.config import FilaError, RunConfig, config_hash, load_study, resolve_run
+from fila_lab.config import FilaError, MachineError, RunConfig, config_hash, load_study, resolve_run
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, run_cell
 from fila_lab.training.batches import CellData, Collator, _share, foreign_rows
@@ -203,3 +204,17 @@ def test_a_trained_cell_answers_from_its_folder(cache_dir: Path, tmp_path: Path)
     Image.new("RGB", (300, 150), "white").save(tmp_path / "page.png")
     assert "tiles: " in predict(tmp_path / "page.png", "red?", tmp_path / "cell")
     assert Image.open(tmp_path / "page-tiles.png").width > 300
+
+
+def test_an_absent_device_and_a_full_disk_are_no_results(
+    cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Callable[[str], Path]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MachineError, match=r"runtime.accelerator='gpu': no CUDA device here"):
+        run_cell(tiny(runtime__accelerator="gpu"), workdir=tmp_path, cache_dir=cache_dir)
+    full = disk("16k")
+    with pytest.raises(MachineError, match=r"No space left on device.*same command"):
+        run_cell(tiny(fusion__name="none"), workdir=tmp_path / "work", cache_dir=cache_dir, checkpoint=full / "cell" / "model.safetensors")
+    assert not list(full.rglob("*.*"))
+    with pytest.raises(MachineError, match="No space left on device"):
+        run_cell(tiny(fusion__name="none"), workdir=tmp_path / "work", cache_dir=full)

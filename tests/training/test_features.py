@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from tiny_run import tiny
 
-from fila_lab.config import FilaError
+from fila_lab.config import FilaError, MachineError
 from fila_lab.data import parallel
 from fila_lab.modeling import build_convnext, normalise
 from fila_lab.modeling.detail_input import stage_maps
@@ -99,3 +101,57 @@ def test_a_full_cache_drops_its_own_records_and_nothing_of_the_users(
     cached_features(config, pool, tmp_path)
     assert not (root / ("b" * 16)).exists()
     assert all((folder / "data.npy").exists() for folder in (root / "thesis", root / ("a" * 15), elsewhere, root / ("c" * 16)))
+
+
+@pytest.mark.parametrize("file", ["records", "complete.json"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "missing"])
+def test_damaged_features_are_computed_anew_with_one_warning(
+    damage: str, file: str, cache_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny(fusion__name="concat")
+    pool = open_data(config, cache_dir, ("test",))["test"]
+    right = {name: record.tobytes() for name, record in cached_features(config, pool, tmp_path).records.items()}
+    folder = tmp_path / "features" / features_key(config, pool)
+    path = folder / (f"{next(iter(pool.groups))}.npy" if file == "records" else file)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    if damage == "missing":
+        path.unlink()
+    elif damage == "flipped":
+        path.write_bytes(content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 200]) + content[middle + 200 :])
+    else:
+        path.write_bytes(content[:middle] if damage == "cut" else b"")
+    for _ in range(2):
+        again = cached_features(config, pool, tmp_path)
+        assert {name: record.tobytes() for name, record in again.records.items()} == right
+    assert [record.getMessage().count("features of the test pool") for record in caplog.records] == [1]
+
+
+def test_a_cache_that_fills_is_the_machines_fault_and_enlarged_it_is_completed(
+    cache_dir: Path, tmp_path: Path, disk: Callable[[str], Path]
+) -> None:
+    """A memory map would end the process by SIGBUS."""
+    config, small = tiny(fusion__name="concat"), disk("64k")
+    pool = open_data(config, cache_dir, ("val",))["val"]
+    with pytest.raises(MachineError, match=r"features cannot be written \(No space left.*free space there or set FILA_LAB_CACHE"):
+        cached_features(config, pool, small)
+    assert [path.suffix for path in (small / "features").iterdir()] == [".lock"]
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+    filled, elsewhere = cached_features(config, pool, small), cached_features(config, pool, tmp_path)
+    assert all(np.array_equal(filled.records[name], elsewhere.records[name]) for name in filled.records)
+
+
+def test_what_was_used_longest_ago_makes_room_and_what_is_in_use_stays_readable(
+    cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(fusion__name="concat")
+    pools = open_data(config, cache_dir, ("val", "test"))
+    first = cached_features(config, pools["val"], tmp_path)
+    right = {name: record.tobytes() for name, record in first.records.items()}
+    monkeypatch.setenv("FILA_LAB_CACHE_GIB", "1e-6")
+    cached_features(config, pools["test"], tmp_path)
+    assert not (tmp_path / "features" / features_key(config, pools["val"])).exists()
+    assert {name: record.tobytes() for name, record in first.records.items()} == right
+    monkeypatch.setenv("FILA_LAB_CACHE_GIB", "10G")
+    with pytest.raises(MachineError, match="FILA_LAB_CACHE_GIB='10G'"):
+        cached_features(config, pools["val"], tmp_path)
