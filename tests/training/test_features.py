@@ -153,5 +153,5 @@ def test_what_was_used_longest_ago_makes_room_and_what_is_in_use_stays_readable(
     assert not (tmp_path / "features" / features_key(config, pools["val"])).exists()
     assert {name: record.tobytes() for name, record in first.records.items()} == right
     monkeypatch.setenv("FILA_LAB_CACHE_GIB", "10G")
-    with pytest.raises(MachineError, match="FILA_LAB_CACHE_GIB='10G'"):
+    with pytest.raises(MachineError, match="FILA_LAB_CACHE_GIB = '10G'"):
         cached_features(config, pools["val"], tmp_path)
