@@ -28,7 +28,7 @@ class ConvNextTower(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
-        return self.trunk.stem[0].weight.dtype
+        return next(self.trunk.parameters()).dtype
 
     def forward(self, detail: Tensor) -> list[Tensor]:
         """Normalised detail input [B, 3, H, W], H and W multiples of 32 -> stage maps [B, C_s, H/4, W/4] ... [B, C_4, H/32, W/32]."""
