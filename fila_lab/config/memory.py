@@ -12,7 +12,7 @@ from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
 
 FEATURE_CHUNK = 32
-"""Images whose detail maps a cell computes at a time; a test holds this equal to the cache's own number."""
+"""Images whose detail maps a cell computes at a time for the cache; a test holds this equal to the cache's own number."""
 ANSWER_TOKENS = 16
 """Longest answer that is generated."""
 
@@ -76,16 +76,27 @@ def value_bytes(config: RunConfig) -> int:
 
 def convnext_bytes(config: RunConfig, canvas: Size) -> float:
     """What a trainable ConvNeXt keeps of a batch (14 values a channel, cell and block), or the widest that a frozen one holds at a time:
-    the hidden layer of a stage-1 block, four times its width, before and after its activation, for a chunk of images."""
+    `widest_bytes` of as many images as it sees at once, a chunk of the cache's, or without a cache a batch."""
+    if not has_convnext(config):
+        return 0.0
+    if not config.convnext.trainable:
+        train = config.train
+        images = FEATURE_CHUNK if config.runtime.feature_cache else max(train.batch_size, train.eval_batch_size)
+        return images * widest_bytes(config, canvas)
+    width, height = detail_size(canvas, config.geometry)
+    cells = [(width >> stage) * (height >> stage) for stage in (2, 3, 4, 5)]
+    convnext = config.convnext
+    values = sum(n * depth * dim for n, depth, dim in zip(cells, convnext.depths, convnext.dims, strict=True))
+    return config.train.batch_size * 14 * value_bytes(config) * values
+
+
+def widest_bytes(config: RunConfig, canvas: Size) -> float:
+    """Of one image, the widest that a ConvNeXt holds at a time where no gradient is recorded: the hidden layer of a stage-1 block, four
+    times its width, before and after its activation."""
     if not has_convnext(config):
         return 0.0
     width, height = detail_size(canvas, config.geometry)
-    cells = [(width >> stage) * (height >> stage) for stage in (2, 3, 4, 5)]
-    convnext, each = config.convnext, value_bytes(config)
-    if convnext.trainable:
-        values = sum(n * depth * dim for n, depth, dim in zip(cells, convnext.depths, convnext.dims, strict=True))
-        return config.train.batch_size * 14 * each * values
-    return FEATURE_CHUNK * each * 2 * 4 * convnext.dims[0] * cells[0]
+    return value_bytes(config) * 2 * 4 * config.convnext.dims[0] * (width >> 2) * (height >> 2)
 
 
 def _vit_bytes(config: RunConfig, canvas: Size) -> float:
@@ -141,7 +152,10 @@ def _remedy(config: RunConfig, name: str, part: Memory) -> str:
     if name == "convnext" and not config.convnext.trainable:
         whole = config.geometry.whole_image
         field = f"geometry.detail_cells (now {config.geometry.detail_cells})" if whole is None else f"geometry.whole_image (now {whole})"
-        return f"lower {field}, or use smaller canvases"
+        batches = (
+            "" if config.runtime.feature_cache else "set runtime.feature_cache=true, or lower train.batch_size and eval_batch_size, or "
+        )
+        return f"{batches}lower {field}, or use smaller canvases"
     train = config.train
     again = "" if config.runtime.checkpointing or name not in ("vit", "language") else ", or set runtime.checkpointing=true"
     return f"lower train.batch_size (now {train.batch_size}) and train.eval_batch_size (now {train.eval_batch_size}){again}"

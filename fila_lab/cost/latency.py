@@ -17,23 +17,25 @@ from fila_lab.modeling import FilaModel, VisionBatch
 WARM_UP = 3
 """Rounds before the clock runs: kernels are chosen and memory is claimed in them."""
 WARM_UP_SECONDS = 10.0
-"""No warm-up pass begins after this: passes that take seconds warm up in their own first tenth."""
+"""No further round of the warm-up begins after this; the first is run whole, however long it takes: no pass is timed cold."""
 LONGEST = 900.0
 """Seconds after which no further round starts, once there are three."""
 Result = TypeVar("Result")
 
 
 def interleaved(passes: Mapping[str, Callable[[], Result]], rounds: int, first: int = 0) -> Iterator[dict[str, Result]]:
-    """After a warm-up, `rounds` rounds: each calls every pass once, begins with another one than the last, and yields what they returned.
+    """After a warm-up of whole rounds, `rounds` more: each calls every pass once, begins with another one than the last, and yields what
+    they returned.
 
     first: how many rounds there are already, so that a measurement that goes on goes on turning. No garbage is collected within a round.
     """
     names, collecting = list(passes), gc.isenabled()
     began = time.perf_counter()
-    for _ in range(WARM_UP):
+    for turn in range(WARM_UP):
+        if turn and time.perf_counter() - began >= WARM_UP_SECONDS:
+            break
         for name in names:
-            if time.perf_counter() - began < WARM_UP_SECONDS:
-                passes[name]()
+            passes[name]()
     for turn in range(first, first + rounds):
         start = turn % len(names)
         gc.collect()

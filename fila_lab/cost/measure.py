@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 
 from fila_lab.config.costs import component_costs
-from fila_lab.config.memory import memory_bytes
-from fila_lab.config.part_costs import ORACLE_CHANNELS, detail_size
+from fila_lab.config.memory import memory_bytes, widest_bytes
+from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.count import count_flops, count_parameters
 from fila_lab.cost.latency import forward_seconds
@@ -75,18 +75,17 @@ def measure_arms(
 
 
 def _training_bytes(config: RunConfig, batch_size: int | None) -> float:
-    """Estimated peak of training steps."""
-    train = config.train.model_copy(update={"batch_size": batch_size or config.train.batch_size})
-    return memory_bytes(config.model_copy(update={"train": train}))
+    """Estimated peak of training steps from pixels, without evaluation."""
+    images = batch_size or config.train.batch_size
+    train = config.train.model_copy(update={"batch_size": images, "eval_batch_size": images})
+    runtime = config.runtime.model_copy(update={"feature_cache": False})
+    return memory_bytes(config.model_copy(update={"train": train, "runtime": runtime}))
 
 
 def _forward_bytes(config: RunConfig, batch_size: int) -> float:
-    """Estimated peak of building (twice the weights, float32) and of a forward pass (the widest values of ConvNeXt stage 1, twice)."""
+    """Estimated peak of building (twice the weights, float32) and of a forward pass (the widest of the ConvNeXt)."""
     canvas = largest_canvas(config)
-    costs = component_costs(config, canvas)
-    width, height = detail_size(canvas, config.geometry) if costs["convnext"].flops else (0, 0)
-    activations = 2 * batch_size * (width // 4) * (height // 4) * 4 * config.convnext.dims[0] * 4
-    return 8 * sum(cost.parameters for cost in costs.values()) + activations
+    return 8 * sum(cost.parameters for cost in component_costs(config, canvas).values()) + batch_size * widest_bytes(config, canvas)
 
 
 def _fits(arm: str, what: str, needed: float) -> bool:

@@ -14,7 +14,7 @@ from torch import nn
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.costs import component_costs, feature_bytes
-from fila_lab.config.memory import FEATURE_CHUNK, convnext_bytes
+from fila_lab.config.memory import widest_bytes
 from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, llm_tokens
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.tiling import seen_canvases
@@ -171,7 +171,7 @@ def seeing_bytes(config: RunConfig) -> float:
     """About what the encoder of one image takes: its weights, the widest of the ConvNeXt, the detail maps in two types."""
     costs = component_costs(config, seen_canvases(config)[0])
     weights = 4 * sum(costs[name].parameters for name in ("vit", "convnext", "fusion", "projector"))
-    return weights + convnext_bytes(config, seen_canvases(config)[0]) / FEATURE_CHUNK + feature_bytes(config, 6)
+    return weights + widest_bytes(config, seen_canvases(config)[0]) + feature_bytes(config, 6)
 
 
 def _short_of_memory(needed: float, free: float) -> str:

@@ -7,6 +7,7 @@ from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
 from fila_lab.config.run import ConvNextConfig
+from fila_lab.modeling.pixels import pixel_statistics
 
 STRIDES = (4, 8, 16, 32)
 """Input pixels per cell of stages 1 to 4."""
@@ -22,6 +23,7 @@ class ConvNextTower(nn.Module):
         super().__init__()
         self.config = config
         self.dims = config.dims
+        self.statistics = pixel_statistics(config.weights)
         self.trunk = ConvNeXt(depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=layer_scale)
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
 

@@ -30,7 +30,7 @@ def stage_maps(tower: ConvNextTower, detail: Tensor, config: RunConfig, rows: in
     pixels = split_pixels(detail, rows, cols) if apart else detail
     if fusion.detail_resolution == "canvas":
         pixels = canvas_level(pixels, (geometry.tile, geometry.tile) if apart else (rows * geometry.tile, cols * geometry.tile))
-    maps = tower(normalise(pixels, tower.dtype).contiguous(memory_format=torch.channels_last))
+    maps = tower(normalise(pixels, tower.dtype, tower.statistics).contiguous(memory_format=torch.channels_last))
     return [join_maps(m, rows, cols) for m in maps] if apart else maps
 
 

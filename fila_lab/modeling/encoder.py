@@ -147,7 +147,7 @@ class HybridEncoder(nn.Module):
         `oracle_map`. FilaError when what the run needs is not there.
         """
         images = len(tiles)
-        pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1), self.vit.dtype)
+        pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1), self.vit.dtype, self.vit.statistics)
         details = self.detail_maps(overview, detail, maps, oracle, rows, cols, layout)
         seen = details or DetailMaps.nothing(images, pixels.device, self.cells, self.grid, rows, cols)
         tokens = self.vit.embed(pixels)

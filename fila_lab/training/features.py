@@ -32,6 +32,7 @@ from fila_lab.data.sealed import digests, discard, look, opened, seal, under_way
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail_input import stage_maps
+from fila_lab.modeling.pixels import CLIP
 from fila_lab.modeling.weights import weights_sha256
 
 SCHEMA = 2
@@ -81,11 +82,12 @@ def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tup
 
 def features_key(config: RunConfig, pool: Pool) -> str:
     """16 hex digits over everything that shapes a record."""
+    tower = build_convnext(config)
     parts = {
         "schema": SCHEMA,
         "pool": pool.content_hash,
         "convnext": config.convnext.model_dump(mode="json", exclude={"weights", "trainable"}),
-        "weights": weights_sha256(build_convnext(config)),
+        "weights": weights_sha256(tower),
         "shown": [config.fusion.detail_resolution, config.fusion.detail_context],
         "precision": config.runtime.precision,
         "dtype": "bfloat16",
@@ -93,6 +95,8 @@ def features_key(config: RunConfig, pool: Pool) -> str:
         "threads": 1,
         "versions": [torch.__version__, timm.__version__],
     }
+    if tower.statistics != CLIP:
+        parts["pixels"] = tower.statistics
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -74,6 +74,16 @@ def test_parameters_equal_the_built_model(name: str, cells: int) -> None:
     assert sum(cost.parameters for cost in component_costs(config).values()) == built
 
 
+@pytest.mark.parametrize("name", FUSIONS)
+def test_parameters_of_tiles_of_one_token_equal_the_built_model(name: str) -> None:
+    from fila_lab.modeling import build_model
+
+    config = mini(**{"fusion.name": name, "geometry.tile": 14, "geometry.canvases": [[28, 28]], "data.text_height": [5, 6]})
+    assert config.geometry.grid == 1
+    built = sum(parameter.numel() for parameter in build_model(config).parameters())
+    assert sum(cost.parameters for cost in component_costs(config).values()) == built
+
+
 @pytest.mark.parametrize("control", ["foreign", "oracle_map"])
 def test_parameters_of_controls_equal_the_built_model(control: str) -> None:
     from fila_lab.modeling import build_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.config.memory import FEATURE_CHUNK, check_memory, memory_by_component, memory_bytes, memory_parts
+from fila_lab.config.memory import FEATURE_CHUNK, check_memory, memory_by_component, memory_bytes, memory_parts, widest_bytes
 
 GIB = 2**30
 
@@ -31,6 +31,21 @@ def test_frozen_features_are_computed_in_chunks_of_the_caches_own() -> None:
     from fila_lab.training.features import CHUNK
 
     assert FEATURE_CHUNK == CHUNK
+
+
+@pytest.mark.parametrize(("train", "evaluation"), [(4, 2), (4, 256), (64, 256)])
+def test_without_a_cache_a_frozen_convnext_sees_a_batch_and_with_one_a_chunk(train: int, evaluation: int) -> None:
+    sizes = {"train.batch_size": train, "train.eval_batch_size": evaluation}
+    for cached, images in ((False, max(train, evaluation)), (True, FEATURE_CHUNK)):
+        config = run(**sizes, **{"runtime.feature_cache": cached})
+        assert memory_parts(config)["convnext"].activations == images * widest_bytes(config, (84, 84))
+    trained = run(**sizes, **{"convnext.trainable": True})
+    assert memory_parts(trained)["convnext"].activations == memory_parts(run(**trained_as(trained)))["convnext"].activations
+
+
+def trained_as(config: RunConfig) -> dict[str, object]:
+    """The same run without a cache, which a ConvNeXt that trains never has."""
+    return {"train.batch_size": config.train.batch_size, "convnext.trainable": True, "runtime.feature_cache": False}
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,24 @@ def test_rounds_are_interleaved(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds == {"none": [0.5] * 3, "concat": [0.5] * 3}
 
 
+@pytest.mark.parametrize(("seconds", "warm"), [(0.1, 3), (4.0, 1), (60.0, 1)])
+def test_every_pass_is_warmed_up_in_whole_rounds_however_slow_they_are(monkeypatch: pytest.MonkeyPatch, seconds: float, warm: int) -> None:
+    """Passes by a clock of their own: no arm, the last included, is timed cold, and all are warmed up equally often."""
+    from fila_lab.cost import latency
+
+    now, called = [0.0], dict.fromkeys("abcdef", 0)
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
+
+    def one(name: str) -> int:
+        now[0] += seconds
+        called[name] += 1
+        return called[name]
+
+    rounds = list(latency.interleaved({name: lambda name=name: one(name) for name in called}, 2))  # type: ignore[misc]
+    assert rounds[0] == dict.fromkeys(called, warm + 1)
+    assert rounds[1] == dict.fromkeys(called, warm + 2)
+
+
 def test_the_batch_is_the_arms_own() -> None:
     config = tiny()
     assert largest_canvas(config) == (84, 84)

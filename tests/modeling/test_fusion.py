@@ -26,12 +26,12 @@ TILES = 5
 """Of an image: the overview, then a canvas of 2 x 2."""
 
 
-def build(name: str, factors: dict, window: int) -> tuple[Fusion, Tensor, Tensor, FusionContext]:
+def build(name: str, factors: dict, window: int, grid: int = GRID) -> tuple[Fusion, Tensor, Tensor, FusionContext]:
     torch.manual_seed(0)
-    cells = GRID * window
-    fusion = create(name, token_width=WIDTH, detail_width=CHANNELS, grid=GRID, cells=cells, hidden=12, heads=2, **factors)
-    maps = DetailMaps([torch.randn(2, CHANNELS, 2 * cells, 2 * cells)], [cells], GRID, rows=2, cols=2)
-    return fusion, torch.randn(2 * TILES, GRID**2, WIDTH), maps.tiles(1), maps.context(1)
+    cells = grid * window
+    fusion = create(name, token_width=WIDTH, detail_width=CHANNELS, grid=grid, cells=cells, hidden=12, heads=2, **factors)
+    maps = DetailMaps([torch.randn(2, CHANNELS, 2 * cells, 2 * cells)], [cells], grid, rows=2, cols=2)
+    return fusion, torch.randn(2 * TILES, grid**2, WIDTH), maps.tiles(1), maps.context(1)
 
 
 def reached(fusion: Fusion, name: str, factors: dict, tile: int, row: int, column: int) -> Tensor:
@@ -85,8 +85,10 @@ class TestContract:
         factor = fusion.get_submodule(zero.pop())
         assert all(p.grad is not None and p.grad.abs().max() > 0 for p in factor.parameters())
 
-    def test_every_parameter_moves_within_three_steps(self, name: str, factors: dict, window: int) -> None:
-        fusion, tokens, detail, context = build(name, factors, window)
+    @pytest.mark.parametrize("grid", [1, 2, GRID])
+    def test_every_parameter_moves_within_three_steps(self, name: str, factors: dict, window: int, grid: int) -> None:
+        """At one token a tile as well: what has no effect there (a choice among one key) is no parameter."""
+        fusion, tokens, detail, context = build(name, factors, window, grid)
         before = {n: p.detach().clone() for n, p in fusion.named_parameters()}
         optimiser = torch.optim.AdamW(fusion.parameters(), lr=1e-2, weight_decay=0)
         target = torch.randn_like(tokens)

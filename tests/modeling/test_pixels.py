@@ -1,0 +1,56 @@
+"""Pixels in the units a tower was trained on, by its checkpoint's tag."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from fila_lab.config import load_preset, resolve_run
+from fila_lab.config.weights import weights_file
+from fila_lab.modeling import ConvNextTower, HybridEncoder, VitTower, normalise
+from fila_lab.modeling.detail_input import stage_maps
+from fila_lab.modeling.pixels import CLIP, pixel_statistics
+
+
+@pytest.mark.parametrize(
+    "weights", ["random", "package:mini_convnext", "/a/file.safetensors", "timm:convnext_base.clip_laion2b", "open_clip:ViT-B-16/openai"]
+)
+def test_clips_own_where_nothing_says_otherwise(weights: str) -> None:
+    assert pixel_statistics(weights) == CLIP
+
+
+def test_other_checkpoints_have_others() -> None:
+    assert pixel_statistics("timm:convnext_tiny.fb_in22k") == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    assert pixel_statistics("open_clip:ViT-B-16-SigLIP/webli") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_each_tower_sees_pixels_in_its_own_units() -> None:
+    config = resolve_run(
+        "mini", {"fusion.name": "none", "vit.weights": "open_clip:ViT-B-16-SigLIP/webli", "convnext.weights": "timm:convnext_tiny.fb_in22k"}
+    )
+    vit, convnext = VitTower(config.vit, config.geometry), ConvNextTower(config.convnext)
+    pixels = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
+    plain = (pixels.double() / 255 - torch.tensor(IMAGENET_DEFAULT_MEAN)) / torch.tensor(IMAGENET_DEFAULT_STD)
+    torch.testing.assert_close(
+        stage_maps(convnext, pixels, config, 1, 1), convnext(plain.permute(0, 3, 1, 2).float()), rtol=1e-3, atol=1e-3
+    )
+    encoder, tiles = HybridEncoder(config, vit, None), torch.randint(0, 256, (1, 2, 42, 42, 3), dtype=torch.uint8)
+    seen = []
+    vit.trunk.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    encoder(tiles, tiles[:, 0], 1, 2)
+    torch.testing.assert_close(seen[0][1:], (tiles[0].permute(0, 3, 1, 2) / 127.5 - 1))
+
+
+def test_paper_and_base_name_clips_own_convnexts() -> None:
+    """Not those fine-tuned on ImageNet: a CLIP tower's head projects into the joint space and has no classes."""
+    from timm.models import get_pretrained_cfg
+
+    for preset, width in (("base", 640), ("paper", 768)):
+        weights = load_preset(preset).convnext.weights
+        assert weights_file(weights) is None
+        published = get_pretrained_cfg(weights.removeprefix("timm:"))
+        assert published.num_classes == width
+        assert "_ft_in" not in weights
+        assert (published.mean, published.std) == CLIP
+        assert normalise(torch.zeros(1, 1, 1, 3, dtype=torch.uint8)).shape == (1, 3, 1, 1)

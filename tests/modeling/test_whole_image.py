@@ -1,0 +1,56 @@
+"""geometry.whole_image: a detail input of fixed size, whatever the canvas. There is no k then, and nothing reads one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.costs import component_costs
+from fila_lab.config.run import FUSIONS, GeometryConfig
+from fila_lab.cost import count_flops, synthetic_batch
+from fila_lab.modeling import build_model
+
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+
+
+def run(**overrides):
+    return resolve_run("mini", RANDOM, {"geometry.whole_image": 192, **overrides})
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 24])
+def test_k_is_no_field_of_such_a_run(k: int) -> None:
+    config = run(**{"geometry.detail_cells": k})
+    assert config == run()
+    assert config.geometry.detail_cells is None
+    assert config.geometry.cells_a_side == 6
+    again = GeometryConfig.model_validate(config.geometry.model_dump(mode="json"))
+    assert again == config.geometry
+    with pytest.raises(ConfigError, match="detail_cells is not set"):
+        resolve_run("mini", {"geometry.detail_cells": None})
+    assert (
+        resolve_run("mini", {"geometry.whole_image": 192}, {"geometry.whole_image": None, "geometry.detail_cells": 4}).geometry.detail_cells
+        == 4
+    )
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_every_strategy_reads_every_canvas_by_the_same_windows(name: str) -> None:
+    """The same parameters, and tokens, whatever k was before; closed forms count what is built and done."""
+    outputs = []
+    for k in (1, 3, 4):
+        config = run(**{"fusion.name": name, "geometry.detail_cells": k, "runtime.precision": "fp32"})
+        model = build_model(config).eval()
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in model.encoder.fusions.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+            for canvas in config.geometry.canvases:
+                torch.manual_seed(0)
+                outputs.append(model.see(synthetic_batch(config, 2, canvas)))
+    each = len(outputs) // 3
+    for seen in (outputs[each : 2 * each], outputs[2 * each :]):
+        assert all(torch.equal(one, other) for one, other in zip(outputs[:each], seen, strict=True))
+    costs = component_costs(config, (84, 84))
+    assert sum(cost.parameters for cost in costs.values()) == sum(p.numel() for p in model.parameters())
+    assert count_flops(config, (84, 84)) == sum(cost.flops for cost in costs.values())
