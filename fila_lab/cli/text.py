@@ -55,6 +55,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
     from fila_lab.config.pages import page_costs
     from fila_lab.config.power import ALPHA, POWER
+    from fila_lab.config.strategies import known_cost
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
 
     study = plan.study
@@ -73,8 +74,8 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
                 str(arm.left),
                 duration(arm.seconds) + ("" if arm.measured else " ~"),
                 str(config.train.steps),
-                number(flops),
-                number(parameters),
+                number(flops) if known_cost(config.fusion) else "unknown",
+                number(parameters) if known_cost(config.fusion) else "unknown",
             )
         )
     done, failed, left = (sum(getattr(arm, name) for arm in made.arms) for name in ("done", "failed", "left"))

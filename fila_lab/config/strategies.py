@@ -39,6 +39,11 @@ def named_factors(fusion: FusionConfig) -> Factors | None:
     return aggregate, fusion.combine or combine, gate if fusion.gate is None else fusion.gate
 
 
+def known_cost(fusion: FusionConfig) -> bool:
+    """Whether a closed form counts the fusion; it is not known what strategies of other packages cost until they are measured."""
+    return fusion.name in ("none", *FACTORS, *WHOLE)
+
+
 def has_heads(fusion: FusionConfig) -> bool:
     """Whether `fusion.heads` heads attend, which must then divide the hidden width."""
     factors = named_factors(fusion)

@@ -26,6 +26,8 @@ from fila_lab.studies.store import ResultStore
 CPU_RATE = 40e9
 """FLOP/s a CPU thread is assumed to reach, until cells of the study have been timed."""
 GPU_RATE = 50e12
+DRAWN_BY_A_SEED = {"train_items", "train_families", "val_items"}
+"""What a seed takes of a pool; the pool, and so what is cached of it, is the same."""
 
 
 @dataclass(frozen=True)
@@ -188,12 +190,13 @@ def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float
     pools: dict[tuple[str, str], RunConfig] = {}
     for cell in cells:
         run = cell.config
-        pools[repr(run.geometry), repr(run.data)] = run
+        drawn = run.data.model_dump_json(exclude=DRAWN_BY_A_SEED)
+        pools[repr(run.geometry), drawn] = run
         if not has_convnext(run) or run.convnext.trainable or not run.runtime.feature_cache:
             continue
         weights = "random" if run.fusion.control == "random_weights" else run.convnext.weights
         shown = (run.fusion.detail_resolution, run.fusion.detail_context)
-        caches[(repr(run.geometry), repr(run.data), repr(run.convnext), weights, *shown)] = run
+        caches[(repr(run.geometry), drawn, repr(run.convnext), weights, *shown)] = run
     seconds = sum(pool_items(run) * component_costs(run)["convnext"].flops / _rate(run) for run in caches.values())
     stored = sum(pool_items(run) * feature_bytes(run) for run in caches.values())
     stored += sum(pool_items(run) * item_bytes(run) for run in pools.values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
+from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.contrasts import check_contrasts
 from fila_lab.config.matching import Solution
 from fila_lab.config.metrics import check_margin, check_metric
@@ -123,6 +124,10 @@ def make_plan(
     cells, matches = [], {}
     for arm in arms:
         first, solution = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}), step_seconds)
+        try:
+            check_checkpoints(first)
+        except ConfigError as error:
+            raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
         if solution is not None:
             matches[arm] = solution
         for seed in chosen.seeds:
