@@ -40,7 +40,7 @@ test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
 
 reports: $(STAMP) ## write the report of every study in experiments/results again, from its committed cells by today's rules (minutes)
-	@for plan in experiments/results/*/plan.json; do $(BIN)/fila-lab report $$(dirname $$plan) || exit $$?; done
+	@for page in experiments/results/*/report/report.html; do $(BIN)/fila-lab report $$(dirname $$(dirname $$page)) || exit $$?; done
 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
