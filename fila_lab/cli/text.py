@@ -101,7 +101,8 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         settings = f"no committed winners for {', '.join(missing)}" if missing else "every arm has committed winners"
         lines.append(f"tuning    none in this budget; {settings}")
     lines += [
-        f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis})",
+        f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), "
+        f"of it {duration(made.seconds_features)} to draw pages and compute features; measuring costs comes on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
         f"cache     about {size(made.cache_bytes)} of items and frozen ConvNeXt features, computed once for all arms and seeds",
         f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
