@@ -186,7 +186,7 @@ def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
 
 
 def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float]:
-    """(seconds of drawing pages and of the frozen ConvNeXt's features, bytes of features and pools): once for each distinct input and set of weights,
+    """(seconds of drawing pages and of the frozen ConvNeXt's features, bytes of both): once for each distinct input and set of weights,
     not once an arm."""
     caches: dict[tuple[str, ...], RunConfig] = {}
     pools: dict[tuple[str, str], RunConfig] = {}
