@@ -15,8 +15,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from fila_lab.config.base import FilaError
-from fila_lab.config.files import file_lock
+from fila_lab.config.faults import cannot_write
+from fila_lab.config.files import file_lock, sync
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.card import data_card
@@ -40,7 +43,9 @@ def export(
 ) -> dict[str, int]:
     """Writes the first `items` items of a split (test: three places each) into `out`; returns family -> items.
 
-    FilaError where the folder holds something else, cannot be written, or the disk is full.
+    Raises:
+        FilaError: the folder holds something else.
+        MachineError: it cannot be written, or the disk is full; the same call goes on where it was.
     """
     as_split(split)
     if items < 1:
@@ -56,12 +61,12 @@ def export(
         with file_lock(partial):
             if not _finished(out, key):
                 _write(partial, data, geometry, split, items, key, workers, progress)
+                for path in (partial / "images").iterdir():
+                    sync(path)
                 partial.rename(out)
         return _counts(out)
     except OSError as error:
-        raise FilaError(
-            f"out={out}: the export cannot be written ({error.strerror or error}); free space there or choose another folder"
-        ) from error
+        raise cannot_write(error, f"out={out}: the export", "choose another folder") from error
 
 
 def export_key(data: DataConfig, geometry: GeometryConfig, split: str, items: int) -> str:
@@ -100,7 +105,7 @@ def _write(
     import pandas as pd
 
     starts = range(0, items, CHUNK)
-    missing = [(start, min(items, start + CHUNK)) for start in starts if not _chunk(partial, start).is_file()]
+    missing = [(start, min(items, start + CHUNK)) for start in starts if not _drawn(partial, start)]
     done = items - sum(stop - start for start, stop in missing)
     what = f"exporting {split} items"
     for size in in_chunks(_Exporter, (partial, data, geometry, split), missing, workers, f"{split} items"):
@@ -156,6 +161,18 @@ def _line(item: Item, index: int, image: str) -> dict[str, Any]:
 
 def _chunk(partial: Path, start: int) -> Path:
     return partial / "chunks" / f"{start:07d}.jsonl"
+
+
+def _drawn(partial: Path, start: int) -> bool:
+    """Whether a chunk's lines and all their pages are there: a machine that lost its power leaves empty or cut files."""
+    try:
+        lines = [json.loads(line) for line in _chunk(partial, start).read_text(encoding="utf-8").splitlines()]
+        for line in lines:
+            with Image.open(partial / line["image"]) as page:
+                page.load()
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError):  # the last is Pillow's for a broken PNG
+        return False
+    return bool(lines)
 
 
 def _replace(path: Path, content: bytes) -> None:

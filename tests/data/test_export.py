@@ -121,3 +121,22 @@ def test_a_folder_of_somebody_is_refused_untouched(geometry: GeometryConfig, tmp
     with pytest.raises(FilaError, match=r"out=.*holds something else"):
         export(DATA, geometry, "test", 2, tmp_path)
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"export.json": card, "mine.txt": "mine"}
+
+
+@pytest.mark.parametrize("damage", ["chunk empty", "chunk garbage", "page empty", "page cut", "page missing"])
+def test_what_a_lost_machine_left_torn_is_drawn_again(damage: str, geometry: GeometryConfig, tmp_path: Path) -> None:
+    export(DATA, geometry, "val", 3, tmp_path / "whole")
+    right = {path.name: path.read_bytes() for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module, "data_card", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            export(DATA, geometry, "val", 3, tmp_path / "cut")
+    (partial,) = tmp_path.glob("cut.partial-*")
+    what, _, how = damage.partition(" ")
+    path = next((partial / ("chunks" if what == "chunk" else "images")).iterdir())
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "garbage": b"{\n", "cut": path.read_bytes()[:100]}[how])
+    export(DATA, geometry, "val", 3, tmp_path / "cut")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "cut").rglob("*") if path.is_file()} == right
