@@ -179,7 +179,25 @@ def _validated(result: Any, cell_id: str, phase: str) -> dict[str, Any]:
     needed = "metrics" if phase == "main" else "validation"
     if result["status"] == "done" and not (isinstance(result.get(needed), dict) and result[needed]):
         raise ValueError(f"no {needed}")
+    _check_shapes(result)
     return result
+
+
+def _check_shapes(result: dict[str, Any]) -> None:
+    """What is there is a mapping or a list where readers take it for one; ValueError names the first field that is not."""
+    config = result.get("config")
+    parts = [(name, result.get(name)) for name in ("config", "metrics", "validation", "timing", "failure")]
+    parts += (
+        [(f"config.{name}", config.get(name)) for name in ("train", "fusion", "geometry", "data", "runtime")]
+        if isinstance(config, dict)
+        else []
+    )
+    for name, value in parts:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError(f"{name} is no mapping")
+    curve = result.get("curve")
+    if curve is not None and not (isinstance(curve, list) and all(isinstance(point, dict) for point in curve)):
+        raise ValueError("curve is no list of points")
 
 
 def _short(error: Exception) -> str:

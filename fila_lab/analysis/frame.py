@@ -145,7 +145,7 @@ def load_manifests(out: Source) -> pd.DataFrame:
     rows = []
     for cell in folder.main:
         if cell.done and cell.result is not None:
-            runtime = cell.result.get("config", {}).get("runtime", {})
+            runtime = (cell.result.get("config") or {}).get("runtime") or {}
             rows.append({**_key(cell), **_flat(cell.manifest), **_flat({"runtime": runtime})})
     return pd.DataFrame(rows)
 
