@@ -96,9 +96,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             handle.flush()
             _fsync(handle.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which
         raise
     sync(path.parent)
 

@@ -102,11 +102,14 @@ def _make(path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     temporary = temporary_path(path)
-    with _unpooled():
-        MlflowClient(sqlite_url(temporary)).search_experiments(max_results=1)
-    sync(temporary)
-    temporary.rename(path)
-    sync(path.parent)
+    try:
+        with _unpooled():
+            MlflowClient(sqlite_url(temporary)).search_experiments(max_results=1)
+        sync(temporary)
+        temporary.rename(path)
+        sync(path.parent)
+    finally:
+        _clear(path.parent)
 
 
 def _move(root: Path, study: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fila_lab.config import StudyConfig, load_study
+from fila_lab.config import FilaError, StudyConfig, load_study
 from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import cache_limit, write_atomically
 from fila_lab.studies.arms import budget_name, get_budget
@@ -79,7 +79,9 @@ def run_study(
     )
     try:
         return _drive(study, study_path, root, plan, options, console)
-    except OSError as error:  # the driver's own files
+    except FilaError:
+        raise
+    except Exception as error:  # the driver's own files, and its databases, whose libraries have errors of their own
         fault = machine_fault(error)
         if fault is None:
             raise

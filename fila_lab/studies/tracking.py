@@ -77,7 +77,8 @@ def sync(root: Path, uri: str | None = None) -> int:
     except Exception as error:  # MLflow passes on what SQLAlchemy, SQLite, requests and the file system raise
         what = f"--tracking-uri: {uri}" if uri is not None else str(root / DATABASE)
         if (fault := machine_fault(error)) is not None:
-            raise FilaError(f"{what}: the mirror cannot be completed: {fault}") from error
+            remedy = f"then give `fila-lab sync {root}` again"
+            raise FilaError(f"{what}: the mirror cannot be completed ({fault.kind}); mend that, {remedy}") from error
         said = " ".join(str(error).split())[:300] or type(error).__name__
         remedy = (
             "see that an MLflow server or database is there and can be written" if uri else "mend it, or move it away to have it made anew"

@@ -148,6 +148,19 @@ def test_an_out_folder_that_fills_or_vanishes_ends_the_run_and_loses_nothing(
     assert quality(bench.store) == reference["small"]
 
 
+@pytest.mark.parametrize("size", ["60k", pytest.param("120k", marks=pytest.mark.slow)])
+def test_a_disk_too_small_for_the_search_is_the_machines_fault(
+    bench: Bench, disk: Callable[[str], Path], reference: dict[str, dict[str, object]], size: str
+) -> None:
+    place = disk(size)
+    bench.out = place / "out"
+    with pytest.raises(MachineError, match="free space there"):
+        bench.run(budget="full")
+    subprocess.run(["mount", "-o", "remount,size=8m", str(place)], check=True)
+    bench.run(budget="full")
+    assert quality(bench.store) == reference["full"]
+
+
 def test_a_full_out_disk_by_the_command_line(tmp_path: Path, disk: Callable[[str], Path], reference: dict[str, dict[str, object]]) -> None:
     """A real full disk under --out, a driver as a user starts it; enlarged, the same command completes."""
     small, bench = disk("48k"), Bench(tmp_path)

@@ -6,8 +6,9 @@ import http.server
 import os
 import shutil
 import sqlite3
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -284,6 +285,20 @@ def test_a_uri_that_cannot_work_is_one_message(copy: Path, tmp_path: Path, no_ml
         sync(copy, uri.format(tmp_path, server=no_mlflow))
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 900
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing_behind(
+    mirrored: Path, disk: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    place = disk("300k")
+    copy = Path(shutil.copytree(mirrored, place / "copy", ignore=shutil.ignore_patterns("mlflow.*", "mlartifacts")))
+    with pytest.raises(FilaError, match=r"mlflow\.db: the mirror cannot be completed \(No space left on device\)") as refused:
+        sync(copy)
+    assert "\n" not in str(refused.value)
+    assert not list(copy.glob("*mlflow*db*"))
+    subprocess.run(["mount", "-o", "remount,size=20m", str(place)], check=True)
+    assert sync(copy) == 6
+    assert "set aside" not in caplog.text
 
 
 def test_a_deleted_experiment_is_named_with_its_restoration(copy: Path) -> None:
