@@ -9,7 +9,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup compare bench test test-slow test-studies reports mutants lint clean
+.PHONY: help setup compare bench simulate test test-slow test-studies reports mutants lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, pr
 
 bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, nothing else running: ratios (BENCH='--quick' etc.)
 	$(BIN)/python -m benchmarks --out runs/bench $(BENCH)
+
+simulate: $(STAMP) ## how often verdicts are wrong: simulate families of known truth, write docs/verdicts_simulation.md (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.verdicts
 
 test: $(STAMP) ## run the tests (minutes); what takes longer: test-slow, test-studies
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2

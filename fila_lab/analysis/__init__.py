@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fila_lab.analysis.selfcheck import aa_rate
     from fila_lab.analysis.signatures import check_signatures
     from fila_lab.analysis.statistics import holm, paired_interval, probability_greater, sign_flip, tost
+    from fila_lab.analysis.subgroups import Subgroups
     from fila_lab.analysis.tables import arms_table, per_seed_table
     from fila_lab.analysis.terminal import terminal_summary
     from fila_lab.analysis.verdicts import judge
@@ -50,6 +51,7 @@ _HOMES = {
     "seeds_for_effect": "fila_lab.config.power",
     "seeds_needed": "fila_lab.config.power",
     "judge": "verdicts",
+    "Subgroups": "subgroups",
     "aa_rate": "selfcheck",
     "arms_table": "tables",
     "per_seed_table": "tables",
@@ -65,6 +67,7 @@ __all__ = [
     "GapInterval",
     "Skipped",
     "StudyFolder",
+    "Subgroups",
     "aa_rate",
     "arms_table",
     "check_signatures",

@@ -32,9 +32,19 @@ def signs(arms: Sequence[str]) -> dict[str, float]:
 
 def paired(values: pd.DataFrame, arms: Sequence[str]) -> tuple[Floats, Floats]:
     """The two sides at the seeds [n] that all of the comparison's arms finished; `values` has a row a seed and a column an arm."""
-    whole = values[list(arms)].dropna()
-    kept = [whole[arm].to_numpy(float) for arm in arms]
-    return (kept[0], kept[1]) if len(kept) == 2 else (kept[0] - kept[1], kept[2] - kept[3])
+    whole = _columns(values, arms)
+    return _two_sides(whole[np.isfinite(whole).all(axis=1)].T)
+
+
+def _columns(values: pd.DataFrame, arms: Sequence[str]) -> Floats:
+    """[seeds, arms]"""
+    known = list(values.columns)
+    return values.to_numpy(float)[:, [known.index(arm) for arm in arms]]
+
+
+def _two_sides(own: Floats) -> tuple[Floats, Floats]:
+    """[2, n] as they are; the differences of the pairs of [4, n]."""
+    return (own[0], own[1]) if len(own) == 2 else (own[0] - own[1], own[2] - own[3])
 
 
 def logit_margin(margin: float, below: bool, above: bool) -> float:
@@ -64,18 +74,21 @@ class Contrast:
     @staticmethod
     def of(values: pd.DataFrame, arms: Sequence[str], metric: str, margin: float, items: float | None) -> Contrast:
         """values: a row a seed, a column an arm, NaN where a cell did not finish. items: how many stand behind an accuracy."""
-        own = values[list(arms)].dropna()
-        first, second = paired(values, arms)
+        whole = _columns(values, arms)
+        there = np.asarray(np.isfinite(whole).all(axis=1))
+        own = whole[there].T  # [arms, n]
+        seeds = tuple(int(seed) for seed in values.index[there])
+        first, second = _two_sides(own)
         # Gaps and rates of errors are shares too, but have no floor or ceiling of their own to be near.
-        shares = metric.partition("/")[0] == ACCURACY and bool(len(own)) and own.to_numpy().min() >= 0 and own.to_numpy().max() <= 1
-        means = own.mean() if shares else pd.Series(dtype=float)
-        low, high = [arm for arm in means.index if means[arm] < FLOOR], [arm for arm in means.index if means[arm] > CEILING]
+        shares = metric.partition("/")[0] == ACCURACY and bool(seeds) and own.min() >= 0 and own.max() <= 1
+        means = dict(zip(arms, own.mean(axis=1), strict=True)) if shares else {}
+        low, high = [arm for arm, mean in means.items() if mean < FLOOR], [arm for arm, mean in means.items() if mean > CEILING]
         scaled, limit = first - second, margin
         if low or high:
-            logits = pd.DataFrame({arm: statistics.logit(own[arm], items) for arm in own}, index=own.index)
-            scaled, limit = np.subtract(*paired(logits, arms)), logit_margin(margin, bool(low), bool(high))
-        out = [f"{arm} below {FLOOR:.0%}" if arm in low else f"{arm} above {CEILING:.0%}" for arm in means.index if arm in (*low, *high)]
-        return Contrast(tuple(arms), tuple(int(seed) for seed in own.index), first, second, scaled, limit, "; ".join(out), items)
+            scaled = np.subtract(*_two_sides(statistics.logit(own, items)))
+            limit = logit_margin(margin, bool(low), bool(high))
+        out = [f"{arm} below {FLOOR:.0%}" if arm in low else f"{arm} above {CEILING:.0%}" for arm in means if arm in (*low, *high)]
+        return Contrast(tuple(arms), seeds, first, second, scaled, limit, "; ".join(out), items)
 
     @property
     def difference(self) -> Floats:
@@ -90,8 +103,17 @@ class Contrast:
         """Whether the mean has one sign on both scales; only then can a difference lie beyond the margin."""
         return bool(self.scaled.size) and float(self.scaled.mean()) * float(self.difference.mean()) > 0
 
-    def numbers(self, size: int) -> dict[str, Any]:
-        """What stands in a row, by column of `judge`, corrections over the family left out. size: the declared family's."""
+    def reach(self, size: int) -> dict[str, float | None]:
+        """`mde`, the smallest difference these seeds find with 80 % power in a family of this size, and `seeds_for_margin`, how many would
+        find one as large as the margin, on the scale where that is applied; None where there is none."""
+        if len(self.seeds) < 2:
+            return {"mde": None, "seeds_for_margin": None}
+        sd, scaled = (float(own.std(ddof=1)) for own in (self.difference, self.scaled))
+        found = power.minimal_detectable_effect(sd, len(self.seeds), size)
+        return {"mde": found, "seeds_for_margin": power.seeds_for_effect(self.margin, scaled, size)}
+
+    def numbers(self) -> dict[str, Any]:
+        """What stands in a row, by column of `judge`, corrections over the family left out."""
         a, b = sides(self.arms)
         d = self.difference
         wide, narrow = statistics.paired_interval(d), statistics.paired_interval(d, 0.9)
@@ -113,8 +135,6 @@ class Contrast:
             "p_tost": statistics.tost(self.scaled, self.margin),
             "p_beyond": statistics.exceeds(self.scaled, self.margin) if self.aligned or not enough else 1.0,
             "sd": wide.sd,
-            "mde": power.minimal_detectable_effect(wide.sd, wide.n, size) if enough else None,
-            "seeds_for_margin": power.seeds_for_effect(self.margin, float(self.scaled.std(ddof=1)), size) if enough else None,
             "flag": self.flag,
             "logit_difference": logits.mean,
             "logit_low": logits.low,

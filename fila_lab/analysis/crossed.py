@@ -142,15 +142,5 @@ def _scores(table: NDArray[np.float64], axes: list[int]) -> NDArray[np.float64]:
     rest = tuple(axis + 1 for axis in range(table.ndim - 1) if axis not in axes)
     means = table.mean(axis=rest)
     for place in range(1, means.ndim):
-        means = np.moveaxis(np.tensordot(means, _helmert(means.shape[place]), axes=(place, 1)), -1, place)
+        means = np.moveaxis(np.tensordot(means, statistics.helmert(means.shape[place]), axes=(place, 1)), -1, place)
     return means.reshape(len(table), -1)
-
-
-def _helmert(levels: int) -> NDArray[np.float64]:
-    """[L - 1, L], orthonormal rows that sum to zero."""
-    rows = []
-    for k in range(1, levels):
-        row = np.zeros(levels)
-        row[:k], row[k] = 1.0, -k
-        rows.append(row / np.linalg.norm(row))
-    return np.array(rows)

@@ -15,6 +15,7 @@ from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.selfcheck import check_study
 from fila_lab.analysis.style import families_of
+from fila_lab.analysis.subgroups import Subgroups
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
 
@@ -37,6 +38,13 @@ class Findings:
         """One row a declared contrast, self-checks taken into account. Errors: FilaError as in `judge`."""
         study = self.folder.study
         return judge(self.frame, study.families, study.metric, study.margin, self.predictions, self.checks)
+
+    @cached_property
+    def subgroups(self) -> Subgroups:
+        """The contrasts by kinds of items, of families that declare `by`."""
+        study = self.folder.study
+        wanted = any(family.by for family in study.families.values())
+        return Subgroups.of(self.predictions if wanted else None, study.families, study.metric, self.checks if wanted else ())
 
     @property
     def metric(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fila_lab.analysis.alarms import find_alarms
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.style import number, rows_of, scale_of, with_bounds
-from fila_lab.analysis.verdicts import BEYOND, OPEN, WITHIN, p_text
+from fila_lab.analysis.verdicts import BEYOND, OPEN, WITHIN, relation
 
 SAID = (*((word, size) for word in ("better", "worse") for size in (BEYOND, OPEN, WITHIN)), ("equivalent", ""), ("inconclusive", ""))
 """Verdicts and sizes in the order in which they are said."""
@@ -31,7 +31,7 @@ def verdict_sentences(found: Findings) -> list[str]:
         parts = []
         for r in rows_of(rows):
             what = f"{r.a} − {r.b}" if r.metric == found.metric else f"{r.a} − {r.b} in {r.metric}"
-            test = f"TOST, Holm p {_relation(r.p_tost_holm)}" if word == "equivalent" else f"Holm p {_relation(r.p_holm)}"
+            test = f"TOST, Holm p {relation(r.p_tost_holm)}" if word == "equivalent" else f"Holm p {relation(r.p_holm)}"
             mark = f"; {r.mark}" if r.mark else ""
             parts.append(f"{what} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)} ({test}{mark})")
         if parts:
@@ -47,8 +47,3 @@ def verdict_sentences(found: Findings) -> list[str]:
         margin = number(found.folder.study.margin * scale)
         sentences.append(f"Smallest true difference these seeds find with 80 % power: {span} {unit}, against a margin of {margin}.")
     return sentences
-
-
-def _relation(p: float) -> str:
-    text = p_text(p)
-    return text if text.startswith("<") else f"= {text}"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
+
+from fila_lab.analysis.statistics import t_quantile, t_upper
 
 DRAWS = 1000
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
@@ -37,16 +39,16 @@ class ItemError:
         if seeds == images == 0:
             return 0.0 if distance > 0 else 1.0
         if images == 0:
-            return float(stats.t.sf(distance / seeds, self.seeds - 1))
+            return float(t_upper(distance / seeds, self.seeds - 1))
         nodes, weights = _t_nodes(self.seeds - 1)
-        return float(weights @ stats.t.sf((distance - seeds * nodes) / images, self.images - 1))
+        return float(weights @ t_upper((distance - seeds * nodes) / images, self.images - 1))
 
     def half(self, confidence: float = 0.95) -> float:
         """Half of the interval's width."""
         wanted, scale = (1 - confidence) / 2, (self.of_seeds + self.of_images) ** 0.5
         if scale == 0:
             return 0.0
-        widest = 2 * scale * float(stats.t.isf(wanted / 2, min(self.seeds, self.images) - 1))
+        widest = 2 * scale * t_quantile(1 - wanted / 2, min(self.seeds, self.images) - 1)
         return float(optimize.brentq(lambda distance: self.tail(distance) - wanted, 0, widest))
 
 

@@ -21,6 +21,7 @@ from fila_lab.analysis.headline import headline_of, verdict_sentences
 from fila_lab.analysis.plots import CAPTIONS
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
 from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
+from fila_lab.analysis.subgroup_tables import subgroup_tables
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
 from fila_lab.config.published import renew_mark
@@ -38,7 +39,7 @@ def write_report(out: Path | str | StudyFolder, published: Path | None = None) -
     try:
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
-        tables = all_tables(found) | crossed_tables(found)
+        tables = all_tables(found) | crossed_tables(found) | subgroup_tables(found)
         outcomes, alarms = check_signatures(found), find_alarms(found, committed)
         if alarms:
             raised = alarms_frame(alarms)

@@ -11,6 +11,7 @@ from fila_lab.analysis import frame as frames
 from fila_lab.analysis import signature_facts as facts
 from fila_lab.analysis import signature_rules as rules
 from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.reversals import reversals
 from fila_lab.analysis.screening import LEVEL
 from fila_lab.analysis.signs import Applied, Sign
 from fila_lab.analysis.tables import Table
@@ -100,6 +101,12 @@ RULES: tuple[Rule, ...] = (
         "the test pool has, sqrt(p (1 - p) / n), and larger than that by a chi-square test",
         "look at the learning curves of the outlying seeds; lower the learning rate or lengthen `train.warmup`; add seeds",
         rules.unstable_seeds,
+    ),
+    Rule(
+        "reversal between subgroups",
+        "by a column that its family declares in `by`, a contrast's first arm is ahead in one level and behind in another",
+        "say for which items an arm is better, or weigh the kinds of items as the use in mind does; do not quote the mean alone",
+        reversals,
     ),
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 EXACT_UP_TO = 36
 """Largest number of pairs whose sign-flip p is exact; beyond it, seeded Monte Carlo."""
@@ -15,6 +15,15 @@ JOINT_EXACT_UP_TO = 16
 """The same for score vectors, whose 2^n assignments have to be enumerated one by one."""
 
 MONTE_CARLO_DRAWS = 65_535
+
+
+def t_upper(t: ArrayLike, freedom: float) -> NDArray[np.float64]:
+    """P(T > t) of Student's t; without the overhead of scipy.stats' distributions, which is most of what a table of contrasts takes."""
+    return np.asarray(special.stdtr(freedom, -np.asarray(t, dtype=float)))
+
+
+def t_quantile(share: float, freedom: float) -> float:
+    return float(special.stdtrit(freedom, share))
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ def paired_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
         mean = float(x.mean()) if x.size else float("nan")
         return Interval(mean, float("nan"), float("nan"), x.size, float("nan"))
     sd = float(x.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, x.size - 1)) * sd / x.size**0.5
+    half = t_quantile(0.5 + confidence / 2, x.size - 1) * sd / x.size**0.5
     return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, x.size, sd)
 
 
@@ -80,6 +89,16 @@ def joint_sign_flip(scores: ArrayLike, seed: int = 0) -> float:
     return float((np.count_nonzero(np.linalg.norm(draws @ z, axis=1) >= reach) + 1) / (MONTE_CARLO_DRAWS + 1))
 
 
+def helmert(levels: int) -> NDArray[np.float64]:
+    """[levels - 1, levels], orthonormal rows that sum to zero: what differs between levels, nothing of what they share."""
+    rows = []
+    for k in range(1, levels):
+        row = np.zeros(levels)
+        row[:k], row[k] = 1.0, -k
+        rows.append(row / np.linalg.norm(row))
+    return np.array(rows)
+
+
 def holm(p_values: Sequence[float], size: int | None = None) -> list[float]:
     """Holm-adjusted p values. `size` is the declared family's size when some of its contrasts have no p; NaN stays NaN and still counts."""
     p = np.asarray(p_values, dtype=float)
@@ -106,8 +125,8 @@ def tost(differences: ArrayLike, margin: float) -> float:
     error = float(d.std(ddof=1)) / d.size**0.5
     if error == 0:
         return 0.0 if abs(float(d.mean())) < margin else 1.0
-    above = stats.t.sf((d.mean() + margin) / error, d.size - 1)
-    below = stats.t.cdf((d.mean() - margin) / error, d.size - 1)
+    above = t_upper((d.mean() + margin) / error, d.size - 1)
+    below = t_upper((margin - d.mean()) / error, d.size - 1)
     return float(max(above, below))
 
 
@@ -120,7 +139,7 @@ def exceeds(differences: ArrayLike, margin: float) -> float:
     error = float(d.std(ddof=1)) / d.size**0.5
     if error == 0:
         return 0.0 if past > 0 else 1.0
-    return float(stats.t.sf(past / error, d.size - 1))
+    return float(t_upper(past / error, d.size - 1))
 
 
 def logit(share: ArrayLike, items: float | None = None) -> NDArray[np.float64]:

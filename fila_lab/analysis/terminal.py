@@ -15,6 +15,7 @@ from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
+from fila_lab.analysis.subgroups import DEPENDS, level_text
 from fila_lab.analysis.tables import arms_table
 from fila_lab.analysis.verdicts import said
 
@@ -45,6 +46,7 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
         )
         if committed.folder.study_hash != found.folder.study_hash:
             parts.append(Text("The published results were made with another version of the study file.", style="dim"))
+    parts += _subgroups(found)
     parts += _crossed(found)
     parts += _signatures(found)
     parts.append(Text(found.limits, style="dim"))
@@ -105,6 +107,20 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
                 cells += [interval, Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
         table.add_row(*cells)
     return table
+
+
+def _subgroups(found: Findings) -> list[RenderableType]:
+    """Contrasts by kinds of items, those that depend on them; the rest is in the report."""
+    split = found.subgroups
+    depends = split.effects[split.effects["verdict"] == DEPENDS]
+    if depends.empty:
+        return []
+    table = Table(title="differences that depend on the kind of items, points [95 %]", title_justify="left", title_style="")
+    for column in ("contrast", "by", "levels"):
+        table.add_column(column, no_wrap=column != "levels")
+    for row in rows_of(depends):
+        table.add_row(f"{row.a} − {row.b}", row.by, "; ".join(level_text(level) for level in rows_of(split.of_effect(row))))
+    return [table]
 
 
 def _crossed(found: Findings) -> list[RenderableType]:

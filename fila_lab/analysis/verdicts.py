@@ -90,36 +90,37 @@ def judge(
     for family, declared in families.items():
         judged = declared.metric or metric
         values = frame.dropna(subset=[judged]).pivot_table(index="seed", columns="arm", values=judged)
-        own = judge_family(values, declared.comparisons, judged, margin, _items(frame, judged), items.get(judged), failed)
-        rows += [{"family": f"{family}: {judged}" if judged != metric else family, **row} for row in own]
+        own = contrasts_of(values, declared.comparisons, judged, margin, _items(frame, judged))
+        name, size = f"{family}: {judged}" if judged != metric else family, len(declared.comparisons)
+        verdicts = judge_family(own, size, items.get(judged), failed)
+        rows += [{"family": name, "metric": judged, **row, **c.reach(size)} for c, row in zip(own, verdicts, strict=True)]
     declared_in_all = sum(len(declared.comparisons) for declared in families.values())
     over_study = statistics.holm([math.nan if row["verdict"] == "not comparable" else row["p"] for row in rows], declared_in_all)
     table = pd.DataFrame([row | {"p_holm_study": p} for row, p in zip(rows, over_study, strict=True)], columns=COLUMNS)
     return table.astype({"mde": float, "seeds_for_margin": float})
 
 
+def contrasts_of(
+    values: pd.DataFrame, comparisons: Sequence[Sequence[str]], metric: str, margin: float, items: float | None = None
+) -> list[Contrast]:
+    """Those of a family's comparisons whose arms were run; values: a row a seed, a column an arm, NaN where a cell did not finish."""
+    return [Contrast.of(values, arms, metric, margin, items) for arms in comparisons if set(arms) <= set(values)]
+
+
 def judge_family(
-    values: pd.DataFrame,
-    comparisons: Sequence[Sequence[str]],
-    metric: str,
-    margin: float,
-    items: float | None = None,
-    found: NewItems | None = None,
-    failed: Sequence[Check] = (),
+    contrasts: Sequence[Contrast], size: int, found: NewItems | None = None, failed: Sequence[Check] = ()
 ) -> list[dict[str, Any]]:
-    """The rows of one family; values: a row a seed, a column an arm, NaN where a cell did not finish; failed: checks that did."""
-    size = len(comparisons)
-    rows, pairs = [], [arms for arms in comparisons if set(arms) <= set(values)]
-    for arms in pairs:
-        contrast = Contrast.of(values, arms, metric, margin, items)
-        spoilt = [f"{check.name}: {check.text}" for check in failed if check.spoils(arms)]
-        rows.append(contrast.numbers(size) | contrast.for_new_items(found) | {"incomparable": "; ".join(spoilt)})
+    """The rows of one family, without its name. size: as declared, contrasts that were not run included; failed: checks that did."""
+    rows = []
+    for contrast in contrasts:
+        spoilt = [f"{check.name}: {check.text}" for check in failed if check.spoils(contrast.arms)]
+        rows.append(contrast.numbers() | contrast.for_new_items(found) | {"incomparable": "; ".join(spoilt)})
     _adjust(rows, size)
     for row in rows:
         verdict = decide(row["difference"], row["n"], size, row["p_holm"], row["p_tost_holm"], row["incomparable"])
         directed = verdict.verdict in ("better", "worse")
         word = size_word(row["p_tost"], row["p_beyond"], row["p_size_holm"]) if directed else ""
-        row |= {**verdict._asdict(), "size": word, "mark": _mark(row, verdict.verdict, word), "metric": metric, "contrasts": size}
+        row |= {**verdict._asdict(), "size": word, "mark": _mark(row, verdict.verdict, word), "contrasts": size}
     return rows
 
 
@@ -170,3 +171,9 @@ def p_text(p: float) -> str:
     if p != p:
         return "-"
     return "< .001" if p < 0.001 else "1" if p >= 0.9995 else f"{p:.3f}".lstrip("0")
+
+
+def relation(p: float) -> str:
+    """`= .047`, or `< .001`: what follows the letter p."""
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"

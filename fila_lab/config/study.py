@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fila_lab.config.base import Flag, Number, Positive, Seed, Strict, did_you_mean
 from fila_lab.config.grid import Factors, Grid, check_factors, expand
 from fila_lab.config.names import folder_name
+from fila_lab.config.subgroups import check_by
 
 
 class Match(Strict):
@@ -57,6 +58,13 @@ class Family(Strict):
     contrasts: tuple[tuple[str, str], ...] = ()
     interactions: tuple[tuple[str, str, str, str], ...] = ()
     metric: str | None = Field(default=None, description="what this family is judged by; null is the study's primary metric")
+    by: tuple[str, ...] = Field(default=(), description="columns that split every contrast: place, task, length, ...")
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """One column stands for a list of one, null for none."""
+        return () if value is None else (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check(self) -> Family:
@@ -130,6 +138,7 @@ class StudyConfig(Strict):
             for arms in declared.comparisons:
                 for arm in arms:
                     self._known(f"families.{family}.{'contrasts' if len(arms) == 2 else 'interactions'}", arm)
+            check_by(f"families.{family}.by", declared.by, declared.metric or self.metric)
         for name, budget in self.budgets.items():
             for arm in budget.arms or ():
                 self._known(f"budgets.{name}.arms", arm)

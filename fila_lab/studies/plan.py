@@ -87,7 +87,7 @@ class Plan:
 
 def study_hash(study: StudyConfig) -> str:
     """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config; so do a
-    `match`, `interactions`, `metric` and `factors` that are not there."""
+    `match`, `interactions`, `metric`, `by` and `factors` that are not there."""
     declared = study.model_dump(mode="json", exclude={"winners"} if study.factors else {"winners", "factors"})
     for arm in declared["arms"].values():
         if arm["match"] is None:
@@ -95,8 +95,9 @@ def study_hash(study: StudyConfig) -> str:
     for family in declared["families"].values():
         if not family["interactions"]:
             del family["interactions"]
-        if family["metric"] is None:
-            del family["metric"]
+        for absent in ("metric", "by"):
+            if not family[absent]:
+                del family[absent]
     return config_hash(declared)
 
 

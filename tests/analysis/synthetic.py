@@ -27,7 +27,10 @@ ACCURACY: dict[str, tuple[float, float, float]] = {
 """Simulated reading accuracy per arm at the cut, sham and intact place."""
 ROLES = {"none": "baseline", "foreign": "control", "oracle_map": "control"}
 FAMILIES = {
-    "methods": {"contrasts": [["concat", "none"], ["addition", "none"], ["cross_attention", "none"], ["concat", "cross_attention"]]},
+    "methods": {
+        "contrasts": [["concat", "none"], ["addition", "none"], ["cross_attention", "none"], ["concat", "cross_attention"]],
+        "by": ["place"],
+    },
     "controls": {"contrasts": [["foreign", "none"], ["oracle_map", "none"]]},
 }
 

@@ -218,7 +218,8 @@ def test_matching_comes_before_equal_flops() -> None:
 
 def test_a_study_without_matches_factors_and_interactions_keeps_its_hash() -> None:
     plain = study()
-    absent = {"arms": {name: {"match"} for name in plain.arms}, "families": {name: {"interactions", "metric"} for name in plain.families}}
+    own = {"interactions", "metric", "by"}
+    absent = {"arms": {name: {"match"} for name in plain.arms}, "families": dict.fromkeys(plain.families, own)}
     assert study_hash(plain) == config_hash(plain.model_dump(mode="json", exclude={"winners": True, "factors": True, **absent}))
     assert study_hash(matched()) != study_hash(matched({"fusion.heads": 2}))
 

@@ -1,0 +1,233 @@
+"""Is a contrast the same for all kinds of items? Its difference by place, task, length, ..., whether it depends on them, and reversals."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fila_lab.analysis import statistics
+from fila_lab.analysis.check import Check
+from fila_lab.analysis.contrasts import CEILING, FLOOR, sides, signs
+from fila_lab.analysis.new_items import ItemError, NewItems
+from fila_lab.analysis.style import rows_of, scale_of, with_bounds
+from fila_lab.analysis.verdicts import relation
+from fila_lab.config import power
+from fila_lab.config.metrics import ACCURACY
+from fila_lab.config.run import PLACES
+from fila_lab.config.study import Family
+
+MOST_LEVELS = 12
+BANDS = 3
+"""A number with more values than MOST_LEVELS is split into so many bands of equally many items."""
+LEAST_SEEDS = 3
+DEPENDS, ALIKE = "depends on it", "no dependence shown"
+COLUMN_OF = {"task": "family"}
+"""Names of this page -> columns of the predictions, where they differ."""
+SAYS_NOTHING = ("", "0")
+"""Of an item to which a column does not apply: the length of an answer that is no code, say."""
+Floats = NDArray[np.float64]
+
+KEYS = ["family", "metric", "by", "a", "b"]
+LEVELS = [*KEYS, "level", "items", "n", "difference", "low", "high", "sd", "items_low", "items_high", "flag"]
+EFFECTS = [*KEYS, "n", "levels", "p", "p_holm", "verdict", "reason", "reversal", "mark", "p_reversal_holm", "up", "down", "contrasts"]
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """`levels`: one row a contrast, column and level; `effects`: one row a contrast and column; notes: what could not be split.
+
+    Units are the metric's. Of a level: difference with its 95 % t interval over seeds, and that for new items. Of an effect: exact
+    sign-flip p of the differences between levels, each seed's flipped together, Holm over the family's contrasts for that column.
+    `reversal`: arms change places, by t tests: in the level `up` A is ahead of B and in `down` behind it. p_reversal is the greater of the
+    two sides' smallest p times the number of levels, Holm over the contrasts: so of families in which no contrast is ahead in one level and
+    behind in another at most 5 % get the word. `mark`: it holds for this test pool only.
+    """
+
+    levels: pd.DataFrame
+    effects: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(predictions: pd.DataFrame | None, families: Mapping[str, Family], metric: str, checks: Iterable[Check] = ()) -> Subgroups:
+        """Of the families that declare `by`, as far as their arms were run. predictions: of `load_predictions`."""
+        failed = [check for check in checks if check.passed is False]
+        levels: list[dict[str, Any]] = []
+        effects: list[dict[str, Any]] = []
+        notes: list[str] = []
+        for family, declared in families.items():
+            judged = declared.metric or metric
+            for column in declared.by:
+                parts = {} if predictions is None else _parts(predictions, column, judged)
+                if len(parts) < 2:
+                    cause = "there are no predictions" if predictions is None else "its items do not differ in it, or in too many ways"
+                    notes.append(f"{family}: {judged} was not split by {column}: {cause}")
+                    continue
+                own = [_Split.of(parts, arms, judged) for arms in declared.comparisons]
+                head = {"family": family, "metric": judged, "by": column}
+                effects += [head | row for row in _effects([split for split in own if split], len(declared.comparisons), failed)]
+                levels += [head | row for split in own if split for row in split.rows()]
+        return Subgroups(pd.DataFrame(levels, columns=LEVELS), pd.DataFrame(effects, columns=EFFECTS), tuple(notes))
+
+    def reversals(self) -> list[tuple[Any, str]]:
+        """(row of `effects`, text) of every reversal, e.g. `cross_attention − addition by place: cut +5.0 [...], intact −1.8 [...]`."""
+        found = []
+        for r in rows_of(self.effects[self.effects["reversal"].astype(bool)]):
+            levels = {level.level: level_text(level) for level in rows_of(self.of_effect(r))}
+            mark = f"; {r.mark}" if r.mark else ""
+            test = f"Holm p {relation(r.p_reversal_holm)}{mark}"
+            found.append((r, f"{r.a} − {r.b} by {r.by}: {levels[r.up]}, {levels[r.down]} ({test})"))
+        return found
+
+    def of_effect(self, effect: Any) -> pd.DataFrame:
+        """The rows of `levels` behind a row of `effects`."""
+        same = [self.levels[name] == getattr(effect, name) for name in KEYS]
+        return self.levels[np.logical_and.reduce(same)]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The items of one level."""
+
+    level: str
+    items: int
+    found: NewItems
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A comparison's paired differences [levels, n] by level, and each level's error for new items."""
+
+    arms: tuple[str, ...]
+    parts: tuple[_Part, ...]
+    differences: Floats
+    errors: tuple[ItemError | None, ...]
+    ends: bool
+
+    @staticmethod
+    def of(parts: Mapping[str, _Part], arms: Sequence[str], metric: str) -> _Split | None:
+        """None where an arm was not run."""
+        known = list(parts.values())
+        if not all(set(arms) <= set(part.found.arms) for part in known):
+            return None
+        weights = signs(arms)
+        by_level = []
+        for part in known:
+            by_level.append(sum(sign * part.found.observed[part.found.arms.index(arm)] for arm, sign in weights.items()))
+        table = np.array(by_level)  # [levels, seeds]
+        whole = np.isfinite(table).all(axis=0)
+        seeds = [seed for seed, there in zip(known[0].found.seeds, whole, strict=True) if there]
+        errors = tuple(part.found.error_of(weights, seeds) for part in known)
+        return _Split(tuple(arms), tuple(known), table[:, whole], errors, metric.partition("/")[0] == ACCURACY)
+
+    def rows(self) -> list[dict[str, Any]]:
+        a, b = sides(self.arms)
+        rows = []
+        for part, own, error in zip(self.parts, self.differences, self.errors, strict=True):
+            over = statistics.paired_interval(own)
+            half = math.nan if error is None else error.half()
+            row = {"a": a, "b": b, "level": part.level, "items": part.items, "n": over.n, "difference": over.mean}
+            row |= {"low": over.low, "high": over.high, "sd": over.sd, "items_low": over.mean - half, "items_high": over.mean + half}
+            rows.append(row | {"flag": self._flag(part)})
+        return rows
+
+    def _flag(self, part: _Part) -> str:
+        """`floor` or `ceiling` where an arm is near it."""
+        if not self.ends:
+            return ""
+        means = [float(np.nanmean(part.found.observed[part.found.arms.index(arm)])) for arm in self.arms]
+        return "floor" if min(means) < FLOOR else "ceiling" if max(means) > CEILING else ""
+
+    def interaction(self) -> float:
+        """Sign-flip p that the difference is the same in all levels."""
+        return statistics.joint_sign_flip((statistics.helmert(len(self.parts)) @ self.differences).T)
+
+    def reversal(self) -> dict[str, Any]:
+        """p that arms change places between levels, over seeds and for new items, and the levels where A is most surely ahead and behind.
+
+        A level in which seeds are too few or do not scatter shows nothing.
+        """
+        p, p_items = np.ones((2, len(self.parts))), np.ones((2, len(self.parts)))
+        for at, (own, error) in enumerate(zip(self.differences, self.errors, strict=True)):
+            over = statistics.paired_interval(own)
+            if over.n < LEAST_SEEDS or not over.sd > 1e-9:
+                continue
+            for side, sign in enumerate((1.0, -1.0)):
+                p[side, at] = statistics.t_upper(sign * over.mean / (over.sd / over.n**0.5), over.n - 1)
+                p_items[side, at] = error.tail(sign * over.mean) if error is not None else math.nan
+        least, least_items = (np.minimum(1.0, own.min(axis=1) * len(self.parts)) for own in (p, p_items))
+        up, down = (self.parts[int(at)].level for at in p.argmin(axis=1))
+        return {"p_reversal": float(least.max()), "p_reversal_items": float(least_items.max()), "up": up, "down": down}
+
+
+def level_text(level: Any) -> str:
+    """`cut +5.0 [+4.2, +5.7]` of a row of `Subgroups.levels`."""
+    scale = scale_of(level.metric)
+    ends = with_bounds(level.difference * scale, level.low * scale, level.high * scale)
+    return f"{level.level} {ends}" + (f" ({level.flag})" if level.flag else "")
+
+
+def _effects(splits: Sequence[_Split], size: int, failed: Sequence[Check]) -> list[dict[str, Any]]:
+    rows = []
+    for split in splits:
+        a, b = sides(split.arms)
+        n = split.differences.shape[1]
+        spoilt = "; ".join(f"{check.name}: {check.text}" for check in failed if check.spoils(split.arms))
+        row = {"a": a, "b": b, "n": n, "levels": len(split.parts), "p": split.interaction(), "spoilt": spoilt, "contrasts": size}
+        rows.append(row | split.reversal())
+    for name in ("p", "p_reversal", "p_reversal_items"):
+        adjusted = statistics.holm([math.nan if row["spoilt"] else row[name] for row in rows], size)
+        for row, p in zip(rows, adjusted, strict=True):
+            row[f"{name}_holm"] = p
+    for row in rows:
+        row["reversal"] = row["p_reversal_holm"] < power.ALPHA
+        confirmed = row["p_reversal_items_holm"] < power.ALPHA
+        row["mark"] = "this pool only" if row["reversal"] and not confirmed else ""
+        row["verdict"], row["reason"] = _word(row, size)
+    return rows
+
+
+def _word(row: Mapping[str, Any], size: int) -> tuple[str, str]:
+    if row["spoilt"]:
+        return "not comparable", row["spoilt"]
+    if not power.can_test(size, row["n"]):
+        return "not testable", f"{row['n']} seeds cannot reach p < {power.ALPHA:g} over {size}; {power.seeds_needed(size)} are needed"
+    return (DEPENDS if row["p_holm"] < power.ALPHA else ALIKE), ""
+
+
+def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Part]:
+    """Level -> its items, of those the metric is about; levels in their natural order. Empty where the column is no use."""
+    name = COLUMN_OF.get(column, column)
+    task, _, place = metric.partition("/")[2].partition("/")
+    own = predictions if task == "mean" else predictions[predictions["family"] == task]
+    own = own[own["place"] == place] if place else own
+    if name not in own or own.empty:
+        return {}
+    labels = _labels(own[name], own["item_id"], column)
+    parts = {}
+    for level in labels.cat.categories:
+        part = own[labels == level]
+        found = NewItems.of(part, metric) if len(part) else None
+        if found is not None:
+            parts[str(level)] = _Part(str(level), part["item_id"].nunique(), found)
+    return parts
+
+
+def _labels(values: pd.Series, items: pd.Series, column: str) -> pd.Series:
+    """Categorical of levels, missing where the column says nothing of an item."""
+    levels = pd.unique(values.dropna())
+    if pd.api.types.is_numeric_dtype(values) and len(levels) > MOST_LEVELS:
+        each = values.groupby(items).first()
+        bands = np.unique(each.quantile(np.linspace(0, 1, BANDS + 1)))
+        names = [f"{low:.3g} to {high:.3g}" for low, high in itertools.pairwise(bands)]
+        return pd.cut(values, list(bands), labels=names, include_lowest=True)
+    text = values.astype(str).where(values.notna() & ~values.astype(str).isin(SAYS_NOTHING))
+    order = [str(level) for level in (sorted(levels) if column != "place" else [place for place in PLACES if place in levels])]
+    order = [level for level in order if level not in SAYS_NOTHING]
+    return text.astype(pd.CategoricalDtype(order if len(order) <= MOST_LEVELS else []))

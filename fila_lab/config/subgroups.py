@@ -1,0 +1,33 @@
+"""By what a family's contrasts may be split: columns of the predictions, and which metrics they can split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fila_lab.config.base import did_you_mean
+from fila_lab.config.metrics import ACCURACY, MEAN
+
+BY_ITEMS = (ACCURACY, "seam_gap", "sham_gap")
+"""Kinds of metric that are means over items, so that a part of the items has one of its own."""
+SUBGROUPS = ("place", "task", "length", "addressing", "cut_fraction", "axis", "canvas", "evidence")
+"""What is known of every item beside its answer. `length`: characters of a code; `addressing`: how the question names its target."""
+
+
+def check_by(field: str, by: Sequence[str], metric: str) -> None:
+    """ValueError, with `field` named, for columns that are unknown, named twice, or the same for all items of the metric."""
+    if not by:
+        return
+    kind, _, rest = metric.partition("/")
+    task, _, place = rest.partition("/")
+    if kind not in BY_ITEMS:
+        raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; split {ACCURACY}/... or a gap")
+    for at, column in enumerate(by):
+        if column not in SUBGROUPS:
+            raise ValueError(f"{field}: unknown column {column!r}{did_you_mean(column, SUBGROUPS)}; columns are {', '.join(SUBGROUPS)}")
+        if column in by[:at]:
+            raise ValueError(f"{field}: {column!r} stands there twice; remove one")
+        if column == "task" and metric != MEAN:
+            raise ValueError(f"{field}: 'task' cannot split {metric!r}, whose items are all of the task {task}; use the metric {MEAN}")
+        if column == "place" and (place or kind != ACCURACY):
+            other = f"{ACCURACY}/{task}"
+            raise ValueError(f"{field}: 'place' cannot split {metric!r}, which names its places itself; use the metric {other}")

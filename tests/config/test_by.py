@@ -1,0 +1,64 @@
+"""What may split a family's contrasts, and that a family without `by` is the same declaration as ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fila_lab.config.study import Family, StudyConfig
+from fila_lab.config.subgroups import SUBGROUPS
+from fila_lab.studies.plan import study_hash
+from fila_lab.training.cell import PREDICTION_COLUMNS
+
+
+def study(primary: str = "exact/reading", **family: Any) -> StudyConfig:
+    return StudyConfig.model_validate(
+        {
+            "name": "split",
+            "question": "?",
+            "arms": {"a": {}, "b": {}},
+            "families": {"f": {"contrasts": [["a", "b"]], **family}},
+            "metric": primary,
+            "margin": 0.02,
+            "budgets": {"small": {"seeds": [0]}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "metric", "said"),
+    [
+        (["plce"], "exact/reading", r"families\.f\.by: unknown column 'plce' \(did you mean 'place'\?\)"),
+        (["question"], "exact/reading", "unknown column 'question'.*columns are place, task"),
+        (["place", "place"], "exact/reading", "'place' stands there twice"),
+        (["task"], "exact/reading", "'task' cannot split 'exact/reading', whose items are all of the task reading"),
+        (["place"], "exact/reading/cut", "'place' cannot split 'exact/reading/cut', which names its places itself"),
+        (["place"], "seam_gap/reading", "'place' cannot split 'seam_gap/reading'"),
+        (["length"], "fragmentation/reading", "is no mean over items"),
+        (["length"], "question_only/reading", "is no mean over items"),
+    ],
+)
+def test_what_cannot_split_is_refused_with_the_field_and_a_remedy(by: list[str], metric: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        study(metric, by=by)
+    with pytest.raises(ValidationError, match=said):
+        study("exact/mean", by=by, metric=metric)
+
+
+def test_what_can_split() -> None:
+    assert study(by="length").families["f"].by == ("length",)
+    assert study(by=None).families["f"].by == ()
+    assert study("exact/mean", by=["task", "place"]).families["f"].by == ("task", "place")
+    assert study("exact/mean", by=["place"], metric="exact/table").families["f"].by == ("place",)
+
+
+def test_every_column_stands_in_the_predictions() -> None:
+    assert {"family" if column == "task" else column for column in SUBGROUPS} <= set(PREDICTION_COLUMNS)
+
+
+def test_it_is_declared_in_advance_where_it_stands_and_changes_nothing_where_not() -> None:
+    assert study_hash(study()) == study_hash(study(by=None)) == study_hash(study(by=[]))
+    assert study_hash(study(by=["place"])) != study_hash(study())
+    assert "by" in Family(contrasts=(("a", "b"),)).model_dump()
