@@ -61,7 +61,7 @@ def main(
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from None
     show(results, console)
-    console.print("\nwritten: " + ", ".join(str(path) for path in write(results, out)), highlight=False)
+    console.print("\nwritten: " + ", ".join(str(path) for path in write(results, out)), highlight=False, markup=False)
 
 
 def chosen(names: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fila_lab.analysis.escape import plot_text
 from fila_lab.analysis.style import BASELINE, COLOURS, MARKERS, RC, rows_of
 
 PARTS = ("vit", "convnext", "interactions", "projector", "other")
@@ -54,7 +55,7 @@ def components_plot(frame: pd.DataFrame) -> Figure | None:
                     panel.barh(y, length, left=left, color=PART_COLOURS[part], height=0.7, label=part if y == 0 else None)
                     left += length
                 panel.text(left, y, f" {left:.2f}", va="center", fontsize=8)
-            panel.set_yticks(range(len(cases)), [name for name, _ in cases], fontsize=8)
+            panel.set_yticks(range(len(cases)), [plot_text(name) for name, _ in cases], fontsize=8)
             panel.set_ylim(len(cases) - 0.4, -0.6)
             panel.margins(x=0.12)
             panel.grid(axis="y", visible=False)
@@ -83,7 +84,7 @@ def fusions_plot(frame: pd.DataFrame) -> Figure | None:
             look: Any = {"color": COLOURS[place], "ls": "", "ms": 7, "label": title}
             for panel, (_, value) in zip(panels, shown, strict=True):
                 panel.plot([value(case) for _, case in cases], ys, MARKERS[place], **look)
-        panels[0].set_yticks(range(len(names)), names, fontsize=8)
+        panels[0].set_yticks(range(len(names)), [plot_text(name) for name in names], fontsize=8)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         for panel, (label, _) in zip(panels, shown, strict=True):
             panel.set_xlabel(label)
@@ -121,7 +122,7 @@ def scaling_plot(frame: pd.DataFrame, fitted: pd.DataFrame) -> Figure | None:
                 own = rows[(rows["component"] == line.component) & ((rows["arm"] == line.arm) | (line.arm == "all"))]
                 ends = np.array([own["flops"].min(), own["flops"].max()])
                 name = line.component if line.arm == "all" else f"{line.component} of {line.arm}"
-                label = f"{name}: {line.flops_per_second / 1e9:.0f} GFLOP/s, R² {line.r_squared:.3f}"
+                label = f"{plot_text(name)}: {line.flops_per_second / 1e9:.0f} GFLOP/s, R² {line.r_squared:.3f}"
                 panel.plot(ends / 1e12, (line.a_ms + line.b_ms_per_flop * ends) / 1000, color=COLOURS[place], lw=1.2, zorder=1)
                 panel.plot(
                     own["flops"] / 1e12, own["latency_ms"] / 1000, MARKERS[place], color=COLOURS[place], ms=6, label=label, alpha=0.8

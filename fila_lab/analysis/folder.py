@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +181,10 @@ def _validated(result: Any, cell_id: str, phase: str) -> dict[str, Any]:
     if result["status"] == "done" and not (isinstance(result.get(needed), dict) and result[needed]):
         raise ValueError(f"no {needed}")
     _check_shapes(result)
+    for name in ("metrics", "validation", "timing"):
+        check_numbers(result.get(name), name)
+    for number, point in enumerate(result.get("curve") or []):
+        check_numbers(point, f"curve[{number}]")
     return result
 
 
@@ -200,5 +205,19 @@ def _check_shapes(result: dict[str, Any]) -> None:
         raise ValueError("curve is no list of points")
 
 
-def _short(error: Exception) -> str:
+def check_numbers(values: Any, name: str) -> dict[str, float]:
+    """`values` without what is null. ValueError, naming the key, for one that is no finite number: text, true, NaN, Infinity."""
+    if not isinstance(values or {}, dict):
+        raise ValueError(f"{name} = {_short(values)} is no mapping of numbers")
+    found = {}
+    for key, value in (values or {}).items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name}[{key!r}] = {_short(value)} is no finite number")
+        found[str(key)] = float(value)
+    return found
+
+
+def _short(error: Any) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from fila_lab.analysis.folder import Cell, StudyFolder
+from fila_lab.analysis.folder import Cell, StudyFolder, check_numbers
 from fila_lab.config.base import FilaError
 
 Source = Path | str | StudyFolder
@@ -60,10 +60,10 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
             missing = [name for name in PREDICTION_COLUMNS if name not in part]
             if missing:
                 raise ValueError(f"no column {', '.join(missing)}")
+            check_predictions(part)
         except (OSError, ValueError) as error:
             notes.append(f"cell {cell.id} ({cell.arm}, seed {cell.seed}): predictions unreadable ({' '.join(str(error).split())[:120]})")
             continue
-        part["correct"] = part["correct"].astype(bool)
         head = pd.DataFrame({"arm": cell.arm, "seed": cell.seed, "id": cell.id}, index=part.index)
         parts.append(pd.concat([head, part], axis=1))
     if not parts:
@@ -71,6 +71,19 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
     whole = pd.concat(parts, ignore_index=True)
     whole.attrs["notes"] = notes
     return whole
+
+
+def check_predictions(frame: pd.DataFrame) -> None:
+    """ValueError, naming the column, where predictions are not what they are read as: `correct` true or false, the rest text."""
+    for name in PREDICTION_COLUMNS:
+        column = frame[name]
+        kind = "true or false" if name == "correct" else "text"
+        fits = pd.api.types.is_bool_dtype(column) if name == "correct" else column.map(lambda value: isinstance(value, str)).all()
+        if not fits or column.isna().any():
+            odd = next((value for value in column if not isinstance(value, bool if name == "correct" else str)), None)
+            raise ValueError(f"{name} holds {odd!r}, which is not {kind}")
+    if "cut_fraction" in frame and not pd.api.types.is_numeric_dtype(frame["cut_fraction"]):
+        raise ValueError("cut_fraction holds what is no number")
 
 
 def load_tuning(out: Source) -> pd.DataFrame:
@@ -92,8 +105,10 @@ def load_tuning(out: Source) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     table = folder.out / "tuning" / "trials.csv"
     if (frame.empty or frame["value"].isna().all()) and table.exists():
-        frame = pd.read_csv(table)
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False)  # an arm may be named NA or 010
         space = {path: bounds for path, bounds in space.items() if path in frame}
+        for path in space:
+            frame[path] = pd.to_numeric(frame[path], errors="coerce")
         if not {"arm", "value"} <= set(frame.columns):
             found = ", ".join(frame.columns)
             raise FilaError(f"{table}: columns arm and value are needed, found {found}; remove the file or write it again")
@@ -133,7 +148,10 @@ def load_costs(out: Source) -> pd.DataFrame:
             costs = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise FilaError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from error
-    rows = {arm: _floats(costs.get(arm)) for arm in folder.arms}
+    try:
+        rows = {arm: check_numbers(costs.get(arm), arm) for arm in folder.arms}
+    except (ValueError, AttributeError) as error:
+        raise FilaError(f"{path}: {error}; delete it and run the study again") from error
     frame = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(COST_COLUMNS)).astype(float)
     frame.index.name = "arm"
     return frame
@@ -171,7 +189,7 @@ def _failure(cell: Cell) -> dict[str, str]:
 
 
 def _floats(values: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
-    return {prefix + name: float(value) for name, value in (values or {}).items() if value is not None}
+    return {prefix + name: value for name, value in check_numbers(values, prefix or "metrics").items()}
 
 
 def dig(config: Any, path: str) -> float:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fila_lab.analysis import frame as frames
+from fila_lab.analysis.escape import plot_text
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
@@ -60,9 +61,16 @@ def contrasts_plot(found: Findings) -> Figure:
         for family, y in zip(table["family"], ys, strict=True):
             if list(table["family"]).index(family) == list(ys).index(y):
                 panel.text(
-                    0.01, y - 0.62, family, transform=panel.get_yaxis_transform(), fontsize=8, color="#666666", va="center", style="italic"
+                    0.01,
+                    y - 0.62,
+                    plot_text(family),
+                    transform=panel.get_yaxis_transform(),
+                    fontsize=8,
+                    color="#666666",
+                    va="center",
+                    style="italic",
                 )
-        panel.set_yticks(ys, [f"{row.a} − {row.b}" for row in rows_of(table)])
+        panel.set_yticks(ys, [plot_text(f"{row.a} − {row.b}") for row in rows_of(table)])
         if len(ys):
             panel.set_ylim(float(ys[-1]) + 0.6, -0.95)
         panel.grid(axis="y", visible=False)
@@ -87,7 +95,7 @@ def cost_plot(found: Findings) -> Figure:
                 wide = found.costs["latency_iqr_ms"].to_dict()[arm] / 2 if name == "latency_ms" else 0.0
                 error = None if values.half != values.half else values.half * scale
                 across = wide if wide > 0 else None
-                shown = {"fmt": style.marker, "color": style.colour, "mfc": style.face, "label": style.label, **MEAN}
+                shown = {"fmt": style.marker, "color": style.colour, "mfc": style.face, "label": plot_text(style.label), **MEAN}
                 panel.errorbar(x, values.mean * scale, yerr=error, xerr=across, **shown)
                 if style.filled and x == x:
                     front.append((x, values.mean * scale))
@@ -148,7 +156,7 @@ def curves_plot(found: Findings) -> Figure | None:
                 panel.fill_between(by.index, by["min"], by["max"], color=style.colour, alpha=0.13, lw=0)
                 dash: Any = "-" if style.filled else (0, (4, 2))
                 marks = {"marker": style.marker, "ms": 5, "mfc": style.face} if few else {}
-                panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=style.label, **marks)
+                panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=plot_text(style.label), **marks)
             panel.set_xlabel("step")
         panels[0].set_title("training loss")
         panels[1].set_title("validation items, percent" if scale_of(found.metric) == 100 else "validation items")
@@ -176,7 +184,7 @@ def tuning_plot(found: Findings) -> Figure | None:
             for arm in [name for name in found.folder.study.arms if name in set(trials["arm"])]:
                 own, style = trials[trials["arm"] == arm].sort_values(path), styles[arm]
                 marks = {"marker": style.marker, "ms": 5.5, "mfc": style.face}
-                panel.plot(own[path], own["value"] * scale, color=style.colour, lw=1.2, label=style.label, **marks)
+                panel.plot(own[path], own["value"] * scale, color=style.colour, lw=1.2, label=plot_text(style.label), **marks)
                 best = own[own["winner"]]
                 panel.plot(best[path], best["value"] * scale, "o", ms=13, mfc="none", mec=style.colour, mew=1.3)
             panel.set_xscale("log")
@@ -211,7 +219,7 @@ def _rows(found: Findings, panels: int) -> tuple[Figure, list[Axes]]:
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(2.0 + 2.75 * panels, 1.0 + 0.42 * len(arms)), layout="constrained")
         axes = list(np.atleast_1d(figure.subplots(1, panels, sharey=True)))
-        axes[0].set_yticks([y for y, _, _ in arms], [style.label for _, _, style in arms])
+        axes[0].set_yticks([y for y, _, _ in arms], [plot_text(style.label) for _, _, style in arms])
         axes[0].set_ylim(len(arms) - 0.45, -0.55)
         for panel in axes:
             panel.grid(axis="y", visible=False)

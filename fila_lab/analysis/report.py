@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import matplotlib
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.alarms import Alarm, alarms_frame, find_alarms, other_code
 from fila_lab.analysis.crossed_tables import crossed_tables
+from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import PLACES, flips_table, load_flips
@@ -25,6 +27,7 @@ from fila_lab.analysis.subgroup_tables import subgroup_tables
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
 from fila_lab.config.published import renew_mark
+from fila_lab.config.texts import one_line
 
 
 def write_report(out: Path | str | StudyFolder, published: Path | None = None) -> Path:
@@ -148,8 +151,17 @@ def _manifest(found: Findings) -> Any:
     return pd.DataFrame(rows, columns=["field", "value"])
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+"""What a page cannot hold."""
+
+
 def _environment(html: bool) -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=html, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    if html:
+        environment.finalize = lambda value: one_line(value) if type(value) is str and _CONTROL.search(value) else value
+    else:
+        environment.finalize = lambda value: value if isinstance(value, Raw) else markdown_text(value)
+        environment.filters["ours"] = Raw  # sentences of this program, with their own code marks
     environment.tests["numeric"] = lambda text: str(text)[:1] in "+−0123456789[.<–" and len(str(text)) < 30
     return environment

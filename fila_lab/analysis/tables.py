@@ -12,6 +12,7 @@ import pandas as pd
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.bootstrap import FEW_CLUSTERS
 from fila_lab.analysis.contrasts import paired, sides
+from fila_lab.analysis.escape import Raw, latex_text, markdown_text
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.statistics import paired_interval
@@ -29,18 +30,17 @@ class Table:
     data: pd.DataFrame
     shown: pd.DataFrame
 
-    def markdown(self) -> str:
-        head = [str(column) for column in self.shown.columns]
-        rows = [[str(value).replace("|", "\\|").replace("\n", " ") for value in row] for row in self.shown.itertuples(index=False)]
-        return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+    def markdown(self) -> Raw:
+        head = [markdown_text(column) for column in self.shown.columns]
+        rows = [[markdown_text(value) for value in row] for row in self.shown.itertuples(index=False)]
+        return Raw("\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)))
 
     def write(self, folder: Path, preset: str) -> None:
         """`<name>.csv` and `<name>.tex` (booktabs). The CSV carries the preset in its first column."""
         self.data.assign(preset=preset)[["preset", *self.data.columns]].to_csv(folder / f"{self.name}.csv", index=False)
-        text = self.shown.to_latex(
-            index=False, escape=True, caption=self.caption.replace("%", r"\%").replace("_", r"\_"), label=f"tab:{self.name}"
-        )
-        (folder / f"{self.name}.tex").write_text(text.replace("−", "$-$").replace("±", r"$\pm$").replace("–", "--"), encoding="utf-8")
+        shown = self.shown.astype(object).map(latex_text).set_axis([latex_text(column) for column in self.shown.columns], axis=1)
+        text = shown.to_latex(index=False, escape=False, caption=latex_text(self.caption), label=f"tab:{self.name}")
+        (folder / f"{self.name}.tex").write_text(text, encoding="utf-8")
 
 
 def arms_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:

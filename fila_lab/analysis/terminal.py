@@ -11,6 +11,7 @@ from rich.text import Text
 from fila_lab.analysis.alarms import find_alarms
 from fila_lab.analysis.crossed import too_few_seeds
 from fila_lab.analysis.crossed_tables import crossed_tables
+from fila_lab.analysis.escape import rich_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.signatures import check_signatures
@@ -30,11 +31,11 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)
-    parts: list[RenderableType] = [Text(found.folder.study.question, style="bold"), *_alarms(found, committed)]
+    parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold"), *_alarms(found, committed)]
     parts += [_arms(found), _contrasts(found, committed)]
     if not found.testable and len(found.verdicts):
         reasons = list(dict.fromkeys(found.verdicts["reason"]))
-        parts.append(Text(f"No verdict from this run: {'; '.join(reasons)}.", style="yellow"))
+        parts.append(rich_text(f"No verdict from this run: {'; '.join(reasons)}.", "yellow"))
         if committed is None:
             parts.append(Text("No published results of this study were found to show beside it.", style="dim"))
     if committed is not None:
@@ -69,22 +70,24 @@ def _arms(found: Findings) -> Table:
     columns |= {other: f"exact/{other}" for other in found.families[1:]}
     columns = {title: name for title, name in columns.items() if name in data}
     title = f"{found.metric} in percent ± half of the 95 % interval over seeds; {found.measured_on}"
-    table = Table(title=title, title_justify="left", title_style="", header_style="bold")
+    table = Table(title=rich_text(title), title_justify="left", title_style="", header_style="bold")
     table.add_column("arm", no_wrap=True)
     for name in ("seeds", found.metric.removeprefix("exact/"), *columns, "FLOPs", "ms", "MiB"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(rich_text(name), justify="right", no_wrap=True)
     for row in data.to_dict("records"):
         primary = with_half(row[found.metric] * scale, row[f"{found.metric} half"] * scale)
         middle = [number(row[name] * 100) for name in columns.values()]
         seeds = f"{row['seeds']}" + (f" (+{row['failed']} failed)" if row["failed"] else "")
         costs = [quantity(row["flops"]), number(row["latency_ms"]), number(row["peak_memory_mib"], 0)]
-        table.add_row(found.folder.label(row["arm"]), seeds, primary, *middle, *costs)
+        table.add_row(rich_text(found.folder.label(row["arm"])), seeds, primary, *middle, *costs)
     return table
 
 
 def _contrasts(found: Findings, committed: Findings | None) -> Table:
     scale = scale_of(found.metric)
-    table = Table(title=f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}", title_justify="left", title_style="")
+    table = Table(
+        title=rich_text(f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}"), title_justify="left", title_style=""
+    )
     named = found.folder.study.own_metrics  # the same contrast then stands in several families
     if named:
         table.add_column("family", no_wrap=True)
@@ -97,14 +100,14 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
     theirs = {} if committed is None else {(r.family, r.a, r.b): r for r in rows_of(committed.verdicts)}
     ours = {(r.family, r.a, r.b): r for r in rows_of(found.verdicts)}
     for key in dict.fromkeys([*ours, *theirs]):
-        cells: list[RenderableType] = [*([key[0]] if named else []), f"{key[1]} − {key[2]}"]
+        cells: list[RenderableType] = [*([rich_text(key[0])] if named else []), rich_text(f"{key[1]} − {key[2]}")]
         for side in (ours, theirs) if committed is not None else (ours,):
             row = side.get(key)
             interval = with_bounds(row.difference * scale, row.low * scale, row.high * scale) if row is not None else "–"
             if row is None:
-                cells += [interval, Text("not run", style="dim")]
+                cells += [rich_text(interval), Text("not run", style="dim")]
             else:
-                cells += [interval, Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
+                cells += [rich_text(interval), Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
         table.add_row(*cells)
     return table
 
@@ -131,11 +134,11 @@ def _crossed(found: Findings) -> list[RenderableType]:
     wanted = tables.get("effects", tables["effect_contrasts"])
     short = too_few_seeds(wanted.data, "effects" if wanted.name == "effects" else "contrasts")
     title = f"crossed factors, {found.metric}, points" + (f"; {short}" if short else "")
-    table = Table(title=title, title_justify="left", title_style="")
+    table = Table(title=rich_text(title), title_justify="left", title_style="")
     for column in wanted.shown.columns:
-        table.add_column(str(column), no_wrap=True, justify="right" if column in ("p", "Holm p", "F", "seeds") else "left")
+        table.add_column(rich_text(column), no_wrap=True, justify="right" if column in ("p", "Holm p", "F", "seeds") else "left")
     for row in wanted.shown.itertuples(index=False):
-        table.add_row(*map(str, row))
+        table.add_row(*map(rich_text, row))
     return [table]
 
 
@@ -144,7 +147,7 @@ def _alarms(found: Findings, committed: Findings | None) -> list[Text]:
     made = find_alarms(found, committed)
     if not made:
         return [Text("No alarm: every cell is there, the self-checks hold, no rule found a signature.", style="dim")]
-    return [Text(alarm.line(), style={"error": "bold red", "warning": "yellow", "note": "dim"}[alarm.severity]) for alarm in made]
+    return [rich_text(alarm.line(), {"error": "bold red", "warning": "yellow", "note": "dim"}[alarm.severity]) for alarm in made]
 
 
 def _signatures(found: Findings) -> list[Text]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fila_lab.config.texts import one_line, width
+
 if TYPE_CHECKING:
     from fila_lab.studies.detectable import Detectable
     from fila_lab.studies.estimate import Estimate
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: the first to the left, the rest to the right."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    shown = [[one_line(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(width(row[i]) for row in shown) for i in range(len(header))]
     lines = []
-    for row in (header, *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+    for row in shown:
+        blanks = [" " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)]
+        cells = [row[0] + blanks[0], *(blank + cell for cell, blank in zip(row[1:], blanks[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

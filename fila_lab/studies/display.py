@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from fila_lab.config.texts import one_line
 from fila_lab.studies.engines.base import Event, Finished, Restarted, Started, Undone, Warned
 from fila_lab.studies.engines.base import Progress as CellProgress
 
@@ -124,7 +125,7 @@ class Display:
 
     def _name(self, cell_id: str) -> str:
         arm, seed = self.arms.get(cell_id, cell_id), self.seeds.get(cell_id)
-        return arm if seed is None else f"{arm} seed {seed}"
+        return one_line(arm) if seed is None else f"{one_line(arm)} seed {seed}"
 
     def _losses(self) -> str:
         counts = {"failed": self.failures, "undone": self.undone}
@@ -162,8 +163,12 @@ class Display:
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-            self._bar = Progress(columns[0], columns[1], columns[3], console=self.console, transient=True)
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[note]}", markup=False),
+            )
+            self._bar = Progress(*columns, console=self.console, transient=True)
             self._bar.start()
             self._overall = self._bar.add_task(self.title, total=None, note="")
         return self

@@ -23,7 +23,7 @@ def write_gallery(plan: Plan, store: ResultStore) -> int:
     parts = []
     for cell in plan.cells:
         predictions = store.predictions(cell.id) if store.get(cell.id) is not None else None
-        if predictions is not None and set(COLUMNS) <= set(predictions.columns):
+        if predictions is not None and set(COLUMNS) <= set(predictions.columns) and pd.api.types.is_bool_dtype(predictions["correct"]):
             parts.append(predictions[COLUMNS].assign(arm=cell.arm))
     if not parts:
         return 0

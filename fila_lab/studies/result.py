@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -23,13 +23,17 @@ class Failure(Strict):
     traceback: str = ""
 
 
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number: no text that looks like one, no true or false."""
+
+
 class CurvePoint(Strict):
     """One logged step; `validation` is null between validations."""
 
-    step: int
-    loss: float | None
-    learning_rate: float | None
-    validation: float | None = None
+    step: Annotated[int, Field(strict=True)]
+    loss: Number | None
+    learning_rate: Number | None
+    validation: Number | None = None
 
 
 class CellResult(Strict):
@@ -39,10 +43,10 @@ class CellResult(Strict):
     id: str = Field(min_length=1)
     status: Literal["done", "failed"]
     config: dict[str, Any]
-    metrics: dict[str, float | None]
-    validation: dict[str, float | None]
+    metrics: dict[str, Number | None]
+    validation: dict[str, Number | None]
     curve: tuple[CurvePoint, ...] = ()
-    timing: dict[str, float | None] = Field(default={}, description="seconds by part, and images_per_second")
+    timing: dict[str, Number | None] = Field(default={}, description="seconds by part, and images_per_second")
     failure: Failure | None = None
 
     def dump(self) -> dict[str, Any]:
