@@ -107,7 +107,7 @@ def load_tuning(out: Source) -> pd.DataFrame:
     if (frame.empty or frame["value"].isna().all()) and table.exists():
         frame = pd.read_csv(table, dtype=str, keep_default_na=False)  # an arm may be named NA or 010
         space = {path: bounds for path, bounds in space.items() if path in frame}
-        for path in space:
+        for path in [*space, *(name for name in ("trial",) if name in frame)]:
             frame[path] = pd.to_numeric(frame[path], errors="coerce")
         if not {"arm", "value"} <= set(frame.columns):
             found = ", ".join(frame.columns)
