@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     monkeypatch.setattr(fila_lab.studies, "run_study", on_fake_cells, raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "thin.yaml").write_text(STUDY)
+    (tmp_path / "thin.yaml").write_text(STUDY, encoding="utf-8")
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
@@ -61,8 +61,8 @@ def test_some_failed_is_3_and_says_what_to_do(run: Any, monkeypatch: pytest.Monk
 
 def test_all_failed_offers_no_report(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_FAIL", "concat")
-    text = (tmp_path / "thin.yaml").read_text()
-    (tmp_path / "thin.yaml").write_text(text.replace("small: {seeds: [0, 1]", "small: {seeds: [0, 1], arms: [concat]"))
+    text = (tmp_path / "thin.yaml").read_text(encoding="utf-8")
+    (tmp_path / "thin.yaml").write_text(text.replace("small: {seeds: [0, 1]", "small: {seeds: [0, 1], arms: [concat]"), encoding="utf-8")
     code, out, err = run()
     assert code == 3
     assert "report: " not in out
@@ -90,7 +90,7 @@ def test_help_documents_the_codes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_arguments_of_another_kind(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "empty").mkdir()
-    (tmp_path / "there" / "study.yaml").write_text((tmp_path / "thin.yaml").read_text())
+    (tmp_path / "there" / "study.yaml").write_text((tmp_path / "thin.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2

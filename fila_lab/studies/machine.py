@@ -88,7 +88,7 @@ def _torch_built_for() -> str | None:
     if found is None or not found.origin:
         return None
     try:
-        text = (Path(found.origin).parent / "version.py").read_text()
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
         return "cuda"
     kinds = [kind for kind in ("cuda", "hip") if re.search(rf"^{kind}\b[^=]*=\s*['\"]", text, re.MULTILINE)]

@@ -81,7 +81,7 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
         "Warning, dropped seeds: concat − none, addition − none: 3 of 4 seeds are paired, without none seed 3 has not been run",
     ),
     "a result cut short": (
-        lambda out: (out / "cells" / "none-0003" / "result.json").write_text("{"),
+        lambda out: (out / "cells" / "none-0003" / "result.json").write_text("{", encoding="utf-8"),
         "without none seed 3 is not readable",
     ),
     "a value that is no number": (
