@@ -60,6 +60,9 @@ def main(
     except FilaError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        console.print("\nstopped; nothing is written: the same command measures again", markup=False)
+        raise typer.Exit(130) from None
     show(results, console)
     console.print("\nwritten: " + ", ".join(str(path) for path in write(results, out)), highlight=False, markup=False)
 

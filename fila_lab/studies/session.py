@@ -66,18 +66,20 @@ class StudyRun:
         Raises:
             MachineError: the machine failed; what could be finished is recorded, and nothing for the cells it failed under.
         """
-        root, workers = self.store.root, self.options.workers or 1
-        tune = self.plan.provisional
         try:
-            with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
-                if tune:
-                    winners = self._shared_winners() if self.options.shard else self._tune(engine)
-                    self.plan = make_plan(self.study, self.plan.budget, self.plan.overrides, winners, self.plan.step_seconds)
-                write_plan(root, self.plan, self.tuning, self.code)
-                self._run_main(engine)
+            return self._complete()
         except KeyboardInterrupt:
             self._say(self._remaining())
             raise
+
+    def _complete(self) -> Path:
+        root, workers = self.store.root, self.options.workers or 1
+        with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
+            if self.plan.provisional:
+                winners = self._shared_winners() if self.options.shard else self._tune(engine)
+                self.plan = make_plan(self.study, self.plan.budget, self.plan.overrides, winners, self.plan.step_seconds)
+            write_plan(root, self.plan, self.tuning, self.code)
+            self._run_main(engine)
         if not self._missing(all_shards=True):
             clear_work(root, self.code)
             self._draw()

@@ -30,6 +30,7 @@ from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.batches import CellData, Collator
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
 from fila_lab.training.features import Features, cacheable, cached_features, needs_detail
+from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import joined
 from fila_lab.training.record import Progress, Recorder
@@ -95,7 +96,7 @@ def run_cell(
     train = config.train
     record = Recorder(train.log_every, progress, train.steps, validation_interval(config))
     try:
-        with _quiet_lightning(), joined(config, workdir, cache_dir, test):
+        with ctrl_c_passes(), _quiet_lightning(), joined(config, workdir, cache_dir, test):
             metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
         if (fault := machine_fault(error)) is not None:
