@@ -103,7 +103,7 @@ def test_a_cache_that_vanishes_is_made_anew_and_open_pools_stay_whole(gone: str,
 def test_a_file_in_the_place_of_the_folder_is_replaced(pool: Pool, geometry: GeometryConfig) -> None:
     right = content(pool)
     shutil.rmtree(pool.folder)
-    pool.folder.write_text("not a pool")
+    pool.folder.write_text("not a pool", encoding="utf-8")
     assert content(build_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
 
 
@@ -170,16 +170,16 @@ def test_processes_that_find_damage_at_once_all_read_right_numbers(tmp_path: Pat
 
 def test_a_map_in_use_is_not_touched_by_a_rebuild(tmp_path: Path) -> None:
     in_use = opened(tmp_path / "final", "numbers", read, make, lambda: None)
-    (tmp_path / "final" / MARK).write_text("{}")
+    (tmp_path / "final" / MARK).write_text("{}", encoding="utf-8")
     opened(tmp_path / "final", "numbers", read, lambda folder: make(folder, 8), lambda: None)
     assert (np.asarray(in_use) == 7).all()
 
 
 def test_the_mark_is_written_last_and_covers_itself(tmp_path: Path) -> None:
     opened(tmp_path / "final", "numbers", read, make, lambda: None)
-    card = json.loads((tmp_path / "final" / MARK).read_text())
+    card = json.loads((tmp_path / "final" / MARK).read_text(encoding="utf-8"))
     card["value"] = 8
-    (tmp_path / "final" / MARK).write_text(json.dumps(card))
+    (tmp_path / "final" / MARK).write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(DamagedError, match=r"mark\.json is not what was written"):
         look(tmp_path / "final", MARK, contents=False)
 

@@ -62,4 +62,4 @@ class Noticing:
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
         reached = {name: {line: sorted(tests) for line, tests in lines.items()} for name, lines in self.reached.items()}
-        self.out.write_text(json.dumps({"seconds": self.seconds, "reached": reached}))
+        self.out.write_text(json.dumps({"seconds": self.seconds, "reached": reached}), encoding="utf-8")

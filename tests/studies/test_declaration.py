@@ -27,9 +27,9 @@ CHANGES = [
 
 
 def edit(bench: Bench, old: str, new: str) -> None:
-    text = bench.file.read_text()
+    text = bench.file.read_text(encoding="utf-8")
     assert old in text
-    bench.file.write_text(text.replace(old, new, 1))
+    bench.file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("old", "new", "words"), CHANGES)
@@ -59,14 +59,14 @@ def test_a_declaration_is_free_until_the_first_cell(bench: Bench) -> None:
     edit(bench, "margin: 0.03", "margin: 0.05")
     bench.run(costs=False)
     assert StudyFolder.open(bench.out).changed == ()
-    assert json.loads((bench.out / "plan.json").read_text())["declared"]["margin"] == 0.05
+    assert json.loads((bench.out / "plan.json").read_text(encoding="utf-8"))["declared"]["margin"] == 0.05
 
 
 def test_a_folder_that_kept_none_is_taken_by_its_last_run(bench: Bench) -> None:
     bench.run(costs=False)
-    plan: dict[str, Any] = json.loads((bench.out / "plan.json").read_text())
+    plan: dict[str, Any] = json.loads((bench.out / "plan.json").read_text(encoding="utf-8"))
     del plan["declared"]
-    (bench.out / "plan.json").write_text(json.dumps(plan))
+    (bench.out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     edit(bench, "margin: 0.03", "margin: 0.05")
     bench.run(costs=False)
     assert StudyFolder.open(bench.out).changed == ("margin: 0.03 then, 0.05 now",)
