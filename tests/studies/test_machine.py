@@ -119,6 +119,7 @@ def test_costs_and_no_costs(bench: Bench, costs: bool | None) -> None:
 
 
 def test_the_only_budget_is_run_without_its_name(bench: Bench, tmp_path: Path) -> None:
-    bench.file.write_text(bench.file.read_text(encoding="utf-8").replace("  small:", "  huge:").replace("  full: {seeds: [0, 1], tune: true}\n", ""), encoding="utf-8")
+    text = bench.file.read_text(encoding="utf-8").replace("  small:", "  huge:")
+    bench.file.write_text(text.replace("  full: {seeds: [0, 1], tune: true}\n", ""), encoding="utf-8")
     bench.run()
     assert '"budget": "huge"' in (bench.out / "plan.json").read_text(encoding="utf-8")
