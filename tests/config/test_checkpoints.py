@@ -65,7 +65,7 @@ def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no readable config\.json"):
         check_checkpoints(resolve_run("mini", overrides))
     sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 256, "vocab_size": 50}
-    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    (tmp_path / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
     with pytest.raises(ConfigError, match="no weights in it"):
         check_checkpoints(resolve_run("mini", overrides))
     (tmp_path / "model.safetensors").touch()

@@ -59,7 +59,8 @@ def measure(room: Room, files: list[str], tree: Path) -> Reach:
     while (code := trial.ended()) is None:
         time.sleep(0.1)
     if code:
-        raise SystemExit(f"{room.name}: the tests fail without a fault (exit {code}):\n{trial.log.read_text(errors='replace', encoding='utf-8')[-3000:]}")
+        log = trial.log.read_text(errors="replace", encoding="utf-8")[-3000:]
+        raise SystemExit(f"{room.name}: the tests fail without a fault (exit {code}):\n{log}")
     content = json.loads(out.read_text(encoding="utf-8"))
     reached = {str(Path(name).relative_to(tree.resolve())): lines for name, lines in content["reached"].items()}
     return Reach(content["seconds"], reached)
