@@ -48,7 +48,7 @@ _MARKDOWN = re.compile(
     r"|\](?=[(\[:])|\[(?=\^)|!(?=\[)"
     r"|:(?=[a-z0-9_+-]+:)"
 )
-_AT_START = re.compile(r"^(?:[#>+=-]|\d+(?=[.)](?:\s|$))|\[(?=[ xX]\]))")
+_AT_START = re.compile(r"^(?:[#>]|[+-](?=\s|$)|[-=](?=[-=\s]*$)|\d+(?=[.)](?:\s|$))|\[(?=[ xX]\]))")
 
 
 def markdown_text(text: object) -> str:
