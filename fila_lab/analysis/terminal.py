@@ -122,7 +122,8 @@ def _subgroups(found: Findings) -> list[RenderableType]:
     for column in ("contrast", "by", "levels"):
         table.add_column(column, no_wrap=column != "levels")
     for row in rows_of(depends):
-        table.add_row(f"{row.a} − {row.b}", row.by, "; ".join(level_text(level) for level in rows_of(split.of_effect(row))))
+        levels = "; ".join(level_text(level) for level in rows_of(split.of_effect(row)))
+        table.add_row(rich_text(f"{row.a} − {row.b}"), rich_text(row.by), rich_text(levels))
     return [table]
 
 

@@ -68,7 +68,7 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
 
 def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Path) -> None:
     tables = reported / "report" / "tables"
-    names = {"verdicts", "arms", "gaps", "secondary", "per_seed", "tuning", "failures", "flips", "manifest", "alarms"}
+    names = {"verdicts", "arms", "gaps", "secondary", "per_seed", "tuning", "failures", "flips", "manifest", "alarms", "subgroups"}
     assert {path.stem for path in tables.glob("*.csv")} == {path.stem for path in tables.glob("*.tex")} == names
     verdicts = pd.read_csv(tables / "verdicts.csv")
     assert (verdicts["preset"] == "mini").all()

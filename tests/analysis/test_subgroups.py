@@ -198,7 +198,7 @@ def test_without_a_reversal_the_rule_says_what_it_could_have_found(tmp_path: Pat
     applied = reversals(Findings.of(out))
     assert not applied.signs
     assert "points both ways, over 1 contrast and column" in applied.reach
-    plan = json.loads((out / "plan.json").read_text())
+    plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
     del plan["study"]["families"]["methods"]["by"]
-    (out / "plan.json").write_text(json.dumps(plan))
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     assert "no family declares `by`" in reversals(Findings.of(out)).unchecked
