@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import FilaError, weights_file
-from fila_lab.modeling.fit import require_fit
+from fila_lab.config.run import LanguageConfig
+from fila_lab.modeling.fit import require_facts, require_fit
+from fila_lab.modeling.weights import read_file
 
 if TYPE_CHECKING:
     from fila_lab.modeling.model import FilaModel
@@ -48,7 +49,7 @@ def save_answer_parts(model: FilaModel, path: Path, more: Mapping[str, nn.Module
     """Write the three parts as safetensors, and `more` modules by name, which a model does not load."""
     parts = {part: getattr(model, part) for part in PARTS} | dict(more or {})
     states = ((f"{part}.{name}", value) for part, own in parts.items() for name, value in own.state_dict().items())
-    save_file({name: value.detach().cpu().contiguous() for name, value in states}, path)
+    save_file({name: value.detach().cpu().contiguous() for name, value in states}, path, _facts(model.config.language))
 
 
 def load_answer_parts(model: FilaModel, spec: str) -> None:
@@ -58,8 +59,10 @@ def load_answer_parts(model: FilaModel, spec: str) -> None:
         FilaError: no such file, unreadable, made for other sizes, with tensors more or less, or with values that are not finite.
     """
     own = nn.ModuleDict({part: getattr(model, part) for part in PARTS})
+    state, told = _read(spec)
+    require_facts("language.weights", spec, _facts(model.config.language), told)
     remedy = "set language and vit sizes to the file's, or random"
-    own.load_state_dict(require_fit("language.weights", spec, own.state_dict(), _state(spec), ("truth",), remedy))
+    own.load_state_dict(require_fit("language.weights", spec, own.state_dict(), state, ("truth",), remedy))
 
 
 def load_truth(truth: Truth, spec: str) -> None:
@@ -69,18 +72,20 @@ def load_truth(truth: Truth, spec: str) -> None:
         FilaError: no such file, unreadable, without that embedding, made for other sizes, or with values that are not finite.
     """
     own = nn.ModuleDict({"truth": truth})
-    state = _state(spec)
+    state, _ = _read(spec)
     if not any(name.startswith("truth.") for name in state):
         raise FilaError(f"{spec}: holds no embedding of the truth; make the file again with `fila-lab pretrain answers`")
     remedy = "make it again with `fila-lab pretrain answers`"
     own.load_state_dict(require_fit("language.weights", spec, own.state_dict(), state, PARTS, remedy))
 
 
-def _state(spec: str) -> dict[str, Tensor]:
+def _facts(config: LanguageConfig) -> dict[str, str]:
+    """What the shapes of a language model's tensors do not tell: configuration field -> value."""
+    return {"language.architecture": config.architecture, "language.heads": str(config.heads)}
+
+
+def _read(spec: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     path = weights_file(spec)
     if path is None or not path.is_file():
         raise FilaError(f"language.weights={spec!r}: there is no file {path}; make it with `fila-lab pretrain answers`, or set random")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise FilaError(f"language.weights={spec!r}: {path} cannot be read as safetensors ({error}); make it again") from error
+    return read_file(path, spec, "language.weights")

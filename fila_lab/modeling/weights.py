@@ -9,14 +9,14 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.weights import require_weights
 from fila_lab.modeling.convnext import ConvNextTower
-from fila_lab.modeling.fit import require_fit
+from fila_lab.modeling.fit import require_alike, require_facts, require_fit
 from fila_lab.modeling.vit import VitTower
 
 Tower = VitTower | ConvNextTower
@@ -31,11 +31,12 @@ def load_weights(tower: Tower, spec: str, field: str) -> None:
         return
     path = require_weights(field, spec)
     if path is not None:
-        state = _from_file(path, spec, field)
-    elif spec.startswith("open_clip:"):
-        state = _from_open_clip(spec, field)
-    elif spec.startswith("timm:"):
-        state = _from_timm(spec, field)
+        state, told = read_file(path, spec, field)
+        require_facts(field, spec, facts_of(tower), told)
+    elif spec.startswith(("open_clip:", "timm:")):
+        source = _from_open_clip(spec, field) if spec.startswith("open_clip:") else _from_timm(spec, field)
+        state = {name.removeprefix("trunk."): value for name, value in source.state_dict().items()}
+        require_alike(field, spec, tower.trunk, {name.removeprefix("trunk."): part for name, part in source.named_modules()})
     else:
         raise FilaError(
             f"{field}={spec!r} is not a source of weights; "
@@ -45,9 +46,17 @@ def load_weights(tower: Tower, spec: str, field: str) -> None:
 
 
 def save_weights(tower: Tower, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write the tower's trunk as safetensors, in the form `load_weights` reads."""
+    """Write the tower's trunk as safetensors, in the form `load_weights` reads, with what its tensors do not tell in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}, path, metadata)
+    state = {name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}
+    save_file(state, path, facts_of(tower) | (metadata or {}))
+
+
+def facts_of(tower: Tower) -> dict[str, str]:
+    """What the shapes of a tower's tensors do not tell: configuration field -> value."""
+    if isinstance(tower, VitTower):
+        return {"vit.heads": str(tower.config.heads), "vit.quick_gelu": str(tower.config.quick_gelu)}
+    return {}
 
 
 def file_sha256(path: Path) -> str:
@@ -73,14 +82,16 @@ def weights_sha256(source: str | nn.Module, field: str = "weights") -> str:
     return digest.hexdigest()
 
 
-def _from_file(path: Path, spec: str, field: str) -> dict[str, Tensor]:
+def read_file(path: Path, spec: str, field: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; FilaError when it is none."""
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise FilaError(f"{field}={spec!r}: {path} cannot be read as safetensors ({error}); make or fetch the file again") from error
 
 
-def _from_open_clip(spec: str, field: str) -> dict[str, Tensor]:
+def _from_open_clip(spec: str, field: str) -> nn.Module:
     import open_clip
 
     model, _, tag = spec.removeprefix("open_clip:").partition("/")
@@ -90,20 +101,19 @@ def _from_open_clip(spec: str, field: str) -> dict[str, Tensor]:
         hint = f"tags of {model}: {tags}" if tags else "see open_clip.list_pretrained()"
         raise FilaError(f"{field}={spec!r}: open_clip has no such model and tag; {hint}")
     try:
-        state = open_clip.create_model(model, pretrained=tag).visual.state_dict()
+        return open_clip.create_model(model, pretrained=tag).visual
     except Exception as error:
         raise _unfetched(spec, field, error) from error
-    return {name.removeprefix("trunk."): value for name, value in state.items()}
 
 
-def _from_timm(spec: str, field: str) -> dict[str, Tensor]:
+def _from_timm(spec: str, field: str) -> nn.Module:
     import timm
 
     name = spec.removeprefix("timm:")
     if name not in timm.list_models(pretrained=True):
         raise FilaError(f"{field}={spec!r}: timm has no such pretrained model; see timm.list_models(pretrained=True)")
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        return timm.create_model(name, pretrained=True)
     except Exception as error:
         raise _unfetched(spec, field, error) from error
 

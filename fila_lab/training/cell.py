@@ -32,7 +32,7 @@ from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumabl
 from fila_lab.training.features import Features, cacheable, cached_features, needs_detail
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
-from fila_lab.training.ranks import joined
+from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder
 from fila_lab.training.shares import gathered
 
@@ -96,7 +96,9 @@ def run_cell(
     train = config.train
     record = Recorder(train.log_every, progress, train.steps, validation_interval(config))
     try:
-        with ctrl_c_passes(), _quiet_lightning(), joined(config, workdir, cache_dir, test):
+        if shared_out(config):
+            return run_ranks(config, {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint}, progress)
+        with ctrl_c_passes(), _quiet_lightning():
             metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
         if (fault := machine_fault(error)) is not None:

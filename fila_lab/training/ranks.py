@@ -1,49 +1,172 @@
-"""A cell on several devices: one process each, joined by Lightning's DDP. This process is rank 0; its outcome is the cell's.
+"""A cell on several devices: one process a rank, joined by Lightning's DDP, watched by this one, which holds no device itself.
 
-Lightning would start the other ranks by running the command line again, which here is a study's driver and not the cell.
+A rank that fails or dies, whichever and whenever, ends the others at once: waiting for a lost rank would hang them for half an hour.
+Lightning would start ranks by running the command line again, which here is a study's driver and not the cell.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
+import pickle
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
-import torch
+from fila_lab.config import MachineError, RunConfig
 
-from fila_lab.config import RunConfig
+log = logging.getLogger("fila_lab")
+
+SETTLING = 3.0
+"""Seconds in which other ranks may say what they know, once one has failed or gone."""
+OF_A_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "store", "timed out")
+"""Words (in lower case) of what a rank says when another has left it."""
+OWN_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+"""What a process gives itself; others come from outside."""
 
 
-@contextmanager
-def joined(config: RunConfig, workdir: Path, cache_dir: Path, test: bool) -> Iterator[None]:
-    """The other ranks of the cell run beside the body; where something else (torchrun, SLURM) has started them, nothing is done."""
+def shared_out(config: RunConfig) -> bool:
+    """Whether this process must start the cell's ranks; where something else (torchrun, SLURM) has, it is one of them."""
+    return config.runtime.devices > 1 and "LOCAL_RANK" not in os.environ
+
+
+@dataclass
+class _Rank:
+    """A rank's process and what it has told: ("outcome", CellOutcome) or ("raised", exception)."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    told: tuple[str, Any] | None = None
+    open: bool = True
+
+    def lost(self) -> bool:
+        """Whether it has gone without a word."""
+        return self.told is None and self.process.poll() is not None and not (self.open and self.pipe.poll())
+
+    def failed(self) -> bool:
+        if self.told is None:
+            return self.lost()
+        kind, content = self.told
+        return kind == "raised" or content.result["failure"] is not None
+
+    def failure(self) -> str:
+        """What it told of its failure."""
+        assert self.told is not None
+        kind, content = self.told
+        return str(content) if kind == "raised" else str(content.result["failure"]["message"])
+
+    def blame(self) -> int:
+        """How near it stands to the cause of the end: 0 its own failure, 1 gone without a word, 2 left by another."""
+        if self.told is None:
+            return 1
+        return 2 if any(word in self.failure().lower() for word in OF_A_PEER) else 0
+
+
+def run_ranks(config: RunConfig, options: dict[str, Any], progress: Callable[[str, int, int], None] | None = None) -> Any:
+    """Run the cell on all its ranks and hand on rank 0's outcome, or the first failure of any.
+
+    options: further keyword arguments of `run_cell`.
+
+    Raises:
+        MachineError: a rank was ended from outside, or told of a fault of the machine.
+        RuntimeError: a rank crashed.
+    """
     world = config.runtime.devices
-    if world == 1 or "LOCAL_RANK" in os.environ:
-        yield
-        return
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
-    task = json.dumps({"config": config.model_dump(mode="json"), "workdir": str(workdir), "cache_dir": str(cache_dir), "test": test})
-    others = [_start(shared | {"LOCAL_RANK": str(rank)}, task) for rank in range(1, world)]
-    before = dict(os.environ)
-    os.environ.update(shared, LOCAL_RANK="0")
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(world), "NODE_RANK": "0"}
+    ranks: list[_Rank] = []
     try:
-        yield
-        for process in others:
-            process.wait()
+        for number in range(world):
+            ranks.append(_start(number, place | {"LOCAL_RANK": str(number)}))
+        for rank in ranks:
+            others = {"checkpoint": None} if rank.number else {}  # one rank writes what the cell leaves
+            _give(rank, (config.model_dump(mode="json"), options | others))
+        while not any(rank.failed() for rank in ranks):
+            if ranks[0].told is not None:
+                return ranks[0].told[1]
+            _listen(ranks, progress, 0.5)
+        until = time.monotonic() + SETTLING
+        while time.monotonic() < until and not all(rank.told or rank.lost() for rank in ranks):
+            _listen(ranks, progress, 0.1)
+        return _cause(ranks)
     finally:
-        for process in others:
-            process.kill()
-            process.wait()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        os.environ.clear()
-        os.environ.update(before)
+        for rank in ranks:
+            rank.process.kill()
+            rank.process.wait()
+            rank.pipe.close()
+
+
+def _cause(ranks: list[_Rank]) -> Any:
+    """The outcome of the rank whose failure ended the cell, or its exception."""
+    rank = min((rank for rank in ranks if rank.failed()), key=_Rank.blame)
+    name = f"rank {rank.number} of {len(ranks)}"
+    if rank.told is not None:
+        kind, content = rank.told
+        if kind == "raised":
+            raise content
+        content.result["failure"]["message"] = f"{name}: {rank.failure()}"
+        return content
+    code = rank.process.wait()
+    if code >= 0:
+        raise RuntimeError(f"{name} exited with code {code}")
+    if -code in OWN_SIGNALS:
+        raise RuntimeError(f"{name} died of signal {-code} ({signal.strsignal(-code)})")
+    how = "by hand, or by the kernel when memory ran out" if code == -signal.SIGKILL else signal.strsignal(-code)
+    raise MachineError(f"{name} was ended from outside (signal {-code}: {how}); free memory, then give the same command again", "rank lost")
+
+
+def _start(number: int, place: dict[str, str]) -> _Rank:
+    ours, theirs = socket.socketpair()
+    # The interpreter's own search path: a strategy may come from a package that only this process knows.
+    environment = {**os.environ, **place, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fila_lab.training.ranks", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return _Rank(number, process, Connection(ours.detach()))
+
+
+def _give(rank: _Rank, task: Any) -> None:
+    try:
+        rank.pipe.send(task)
+    except OSError:  # it is gone already, which `lost` will tell
+        rank.open = False
+
+
+def _listen(ranks: list[_Rank], progress: Callable[[str, int, int], None] | None, seconds: float) -> None:
+    """Take in what ranks say within `seconds`."""
+    speaking = {rank.pipe: rank for rank in ranks if rank.open}
+    for pipe in wait(list(speaking), timeout=seconds):
+        rank = speaking[pipe]  # type: ignore[index]
+        try:
+            kind, *content = rank.pipe.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            rank.open = False
+            continue
+        if kind == "progress" and rank.number == 0 and progress is not None:
+            progress(*content)
+        elif kind == "warned" and rank.number == 0:
+            log.warning("%s", content[0])
+        elif kind in ("outcome", "raised"):
+            rank.told = (kind, content[0])
+    if not speaking:
+        time.sleep(seconds)
 
 
 def _free_port() -> int:
@@ -52,31 +175,53 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(environment: dict[str, str], task: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fila_lab.training.ranks"],
-        env=os.environ | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(task)
-    process.stdin.close()
-    return process
+class _Telling(logging.Handler):
+    """What a rank says to the process that watches, the cell's warnings among it."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self.pipe, self.gate = pipe, threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell("warned", record.getMessage())
+
+    def tell(self, *message: Any) -> None:
+        with self.gate:
+            self.pipe.send(message)
 
 
-def _rank(task: dict[str, Any]) -> int:
-    """A rank beyond the first: the same cell, its outcome dropped; a failure is told on standard error."""
-    from fila_lab.training.cell import run_cell
+def _end_with(pipe: Connection) -> None:
+    """A rank does not outlive the process that watches it."""
+    try:
+        while True:
+            pipe.recv()
+    except (EOFError, OSError):
+        os._exit(1)
 
-    config = RunConfig.model_validate(task["config"])
-    outcome = run_cell(config, workdir=Path(task["workdir"]), cache_dir=Path(task["cache_dir"]), test=task["test"])
-    failure = outcome.result["failure"]
-    if failure is not None:
-        print(f"rank {os.environ['LOCAL_RANK']}: {failure['kind']}: {failure['message']}", file=sys.stderr)
-    return int(failure is not None)
+
+def _rank(descriptor: int) -> None:
+    """One rank: the same cell as the others', its outcome told to the process that watches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the watching process's matter
+    pipe = Connection(descriptor)
+    fields, options = pipe.recv()
+    threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
+    telling = _Telling(pipe)
+    log.addHandler(telling)
+    log.propagate = False
+    told: tuple[str, Any]
+    try:
+        from fila_lab.training.cell import run_cell
+
+        config = RunConfig.model_validate(fields)
+        told = "outcome", run_cell(config, progress=lambda *step: telling.tell("progress", *step), **options)
+    except Exception as error:
+        told = "raised", error
+    try:
+        telling.tell(*told)
+    except (pickle.PicklingError, TypeError, AttributeError):  # an exception that cannot travel
+        telling.tell("raised", RuntimeError(f"{type(told[1]).__name__}: {told[1]}"))
+    os._exit(0)  # what a process group would still wait for is gone or of no use
 
 
 if __name__ == "__main__":
-    sys.exit(_rank(json.load(sys.stdin)))
+    _rank(int(sys.argv[1]))

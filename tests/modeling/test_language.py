@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from fila_lab.config.base import ConfigError
 from fila_lab.modeling import FilaModel, build_model
-from fila_lab.modeling.language import character_tokenizer
+from fila_lab.modeling.causal import CausalReader
+from fila_lab.modeling.language import character_tokenizer, closing_token, leading_tokens, text_ids
 
 VOCABULARY = 99
 SIZES: dict[str, Any] = {
@@ -122,3 +125,115 @@ def test_greedy_answers_are_those_of_generate(family: str, ends: str, saved, mak
         model.ends = [] if told is None else [told] if isinstance(told, int) else told
         wanted = model.language.generate(inputs_embeds=embeddings, max_new_tokens=8, do_sample=False, pad_token_id=0)
     assert model.generate(batch, 8) == model.tokenizer.batch_decode(wanted, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_both_names_of_the_cache_work(name: str) -> None:
+    """transformers 5.24 renamed the argument; a class of either kind is asked by its own name."""
+    language = make_language("llama")
+    reader, own = CausalReader(language), language.forward
+    ids = torch.tensor([[5, 6, 7]])
+    theirs = reader.cache_name
+
+    def forward(input_ids=None, inputs_embeds=None, use_cache=None, **kept):
+        assert set(kept) <= {name}
+        output = own(input_ids=input_ids, inputs_embeds=inputs_embeds, use_cache=use_cache, **{theirs: kept.get(name)})
+        return type("Output", (), {"logits": output.logits, name: getattr(output, theirs)})
+
+    def named(input_ids=None, inputs_embeds=None, use_cache=None, cache=None): ...
+
+    def older(input_ids=None, inputs_embeds=None, use_cache=None, past_key_values=None): ...
+
+    forward.__wrapped__ = named if name == "cache" else older  # type: ignore[attr-defined]
+    language.forward = forward
+    asked = CausalReader(language)
+    assert asked.cache_name == name
+    with torch.no_grad():
+        _, cache = asked.first_token(asked.embed(ids[:, :2]))
+        logits, _ = asked.next_token(ids[:, 2], cache)
+        torch.testing.assert_close(logits, own(input_ids=ids).logits[:, -1])
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "bert", "xlnet"])
+def test_a_class_that_cannot_is_refused_by_name(family: str, saved, make_config) -> None:
+    with pytest.raises(ConfigError, match=r"language\.weights: \w+ cannot read images: .*choose another"):
+        build_model(make_config("none", language=saved(family)))
+
+
+def test_an_image_too_long_for_the_model_is_refused(saved, make_config, make_batch) -> None:
+    batch, _ = make_batch()
+    model = build_model(make_config("none", language=saved("gpt2", n_positions=20, max_position_embeddings=20)))
+    with pytest.raises(ConfigError, match="reads at most 20 tokens"):
+        model(batch)
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused(saved, make_config) -> None:
+    with pytest.raises(ConfigError, match=r"language\.tokenizer=.* has 98 tokens, .* embeds 50"):
+        build_model(make_config("none", language=saved("llama", vocab_size=50)))
+
+
+def with_bos(folder: Path) -> None:
+    """The character tokenizer, which puts <unk> before every text and <eos> behind, as some tokenizers do with theirs."""
+    tokenizer = character_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<unk> $A <eos>", special_tokens=[("<unk>", 2), ("<eos>", 1)]
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def test_bos_stands_before_the_image_and_pieces_are_one_at_training_and_inference(saved, make_config, make_batch, tmp_path) -> None:
+    batch, labels = make_batch()
+    settings = saved("llama")
+    with_bos(Path(settings["tokenizer"]))
+    model = build_model(make_config("none", language=settings)).eval()
+    assert leading_tokens(model.tokenizer) == [2]
+    assert text_ids(model.tokenizer, ["ab"]) == [model.tokenizer.convert_tokens_to_ids(["a", "b"])]
+    assert closing_token(model.tokenizer) == 1
+    embed = model.language.get_input_embeddings()
+    with torch.no_grad():
+        bos = embed(torch.full((len(batch), 1), 2))
+        oracle = model.language(inputs_embeds=torch.cat([bos, given_to_language(model, batch)], dim=1)).logits
+        torch.testing.assert_close(model(batch).logits, oracle[:, -batch.input_ids.shape[1] :])
+        torch.testing.assert_close(model(batch, labels).logits, oracle[:, -batch.input_ids.shape[1] - 1 : -1][labels != -100])
+        one = replace(batch, prompt_lengths=torch.full((3,), 7))
+        inputs = torch.cat([bos, given_to_language(model, one)], dim=1)
+        wanted = model.language.generate(inputs_embeds=inputs, max_new_tokens=5, do_sample=False, pad_token_id=0)
+    assert model.generate(one, 5) == model.tokenizer.batch_decode(wanted, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_trains_is_float32_whatever_the_checkpoint_and_all_of_it_moves(stored, precision, saved, make_config, make_batch) -> None:
+    batch, labels = make_batch()
+    labels = batch.input_ids.clone()
+    model = build_model(make_config("none", language=saved("llama", stored, tie_word_embeddings=True)))
+    assert {parameter.dtype for parameter in model.trainable_parameters()} == {torch.float32}
+    before = {name: value.detach().clone() for name, value in model.language.named_parameters()}
+    optimiser = torch.optim.AdamW(model.trainable_parameters(), lr=1e-4, weight_decay=0.0)
+    for _ in range(3):
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            model(batch, labels).loss.backward()
+        optimiser.step()
+    for name, value in model.language.named_parameters():
+        assert (value != before[name]).float().mean() > 0.99, name
+
+
+def test_frozen_weights_keep_their_type_and_a_run_may_ask_for_less(saved, make_config, make_batch) -> None:
+    batch, labels = make_batch()
+    settings = saved("granite", torch.bfloat16)
+    for more, dtype in (
+        ({"trainable": False}, torch.bfloat16),
+        ({"trainable": False, "dtype": "float32"}, torch.float32),
+        ({"dtype": "bfloat16"}, torch.bfloat16),
+        ({}, torch.float32),
+    ):
+        model = build_model(make_config("none", language=settings | more))
+        assert {parameter.dtype for parameter in model.language.parameters()} == {dtype}
+        assert model.projector[0].weight.dtype is torch.float32
+        output = model(batch, labels)
+        assert output.logits.dtype is torch.float32
+        output.loss.backward()
+    built = build_model(make_config("none", language={"dtype": "bfloat16"}))
+    assert {parameter.dtype for parameter in built.language.parameters()} == {torch.bfloat16}
+    assert built.language.model.rotary_emb.inv_freq.dtype is torch.float32
