@@ -11,7 +11,7 @@ from typing import Any
 from fila_lab.config.base import ConfigError
 from fila_lab.config.part_costs import VOCABULARY
 from fila_lab.config.run import RunConfig
-from fila_lab.config.weights import require_weights
+from fila_lab.config.weights import LEFT_OUT, require_weights, surplus_tensors
 
 Shape = tuple[int, ...]
 _SIZES = {
@@ -83,6 +83,11 @@ def _check_shapes(field: str, path: Path, wanted: dict[str, Shape], room: str) -
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ConfigError(f"{field} lacks {len(missing)} of {len(wanted)} tensors, e.g. {missing[0]}; choose weights of this architecture")
+    surplus = surplus_tensors(found, wanted, LEFT_OUT[room]) if room in LEFT_OUT else []
+    if surplus:
+        raise ConfigError(
+            f"{field} has, more than the configuration, {len(surplus)} tensors, e.g. {surplus[0]}; choose weights of this architecture"
+        )
     for name, shape in wanted.items():
         if found[name] != shape:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from fila_lab.config.base import ConfigError
@@ -10,12 +11,21 @@ PACKAGE_WEIGHTS = Path(__file__).parents[1] / "weights"
 _LIBRARY = {"vit": "open_clip:", "convnext": "timm:"}
 _EXAMPLE = {"vit": "open_clip:ViT-L-14-336/openai", "convnext": "timm:convnext_base.clip_laion2b"}
 
+LEFT_OUT = {"vit": ("proj",), "convnext": ("head",)}
+"""Tower -> what a file may hold beside the tower: projections and heads, and all below them."""
+
 
 def weights_file(spec: str) -> Path | None:
     """The file of `package:NAME` or of a path ending in .safetensors; None for `random` and library tags."""
     if spec.startswith("package:"):
         return PACKAGE_WEIGHTS / f"{spec.removeprefix('package:')}.safetensors"
     return Path(spec).expanduser() if spec.endswith(".safetensors") else None
+
+
+def surplus_tensors(names: Iterable[str], own: Container[str], left_out: Iterable[str]) -> list[str]:
+    """Of the tensors of a file those that are neither the architecture's own nor left out: parts of another architecture."""
+    parts = tuple(left_out)
+    return [name for name in names if name not in own and not any(name == part or name.startswith(f"{part}.") for part in parts)]
 
 
 def check_weights(tower: str, spec: str) -> None:

@@ -9,6 +9,7 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.weights import surplus_tensors
 
 ACTIVATIONS = (QuickGELU, nn.GELU)
 
@@ -28,8 +29,7 @@ def require_fit(
         ConfigError: tensors are missing, or are more than the configuration's, have another shape or no floating type, or hold NaN or
             infinite values; the message names the first of them.
     """
-    left_out = tuple(unused)
-    surplus = [name for name in given if name not in own and not any(name == part or name.startswith(f"{part}.") for part in left_out)]
+    surplus = surplus_tensors(given, own, unused)
     for name, value in own.items():
         if name in given and given[name].shape != value.shape:
             raise ConfigError(

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.weights import require_weights
+from fila_lab.config.weights import LEFT_OUT, require_weights
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.fit import require_alike, require_facts, require_fit
 from fila_lab.modeling.vit import VitTower
@@ -128,6 +128,6 @@ def _unfetched(spec: str, field: str, error: Exception) -> FilaError:
 
 def _fill(tower: Tower, state: dict[str, Tensor], spec: str, field: str) -> None:
     """Heads and projections of the source are left out; else it must hold exactly what the tower has."""
-    unused = ("proj",) if isinstance(tower, VitTower) else ("head",)
+    unused = LEFT_OUT["vit" if isinstance(tower, VitTower) else "convnext"]
     remedy = f"set the sizes in {field.rpartition('.')[0]} (and geometry) to those of the weights"
     tower.trunk.load_state_dict(require_fit(field, spec, tower.trunk.state_dict(), state, unused, remedy))

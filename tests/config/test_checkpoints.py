@@ -73,3 +73,9 @@ def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
         check_checkpoints(resolve_run("mini", overrides))
     with pytest.raises(ConfigError, match=r"has 99 tokens, and .* knows 50"):
         check_checkpoints(resolve_run("mini", overrides, {"language.width": 64}))
+
+
+@pytest.mark.parametrize(("field", "value"), [("vit.layers", 5), ("convnext.depths", [1, 1, 2, 1])])
+def test_a_file_with_more_layers_than_the_run_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"has, more than the configuration, \d+ tensors, e\.g\. (transformer|stages)"):
+        check_checkpoints(resolve_run("mini", {field: value}))
