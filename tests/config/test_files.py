@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fila_lab.config import FilaError, MachineError
-from fila_lab.config.files import file_lock, sync, try_lock, write_atomically
+from fila_lab.config import ConfigError, FilaError, MachineError
+from fila_lab.config.files import cache_limit, file_lock, left_over, sync, temporary_path, try_lock, write_atomically
 
 UNABLE = [errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK]
 
@@ -85,3 +85,82 @@ def test_a_lock_file_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "lock.json").mkdir()
     with pytest.raises(FilaError, match=r"--out: .*lock\.json cannot be written \(Is a directory\)"), StudyLock(tmp_path):
         pass
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash at any moment leaves the former file or the new one whole."""
+    seen: list[tuple[str, bool]] = []
+    right = os.fsync
+
+    def noted(handle: int) -> None:
+        seen.append(("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file", (tmp_path / "file").exists()))
+        right(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_atomically(tmp_path / "file", b"content")
+    assert seen == [("file", False), ("folder", True)]
+
+
+@pytest.mark.parametrize("path", [None, "other"])
+def test_a_disk_that_fails_says_at_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | None) -> None:
+    def fails(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_atomically(tmp_path / "file", b"content")
+    assert error.value.filename == (path or str(tmp_path / "file"))
+
+
+def test_other_errors_of_a_write_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "file", "text")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_file_is_left_over_once_its_writer_is_gone(tmp_path: Path) -> None:
+    own = temporary_path(tmp_path / "file")
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    dead = own.with_name(own.name.replace(f"-{os.getpid()}.tmp", f"-{child}.tmp"))
+    elsewhere = own.with_name(f".file.elsewhere-{child}.tmp")
+    for path in (own, dead, elsewhere):
+        path.touch()
+    found = {path.name: [left_over(path, {"file"}, alone) for alone in (False, True)] for path in (own, dead, elsewhere)}
+    assert found == {own.name: [False, True], dead.name: [True, True], elsewhere.name: [False, True]}
+    assert not left_over(dead, {"other"}, True)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "absent"])
+def test_a_lock_keeps_others_out_while_it_is_held(tmp_path: Path, kind: str) -> None:
+    path = tmp_path if kind == "folder" else tmp_path / "lock"
+    if kind == "file":
+        path.write_text("content", encoding="utf-8")
+    descriptor = None
+    with file_lock(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
+    assert kind != "file" or path.read_text(encoding="utf-8") == "content"
+
+
+@pytest.mark.parametrize(("text", "gib"), [(None, 40), ("", 40), (" ", 40), ("10", 10), (" 0.5 ", 0.5), ("1e3", 1000), ("1", 1)])
+def test_the_caches_limit_is_in_gibibytes(monkeypatch: pytest.MonkeyPatch, text: str | None, gib: float) -> None:
+    monkeypatch.delenv("FILA_LAB_CACHE_GIB", raising=False)
+    if text is not None:
+        monkeypatch.setenv("FILA_LAB_CACHE_GIB", text)
+    assert cache_limit() == gib * 1024**3
+
+
+@pytest.mark.parametrize(
+    ("text", "example"),
+    [("10G", "10"), ("0.5GB", "0.5"), ("0", "40"), ("0G", "40"), ("-1", "40"), ("inf", "40"), ("nan", "40"), ("much", "40")],
+)
+def test_a_limit_that_is_none_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch, text: str, example: str) -> None:
+    monkeypatch.setenv("FILA_LAB_CACHE_GIB", text)
+    with pytest.raises(ConfigError, match=rf"FILA_LAB_CACHE_GIB = '{text}' .*e\.g\. {example}$"):
+        cache_limit()

@@ -82,3 +82,16 @@ def test_the_map_is_ridge_regression_of_standardised_features() -> None:
     residual = y - mapped(tokens)
     np.testing.assert_allclose(x.T @ residual / len(x), 0.01 * mapped.weight, atol=1e-10)  # the normal equations
     np.testing.assert_allclose(mapped.standardised(cells), y)
+
+
+def test_own_found_against_a_loop_over_tokens() -> None:
+    draw = np.random.default_rng(5)
+    predicted, cells = draw.normal(size=(3, 7, 4)), draw.normal(size=(3, 7, 4))
+    cells *= draw.uniform(0.1, 9, (3, 7, 1))  # length does not count, direction does
+    cells[1, 2] = 5 * cells[1, 6]
+    found = own_found(predicted, cells)
+    for page in range(3):
+        for token in range(7):
+            likeness = [float(p @ predicted[page, token]) / float(np.linalg.norm(p)) for p in cells[page]]
+            nearest = [cell for cell in range(7) if likeness[cell] > max(likeness) - 1e-9]
+            assert found[page, token] == (1 / len(nearest) if token in nearest else 0)

@@ -31,6 +31,13 @@ def test_anls(prediction: str, answers: str | list[str], score: float) -> None:
     assert anls(prediction, answers) == pytest.approx(score)
 
 
+def test_the_best_answer_counts_from_the_threshold_on() -> None:
+    assert anls("abcd", ["abxy", "zzzz"]) == 0.5
+    assert anls("abcd", ["abxy"], threshold=0.51) == 0
+    assert anls("a", "abcd", threshold=0.2) == pytest.approx(0.25)
+    assert anls("abcd", "a", threshold=0.2) == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize(("first", "second", "distance"), [("kitten", "sitting", 3), ("", "abc", 3), ("flaw", "lawn", 2), ("a", "a", 0)])
 def test_levenshtein(first: str, second: str, distance: int) -> None:
     assert levenshtein(first, second) == distance
@@ -78,6 +85,11 @@ def test_vqa_accuracy(agreeing: int, score: float) -> None:
         ("black/white", "black white"),
         ("yes!", "yes"),
         ("A\nstop sign", "stop sign"),
+        ("a\tstop\tsign", "stop sign"),
+        # A mark that stands at the edge of a word anywhere is dropped everywhere, else it parts words.
+        ("co-op x- ray", "coop x ray"),
+        ("co-op x-ray", "co op x ray"),
+        ("1,000 co-op", "1000 co op"),
     ],
 )
 def test_vqa_normal_form(text: str, normal: str) -> None:

@@ -119,6 +119,19 @@ def test_interval_has_the_width_the_cluster_formula_gives() -> None:
     assert (clustered.high - clustered.low) / (independent.high - independent.low) == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.parametrize(("confidence", "reach"), [(0.5, 0.674), (0.8, 1.282), (0.95, 1.960)])
+def test_both_ends_leave_out_the_same_share(confidence: float, reach: float) -> None:
+    """On the scale of the standard error, either side of the estimate, for the seam gap and the sham gap alike."""
+    rng = np.random.default_rng(2)
+    items = {f"i{number}": (tuple(rng.integers(0, 2, 3)), f"p{number}") for number in range(400)}
+    own = np.array([values for values, _ in items.values()])
+    found = seam_gap_interval(frame(reading=items), "reading", confidence=confidence, resamples=4000)
+    for name, differences in (("seam_gap", own[:, 1] - own[:, 0]), ("sham_gap", own[:, 2] - own[:, 1])):
+        error = differences.std() / 20
+        assert found[name].estimate - found[name].low == pytest.approx(reach * error, abs=0.1 * error)
+        assert found[name].high - found[name].estimate == pytest.approx(reach * error, abs=0.1 * error)
+
+
 def test_a_gap_that_is_the_same_everywhere_has_no_width_whatever_the_sizes_of_the_clusters() -> None:
     same = (0, 1, 1)
     interval = seam_gap_interval(frame(reading={"a": (same, "A"), "b": (same, "B"), "c": (same, "B")}), "reading")["seam_gap"]

@@ -53,17 +53,24 @@ def test_a_failed_cell_is_done(store: ResultStore) -> None:
         json.dumps(result("b")),
         json.dumps(result("a", extra=1)),
         json.dumps(result("a", schema=2)),
+        json.dumps(result("a", metrics={"exact/mean": float("nan")})),
+        json.dumps(result("a", timing={"total": float("inf")})),
+        json.dumps(result("a", metrics={"exact/mean": "0.5"})),
     ],
-    ids=["empty", "half", "list", "other cell", "unknown key", "other schema"],
+    ids=["empty", "half", "list", "other cell", "unknown key", "other schema", "NaN", "infinite", "text"],
 )
 def test_a_file_that_does_not_count_is_moved_aside(store: ResultStore, text: str, caplog: pytest.LogCaptureFixture) -> None:
     store.folder("a").mkdir()
     (store.folder("a") / "result.json").write_text(text, encoding="utf-8")
     (store.folder("a") / ".result.json.7.tmp").write_text("half", encoding="utf-8")
-    assert isinstance(store.read("a"), Invalid)
+    found = store.read("a")
+    assert isinstance(found, Invalid)
+    assert found.path == store.folder("a") / "result.json"
+    assert found.reason
+    assert store.invalid() == [found]
     assert store.done_ids() == set()
     with caplog.at_level(logging.WARNING):
-        store.repair()
+        assert store.repair() == [found]
     assert "result.json" in caplog.text
     assert "result.invalid-1.json" in caplog.text
     assert [path.name for path in store.folder("a").iterdir()] == ["result.invalid-1.json"]
@@ -95,3 +102,36 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_result_is_not_written_for_another_cell(store: ResultStore) -> None:
     with pytest.raises(ValueError, match="cell a handed in for cell b"):
         store.write("b", result("a"), None, {})
+
+
+def test_results_are_those_that_count_by_id(store: ResultStore) -> None:
+    assert store.ids() == []
+    for name in ("b", "a"):
+        store.write(name, result(name), None, {})
+    store.write("c", failed("c", {"seed": 3}, "error", "broken", "lines", seconds=2.5), None, {"code_hash": "x"})
+    (store.folder("d")).mkdir()
+    (store.cells / "file").write_text("", encoding="utf-8")
+    assert store.ids() == ["a", "b", "c", "d"]
+    assert list(store.results()) == ["a", "b", "c"]
+    assert list(store.results(["b", "d", "x"])) == ["b"]
+    assert store.read("d") is store.get("d") is store.read("file") is store.predictions("a") is None
+    assert store.manifest("a") == store.manifest("d") == {}
+    own = store.failures()
+    assert list(own) == ["c"]
+    assert own["c"].timing == {"total": 2.5}
+    assert own["c"].failure is not None
+    assert (own["c"].config, own["c"].failure.message, own["c"].failure.traceback) == ({"seed": 3}, "broken", "lines")
+    assert failed("c", {}, "error", "broken")["timing"] == {}
+
+
+def test_numbers_of_any_library_are_written(store: ResultStore) -> None:
+    import numpy as np
+
+    numbers = {"exact/mean": np.float32(0.5), "n/reading": np.int64(3), "seam_gap/x": np.float64("nan")}
+    given = result("a", metrics=numbers, timing={"total": np.inf}, curve=[{"step": np.int64(1), "loss": np.nan, "learning_rate": 0.1}])
+    written = store.write("a", given, None, {"sizes": (1, np.int32(2)), 3: float("-inf")})
+    assert written == store.get("a")
+    assert written.metrics == {"exact/mean": 0.5, "n/reading": 3, "seam_gap/x": None}
+    assert written.timing == {"total": None}
+    assert (written.curve[0].step, written.curve[0].loss) == (1, None)
+    assert store.manifest("a") == {"sizes": [1, 2], "3": None}

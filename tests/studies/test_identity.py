@@ -1,0 +1,122 @@
+"""Who is who, stated anew: ids of cells, of data and of code, recomputed from their definitions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fila_lab
+from fila_lab.config import ConfigError, RunConfig, resolve_run
+from fila_lab.studies import identity
+from fila_lab.studies.identity import cell_id, changed_weights, code_hash, data_hash, file_sha256, shaping_files, weights_hashes
+from fila_lab.studies.result import SCHEMA
+
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+
+
+def run(**fields: Any) -> RunConfig:
+    return resolve_run("mini", RANDOM, {name.replace("__", "."): value for name, value in fields.items()})
+
+
+def sha16(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def by_hand(config: RunConfig, **hashes: str) -> str:
+    """The id by its definition. hashes: sha256 of weights that are files, by room."""
+    fields = config.model_dump(mode="json")
+    data = {key: value for key, value in fields["data"].items() if key not in ("train_items", "train_families", "val_items")}
+    geometry = {key: fields["geometry"][key] for key in ("tile", "patch", "canvases", "canvas_rule")}
+    shaping = sha16({"data": data, "geometry": geometry})
+    assert data_hash(config) == shaping
+    del fields["preset"]
+    for room, digest in hashes.items():
+        fields[room]["weights"] = f"sha256:{digest}"
+    return sha16({"schema": SCHEMA, "run": fields, "data": shaping})
+
+
+def test_an_id_is_the_hash_of_schema_fields_and_data() -> None:
+    assert SCHEMA == identity.SCHEMA
+    for config in (
+        run(),
+        run(train__steps=7, fusion__name="addition"),
+        run(data__suite_seed=3, fusion__name="none", geometry__vit_scale=2),
+    ):
+        assert cell_id(config) == by_hand(config)
+
+
+def test_weights_files_stand_in_the_id_by_their_bytes(tmp_path: Path) -> None:
+    tower, answers = tmp_path / "tower.safetensors", tmp_path / "answers.safetensors"
+    tower.write_bytes(b"tower")
+    answers.write_bytes(b"answers")
+    config = run(convnext__weights=str(tower), language__weights=str(answers))
+    hashes = {"convnext": hashlib.sha256(b"tower").hexdigest(), "language": hashlib.sha256(b"answers").hexdigest()}
+    assert weights_hashes(config) == hashes
+    assert cell_id(config) == by_hand(config, **hashes)
+
+
+def test_a_language_models_folder_is_the_hash_of_its_files_names_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["model.safetensors", *(f"part-{number}.bin" for number in (7, 2, 9, 4, 0, 8, 1, 6, 3, 5)), "config.json"]
+    for name in names:
+        (tmp_path / name).write_bytes(f"bytes of {name}".encode())
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "other").write_bytes(b"not of the model")
+    config = run().model_copy(update={"language": run().language.model_copy(update={"weights": str(tmp_path)})})
+    lines = [f"{name} {hashlib.sha256(f'bytes of {name}'.encode()).hexdigest()}\n" for name in sorted(names)]
+    wanted = {"language": hashlib.sha256("".join(lines).encode()).hexdigest()}
+    assert weights_hashes(config) == wanted
+    assert cell_id(config) == by_hand(config, **wanted)
+    (tmp_path / "config.json").write_bytes(b"another")
+    assert weights_hashes(config) != wanted
+    # `random` is a word, also where a folder has that name.
+    (tmp_path / "random").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert weights_hashes(run()) == {}
+
+
+def test_missing_weights_are_named_by_their_field(tmp_path: Path) -> None:
+    for room in ("vit", "convnext", "language"):
+        with pytest.raises(ConfigError, match=rf"{room}\.weights = '.*gone\.safetensors': the weights file .* is missing"):
+            cell_id(run(**{f"{room}__weights": str(tmp_path / "gone.safetensors")}))
+
+
+def test_weights_that_change_while_a_cell_runs_are_said(tmp_path: Path) -> None:
+    tower = tmp_path / "tower.safetensors"
+    tower.write_bytes(b"tower")
+    config = run(vit__weights=str(tower))
+    expected = cell_id(config)
+    assert changed_weights(expected, config) == ""
+    tower.write_bytes(b"other weights")
+    assert "put the former file back" in changed_weights(expected, config)
+    tower.unlink()
+    assert "put the file back" in changed_weights(expected, config)
+    assert "missing" in changed_weights(expected, config)
+
+
+def test_a_files_hash_follows_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for moment, content in enumerate((b"", b"one", b"two", b"longer than that")):
+        path.write_bytes(content)
+        os.utime(path, ns=(moment, moment))  # a clock may be coarser than two writes
+        assert file_sha256(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_code_is_the_hash_of_the_files_that_shape_results_in_their_order() -> None:
+    package = Path(fila_lab.__file__).parent
+    files = shaping_files()
+    assert files == sorted(files)
+    assert all(path.is_file() and path.suffix == ".py" for path in files)
+    names = {path.relative_to(package).as_posix() for path in files}
+    assert {name for name in identity.SHAPING if name.endswith(".py")} <= names
+    assert not names & set(identity.NOT_SHAPING)
+    assert all((package / name).is_file() for name in identity.NOT_SHAPING), "what is left out is there to be left out"
+    rooms = {name for name in identity.SHAPING if not name.endswith(".py")}
+    every = {path.relative_to(package).as_posix() for room in rooms for path in (package / room).rglob("*.py")}
+    assert names == (every | {name for name in identity.SHAPING if name.endswith(".py")}) - set(identity.NOT_SHAPING)
+    lines = [f"{path.relative_to(package).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files]
+    assert code_hash() == hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
