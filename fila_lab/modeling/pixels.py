@@ -7,8 +7,8 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor
 
-Triple = tuple[float, float, float]
-Statistics = tuple[Triple, Triple]
+Channels = tuple[float, ...]
+Statistics = tuple[Channels, Channels]
 """Mean and standard deviation of red, green and blue, of pixels between 0 and 1."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -20,7 +20,7 @@ def pixel_statistics(weights: str) -> Statistics:
     """Those that a `weights` field's checkpoint was trained with, by its library's tag; CLIP's for all that has none (random, package:NAME,
     files), and where the tag is not known or says nothing."""
     library, _, tag = weights.partition(":")
-    told: dict[str, Triple] = {}
+    told: dict[str, Channels] = {}
     if library == "timm":
         config = get_pretrained_cfg(tag)
         told = {} if config is None else {"mean": config.mean, "std": config.std}
