@@ -42,8 +42,11 @@ test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simula
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
 
-reports: $(STAMP) ## write the report of every study in experiments/results again, from its committed cells by today's rules (minutes)
-	@for page in experiments/results/*/report/report.html; do $(BIN)/fila-lab report $$(dirname $$(dirname $$page)) || exit $$?; done
+reports: $(STAMP) ## write the report of every study in experiments/results again, from its committed cells, by today's rules and study files (minutes)
+	@for folder in experiments/results/*/report; do folder=$$(dirname $$folder); \
+	  read -r study budget < <($(BIN)/python -c 'import json, sys; plan = json.load(open(sys.argv[1])); print(plan["study"]["name"], plan["budget"])' $$folder/plan.json); \
+	  $(BIN)/fila-lab report experiments/$$study.yaml --budget $$budget --out $$folder || exit $$?; \
+	done
 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
