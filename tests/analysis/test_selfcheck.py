@@ -104,6 +104,7 @@ def test_what_predictions_cannot_tell_is_said(out: Path) -> None:
         _edit(path, lambda result: result["metrics"].update({"question_only/reading": 0.02}))
     assert "not from predictions: question_only, values on validation items" in _checks(out)[RECOMPUTED].text
     _edit(out / "plan.json", lambda plan: plan["study"].update(metric="question_only/reading"))
+    _edit(out / "plan.json", lambda plan: plan["study"]["families"]["methods"].update(by=[]))  # it splits means over items only
     assert _checks(out)[RECOMPUTED].passed is None
     assert "question_only/reading cannot be computed from predictions" in _checks(out)[RECOMPUTED].text
 
