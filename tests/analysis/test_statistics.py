@@ -126,3 +126,51 @@ def test_clustered_gap_covers_the_truth() -> None:
         found = bootstrap.clustered_gap(frame, draws=400, seed=trial)
         hits += found.low <= 0.2 <= found.high
     assert 0.90 <= hits / 200 <= 0.99
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5, 8])
+def test_helmerts_rows_are_orthonormal_and_blind_to_what_levels_share(levels: int) -> None:
+    rows = statistics.helmert(levels)
+    assert rows.shape == (levels - 1, levels)
+    assert rows @ rows.T == pytest.approx(np.eye(levels - 1))
+    assert rows.sum(axis=1) == pytest.approx(np.zeros(levels - 1))
+
+
+def test_too_few_values_have_no_spread() -> None:
+    for values in ([], [0.3]):
+        assert np.isnan(statistics.tost(values, 0.02))
+        assert np.isnan(statistics.exceeds(values, 0.02))
+        found = statistics.paired_interval(values)
+        assert found.n == len(values)
+        assert np.isnan([found.low, found.high, found.sd, found.half]).all()
+    assert statistics.paired_interval([0.3]).mean == 0.3
+    assert np.isnan(statistics.sign_flip([]))
+    assert np.isnan(statistics.probability_greater([], []))
+    for values in ([0.1, float("nan")], [float("inf"), 1]):
+        with pytest.raises(ValueError, match="leave failed cells out"):
+            statistics.sign_flip(values)
+
+
+@pytest.mark.parametrize(
+    ("share", "items", "wanted"), [(0.5, None, 0), (0, None, np.log(1 / 1999)), (1, 50, np.log(99)), (0.9, 50, np.log(9))]
+)
+def test_logits_of_the_ends_are_half_an_item_in(share: float, items: float | None, wanted: float) -> None:
+    assert statistics.logit(share, items) == pytest.approx(wanted)
+
+
+def test_triplets_are_the_items_with_all_three_places() -> None:
+    rows = [
+        ("a", seed, "reading", item, place, f"page-{item[0]}", (len(item) + seed + len(place)) % 2 == 0)
+        for seed in (0, 1)
+        for item in ("x1", "x22", "y1", "z1")
+        for place in ("cut", "sham", "intact")
+        if (item, place) != ("z1", "sham")
+    ]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "family", "item_id", "place", "image_id", "correct"])
+    found = bootstrap.triplet_table(frame.sample(frac=1, random_state=0))
+    assert sorted(zip(found["seed"], found["item_id"], strict=True)) == [(seed, item) for seed in (0, 1) for item in ("x1", "x22", "y1")]
+    by_hand = {(seed, item, place): right for _, seed, _, item, place, _, right in rows}
+    for row in found.itertuples():
+        assert row.image_id == f"page-{row.item_id[0]}"
+        assert [row.cut, row.sham, row.intact] == [by_hand[row.seed, row.item_id, place] for place in ("cut", "sham", "intact")]
+    assert bootstrap.triplet_table(frame[frame["place"] != "sham"]).empty

@@ -227,3 +227,19 @@ def test_a_family_with_a_metric_of_its_own_is_judged_by_that_and_named_with_it()
     assert found["difference"].tolist() == pytest.approx([0.3, -0.2])
     with pytest.raises(FilaError, match="metric='exact/tabel'"):
         analysis.judge(frame, {"tables": Family(contrasts=pairs, metric="exact/tabel")}, "exact/reading", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("levels", "flag"),
+    [
+        ((0.0, 0.3), "a below 20%"),
+        ((0.3, 0.5), ""),
+        ((0.19, 1.0), "a below 20%; b above 90%"),
+        ((0.89, 0.21), ""),
+        ((0.95, 0.6), "a above 90%"),
+    ],
+)
+def test_floor_and_ceiling_are_a_fifth_and_nine_tenths_the_very_ends_included(levels: tuple[float, float], flag: str) -> None:
+    found = _judge({"a": [levels[0]] * 8, "b": [levels[1]] * 8}, ("a", "b")).iloc[0]
+    assert found["flag"] == flag
+    assert np.isnan(found["logit_difference"]) == (not flag)

@@ -115,3 +115,34 @@ def test_extreme_sizes(size: tuple[int, int], config: GeometryConfig) -> None:
     assert geometry.canvas in config.canvases
     assert all(1 <= side <= canvas for side, canvas in zip(geometry.resized, geometry.canvas, strict=True))
     assert geometry.tiles_of((0, 0, *size))
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes, st.sampled_from([PAPER, SMALL]), st.sampled_from([None, 384, 1152]))
+def test_scales_are_those_of_the_pixels(size: tuple[int, int], config: GeometryConfig, whole: int | None) -> None:
+    """The nominal scale lets the whole image on the canvas and fills one side; detail px a canvas px follow from the two sizes."""
+    tile = 336 if config is PAPER else 42
+    geometry = Geometry.of(*size, config.model_copy(update={"whole_image": whole}))
+    along = [canvas / side for canvas, side in zip(geometry.canvas, size, strict=True)]
+    assert geometry.scale in along
+    assert all(geometry.scale * side <= canvas + 1e-6 for canvas, side in zip(geometry.canvas, size, strict=True))
+    assert all(abs(geometry.scale * side - own) < 1 + 1e-6 for own, side in zip(geometry.resized, size, strict=True))
+    x, y = geometry.detail_scales
+    if whole is None:
+        assert x == y == pytest.approx(32 * config.detail_cells / tile)
+    else:
+        assert (x, y) == pytest.approx((whole / geometry.canvas[0], whole / geometry.canvas[1]))
+
+
+@pytest.mark.parametrize("size", [(300, 900), (900, 300), (777, 777)])
+@pytest.mark.parametrize("side", [96, 192, 224, 288, 320, 672, 768])
+def test_a_whole_image_must_split_into_the_canvass_tiles(size: tuple[int, int], side: int) -> None:
+    config = PAPER.model_copy(update={"whole_image": side})
+    across, down = Geometry.of(*size, PAPER).canvas_tiles
+    if side // 32 % across or side // 32 % down:
+        with pytest.raises(ConfigError, match=rf"whole_image={side} gives {side // 32} .* {across}x{down} tiles") as error:
+            Geometry.of(*size, config)
+        remedy = int(str(error.value).rpartition(" ")[2])
+        assert Geometry.of(*size, config.model_copy(update={"whole_image": remedy})).detail_size == (remedy, remedy)
+    else:
+        assert Geometry.of(*size, config).cells(4) == (side // 32 // across, side // 32 // down)

@@ -179,3 +179,39 @@ def test_area_without_remainder_is_the_same_mean() -> None:
     image = noise(60, 40)
     means = np.asarray(image).reshape(10, 4, 20, 3, 3).mean((1, 3))
     assert np.abs(resample_axes(image, (0, 60), (0, 40), (20, 10), "area") - means).max() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30), st.integers(1, 30), st.sampled_from(["bicubic", "bilinear"]), st.data())
+def test_a_box_within_the_image_is_pillows_own_resize(
+    width: int, height: int, across: int, down: int, operator: str, data: st.DataObject
+) -> None:
+    """Bit for bit, also where the box begins or ends at the image's edge."""
+    spans = []
+    for length in (width, height):
+        low = data.draw(st.one_of(st.just(0.0), st.floats(0.01, length - 0.5))) if length > 1 else 0.0
+        spans.append((low, data.draw(st.one_of(st.just(float(length)), st.floats(low + 0.4, length)))))
+    image = noise(width, height)
+    method = Image.Resampling[operator.upper()]
+    wanted = image.resize((across, down), method, box=(spans[0][0], spans[1][0], spans[0][1], spans[1][1]))
+    assert np.array_equal(resample_axes(image, spans[0], spans[1], (across, down), operator), np.asarray(wanted))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.integers(1, 3), st.data())
+def test_area_is_the_mean_of_each_part_edge_px_repeated_beyond_the_image(
+    width: int, height: int, across: int, down: int, data: st.DataObject
+) -> None:
+    """In whole eighths of a px, so that every part is a whole number of pieces: a plain mean."""
+    image = noise(width, height)
+    pixels = np.asarray(image).astype(float)
+    spans, places = [], []
+    for length, count in ((width, across), (height, down)):
+        low, part = data.draw(st.integers(-8, 8 * length - 1)), data.draw(st.integers(1, 12))
+        spans.append((low / 8, (low + part * count) / 8))
+        pieces = np.arange(low, low + part * count) // 8
+        places.append(np.clip(pieces, 0, length - 1).reshape(count, part))
+    rows = pixels[places[1]].mean(axis=1)
+    wanted = rows[:, places[0]].mean(axis=2)
+    found = resample_axes(image, spans[0], spans[1], (across, down), "area")
+    assert np.abs(found - wanted).max() <= 0.5 + 1e-3

@@ -224,3 +224,24 @@ def test_the_single_square_and_the_stretched_canvas_by_hand() -> None:
         third = image.shape[1] // 3
         assert (image[:, :third] == 0).all()
         assert (image[:, third:] == 255).all()
+
+
+@given(st.integers(1, 6), st.integers(2, 9), st.data())
+def test_a_shared_position_is_handed_over_from_the_tile_it_lies_deepest_in(tiles: int, grid: int, data: st.DataObject) -> None:
+    """By px: how far a token's middle is from the nearer border of each tile that holds it; of equal tiles the first."""
+    overlap = data.draw(st.integers(0, grid - 1))
+    across = PLAIN.model_copy(
+        update={"tile": 14 * grid, "canvases": ((14 * grid * tiles, 14 * grid),), "tiling": TilingConfig(overlap=overlap)}
+    )
+    layout = tile_layout(across, (14 * grid * tiles, 14 * grid))
+    wanted = []
+    for row in range(grid):
+        for token in range(tiles * grid):
+            depths = {
+                tile: min(token + 0.5 - start, start + grid - token - 0.5)
+                for tile, start in enumerate(layout.starts_x)
+                if start <= token < start + grid
+            }
+            tile = min(depths, key=lambda tile: (-depths[tile], tile))
+            wanted.append((tile * grid + row) * grid + token - layout.starts_x[tile])
+    assert list(layout.sources()) == wanted

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.run import ProjectorConfig
 from fila_lab.modeling import HybridEncoder, build_convnext, build_vit, normalise, resample
 from fila_lab.modeling.detail import DetailMaps, scrambled, split_tiles, spoil
-from fila_lab.modeling.projector import RowSeparator, raster
+from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector, raster
 
 
 def encoder(config):
@@ -188,3 +189,67 @@ def test_maps_computed_here_equal_cached_ones(make_config) -> None:
     )
     cached = [m.contiguous() for m in model.convnext(normalise(detail))]
     torch.testing.assert_close(model(tiles, overview, 1, 2, detail=detail), model(tiles, overview, 1, 2, maps=cached), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_every_stages_fusion_is_told_its_own_cells_and_the_coarser_ones(make_config, k: int) -> None:
+    model = encoder(make_config("concat", k=k))
+    assert model.cells == (8 * k, 4 * k, 2 * k, k)
+
+
+@pytest.mark.parametrize(
+    ("depth", "handoff", "wanted"),
+    [
+        (((4, 1), (4, 2), (1, 3)), "none", {(4, 1): True, (4, 2): False, (1, 3): False}),
+        (((4, 1), (4, 2), (1, 3)), "append", {(4, 1): True, (4, 2): True, (1, 3): False}),
+        (((1, 1), (2, 2), (1, 3), (4, 5)), "none", {(1, 1): True, (2, 2): False, (1, 3): False, (4, 5): False}),
+        (((1, 1), (3, 2)), "append", {(1, 1): False, (3, 2): False}),
+    ],
+)
+def test_a_fusion_knows_whether_its_map_is_read_again(make_config, make_batch, depth, handoff, wanted) -> None:
+    """By a later fusion of the same stage, or by the handoff, which reads stage 4."""
+    model = encoder(make_config("concat", depth=depth, handoff=handoff))
+    batch, _ = make_batch()
+    told = {}
+    for pair in model.interactions:
+        model.fusion_at(*pair).register_forward_hook(lambda _, args, __, pair=pair: told.update({pair: args[2].read_again}))
+    model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    assert told == wanted
+
+
+def test_projectors_and_the_separator_are_what_they_are_called() -> None:
+    linear, mlp = (build_projector(ProjectorConfig(kind=kind), 6, 10) for kind in ("linear", "mlp2x_gelu"))
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    assert torch.allclose(linear.double()(x), x @ linear.weight.T + linear.bias)
+    first, last = (layer.double() for layer in mlp if isinstance(layer, torch.nn.Linear))
+    hidden = x @ first.weight.T + first.bias
+    hidden = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
+    assert torch.allclose(mlp.double()(x), hidden @ last.weight.T + last.bias)
+    torch.manual_seed(0)
+    assert float(RowSeparator(4096).separator.detach().square().sum()) == pytest.approx(1, rel=0.1), "as long as a unit vector"
+
+
+def test_the_handoff_projects_means_normalised_over_their_channels() -> None:
+    handoff = Handoff(ProjectorConfig(kind="linear"), 7, 4).double()
+    means = torch.randn(2, 5, 7) * torch.tensor([0.1, 10.0])[:, None, None] + 3
+    x = means.double()
+    normal = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(handoff(means), normal @ handoff.projector.weight.T + handoff.projector.bias)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 3), (3, 1)])
+def test_fusions_are_told_where_each_tile_lies_and_read_what_they_ask_for(rows: int, cols: int) -> None:
+    maps = [torch.randn(2, 3 + stage, rows * n, cols * n) for stage, n in enumerate((24, 12, 6, 3))]
+    details = DetailMaps(maps, (24, 12, 6, 3), 3, rows, cols)
+    places = [(image, tile // cols, tile % cols) if tile >= 0 else (image, -1, -1) for image in range(2) for tile in range(-1, rows * cols)]
+    for stage in (1, 2, 3, 4):
+        context = details.context(stage)
+        assert list(zip(context.image.tolist(), context.row.tolist(), context.col.tolist(), strict=True)) == places
+        assert (context.grid, context.rows, context.cols, context.stage) == (3, rows, cols, stage)
+        assert details.read("nothing", stage, torch.float32).shape == (len(places), 0, 3, 3)
+        assert torch.equal(details.read("means", stage, torch.float32), details.means(stage))
+        canvas = maps[stage - 1].unflatten(3, (3 * cols, -1)).unflatten(2, (3 * rows, -1)).mean((3, 5))
+        torch.testing.assert_close(details.canvas_means(stage), canvas.flatten(2).transpose(1, 2))
+    none = DetailMaps.nothing(2, torch.device("cpu"), (24, 12, 6, 3), 3, rows, cols)
+    assert [m.shape[:2] for m in none.maps] == [(2, 0)] * 4
+    assert none.context(4).image.tolist() == [image for image, _, _ in places]

@@ -15,6 +15,7 @@ from fila_lab.config import ConfigError, RunConfig, StudyConfig, config_hash, lo
 from fila_lab.config.pages import page_training_flops
 from fila_lab.config.power import ASSUMED_SD, minimal_detectable_effect
 from fila_lab.studies import identity
+from fila_lab.studies.arms import baseline
 from fila_lab.studies.detectable import detectable
 from fila_lab.studies.estimate import estimate
 from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files
@@ -285,3 +286,75 @@ def test_a_plan_says_what_its_seeds_can_show_at_the_noise_it_has_measured(tmp_pa
     assert measured["controls"].sd == pytest.approx(statistics.stdev(0.02 * seed for seed in range(8)))
     assert not measured["content"].measured
     assert detectable(make_plan(plan.study, "small", RANDOM), {})["fusions"].effect is None
+
+
+def test_an_untuned_budget_has_no_trials_and_stands_as_it_is() -> None:
+    plan = make_plan(study(), "small")
+    assert (plan.trials, plan.tuning_cells, plan.provisional) == (0, 0, False)
+    assert make_plan(study(), "full").trials == 3
+    assert [cell.seed for cell in plan.cells] == [0, 1, 0, 1]
+    assert {cell.phase for cell in plan.cells} == {"main"}
+
+
+def test_a_budget_of_some_arms_judges_what_it_runs() -> None:
+    arms = study().model_dump()["arms"] | {"addition": {"set": {"fusion.name": "addition"}}}
+    families = {
+        "one": {"contrasts": [["concat", "none"], ["addition", "none"]], "interactions": []},
+        "two": {"contrasts": [["addition", "concat"]]},
+    }
+    plan = make_plan(study(arms=arms, families=families, budgets={"small": {"seeds": [3], "arms": ["concat", "none"]}}))
+    assert plan.arms == ("none", "concat")
+    assert plan.families == {"one": (("concat", "none"),)}
+    for wrong, words in (([], "budgets.small.arms is empty"), (["none", "concat", "none"], "'none' stands there twice")):
+        with pytest.raises(ConfigError, match=words):
+            make_plan(study(arms=arms, budgets={"small": {"seeds": [3], "arms": wrong}}))
+
+
+@pytest.mark.parametrize("space", [[4e-3, 1e-3], [0, 1e-3], [1e-3, 1e-3], [-1e-3, 1e-3]])
+def test_a_range_to_search_that_is_none(space: list[float]) -> None:
+    with pytest.raises(ConfigError, match=r"tuning\.space\.train\.learning_rate.*low < high"):
+        make_plan(study(tuning={"space": {"train.learning_rate": space}, "trials": 3}), "full")
+
+
+@pytest.mark.parametrize(
+    ("budgets", "name", "taken"), [(["small", "full"], None, "small"), (["full"], None, "full"), (["a", "full"], "full", "full")]
+)
+def test_the_budget_that_is_meant(budgets: list[str], name: str | None, taken: str) -> None:
+    own = study(budgets={budget: {"seeds": [0]} for budget in budgets}, tuning=None)
+    assert make_plan(own, name).budget == taken
+
+
+def test_several_budgets_none_small_must_be_chosen_from() -> None:
+    with pytest.raises(ConfigError, match=r"--budget is missing.*choose a, full"):
+        make_plan(study(budgets={"a": {"seeds": [0]}, "full": {"seeds": [0]}}, tuning=None))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps"), [({"none": 0.1, "concat": 0.2}, 25), ({"none": 1e-4, "concat": 0.2}, 1), ({"none": 2.0, "concat": 0.5}, 200)]
+)
+def test_equal_time_takes_at_least_one_step_and_the_seconds_it_is_given(seconds: dict[str, float], steps: int) -> None:
+    declared = study(equalise="time", step_seconds={"none": 1.0, "concat": 1.0})
+    none, concat = (cell.config.train.steps for cell in make_plan(declared, step_seconds=seconds).cells if cell.seed == 0)
+    assert (none, concat) == (50, steps)
+    assert make_plan(declared, step_seconds=seconds).step_seconds == seconds
+    assert make_plan(declared).step_seconds == {"none": 1.0, "concat": 1.0}
+    for wrong in ({"none": 0.1}, {"none": 0.1, "concat": 0}, {}):
+        with pytest.raises(ConfigError, match="needs step_seconds"):
+            make_plan(declared, step_seconds=wrong)
+
+
+def test_a_trial_takes_the_tunings_settings_and_its_own_over_the_budgets() -> None:
+    own = study(tuning={"space": {"train.learning_rate": [1e-3, 4e-3]}, "trials": 3, "run_seed": 77, "set": {"train.steps": 20}})
+    trial = tuning_cell(own, "full", "none", 0, {"train.learning_rate": 2e-3}, {"train.batch_size": 5})
+    train = trial.config.train
+    assert (trial.arm, trial.seed, trial.config.seed, trial.trial) == ("none", 77, 77, 0)
+    assert (train.steps, train.learning_rate, train.batch_size) == (20, 2e-3, 5)
+    assert trial.id == cell_id(trial.config)
+    with pytest.raises(ConfigError, match="no `tuning` section"):
+        tuning_cell(study(tuning=None), "small", "none", 0, {})
+
+
+def test_the_baseline_is_the_arm_of_that_role_else_the_first() -> None:
+    arms = {"concat": {"set": {"fusion.name": "concat"}}, "none": {"role": "baseline", "set": {"fusion.name": "none"}}}
+    assert baseline(study(arms=arms)) == "none"
+    assert baseline(study(arms={name: {"set": arm["set"]} for name, arm in arms.items()})) == "concat"
