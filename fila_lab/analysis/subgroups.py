@@ -30,8 +30,8 @@ LEAST_SEEDS = 3
 DEPENDS, ALIKE = "depends on it", "no dependence shown"
 COLUMN_OF = {"task": "family"}
 """Names of this page -> columns of the predictions, where they differ."""
-SAYS_NOTHING = ("", "0")
-"""Of an item to which a column does not apply: the length of an answer that is no code, say."""
+SAYS_NOTHING = {"length": ("", "0")}
+"""Column -> what it says of an item to which it does not apply, such as an answer that is no code; "" in every other column."""
 Floats = NDArray[np.float64]
 
 KEYS = ["family", "metric", "by", "a", "b"]
@@ -117,12 +117,13 @@ class _Split:
         if not all(set(arms) <= set(part.found.arms) for part in known):
             return None
         weights = signs(arms)
-        by_level = []
-        for part in known:
-            by_level.append(sum(sign * part.found.observed[part.found.arms.index(arm)] for arm, sign in weights.items()))
-        table = np.array(by_level)  # [levels, seeds]
+        seeds = sorted(set[int].intersection(*(set(part.found.seeds) for part in known)))  # those with items of every level
+        table = np.zeros((len(known), len(seeds)))
+        for own, part in zip(table, known, strict=True):
+            columns = [part.found.seeds.index(seed) for seed in seeds]
+            own += sum(sign * part.found.observed[part.found.arms.index(arm), columns] for arm, sign in weights.items())
         whole = np.isfinite(table).all(axis=0)
-        seeds = [seed for seed, there in zip(known[0].found.seeds, whole, strict=True) if there]
+        seeds = [seed for seed, there in zip(seeds, whole, strict=True) if there]
         errors = tuple(part.found.error_of(weights, seeds) for part in known)
         return _Split(tuple(arms), tuple(known), table[:, whole], errors, metric.partition("/")[0] == ACCURACY)
 
@@ -141,7 +142,10 @@ class _Split:
         """`floor` or `ceiling` where an arm is near it."""
         if not self.ends:
             return ""
-        means = [float(np.nanmean(part.found.observed[part.found.arms.index(arm)])) for arm in self.arms]
+        own = [part.found.observed[part.found.arms.index(arm)] for arm in self.arms]
+        means = [float(values[np.isfinite(values)].mean()) for values in own if np.isfinite(values).any()]
+        if not means:
+            return ""
         return "floor" if min(means) < FLOOR else "ceiling" if max(means) > CEILING else ""
 
     def interaction(self) -> float:
@@ -221,13 +225,31 @@ def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Pa
 
 def _labels(values: pd.Series, items: pd.Series, column: str) -> pd.Series:
     """Categorical of levels, missing where the column says nothing of an item."""
-    levels = pd.unique(values.dropna())
-    if pd.api.types.is_numeric_dtype(values) and len(levels) > MOST_LEVELS:
-        each = values.groupby(items).first()
-        bands = np.unique(each.quantile(np.linspace(0, 1, BANDS + 1)))
-        names = [f"{low:.3g} to {high:.3g}" for low, high in itertools.pairwise(bands)]
-        return pd.cut(values, list(bands), labels=names, include_lowest=True)
-    text = values.astype(str).where(values.notna() & ~values.astype(str).isin(SAYS_NOTHING))
-    order = [str(level) for level in (sorted(levels) if column != "place" else [place for place in PLACES if place in levels])]
-    order = [level for level in order if level not in SAYS_NOTHING]
+    if pd.api.types.is_float_dtype(values):
+        values = values.where(np.isfinite(values))
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_LEVELS:
+        return _bands(values, items)
+    # Cells may have stored a column in different types: 3, 3.0 and "3" are one level.
+    text = values.astype(str).str.removesuffix(".0").where(values.notna())
+    text = text.where(~text.isin(SAYS_NOTHING.get(column, ("",))))
+    levels = sorted(text.dropna().unique(), key=_natural)
+    order = levels if column != "place" else [place for place in PLACES if place in levels]
     return text.astype(pd.CategoricalDtype(order if len(order) <= MOST_LEVELS else []))
+
+
+def _bands(values: pd.Series, items: pd.Series) -> pd.Series:
+    each = values.groupby(items).first()
+    ends = np.unique(each.quantile(np.linspace(0, 1, BANDS + 1)))
+    for digits in range(3, 18):  # as few as tell the bands apart
+        names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in itertools.pairwise(ends)]
+        if len(set(names)) == len(names):
+            break
+    return pd.cut(values, list(ends), labels=names, include_lowest=True)
+
+
+def _natural(text: str) -> tuple[bool, float, str]:
+    """Numbers by size, then words."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text

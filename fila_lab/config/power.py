@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 
 from fila_lab.config.base import ConfigError
 
@@ -74,7 +75,7 @@ def seeds_for_effect(effect: float, sd: float, contrasts: int = 1, wanted: float
 def _ranks(seeds: int, contrasts: int) -> int:
     """How many of the values k / 2^(n-1) that p can take are at most .05 / contrasts; exact, in whole numbers."""
     for name, value in (("seeds", seeds), ("contrasts", contrasts)):
-        if value != int(value) or value < 1:
+        if not (isinstance(value, numbers.Real) and math.isfinite(value) and value == int(value) and value >= 1):
             raise ConfigError(f"{name} = {value}: give a whole number, at least 1")
     return int(2 ** (int(seeds) - 1) // (INVERSE_ALPHA * int(contrasts)))
 

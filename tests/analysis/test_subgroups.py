@@ -202,3 +202,39 @@ def test_without_a_reversal_the_rule_says_what_it_could_have_found(tmp_path: Pat
     del plan["study"]["families"]["methods"]["by"]
     (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     assert "no family declares `by`" in reversals(Findings.of(out)).unchecked
+
+
+def _split_by(own: pd.DataFrame, values: object, column: str = "axis") -> Subgroups:
+    return split(own.assign(**{column: values}), ("a", "b"), by=(column,))
+
+
+def test_one_level_may_be_stored_in_different_types_by_different_cells(frame: pd.DataFrame) -> None:
+    own = frame["length"]
+    stored = [{"a": str(value), "b": float(value), "c": int(value)}[arm] for arm, value in zip(frame["arm"], own, strict=True)]
+    pd.testing.assert_frame_equal(_split_by(frame, pd.Series(stored, dtype=object)).levels, _split_by(frame, own).levels)
+
+
+@pytest.mark.parametrize("offset", [0, 1000, 1e9])
+def test_bands_of_values_that_differ_little_have_names_of_their_own(frame: pd.DataFrame, offset: float) -> None:
+    values = offset + frame["cut_fraction"]
+    levels = _split_by(frame, values, "cut_fraction").levels["level"]
+    assert levels.nunique() == len(levels) == 3
+    infinite = values.where(frame["cut_fraction"] < 0.9, np.inf)
+    assert _split_by(frame, infinite, "cut_fraction").levels["level"].nunique() == 3
+
+
+def test_zero_is_a_level_where_it_says_something(frame: pd.DataFrame) -> None:
+    zeros = frame["length"] - 1
+    assert list(_split_by(frame, zeros).levels["level"]) == ["0", "1", "2"]
+    assert list(_split_by(frame, zeros, "length").levels["level"]) == ["1", "2"], "the length of what is no code"
+
+
+@pytest.mark.parametrize("arm", [None, "a"])
+def test_a_seed_without_items_of_a_level_is_left_out_of_all_levels(frame: pd.DataFrame, arm: str | None) -> None:
+    gone = (frame["seed"] == 2) & (frame["length"] == 2)
+    kept = frame[~(gone & (frame["arm"] == arm if arm else True))]
+    found, wanted = split(kept, ("a", "b")), split(frame[frame["seed"] != 2], ("a", "b"))
+    assert list(found.levels["n"]) == [7, 7, 7]
+    columns = ["level", "difference", "low", "high"]
+    pd.testing.assert_frame_equal(found.levels[columns], wanted.levels[columns])
+    assert found.effects["p"].to_list() == wanted.effects["p"].to_list()
