@@ -13,6 +13,7 @@ from fila_lab.analysis.folder import Cell, StudyFolder
 from fila_lab.config.base import FilaError
 from fila_lab.config.pages import page_training_flops
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import known_cost
 
 PLANNED = "every cell ran as planned"
 TRAINING = "equal training"
@@ -184,7 +185,8 @@ def _spent(folder: StudyFolder, trained: Mapping[str, Mapping[str, Any]]) -> dic
             unit[cell.arm] = folder.step_seconds.get(cell.arm, float("nan"))
         else:
             try:
-                unit[cell.arm] = page_training_flops(RunConfig.model_validate(_config(cell)))
+                config = RunConfig.model_validate(_config(cell))
+                unit[cell.arm] = page_training_flops(config) if known_cost(config.fusion) else float("nan")
             except (ValidationError, FilaError, ValueError):
                 return {}
     base = folder.baseline if folder.baseline in unit else next(iter(unit))

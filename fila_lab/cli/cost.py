@@ -117,9 +117,10 @@ def _arms(
 
 def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunConfig]) -> str:
     """A line a run: parameters / FLOPs of each part. Runs of several canvases show the mean over them."""
-    from fila_lab.cli.text import number, table
+    from fila_lab.cli.text import UNKNOWN, number, table
     from fila_lab.config.costs import COMPONENTS, component_costs, component_training_flops
     from fila_lab.config.part_costs import llm_tokens
+    from fila_lab.config.strategies import known_cost
     from fila_lab.config.tiling import page_size, seen_canvas
 
     rows = []
@@ -127,8 +128,12 @@ def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunCon
         name = key if isinstance(key, str) else f"{key[0]}  {key[1][0]}x{key[1][1]}  k={key[2]}"
         costs, canvases = component_costs(config), config.geometry.canvases
         tokens = sum(llm_tokens(seen_canvas(config, canvas), config, page_size(config, canvas)) for canvas in canvases) / len(canvases)
-        parts = [f"{number(part.parameters)} / {number(part.flops)}" for part in costs.values()]
+        known = known_cost(config.fusion)
+        parts = [
+            f"{number(part.parameters)} / {number(part.flops)}" if known or room != "fusion" else UNKNOWN for room, part in costs.items()
+        ]
         total = [sum(part.parameters for part in costs.values()), sum(part.flops for part in costs.values())]
-        rows.append((name, *parts, *map(number, [*total, sum(component_training_flops(config).values())]), f"{tokens:.0f}"))
+        total.append(sum(component_training_flops(config).values()))
+        rows.append((name, *parts, *(number(count) if known else UNKNOWN for count in total), f"{tokens:.0f}"))
     header = ("", *COMPONENTS, "parameters", "FLOPs", "training FLOPs", "tokens")
     return "parameters / FLOPs of one image in closed form; tokens: what the language model is handed\n\n" + table(header, rows)

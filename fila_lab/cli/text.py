@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fila_lab.studies.plan import Plan
     from fila_lab.studies.status import StudyStatus
 
+UNKNOWN = "unknown"
+"""Shown for what a strategy of another package costs: no closed form counts it."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: the first to the left, the rest to the right."""
@@ -78,8 +81,8 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
                 str(arm.left),
                 duration(arm.seconds) + ("" if arm.measured else " ~"),
                 str(config.train.steps),
-                number(flops) if known_cost(config.fusion) else "unknown",
-                number(parameters) if known_cost(config.fusion) else "unknown",
+                number(flops) if known_cost(config.fusion) else UNKNOWN,
+                number(parameters) if known_cost(config.fusion) else UNKNOWN,
             )
         )
     done, failed, left = (sum(getattr(arm, name) for arm in made.arms) for name in ("done", "failed", "left"))
@@ -87,6 +90,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     assumed = f"{number(GPU_RATE)}FLOP/s a GPU" if gpu else f"{number(CPU_RATE)}FLOP/s a CPU thread"
     basis = "from cells timed in this folder" if made.measured else f"~ assumes {assumed} until cells are timed here"
     again = "; --retry-failed runs failures again" if failed else ""
+    uncounted = [arm for arm in plan.arms if not known_cost(next(cell.config for cell in plan.cells if cell.arm == arm).fusion)]
     lines = [
         f"{study.name}, budget {plan.budget}: {study.question}",
         f"preset {study.preset}, metric {study.metric}, margin {study.margin:g}, equal {study.equalise}, study hash {plan.study_hash}",
@@ -108,6 +112,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), "
         f"of it {duration(made.seconds_features)} to draw pages and compute features; measuring costs comes on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
+        *([_uncounted(uncounted)] if uncounted else []),
         f"cache     about {size(made.cache_bytes)} of items and frozen ConvNeXt features, computed once for all arms and seeds",
         f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
         *(_family(name, family, len(plan.seeds)) for name, family in made.detectable.items()),
@@ -118,6 +123,12 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _uncounted(arms: Sequence[str]) -> str:
+    """Whose fusions no closed form counts, and what the estimates take them for."""
+    named = ", ".join(map(one_line, arms))
+    return f"          fusions of other packages ({named}) are guessed at as concat in memory, and in time until they are timed"
 
 
 def _family(name: str, family: Detectable, seeds: int) -> str:

@@ -13,7 +13,7 @@ from fila_lab.config.fusion_costs import window_cells
 from fila_lab.config.interactions import resolve_interactions
 from fila_lab.config.pages import page_costs
 from fila_lab.config.run import RunConfig
-from fila_lab.config.strategies import FACTORS, WHOLE, has_heads
+from fila_lab.config.strategies import FACTORS, WHOLE, has_heads, known_cost
 
 Quantity = Literal["parameters", "flops"]
 HIDDEN, SCALE = "fusion.hidden", "geometry.vit_scale"
@@ -50,8 +50,26 @@ class Solution:
 
 
 def amount(config: RunConfig, quantity: Quantity, without: str = "") -> float:
-    """Parameters, or FLOPs a page, of the whole model; `without` leaves one part out."""
+    """Parameters, or FLOPs a page, of the whole model; `without` leaves one part out.
+
+    Raises:
+        ConfigError: no closed form counts the fusion.
+    """
+    require_known_cost(config)
     return sum(float(getattr(cost, quantity)) for part, cost in page_costs(config).items() if part != without)
+
+
+def require_known_cost(config: RunConfig) -> None:
+    """Refuse a fusion that no closed form counts.
+
+    Raises:
+        ConfigError: the fusion is another package's.
+    """
+    if not known_cost(config.fusion):
+        raise ConfigError(
+            f"no closed form counts fusion.name = {config.fusion.name!r}, so nothing can be matched or equalised by it; "
+            f"use equalise: steps or time and no `match`, or choose {', '.join((*FACTORS, *WHOLE))}"
+        )
 
 
 def dial(config: RunConfig) -> str:

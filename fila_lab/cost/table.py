@@ -13,6 +13,7 @@ from fila_lab.config.costs import component_costs, component_training_flops
 from fila_lab.config.fusion_costs import interaction_costs
 from fila_lab.config.part_costs import TEXT_TOKENS, Cost, language_token_cost, llm_tokens, tiles_of
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import known_cost
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.count import Count
 from fila_lab.cost.passes import HEAD, TOKEN_HEAD
@@ -22,6 +23,8 @@ from fila_lab.cost.session import Case, Language, Measured, language_name
 ENCODER, WHOLE = "encoder", "whole"
 """Sums: ViT, ConvNeXt, interactions and what lies between; the encoder, projector and prefill."""
 NOTHING = Count(0, 0, 0, 0)
+_UNKNOWN = Cost(math.nan, math.nan, math.nan, math.nan)
+"""Of an interaction that no closed form counts."""
 Row = dict[str, Any]
 
 
@@ -79,7 +82,8 @@ def closed_forms(config: RunConfig) -> dict[str, Cost]:
     """Component -> cost in closed form, in the order in which they run."""
     canvas = seen_canvases(config)[0]
     costs = component_costs(config, canvas)
-    fusions = {interaction_name(*pair): cost for pair, cost in interaction_costs(config, canvas).items()}
+    known = known_cost(config.fusion)
+    fusions = {interaction_name(*pair): cost if known else _UNKNOWN for pair, cost in interaction_costs(config, canvas).items()}
     tokens = llm_tokens(canvas, config) + TEXT_TOKENS
     return {
         VIT: costs["vit"],
@@ -95,7 +99,8 @@ def training_forms(config: RunConfig) -> dict[str, float]:
     """Component -> FLOPs of a training item in closed form, features not cached."""
     canvas = seen_canvases(config)[0]
     trained = component_training_flops(config, canvas)
-    fusions = {interaction_name(*pair): cost.flops + cost.inputs + cost.weights for pair, cost in interaction_costs(config, canvas).items()}
+    costs = {pair: cost if known_cost(config.fusion) else _UNKNOWN for pair, cost in interaction_costs(config, canvas).items()}
+    fusions = {interaction_name(*pair): cost.flops + cost.inputs + cost.weights for pair, cost in costs.items()}
     return {VIT: trained["vit"], CONVNEXT: trained["convnext"], **fusions, PROJECTOR: trained["projector"], LANGUAGE: trained["language"]}
 
 

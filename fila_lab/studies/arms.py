@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, check_run, did_you_mean, resolve_run
-from fila_lab.config.matching import Solution, amount, dial, solve
+from fila_lab.config.matching import Solution, amount, dial, require_known_cost, solve
 from fila_lab.config.pages import page_training_flops
 
 Overrides = Mapping[str, Any]
@@ -104,6 +104,8 @@ def _equalised(
 ) -> RunConfig:
     """The steps that cost what the baseline's steps cost, in training FLOPs (nothing cached) or measured seconds."""
     if study.equalise == "flops":
+        for run in (reference, config):
+            require_known_cost(run)
         ratio = page_training_flops(reference) / page_training_flops(config)
     else:
         seconds, first = study.step_seconds if step_seconds is None else step_seconds, baseline(study)
