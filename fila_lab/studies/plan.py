@@ -121,6 +121,8 @@ def make_plan(
     check_contrasts(study)
     arms = tuple(arm for arm in study.arms if chosen.arms is None or arm in chosen.arms)
     _check_budget(study, budget, chosen, overrides or {})
+    if chosen.tune:
+        _check_space(study, budget, arms, overrides or {}, step_seconds)
     found = study.winners if winners is None else winners
     cells, matches = [], {}
     for arm in arms:
@@ -189,6 +191,23 @@ def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Over
             raise ConfigError(f"tuning.space.{path} = [{low:g}, {high:g}]: give 0 < low < high (the search is on a log scale)")
         if path in overrides:
             raise ConfigError(f"--set {path}={overrides[path]} fixes what budget {name!r} tunes; set tune: false, or leave it out")
+
+
+def _check_space(
+    study: StudyConfig, budget: str, arms: tuple[str, ...], overrides: Overrides, step_seconds: Mapping[str, float] | None
+) -> None:
+    """Refuse a range whose ends some arm cannot run with: trials would fail, hours later."""
+    assert study.tuning is not None
+    for path, (low, high) in study.tuning.space.items():
+        for end in (low, high):
+            for arm in arms:
+                try:
+                    resolve_arm(study, budget, arm, study.tuning.run_seed, overrides, {path: float(end)}, step_seconds, tuning=True)
+                except ConfigError as error:
+                    raise ConfigError(
+                        f"tuning.space.{path} = [{low:g}, {high:g}]: {error}; the search draws any number between them, with a fraction: "
+                        "name a field and ends that take them all, or compare the values as arms"
+                    ) from error
 
 
 def _check_distinct(cells: list[CellSpec]) -> None:

@@ -159,6 +159,14 @@ def test_code_hash_follows_the_rooms_that_shape_results(tmp_path: Path, monkeypa
         (lambda: make_plan(study(), "small", {"fusion.name": "none"}), "resolve to the same run"),
         (lambda: make_plan(study(), "full", {"train.learning_rate": 1e-3}), "fixes what budget 'full' tunes"),
         (lambda: make_plan(study(tuning=None), "full"), "no `tuning` section"),
+        (
+            lambda: searched("train.batch_size", 4, 16),
+            "tuning.space.train.batch_size = [4, 16]: study 'small_study', arm 'none': train.batch",
+        ),
+        (lambda: searched("train.steps", 50, 60), "draws any number between them, with a fraction"),
+        (lambda: searched("train.learnin_rate", 1e-4, 1e-2), "tuning.space.train.learnin_rate = [0.0001, 0.01]: study 'small_study', arm"),
+        (lambda: searched("runtime.feature_cache", 1e-4, 1e-2), "tuning.space.runtime.feature_cache = "),
+        (lambda: searched("vit.mlp_ratio", 1, -1), "give 0 < low < high"),
         (lambda: make_plan(study(budgets={"full": {"seeds": [1000], "tune": True}}), "full"), "fresh seeds"),
         (lambda: make_plan(study(budgets={"small": {"seeds": [1, 1]}}), "small"), "appears twice"),
         (lambda: make_plan(study(equalise="time"), "small"), "needs step_seconds.none and step_seconds.concat"),
@@ -171,6 +179,11 @@ def test_what_cannot_work_is_refused(make: Callable[[], object], words: str) -> 
     with pytest.raises(ConfigError) as error:
         make()
     assert words in str(error.value)
+
+
+def searched(path: str, low: float, high: float) -> object:
+    """A plan that tunes one field."""
+    return make_plan(study(tuning={"space": {path: [low, high]}, "trials": 2}), "full")
 
 
 def matched(fields: dict[str, Any] | None = None, **further: Any) -> StudyConfig:
