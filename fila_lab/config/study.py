@@ -145,6 +145,8 @@ class StudyConfig(Strict):
         for arm in self.winners:
             self._known("winners", arm)
         for name in self.arms:
+            if not name.strip() or not any(character.isprintable() for character in name.strip()):
+                raise ValueError(f"arms: {name!r} is a blank name, which no table could show; give the arm a name")
             self._check_match(name)
         check_factors(self.factors, self.arms)
         return self

@@ -181,6 +181,12 @@ def test_what_cannot_work_is_refused(make: Callable[[], object], words: str) -> 
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["", " ", "\t\n", "\u3000", "\u200b"])
+def test_a_blank_name_of_an_arm_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is a blank name"):
+        study(arms={"none": {}, "concat": {}, name: {}})
+
+
 def searched(path: str, low: float, high: float) -> object:
     """A plan that tunes one field."""
     return make_plan(study(tuning={"space": {path: [low, high]}, "trials": 2}), "full")
