@@ -256,16 +256,23 @@ def _cell(row: Mapping[Any, Any], metric: str) -> str:
 
 
 def published_table(found: Findings, published: Findings) -> pd.DataFrame:
-    """Declared contrasts, fresh beside committed: difference, interval and verdict of each."""
-    keys = ["family", "a", "b"]
-    both = published.verdicts.merge(found.verdicts, on=keys, how="left", suffixes=("_published", "_here"))
+    """Declared contrasts, fresh beside committed: difference, interval and verdict of each.
+
+    A contrast is the same whatever its family is called; where it stands in several, that of the same name comes first.
+    """
+    keys = ["a", "b", "metric"]
+    own = found.verdicts.drop_duplicates(["family", *keys])
+    same = published.verdicts[["family", *keys]].merge(own, on=["family", *keys], how="left")
+    other = published.verdicts[keys].merge(own.drop_duplicates(keys), on=keys, how="left")
+    here = same.where(same["n"].notna(), other.reindex(columns=same.columns))
+    both = published.verdicts.reset_index(drop=True).join(here, lsuffix="_published", rsuffix="_here")
     scale = scale_of(found.metric)
     rows = []
     for r in rows_of(both):
         here = "not run here" if r.n_here != r.n_here else with_bounds(r.difference_here * scale, r.low_here * scale, r.high_here * scale)
         committed = with_bounds(r.difference_published * scale, r.low_published * scale, r.high_published * scale)
         fresh = "" if r.n_here != r.n_here else said(r.verdict_here, r.size_here, r.mark_here)
-        row = {"A − B": f"{r.a} − {r.b}", "fresh [95 %]": here, "fresh verdict": fresh, "published [95 %]": committed}
+        row = {"A − B": f"{r.a_published} − {r.b_published}", "fresh [95 %]": here, "fresh verdict": fresh, "published [95 %]": committed}
         theirs = said(r.verdict_published, r.size_published, r.mark_published)
         rows.append(row | {"seeds": str(r.n_published), "published verdict": theirs})
     return pd.DataFrame(rows)

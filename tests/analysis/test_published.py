@@ -1,0 +1,41 @@
+"""Fresh results beside the committed ones: what was run here is never said not to have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import write_study
+
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.tables import published_table
+
+
+class _Renamed:
+    """Findings whose families have other names, or stand in other families too."""
+
+    def __init__(self, found: Findings, verdicts: pd.DataFrame) -> None:
+        self.folder, self.metric, self.verdicts = found.folder, found.metric, verdicts
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    out = Path(tmp_path_factory.mktemp("published"))
+    return Findings.of(write_study(out, arms=("none", "concat", "addition"), seeds=(0, 1, 2), triplets=8, tuning=False))
+
+
+@pytest.mark.parametrize("change", ["none", "renamed", "twice"])
+def test_a_contrast_is_found_whatever_its_family_is_called(found: Findings, change: str) -> None:
+    own = found.verdicts
+    other = own.assign(family="other") if change != "none" else own
+    here = pd.concat([other, own]) if change == "twice" else other
+    table = published_table(_Renamed(found, here), found)  # type: ignore[arg-type]
+    assert len(table) == len(own) > 1
+    assert list(table["fresh [95 %]"]) == list(table["published [95 %]"])
+    assert list(table["fresh verdict"]) == list(table["published verdict"])
+
+
+def test_what_was_not_run_is_said(found: Findings) -> None:
+    table = published_table(_Renamed(found, found.verdicts.iloc[1:]), found)  # type: ignore[arg-type]
+    assert (table["fresh [95 %]"] == "not run here").tolist() == [True] + [False] * (len(table) - 1)
