@@ -95,3 +95,20 @@ def test_arguments_of_another_kind(run: Any, tmp_path: Path, capsys: pytest.Capt
         main(arguments)
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_command_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import builtins
+
+    real = builtins.__import__
+
+    def interrupted(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "fila_lab.cli.app":
+            raise KeyboardInterrupt
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    with pytest.raises(SystemExit) as left:
+        main(["presets", "list"])
+    assert left.value.code == 130
+    assert "stopped" in capsys.readouterr().err
