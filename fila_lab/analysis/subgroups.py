@@ -122,7 +122,7 @@ class _Split:
         for own, part in zip(table, known, strict=True):
             columns = [part.found.seeds.index(seed) for seed in seeds]
             own += sum(sign * part.found.observed[part.found.arms.index(arm), columns] for arm, sign in weights.items())
-        whole = np.isfinite(table).all(axis=0)
+        whole = np.asarray(np.isfinite(table).all(axis=0))
         seeds = [seed for seed, there in zip(seeds, whole, strict=True) if there]
         errors = tuple(part.found.error_of(weights, seeds) for part in known)
         return _Split(tuple(arms), tuple(known), table[:, whole], errors, metric.partition("/")[0] == ACCURACY)

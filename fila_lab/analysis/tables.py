@@ -264,8 +264,8 @@ def published_table(found: Findings, published: Findings) -> pd.DataFrame:
     own = found.verdicts.drop_duplicates(["family", *keys])
     same = published.verdicts[["family", *keys]].merge(own, on=["family", *keys], how="left")
     other = published.verdicts[keys].merge(own.drop_duplicates(keys), on=keys, how="left")
-    here = same.where(same["n"].notna(), other.reindex(columns=same.columns))
-    both = published.verdicts.reset_index(drop=True).join(here, lsuffix="_published", rsuffix="_here")
+    ours = same.where(same["n"].notna(), other.reindex(columns=same.columns))
+    both = published.verdicts.reset_index(drop=True).join(ours, lsuffix="_published", rsuffix="_here")
     scale = scale_of(found.metric)
     rows = []
     for r in rows_of(both):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -97,8 +98,12 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
     if committed is not None:
         table.add_column("published", justify="right", no_wrap=True)
         table.add_column("published verdict")
-    theirs = {} if committed is None else {(r.family, r.a, r.b): r for r in rows_of(committed.verdicts)}
     ours = {(r.family, r.a, r.b): r for r in rows_of(found.verdicts)}
+    named_here = {(r.metric, r.a, r.b): key for key, r in ours.items()}
+    theirs: dict[tuple[str, str, str], Any] = {}
+    for r in rows_of(committed.verdicts) if committed is not None else ():
+        key = (r.family, r.a, r.b)  # whatever its family is called there
+        theirs[key if key in ours else named_here.get((r.metric, r.a, r.b), key)] = r
     for key in dict.fromkeys([*ours, *theirs]):
         cells: list[RenderableType] = [*([rich_text(key[0])] if named else []), rich_text(f"{key[1]} − {key[2]}")]
         for side in (ours, theirs) if committed is not None else (ours,):

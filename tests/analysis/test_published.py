@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from synthetic import write_study
 
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.tables import published_table
+from fila_lab.analysis.terminal import terminal_summary
 
 
 class _Renamed:
@@ -34,6 +37,16 @@ def test_a_contrast_is_found_whatever_its_family_is_called(found: Findings, chan
     assert len(table) == len(own) > 1
     assert list(table["fresh [95 %]"]) == list(table["published [95 %]"])
     assert list(table["fresh verdict"]) == list(table["published verdict"])
+
+
+def test_the_terminal_shows_it_in_one_row(tmp_path: Path) -> None:
+    out = write_study(tmp_path / "fresh", arms=("none", "concat"), seeds=(0, 1), triplets=8, tuning=False)
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(terminal_summary(out))
+    rows = [line for line in console.export_text().splitlines() if "concat − none" in line and "│" in line]
+    assert len(rows) == 1, "the published family has another name"
+    assert "not testable" in rows[0]
+    assert "beyond the margin" in rows[0]
 
 
 def test_what_was_not_run_is_said(found: Findings) -> None:
