@@ -70,7 +70,7 @@ def try_room(room: Room, tree: Path, slots: list[Slot], number: int, seed: int, 
     """Show `number` faults of a room to its tests; what was noticed once is not tried again while the file stays."""
     files = sorted({str(path.relative_to(tree)) for pattern in room.files for path in tree.glob(pattern)})
     sources = {name: (tree / name).read_text(encoding="utf-8") for name in files}
-    drawn = sampled([fault for name in files for fault in faults(name, sources[name])], number, seed)
+    drawn = sampled([fault for name in files for fault in faults(name, sources[name]) if fault.valid(sources[name])], number, seed)
     done = {record["key"]: record for record in _read(records) if record["noticed"]}
     results = [done[_name(fault, sources)] for fault in drawn if _name(fault, sources) in done]
     todo = [fault for fault in drawn if _name(fault, sources) not in done]

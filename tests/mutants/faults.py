@@ -48,31 +48,36 @@ class Fault:
         after = lines[self.end[0] - 1][self.end[1] :] + b"".join(lines[self.end[0] :])
         return (before + self.new.encode() + after).decode()
 
+    def valid(self, source: str) -> bool:
+        """Whether Python still reads the file: a fault that stops at its import says nothing about tests."""
+        try:
+            compile(self.applied(source), "fault", "exec")
+        except (SyntaxError, ValueError):
+            return False
+        return True
+
 
 def faults(path: str, source: str) -> list[Fault]:
-    """Every fault of a file, in the order of its text; those that leave no valid Python are left out."""
+    """Every fault of a file, in the order of its text; a few leave no valid Python."""
     found = _Finder(path, source)
     found.visit(ast.parse(source))
     unique = {(fault.start, fault.end, fault.new): fault for fault in found.faults}
-    return sorted((fault for fault in unique.values() if _compiles(fault.applied(source))), key=lambda fault: (fault.start, fault.new))
-
-
-def _compiles(text: str) -> bool:
-    try:
-        compile(text, "fault", "exec")
-    except (SyntaxError, ValueError):
-        return False
-    return True
+    return sorted(unique.values(), key=lambda fault: (fault.start, fault.new))
 
 
 class _Finder(ast.NodeVisitor):
     def __init__(self, path: str, source: str) -> None:
-        self.path, self.source = path, source
+        self.path, self.lines = path, source.encode().splitlines(keepends=True)
         self.faults: list[Fault] = []
         self.names: list[str] = []
 
     def _text(self, node: ast.AST) -> str:
-        return ast.get_source_segment(self.source, node) or ""
+        """As ast.get_source_segment, which splits the whole file at every call."""
+        first, last = node.lineno - 1, node.end_lineno - 1  # type: ignore[attr-defined]
+        start, end = node.col_offset, node.end_col_offset  # type: ignore[attr-defined]
+        if first == last:
+            return self.lines[first][start:end].decode()
+        return b"".join([self.lines[first][start:], *self.lines[first + 1 : last], self.lines[last][:end]]).decode()
 
     def _put(self, node: ast.AST, new: str) -> None:
         start, end = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]

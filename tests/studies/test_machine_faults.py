@@ -17,7 +17,7 @@ import pytest
 import yaml
 from thin_study import Bench, quality
 
-from fila_lab.config import MachineError, RunConfig
+from fila_lab.config import MachineError, RunConfig, weights_file
 from fila_lab.studies import study_status
 from fila_lab.studies.engines import Finished, Undone, Warned
 from fila_lab.studies.engines.base import Job
@@ -178,8 +178,9 @@ def test_a_full_out_disk_by_the_command_line(tmp_path: Path, disk: Callable[[str
 
 
 def test_a_weights_file_that_vanishes_while_cells_run_fails_none(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = tmp_path / "vit.safetensors"
-    weights.write_bytes(b"weights")
+    weights, shipped = tmp_path / "vit.safetensors", weights_file("package:mini_vit")
+    assert shipped is not None
+    shutil.copyfile(shipped, weights)
     right = fake_cell.run_cell
 
     def gone(*positional: object, **named: object) -> fake_cell.Outcome:
@@ -193,7 +194,7 @@ def test_a_weights_file_that_vanishes_while_cells_run_fails_none(bench: Bench, t
         with pytest.raises(MachineError, match=r"vit\.weights.*put the file back"):
             bench.run(overrides={"vit.weights": str(weights)})
     assert not bench.store.done_ids()
-    weights.write_bytes(b"weights")
+    shutil.copyfile(shipped, weights)
     bench.run(overrides={"vit.weights": str(weights)})
     assert len(bench.store.done_ids()) == 6
 

@@ -35,13 +35,17 @@ class Rows:
     config: Any = None
     pool = Pool()
 
-    def __call__(self, rows: np.ndarray, training: bool) -> tuple[list[int], bool]:
-        return rows.tolist(), training
+    def __call__(self, rows: np.ndarray, training: bool, spare: bool = False) -> tuple[list[int], bool, bool]:
+        return rows.tolist(), training, spare
 
 
-def batches(seed: int | None, count: int, **share: int) -> list[list[int]]:
-    stream = Stream(Rows(), np.arange(len(CANVASES)), 4, seed, **share)  # type: ignore[arg-type]
-    return [rows for rows, _ in islice(stream, count)]
+def batches(seed: int | None, count: int, start: int = 0) -> list[list[int]]:
+    stream = Stream(Rows(), np.arange(len(CANVASES)), 4, seed, start)  # type: ignore[arg-type]
+    return [rows for rows, _, _ in islice(stream, count)]
+
+
+def shared(seed: int | None, rank: int, world: int) -> Stream:
+    return Stream(Rows(), np.arange(len(CANVASES)), 4, seed, rank=rank, world=world)  # type: ignore[arg-type]
 
 
 def reference(seed: int, count: int) -> list[list[int]]:
@@ -57,7 +61,7 @@ def test_a_resumed_stream_goes_on_with_the_very_next_batch(start: int) -> None:
 def test_training_batches_carry_answers_and_evaluation_does_not() -> None:
     for seed, training in ((0, True), (None, False)):
         stream = Stream(Rows(), np.arange(len(CANVASES)), 4, seed)  # type: ignore[arg-type]
-        assert {flag for _, flag in islice(stream, 5)} == {training}
+        assert {flag for _, flag, _ in islice(stream, 5)} == {training}
 
 
 def test_evaluation_reads_every_row_once() -> None:
@@ -67,14 +71,21 @@ def test_evaluation_reads_every_row_once() -> None:
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_share_each_batch_and_none_stands_idle(world: int) -> None:
-    whole = reference(5, 30)
-    shares = [batches(5, 30, rank=rank, world=world) for rank in range(world)]
-    for number, batch in enumerate(whole):
+    """A rank that would be left without reads a row again, and says that it does not count."""
+    shares = [list(islice(shared(5, rank, world), 30)) for rank in range(world)]
+    for number, batch in enumerate(reference(5, 30)):
         own = [share[number] for share in shares]
-        assert all(own)
-        assert {row for rows in own for row in rows} == set(batch)
-        if len(batch) >= world:
-            assert own == [batch[rank::world] for rank in range(world)]
+        assert all(rows for rows, _, _ in own)
+        assert sorted(row for rows, _, spare in own if not spare for row in rows) == sorted(batch)
+        assert [rows for rows, _, spare in own if not spare] == [batch[rank::world] for rank in range(min(world, len(batch)))]
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_ranks_evaluate_every_row_once_in_the_batches_of_one(world: int) -> None:
+    whole = [rows for rows, _, _ in shared(None, 0, 1)]
+    shares = [list(shared(None, rank, world)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1, "every rank takes as many steps"
+    assert [rows for turn in zip(*shares, strict=True) for rows, _, spare in turn if not spare] == whole
 
 
 def test_texts_are_padded_and_only_answers_carry_loss() -> None:
@@ -118,6 +129,6 @@ def test_training_goes_on_where_the_trainer_stands() -> None:
     data = CellData(config, collator, collator, collator)  # type: ignore[arg-type]
     data.trainer = SimpleNamespace(global_step=6, global_rank=0, world_size=1)  # type: ignore[assignment]
     own = [batch.tolist() for batch in islice(BucketBatches(CANVASES, data.train_rows, 4, 4).epochs(), 10)]
-    assert [rows for rows, _ in islice(data.train_dataloader(), 4)] == own[6:]
+    assert [rows for rows, _, _ in islice(data.train_dataloader(), 4)] == own[6:]
     loaders = data.predict_dataloader()
-    assert [sorted(row for rows, _ in loader for row in rows) for loader in loaders] == [sorted(data.val_rows), list(range(30))]
+    assert [sorted(row for rows, _, _ in loader for row in rows) for loader in loaders] == [sorted(data.val_rows), list(range(30))]
