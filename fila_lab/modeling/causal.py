@@ -59,6 +59,12 @@ class CausalReader:
         """D_llm, of the embeddings it reads."""
         return embedding_table(self.language).shape[-1]
 
+    @property
+    def positions(self) -> int | None:
+        """The most tokens it reads, a multimodal class's text part; None where its configuration tells no limit."""
+        most = getattr(self.language.config.get_text_config(), "max_position_embeddings", None)
+        return None if most is None else int(most)
+
     def embed(self, ids: Tensor) -> Tensor:
         """ids [B, L] -> what the class itself would read for them, [B, L, D_llm]."""
         return self.language.get_input_embeddings()(ids)

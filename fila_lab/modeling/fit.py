@@ -92,4 +92,4 @@ def _quick(part: nn.Module) -> bool:
 
 def _finite(value: Tensor) -> bool:
     least, most = torch.aminmax(value.detach())  # NaN passes through
-    return bool(torch.isfinite(least) & torch.isfinite(most))
+    return bool(torch.isfinite(least.float()) & torch.isfinite(most.float()))  # float32 holds what trains

@@ -122,7 +122,7 @@ class FilaModel(nn.Module):
             leading = self.reader.embed(torch.tensor([self.leading], device=ids.device))
             parts.insert(0, leading.expand(len(ids), -1, -1))
         sequence = torch.cat(parts, dim=1)
-        most = getattr(self.language.config, "max_position_embeddings", None)
+        most = self.reader.positions
         if most is not None and sequence.shape[1] > most:
             raise ConfigError(
                 f"language.weights={self.config.language.weights!r} reads at most {most} tokens, but image and text have "
@@ -132,7 +132,8 @@ class FilaModel(nn.Module):
 
     @torch.inference_mode()
     def generate(self, batch: VisionBatch, max_new_tokens: int = 16) -> list[str]:
-        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]`, up to an end token; decoded, special tokens left out."""
+        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]`, up to an end token, `max_new_tokens` or the last position that
+        the language model knows; decoded, special tokens left out."""
         visual = self.see(batch)
         answers: list[str] = [""] * len(batch)
         for length in batch.prompt_lengths.unique().tolist():
@@ -149,6 +150,8 @@ class FilaModel(nn.Module):
         ends = torch.tensor(self.ends, dtype=torch.long, device=embeddings.device)
         done = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
         logits, cache = self.reader.first_token(embeddings)
+        if self.reader.positions is not None:  # the last token is not read
+            max_new_tokens = min(max_new_tokens, self.reader.positions - embeddings.shape[1] + 1)
         new: list[Tensor] = []
         open_at: list[Tensor] = []
         for number in range(max_new_tokens):

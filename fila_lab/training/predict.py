@@ -107,7 +107,7 @@ def _format_of(path: Path) -> str | None:
 def _check_length(tokens: int, model: FilaModel, prepared: Prepared) -> None:
     geometry = prepared.geometry
     seen = llm_tokens(geometry.canvas, model.config, geometry.image_size)
-    positions = int(getattr(model.language.config, "max_position_embeddings", None) or MAX_QUESTION_TOKENS + seen + MAX_NEW_TOKENS)
+    positions = model.reader.positions or MAX_QUESTION_TOKENS + seen + MAX_NEW_TOKENS
     most = min(MAX_QUESTION_TOKENS, positions - seen - MAX_NEW_TOKENS)
     if tokens > most:
         raise FilaError(

@@ -168,6 +168,21 @@ def test_an_image_too_long_for_the_model_is_refused(saved, make_config, make_bat
         model(batch)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
+@pytest.mark.parametrize("left", [0, 2])
+def test_an_answer_ends_where_the_model_knows_no_further_position(family: str, left: int, saved, make_config, make_batch) -> None:
+    """A table of positions has no more rows: the answer stands up to there, and is the one a longer table would begin with."""
+    batch, _ = make_batch(images=2)
+    batch = replace(batch, prompt_lengths=torch.full((2,), 5), input_ids=batch.input_ids[:, :5])
+    length = given_to_language(build_model(make_config("none", language=saved(family))), batch).shape[1]
+    limit = {"max_position_embeddings": length + left} | ({"n_positions": length + left} if family == "gpt2" else {})
+    model = build_model(make_config("none", language=saved(family, **limit))).eval()
+    model.ends = []
+    assert model.reader.positions == length + left
+    whole = model.generate(batch, 30)
+    assert whole == model.generate(batch, left + 1)
+
+
 def test_a_tokenizer_of_another_vocabulary_is_refused(saved, make_config) -> None:
     with pytest.raises(ConfigError, match=r"language\.tokenizer=.* has 99 tokens, .* embeds 50"):
         build_model(make_config("none", language=saved("llama", vocab_size=50)))
