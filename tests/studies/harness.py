@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,25 @@ class Harness:
             bench = Bench(folder)
             if self.study:
                 bench.file.write_text(self.study, encoding="utf-8")
-            for _ in range(self.chance.randint(3, 8)):
-                target = self.chance.choice(targets)
+            for target in self._order(targets, kills - sum(self.kills.values())):
                 if self._kill(bench, target):
                     self.kills[target] += 1
+                    self._note(f"{folder.name} {target}")
                 self._nothing_torn(bench)
-                if sum(self.kills.values()) >= kills:
-                    break
             self._complete(bench)
+            self._note(f"{folder.name} is whole")
+
+    def _order(self, targets: tuple[str, ...], left: int) -> Iterator[str]:
+        """What to kill in one folder: whatever has been killed least, and the mirror last, for it comes when all cells are there."""
+        others = [target for target in targets if target != "mirror"]
+        mirrors = self.chance.randint(1, 3) if "mirror" in targets else 0
+        for _ in range(max(1, min(self.chance.randint(2, 6), left - mirrors)) if others else 0):
+            yield min(others, key=lambda target: (self.kills[target], self.chance.random()))
+        yield from ["mirror"] * mirrors
+
+    def _note(self, line: str) -> None:
+        with (self.place / "kills.log").open("a", encoding="utf-8") as log:
+            log.write(f"{line}\n")
 
     def _start(self, bench: Bench) -> subprocess.Popen[bytes]:
         command = [
