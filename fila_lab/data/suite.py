@@ -1,0 +1,189 @@
+"""The contract between where items come from and everything else: one door for generated items, files and benchmarks. No torch here.
+
+A suite knows its tasks, how many headings a split has, what each will be before its pixels are read, and its items. Pools, batches, scores
+and frames know items only: which suite they came from is nowhere else a question. A suite from another package is found by the entry-point
+group `fila_lab.suites`: a name, and a callable that takes an `Opening` and returns the suite.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from PIL import Image
+
+from fila_lab.config.base import FilaError, did_you_mean
+
+if TYPE_CHECKING:
+    from fila_lab.config.run import GeometryConfig
+
+GROUP = "fila_lab.suites"
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its accepted answers: one where items train, any number where they are scored, none where they are not known."""
+
+    question: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """A character, a panel's layout, a shape, or a bar's level on the page; box (x0, y0, x1, y1) of its ink in page px, half-open."""
+
+    char: str
+    colour: str
+    role: str
+    box: tuple[int, int, int, int]
+
+    @property
+    def key(self) -> bool:
+        return self.role == "key"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What is known of an index without its pixels.
+
+    `size`: the image's (width, height) in px, None for a text-only row; `rows`: items it yields (three where it is a triplet, one a
+    question otherwise). All of them share one image size.
+    """
+
+    task: str
+    size: tuple[int, int] | None
+    rows: int = 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image with its turns.
+
+    `image_id`: equal where items share pixels; `image` None is a text-only row; `place` "" says nothing about seams; `known`: further
+    columns a frame carries on (cut_fraction, question_type, ...), plain values under names of the suite's own; `glyphs`: what stands where,
+    None where it is not known, which refuses `oracle_map` and `truth_weight` by name.
+    """
+
+    item_id: str
+    task: str
+    image_id: str
+    turns: tuple[Turn, ...]
+    image: Image.Image | None
+    place: str = ""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    glyphs: tuple[Glyph, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TaskRule:
+    """How a task is asked and judged: `score`, a name of `fila_lab.evaluation.SCORES`; `ending`: what stands behind every question;
+    `aggregate`: how rows become the benchmark's own figures, a name of `fila_lab.evaluation.AGGREGATES`."""
+
+    score: str = "exact"
+    ending: str = ""
+    aggregate: str = "mean"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A row that is not used, and why: `reason` is a short kind (missing image, empty answer, ...), `message` the whole sentence."""
+
+    row: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a suite is opened with: `options` are its entry in `data.train`, `data.validate` or `data.evaluate` without the name."""
+
+    options: Mapping[str, Any]
+    geometry: GeometryConfig
+    cache_dir: Path
+
+
+class Suite(ABC):
+    """Items by split and index. Everything depends on the options, the split and the index alone: not on process or order."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def tasks(self) -> Mapping[str, TaskRule]:
+        """The tasks of its items, and how each is asked and judged."""
+
+    @abstractmethod
+    def splits(self) -> Sequence[str]:
+        """The splits it has, of `SPLITS`."""
+
+    @abstractmethod
+    def length(self, split: str) -> int:
+        """How many headings a split has. FilaError for a split that is not there, with those that are."""
+
+    @abstractmethod
+    def heading(self, split: str, index: int) -> Heading:
+        """What an index will be, without reading pixels."""
+
+    @abstractmethod
+    def items(self, split: str, index: int) -> tuple[Item, ...]:
+        """The items of an index, `heading(split, index).rows` of them; every item of one index shares one canvas.
+
+        Raises:
+            UnusableRow: the row turns out to be unusable once its pixels are read.
+        """
+
+    @abstractmethod
+    def identity(self, split: str) -> str:
+        """Equal if and only if the split's items are: the one source of every key that depends on data."""
+
+    def set_aside(self, split: str) -> Sequence[SetAside]:
+        """The rows that are not used, found without reading pixels."""
+        return ()
+
+
+class UnusableRow(FilaError):
+    """A row whose pixels cannot be read."""
+
+    def __init__(self, row: str, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.aside = SetAside(row, reason, message)
+
+
+Opener = Callable[[Opening], Suite]
+_OPENERS: dict[str, Opener] = {}
+
+
+def register_suite(name: str) -> Callable[[Opener], Opener]:
+    """Decorator: make a callable that takes an `Opening` and returns a suite available under `name`. FilaError where it is taken."""
+
+    def add(opener: Opener) -> Opener:
+        if _OPENERS.get(name, opener) is not opener:
+            raise FilaError(f"suite {name!r} is registered twice; give one of them another name")
+        _OPENERS[name] = opener
+        return opener
+
+    return add
+
+
+def available_suites() -> tuple[str, ...]:
+    """All names, sorted, those of installed packages included (which are not imported for it)."""
+    return tuple(sorted({*_OPENERS, *(point.name for point in entry_points(group=GROUP))}))
+
+
+def open_suite(name: str, opening: Opening) -> Suite:
+    """A suite by name.
+
+    Raises:
+        FilaError: there is none of this name, or it cannot be opened with these options.
+    """
+    if name not in _OPENERS:
+        for point in entry_points(group=GROUP, name=name):
+            register_suite(name)(point.load())
+    if name not in _OPENERS:
+        known = available_suites()
+        raise FilaError(f"suite {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)}")
+    return _OPENERS[name](opening)
