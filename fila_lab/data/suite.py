@@ -61,6 +61,17 @@ class Heading:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """An image that is read when it is asked for, so that items of files can be listed without their pixels.
+
+    `name`: what messages call it; `read`: returns it, or raises `UnusableRow`.
+    """
+
+    name: str
+    read: Callable[[], Image.Image]
+
+
+@dataclass(frozen=True)
 class Item:
     """One image with its turns.
 
@@ -73,10 +84,14 @@ class Item:
     task: str
     image_id: str
     turns: tuple[Turn, ...]
-    image: Image.Image | None
+    image: Image.Image | ImageFile | None
     place: str = ""
     known: Mapping[str, Any] = field(default_factory=dict)
     glyphs: tuple[Glyph, ...] | None = None
+
+    def pixels(self) -> Image.Image | None:
+        """The image, read now where it is a file. UnusableRow where it cannot be read."""
+        return self.image.read() if isinstance(self.image, ImageFile) else self.image
 
 
 @dataclass(frozen=True)
@@ -132,8 +147,7 @@ class Suite(ABC):
     def items(self, split: str, index: int) -> tuple[Item, ...]:
         """The items of an index, `heading(split, index).rows` of them; every item of one index shares one canvas.
 
-        Raises:
-            UnusableRow: the row turns out to be unusable once its pixels are read.
+        A suite of files gives `ImageFile`s and reads no pixels here: pools list items before they show them.
         """
 
     @abstractmethod
