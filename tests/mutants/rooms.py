@@ -15,7 +15,14 @@ class Room:
 
 
 _FUSION = ("test_plain_fusions", "test_fusion", "test_rivals", "test_dtypes")
-_ENCODER = ("test_encoder", "test_tilings_model", "test_whole_image", "test_batch_independence", "test_alignment_controls")
+_ENCODER = (
+    "test_encoder",
+    "test_tilings_model",
+    "test_whole_image",
+    "test_batch_independence",
+    "test_alignment_controls",
+    "test_fast_paths",
+)
 _DETAIL = ("test_detail_input", "test_resample", *_ENCODER)
 
 
