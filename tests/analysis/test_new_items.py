@@ -60,6 +60,21 @@ def test_metrics_are_recomputed_from_the_items(frame: pd.DataFrame, metric: str)
     assert found.drawn.mean(axis=0) == pytest.approx(wanted.to_numpy(), abs=0.02)
 
 
+def test_a_task_has_its_own_images_and_its_mean_is_over_these(frame: pd.DataFrame) -> None:
+    """Pages of another task carry none of its items; a cell without predictions of the task is unknown, not zero."""
+    other = frame.assign(family="coarse", image_id="other " + frame["image_id"], item_id="other " + frame["item_id"], correct=True)
+    both = pd.concat([frame, other[other["arm"] == "a"]])
+    alone, found = NewItems.of(frame, "exact/reading"), NewItems.of(both, "exact/reading")
+    assert alone is not None
+    assert found is not None
+    assert found.observed == pytest.approx(alone.observed)
+    assert found.images == 2 * alone.images
+    coarse = NewItems.of(both, "exact/coarse")
+    assert coarse is not None
+    assert coarse.observed[coarse.arms.index("a")] == pytest.approx(1.0)
+    assert np.isnan(coarse.observed[coarse.arms.index("b")]).all()
+
+
 def test_a_metric_that_is_no_mean_over_items_and_cells_with_other_items_have_none(frame: pd.DataFrame) -> None:
     assert NewItems.of(frame, "fragmentation/reading") is None
     assert NewItems.of(frame, "exact/unknown") is None

@@ -21,7 +21,8 @@ from fila_lab.analysis.check import Check
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.headline import headline_of
 from fila_lab.analysis.reversals import reversals
-from fila_lab.analysis.subgroups import Subgroups
+from fila_lab.analysis.style import rows_of
+from fila_lab.analysis.subgroups import Subgroups, level_text
 from fila_lab.config.study import Family
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -238,3 +239,79 @@ def test_a_seed_without_items_of_a_level_is_left_out_of_all_levels(frame: pd.Dat
     columns = ["level", "difference", "low", "high"]
     pd.testing.assert_frame_equal(found.levels[columns], wanted.levels[columns])
     assert found.effects["p"].to_list() == wanted.effects["p"].to_list()
+
+
+def exact_levels(effects: dict[str, tuple[int, ...]], seeds: int = 6, items: int = 40) -> pd.DataFrame:
+    """As `predictions`, but each arm has so many of a level's items right, by place, in every seed; which ones turns with the seed."""
+    rows = []
+    for (arm, levels), s in itertools.product(effects.items(), range(seeds)):
+        for length, right in enumerate(levels, 1):
+            for item, place in itertools.product(range(items), PLACES):
+                name = f"{length}-{item}"
+                rows.append((arm, s, name, "reading", place, f"page-{name}", length, (item + 7 * s) % items < right))
+    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "family", "place", "image_id", "length", "correct"])
+
+
+@pytest.mark.parametrize(
+    ("right", "flag"), [((37, 20), "ceiling"), ((36, 20), ""), ((7, 20), "floor"), ((9, 20), ""), ((7, 37), "floor"), ((20, 20), "")]
+)
+def test_a_level_in_which_an_arm_is_near_the_floor_or_the_ceiling_says_so(right: tuple[int, int], flag: str) -> None:
+    """Below a fifth, above nine tenths; where both are met the floor is said."""
+    found = split(exact_levels({"a": (right[0], 20), "b": (right[1], 20)}), ("a", "b"))
+    assert found.levels["flag"].tolist() == [flag, ""]
+    text = level_text(next(rows_of(found.levels)))
+    assert text.startswith("1 ")
+    assert text.endswith(f" ({flag})" if flag else "]")
+    gap = Subgroups.of(
+        exact_levels({"a": (37, 20), "b": (20, 20)}), {"f": Family(contrasts=(("a", "b"),), by=("length",))}, "seam_gap/reading"
+    )
+    assert set(gap.levels["flag"]) == {""}, "a gap has no floor and no ceiling"
+
+
+def turned(images: tuple[int, ...], sizes: tuple[float, ...], seeds: int = 8) -> pd.DataFrame:
+    """Level -> how many images it has, and by how much a is ahead of b; seeds differ by a hundredth, images by much."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for level, (many, size) in enumerate(zip(images, sizes, strict=True), 1):
+        each = max(1, 4800 // many)  # items on a page: the seeds' means scatter little, however few the pages
+        lean = 0.45 * (-1.0) ** np.arange(many) if many < 40 else np.zeros(many)
+        for s in range(seeds):
+            for arm, sign in (("a", 0.5), ("b", -0.5)):
+                for page in range(many):
+                    chance = np.clip(0.5 + sign * (size + lean[page] + rng.normal(0, 0.01)), 0, 1)
+                    for item, right in enumerate(rng.random(each) < chance):
+                        name = f"{level}-{page}-{item}"
+                        rows.append((arm, s, name, "reading", "cut", f"page-{level}-{page}", level, bool(right)))
+    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "family", "place", "image_id", "length", "correct"])
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes", "mark"),
+    [
+        ((300, 300), (0.2, -0.2), ""),
+        ((4, 4), (0.2, -0.2), "this pool only"),
+        ((300, 4), (0.2, -0.2), "this pool only"),
+        ((4, 300), (0.2, -0.2), "this pool only"),
+    ],
+)
+def test_a_reversal_of_which_one_side_rests_on_few_images_holds_for_this_pool_only(
+    images: tuple[int, ...], sizes: tuple[float, ...], mark: str
+) -> None:
+    (effect,) = rows_of(split(turned(images, sizes), ("a", "b")).effects)
+    assert (effect.up, effect.down) == ("1", "2")
+    assert effect.reversal
+    assert effect.mark == mark
+
+
+def test_a_level_without_scatter_confirms_no_reversal_for_new_items() -> None:
+    """In every seed a is right and b is wrong there: that is ahead, not behind, and says nothing of the level where a is behind."""
+    still = exact_levels({"a": (40,), "b": (0,)}, seeds=8).assign(length=3)
+    own = pd.concat([turned((300, 4), (0.2, -0.2)), still])
+    (effect,) = rows_of(split(own, ("a", "b")).effects)
+    assert (effect.up, effect.down, effect.mark) == ("1", "2", "this pool only")
+
+
+def test_no_reversal_has_no_mark() -> None:
+    (effect,) = rows_of(split(turned((4, 4), (0.2, 0.2)), ("a", "b")).effects)
+    assert not effect.reversal
+    assert effect.mark == ""

@@ -13,7 +13,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from fila_lab import analysis
 from fila_lab.analysis.check import Check
-from fila_lab.analysis.contrasts import logit_margin
+from fila_lab.analysis.contrasts import logit_margin, paired
 from fila_lab.analysis.verdicts import decide, said, size_word
 from fila_lab.config.base import FilaError
 from fila_lab.config.study import Family
@@ -130,6 +130,8 @@ def test_only_seeds_that_both_arms_finished_are_paired() -> None:
     found = _judge({"a": [0.8, 0.81, float("nan"), 0.8], "b": [0.7, 0.7, 0.7]}, ("a", "b")).iloc[0]
     assert found["n"] == 2
     assert found["difference"] == pytest.approx(0.105)
+    wide = pd.DataFrame({"a": [1.0, 2.0, float("nan")], "b": [0.5, float("inf"), 0.1], "c": [float("nan")] * 3})
+    assert [side.tolist() for side in paired(wide, ("a", "b"))] == [[1.0], [0.5]], "arms of other contrasts do not count"
 
 
 def test_near_floor_and_ceiling_the_margin_is_applied_to_logits() -> None:
@@ -172,6 +174,9 @@ def test_gaps_and_rates_of_errors_have_no_floor_to_be_near(metric: str) -> None:
 def test_an_unknown_metric_is_named() -> None:
     with pytest.raises(FilaError, match=r"metric='exact/readin': .*exact/reading"):
         analysis.judge(_frame({"a": [0.5]}), {}, "exact/readin", 0.02)
+    timed = _frame({"a": [0.5]}).assign(**{"id": "0", "timing/train": 1.0})
+    with pytest.raises(FilaError, match=r"known metrics are exact/reading, n/reading$"):
+        analysis.judge(timed, {}, "timing", 0.02)
 
 
 def test_decide_at_the_boundaries() -> None:
