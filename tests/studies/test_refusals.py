@@ -113,6 +113,8 @@ def test_a_metric_is_asked_of_every_arm_it_judges() -> None:
     make_plan(study(arms=arms, metric="exact/mean", families=own))
     both = {"all": {"metric": "exact/reading/cut", "contrasts": [["concat", "specialist"]]}}
     assert "arm 'specialist': families.all.metric" in refused(arms=arms, metric="exact/mean", families=both)
+    pair, alone = {name: arms[name] for name in ("none", "specialist")}, {"all": {**own["all"], "contrasts": [["specialist", "none"]]}}
+    assert "arm 'specialist': families.all.metric" in refused(arms=pair, metric="exact/mean", families=alone), "a family of all arms"
 
 
 def test_a_study_with_one_budget_needs_no_name() -> None:
