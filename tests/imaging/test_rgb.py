@@ -1,6 +1,7 @@
 """Every kind of image becomes the right RGB: expected values are computed here with numpy, from what each format says."""
 
 import contextlib
+import io
 import os
 import struct
 import zlib
@@ -16,7 +17,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from skimage.color import hsv2rgb
 
 from fila_lab.config.base import FilaError
-from fila_lab.imaging import load_image, to_rgb
+from fila_lab.imaging import ImageError, image_from_bytes, image_size, load_image, to_rgb
 
 RNG = np.random.default_rng(5)
 LEVELS = RNG.integers(0, 256, (6, 8), dtype=np.uint8)
@@ -368,3 +369,35 @@ def test_a_plain_rgb_image_is_handed_back_and_the_profile_is_not_applied_twice()
     assert to_rgb(image) is image
     once = to_rgb(Image.fromarray(LEVELS))
     assert to_rgb(once) is once
+
+
+@pytest.mark.parametrize("orientation", [None, *STORED])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "late png", "tif", "webp", "avif", "gif", "bmp", "ico"])
+def test_the_header_tells_the_size_of_what_is_read(orientation: int | None, suffix: str) -> None:
+    """With and without an orientation, and where a PNG tells it behind its pixels."""
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    stored, file = Image.fromarray(np.zeros((8, 16), np.uint8)), io.BytesIO()
+    kind = suffix.rpartition(" ")[2]
+    options = {"exif": exif} if orientation and kind in ("jpg", "png", "tif", "webp", "avif") else {}
+    stored.save(file, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper()), **options)
+    content = file.getvalue()
+    if suffix == "late png" and orientation:
+        start = content.index(b"eXIf") - 4
+        stop = start + 12 + int.from_bytes(content[start : start + 4])
+        content = content[:start] + content[stop:-12] + content[start:stop] + content[-12:]
+    found = image_size(content, "page")
+    assert found == image_from_bytes(content, "page").size
+    if options:
+        assert found == ((8, 16) if (orientation or 0) > 4 else (16, 8))
+
+
+def test_of_a_file_s_content_the_same_is_read(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "page.png")
+    content = (tmp_path / "page.png").read_bytes()
+    assert np.array_equal(np.asarray(image_from_bytes(content, "page")), COLOURS)
+    for content, words in ((b"", "page 7 is empty"), (b"no image", "page 7 cannot be read")):
+        for read in (image_from_bytes, image_size):
+            with pytest.raises(ImageError, match=words):
+                read(content, "page 7")
