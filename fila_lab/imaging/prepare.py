@@ -76,13 +76,19 @@ def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operat
     (left, right), (top, bottom) = spans
     content = resample_axes(image, boxes[0], boxes[1], (right - left, bottom - top), operator)
     coverage_x, coverage_y = coverages
-    if min(coverage_x.min(), coverage_y.min()) < 1 - 1e-6:
-        coverage = (coverage_y[:, None] * coverage_x[None, :])[..., None]
-        content = np.floor(content * coverage + np.array(PAD_COLOUR) * (1 - coverage) + 0.5).astype(np.uint8)
+    # Only an edge's px can be covered in part: a line at a time, of the whole it would be most of the work.
+    rows, columns = (np.flatnonzero(coverage < 1 - 1e-6) for coverage in (coverage_y, coverage_x))
+    edges = {(row, slice(None)): coverage_y[row] * coverage_x[:, None] for row in rows}
+    edges |= {(slice(None), column): coverage_y[:, None] * coverage_x[column] for column in columns}
+    mixed = {where: np.floor(content[where] * share + np.array(PAD_COLOUR) * (1 - share) + 0.5) for where, share in edges.items()}
+    for where, values in mixed.items():
+        content[where] = values
     if content.shape[:2] == (size[1], size[0]):
         return content
     out = np.empty((size[1], size[0], 3), np.uint8)
-    out[:] = PAD_COLOUR
+    line = np.tile(np.array(PAD_COLOUR, np.uint8), (size[0], 1))
+    out[:top], out[bottom:] = line, line
+    out[top:bottom, :left], out[top:bottom, right:] = line[:left], line[right:]
     out[top:bottom, left:right] = content
     return out
 
@@ -118,6 +124,8 @@ def join_tiles(tiles: np.ndarray, rows: int, cols: int) -> np.ndarray:
 def overview_of(canvas: np.ndarray, tile: int) -> np.ndarray:
     """canvas uint8 [rows*T, cols*T, 3], padding included -> overview uint8 [T, T, 3]: the means of rows x cols px, rounded."""
     rows, cols = canvas.shape[0] // tile, canvas.shape[1] // tile
+    if (rows * cols).bit_count() == 1:  # a power of two, by which Pillow divides exactly
+        return np.array(Image.fromarray(canvas).reduce((cols, rows)))
     total = np.zeros((tile, tile, 3), np.uint32)
     for row in range(rows):
         for col in range(cols):
