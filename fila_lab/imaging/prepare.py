@@ -78,10 +78,11 @@ def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operat
     coverage_x, coverage_y = coverages
     # Only an edge's px can be covered in part: a line at a time, of the whole it would be most of the work.
     rows, columns = (np.flatnonzero(coverage < 1 - 1e-6) for coverage in (coverage_y, coverage_x))
-    edges = {(row, slice(None)): coverage_y[row] * coverage_x[:, None] for row in rows}
-    edges |= {(slice(None), column): coverage_y[:, None] * coverage_x[column] for column in columns}
-    mixed = {where: np.floor(content[where] * share + np.array(PAD_COLOUR) * (1 - share) + 0.5) for where, share in edges.items()}
-    for where, values in mixed.items():
+    shares: list[tuple[tuple[int | slice, int | slice], np.ndarray]] = []
+    shares += [((int(row), slice(None)), coverage_y[row] * coverage_x[:, None]) for row in rows]
+    shares += [((slice(None), int(column)), coverage_y[:, None] * coverage_x[column]) for column in columns]
+    mixed = [(where, np.floor(content[where] * share + np.array(PAD_COLOUR) * (1 - share) + 0.5)) for where, share in shares]
+    for where, values in mixed:
         content[where] = values
     if content.shape[:2] == (size[1], size[0]):
         return content
