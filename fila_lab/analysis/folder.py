@@ -66,7 +66,7 @@ class StudyFolder:
     cells: tuple[Cell, ...]
     strays: tuple[str, ...] = field(default=())
     matches: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Arm -> how its width was matched, as `fila_lab.config.matching.Solution` says it."""
+    """Arm -> how its width was matched, as `fila_lab.cost.closed.matching.Solution` says it."""
     step_seconds: dict[str, float] = field(default_factory=dict)
     """Arm -> seconds a step, with which equal time was resolved to steps."""
     declared: dict[str, Any] = field(default_factory=dict)

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from fila_lab.analysis.check import Check, listed
 from fila_lab.analysis.folder import Cell, StudyFolder
 from fila_lab.config.base import FilaError
-from fila_lab.config.pages import page_training_flops
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import known_cost
+from fila_lab.cost.closed.pages import page_training_flops
 
 PLANNED = "every cell ran as planned"
 TRAINING = "equal training"

@@ -118,10 +118,10 @@ def _arms(
 def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunConfig]) -> str:
     """A line a run: parameters / FLOPs of each part. Runs of several canvases show the mean over them."""
     from fila_lab.cli.text import UNKNOWN, number, table
-    from fila_lab.config.costs import COMPONENTS, component_costs, component_training_flops
-    from fila_lab.config.part_costs import llm_tokens
+    from fila_lab.config.counts import llm_tokens
     from fila_lab.config.strategies import known_cost
     from fila_lab.config.tiling import page_size, seen_canvas
+    from fila_lab.cost.closed.components import COMPONENTS, component_costs, component_training_flops
 
     rows = []
     for key, config in runs.items():

@@ -60,9 +60,9 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
-    from fila_lab.config.pages import page_costs
     from fila_lab.config.power import ALPHA, POWER
     from fila_lab.config.strategies import known_cost
+    from fila_lab.cost.closed.pages import page_costs
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
 
     study = plan.study

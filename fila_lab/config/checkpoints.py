@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.part_costs import VOCABULARY
+from fila_lab.config.counts import VOCABULARY
 from fila_lab.config.run import RunConfig
 from fila_lab.config.weights import LEFT_OUT, require_weights, surplus_tensors
 

@@ -1,16 +1,6 @@
-"""What an arm costs, measured on its real classes with random weights: parameters, FLOPs, latency, peak memory."""
+"""What an arm costs: in closed form (`cost.closed`, torch-free), and measured on its real classes with random weights. Names load on
+first use."""
 
-from fila_lab.cost.count import count_flops, count_parameters
-from fila_lab.cost.latency import forward_seconds
-from fila_lab.cost.measure import measure_arms
-from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch
+import lazy_loader
 
-__all__ = [
-    "build_subject",
-    "count_flops",
-    "count_parameters",
-    "forward_seconds",
-    "largest_canvas",
-    "measure_arms",
-    "synthetic_batch",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

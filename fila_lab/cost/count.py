@@ -15,8 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
-from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, llm_tokens
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
 from fila_lab.cost.subject import autocast, build_subject, largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS
 from fila_lab.cost.subject import autocast, build_subject, device_of, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fila_lab.config.costs import component_costs
-from fila_lab.config.memory import memory_bytes, widest_bytes
-from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
+from fila_lab.cost.closed.components import component_costs
+from fila_lab.cost.closed.memory import memory_bytes, widest_bytes
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS
 from fila_lab.cost.count import count_flops, count_parameters
 from fila_lab.cost.latency import forward_seconds
 from fila_lab.cost.subject import largest_canvas

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
-from fila_lab.config.part_costs import ORACLE_CHANNELS
 from fila_lab.config.run import RunConfig
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS
 from fila_lab.cost.fresh import MEBIBYTE, Peaks, forget_peak, measured_afresh, resident
 from fila_lab.cost.passes import language_inputs
 from fila_lab.cost.probe import LANGUAGE, OTHER, probed

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from fila_lab.config.part_costs import TEXT_TOKENS, llm_tokens
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig
+from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, probed
 from fila_lab.cost.subject import autocast, device_of, largest_canvas
 from fila_lab.modeling import FilaModel, VisionBatch

@@ -13,11 +13,12 @@ import psutil
 from torch import nn
 
 from fila_lab.config.base import ConfigError, FilaError
-from fila_lab.config.costs import component_costs, feature_bytes
-from fila_lab.config.memory import widest_bytes
-from fila_lab.config.part_costs import ORACLE_CHANNELS, TEXT_TOKENS, llm_tokens
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.tiling import seen_canvases
+from fila_lab.cost.closed.components import component_costs, feature_bytes
+from fila_lab.cost.closed.memory import widest_bytes
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS
 from fila_lab.cost.count import Count, count_language, count_vision
 from fila_lab.cost.fresh import measured_afresh
 from fila_lab.cost.latency import interleaved

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fila_lab.config.costs import component_costs, component_training_flops
-from fila_lab.config.fusion_costs import interaction_costs
-from fila_lab.config.part_costs import TEXT_TOKENS, Cost, language_token_cost, llm_tokens, tiles_of
+from fila_lab.config.counts import llm_tokens, tiles_of
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import known_cost
 from fila_lab.config.tiling import seen_canvases
+from fila_lab.cost.closed.components import component_costs, component_training_flops
+from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, language_token_cost
 from fila_lab.cost.count import Count
 from fila_lab.cost.passes import HEAD, TOKEN_HEAD
 from fila_lab.cost.probe import CONVNEXT, LANGUAGE, NEW_TOKEN, OTHER, PROJECTOR, VIT, interaction_name

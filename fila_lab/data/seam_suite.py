@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.pages import has_aspect
 from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
+from fila_lab.config.tiling import has_aspect
 from fila_lab.data import content, render
 from fila_lab.data.code_blocks import weighted
 from fila_lab.data.families import Draft, get_family

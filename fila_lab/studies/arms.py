@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, check_run, did_you_mean, resolve_run
-from fila_lab.config.matching import Solution, amount, dial, require_known_cost, solve
-from fila_lab.config.pages import page_training_flops
+from fila_lab.cost.closed.matching import Solution, amount, dial, require_known_cost, solve
+from fila_lab.cost.closed.pages import page_training_flops
 
 Overrides = Mapping[str, Any]
 

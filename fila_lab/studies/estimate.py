@@ -14,10 +14,10 @@ import psutil
 
 from fila_lab.config import RunConfig
 from fila_lab.config.base import ConfigError
-from fila_lab.config.costs import component_costs, feature_bytes, forward_flops, item_bytes, training_flops
-from fila_lab.config.memory import check_memory, memory_bytes
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.yaml_files import read_yaml
+from fila_lab.cost.closed.components import component_costs, feature_bytes, forward_flops, item_bytes, training_flops
+from fila_lab.cost.closed.memory import check_memory, memory_bytes
 from fila_lab.studies.arms import resolve_arm
 from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import CellSpec, Plan

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
 from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.contrasts import check_contrasts
-from fila_lab.config.matching import Solution
 from fila_lab.config.metrics import check_margin, check_metric
+from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
 from fila_lab.studies.identity import cell_id
 

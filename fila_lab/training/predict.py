@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from safetensors import SafetensorError, safe_open
 
 from fila_lab.config import FilaError, RunConfig
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.files import write_atomically
-from fila_lab.config.part_costs import llm_tokens
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.fit import require_fit

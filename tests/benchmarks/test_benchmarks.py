@@ -17,8 +17,9 @@ from benchmarks.subjects import BARE, subject
 from benchmarks.timing import Rounds, count
 from benchmarks.training import STEPS, training_config, training_speeds
 from fila_lab.config import FilaError
-from fila_lab.config.fusion_costs import interaction_costs
-from fila_lab.config.part_costs import convnext_cost, detail_size, vit_cost
+from fila_lab.config.counts import detail_size
+from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.parts import convnext_cost, vit_cost
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config import ConfigError, resolve_run
-from fila_lab.config.costs import component_costs
 from fila_lab.config.sizes import at_size, parse_details, parse_sizes, sized_runs
+from fila_lab.cost.closed.components import component_costs
 
 
 def test_sizes_and_details_are_read() -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
-from fila_lab.config.costs import component_costs, training_flops
-from fila_lab.config.fusion_costs import interaction_costs
-from fila_lab.config.part_costs import TEXT_TOKENS, language_cost, language_token_cost, vision_tokens
+from fila_lab.config.counts import vision_tokens
 from fila_lab.cost import build_subject, count, count_flops, count_parameters, largest_canvas
+from fila_lab.cost.closed.components import component_costs, training_flops
+from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.parts import TEXT_TOKENS, language_cost, language_token_cost
 from fila_lab.cost.count import count_components, count_language, count_new_token, flops_of, kept_bytes
 from fila_lab.cost.probe import interaction_name
 from fila_lab.modeling import ConvNextTower, VitTower

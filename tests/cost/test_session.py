@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fila_lab.config import ConfigError, FilaError, RunConfig, resolve_run
-from fila_lab.config.part_costs import vision_tokens
+from fila_lab.config.counts import vision_tokens
 from fila_lab.config.sizes import sized_runs
 from fila_lab.cost import build_subject, passes, session, synthetic_batch
 from fila_lab.cost import setting as setting_module

@@ -12,8 +12,8 @@ from oracle_readers import answer, seen
 
 from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.base import FilaError
-from fila_lab.config.pages import page_shares
 from fila_lab.config.run import MIN_CUT_SHARE, PLACES, DataConfig, GeometryConfig, TaskFamily
+from fila_lab.cost.closed.pages import page_shares
 from fila_lab.data import Item, SeamSuite, content, glyph_records, render, truth_maps
 from fila_lab.data.families import FAMILIES, get_family
 from fila_lab.data.page_setup import PageSetup

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.part_costs import VOCABULARY
+from fila_lab.config.counts import VOCABULARY
 from fila_lab.modeling import build_model
 from fila_lab.modeling.language import WORDS, character_tokenizer, word_tokenizer
 

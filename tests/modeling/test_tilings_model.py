@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fila_lab.config.part_costs import llm_tokens
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import GeometryConfig, TilingConfig
 from fila_lab.config.tiling import TileLayout, tile_layout
 from fila_lab.modeling import build_model

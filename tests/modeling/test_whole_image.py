@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fila_lab.config import ConfigError, resolve_run
-from fila_lab.config.costs import component_costs
 from fila_lab.config.run import FUSIONS, GeometryConfig
 from fila_lab.cost import count_flops, synthetic_batch
+from fila_lab.cost.closed.components import component_costs
 from fila_lab.modeling import build_model
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}

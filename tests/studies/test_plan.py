@@ -12,8 +12,8 @@ import pytest
 
 from fila_lab.cli.text import plan_text
 from fila_lab.config import ConfigError, RunConfig, StudyConfig, config_hash, load_preset, load_study, resolve_run
-from fila_lab.config.pages import page_training_flops
 from fila_lab.config.power import ASSUMED_SD, minimal_detectable_effect
+from fila_lab.cost.closed.pages import page_training_flops
 from fila_lab.studies import identity
 from fila_lab.studies.arms import baseline
 from fila_lab.studies.detectable import detectable

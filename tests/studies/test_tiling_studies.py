@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fila_lab.config import RunConfig, load_study
-from fila_lab.config.pages import page_costs
+from fila_lab.cost.closed.pages import page_costs
 from fila_lab.studies.identity import data_hash
 from fila_lab.studies.plan import make_plan
 

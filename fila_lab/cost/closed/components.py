@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from fila_lab.config.fusion_costs import interaction_costs
+from fila_lab.config.counts import detail_size, llm_tokens, tiles_of
 from fila_lab.config.interactions import feature_index, resolve_interactions
-from fila_lab.config.part_costs import (
-    TEXT_TOKENS,
-    Cost,
-    convnext_cost,
-    detail_size,
-    language_cost,
-    llm_tokens,
-    projector_cost,
-    tiles_of,
-    vit_cost,
-    vit_layer_cost,
-)
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import page_size, seen_canvas, seen_canvases
+from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, convnext_cost, language_cost, projector_cost, vit_cost, vit_layer_cost
 
 PROCESS_BYTES = 0.7e9
 """A Python process with torch loaded, measured on Linux."""

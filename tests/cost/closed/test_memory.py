@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.config.memory import FEATURE_CHUNK, check_memory, memory_by_component, memory_bytes, memory_parts, widest_bytes
+from fila_lab.cost.closed.memory import FEATURE_CHUNK, check_memory, memory_by_component, memory_bytes, memory_parts, widest_bytes
 
 GIB = 2**30
 
@@ -90,8 +90,8 @@ NEW = ("cross_attention_tile", "cross_attention_neighbours", "cross_tile", "llav
 
 @pytest.mark.parametrize("fusion", NEW)
 def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: str) -> None:
-    from fila_lab.config.fusion_memory import kept_values
-    from fila_lab.config.memory import value_bytes
+    from fila_lab.cost.closed.fusion_memory import kept_values
+    from fila_lab.cost.closed.memory import value_bytes
     from fila_lab.cost.count import kept_bytes
 
     config = run(**{"fusion.name": fusion, "language.layers": 1, "convnext.depths": [1, 1, 1, 1], "runtime.precision": "fp32"})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fila_lab.config.costs import component_costs, training_flops
-from fila_lab.config.part_costs import Cost
 from fila_lab.config.run import DataConfig, GeometryConfig, RunConfig, Size
-from fila_lab.config.tiling import page_size, seen_canvas
+from fila_lab.config.tiling import has_aspect, page_size, seen_canvas
+from fila_lab.cost.closed.components import component_costs, training_flops
+from fila_lab.cost.closed.parts import Cost
 
 
 def page_shares(geometry: GeometryConfig, data: DataConfig) -> dict[Size, float]:
@@ -34,11 +34,6 @@ def _seen(config: RunConfig) -> list[tuple[Size, Size, float]]:
     """(canvas as the ViT sees it, the page's size in px, share)."""
     shares = page_shares(config.geometry, config.data)
     return [(seen_canvas(config, canvas), page_size(config, canvas), share) for canvas, share in shares.items()]
-
-
-def has_aspect(canvas: Size, data: DataConfig) -> bool:
-    """Whether pages of the canvas' width / height are asked for."""
-    return data.page_aspect is None or data.page_aspect[0] <= canvas[0] / canvas[1] <= data.page_aspect[1]
 
 
 def _permits(canvas: Size, geometry: GeometryConfig) -> bool:

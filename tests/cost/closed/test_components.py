@@ -5,20 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
-from fila_lab.config.costs import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
-from fila_lab.config.fusion_costs import interaction_costs
-from fila_lab.config.part_costs import (
-    ORACLE_CHANNELS,
-    TEXT_TOKENS,
-    convnext_cost,
-    detail_size,
-    language_cost,
-    language_token_cost,
-    llm_tokens,
-    vision_tokens,
-    vit_cost,
-)
+from fila_lab.config.counts import detail_size, llm_tokens, vision_tokens
 from fila_lab.config.run import ConvNextConfig
+from fila_lab.cost.closed.components import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
+from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS, convnext_cost, language_cost, language_token_cost, vit_cost
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 

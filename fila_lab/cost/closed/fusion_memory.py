@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fila_lab.config.fusion_costs import Site, interaction_sites
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import named_factors
+from fila_lab.cost.closed.fusion import Site, interaction_sites
 
 
 def kept_values(config: RunConfig, canvas: Size) -> float:

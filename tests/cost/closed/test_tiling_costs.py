@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from fila_lab.config import ConfigError, resolve_run
-from fila_lab.config.costs import component_costs, feature_bytes, item_bytes
-from fila_lab.config.pages import page_costs, page_training_flops
-from fila_lab.config.part_costs import tiles_of, vision_tokens
+from fila_lab.config.counts import tiles_of, vision_tokens
 from fila_lab.config.sizes import sized_runs
 from fila_lab.config.tiling import page_size, seen_canvases
+from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes
+from fila_lab.cost.closed.pages import page_costs, page_training_flops
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 SINGLE = {"geometry.tiling.canvases": [[42, 42]]}

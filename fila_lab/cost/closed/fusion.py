@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fila_lab.config.counts import tiles_of
 from fila_lab.config.interactions import resolve_interactions
-from fila_lab.config.part_costs import ORACLE_CHANNELS, Cost, attention, product, tiles_of
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
 from fila_lab.config.strategies import map_trains, named_factors
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS, Cost, attention, product
 
 
 @dataclass(frozen=True)

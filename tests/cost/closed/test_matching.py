@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fila_lab.config import ConfigError, RunConfig, load_study, resolve_run
-from fila_lab.config.costs import component_costs
-from fila_lab.config.matching import Quantity, amount, nearest, solve, with_value
-from fila_lab.config.pages import page_costs, page_shares, page_training_flops
+from fila_lab.cost.closed.components import component_costs
+from fila_lab.cost.closed.matching import Quantity, amount, nearest, solve, with_value
+from fila_lab.cost.closed.pages import page_costs, page_shares, page_training_flops
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
@@ -165,7 +165,7 @@ def test_training_flops_by_hand() -> None:
     assert page_training_flops(mini(fusion__depth="last")) < page_training_flops(mini())
 
 
-SHIPPED = Path(__file__).parents[2] / "experiments"
+SHIPPED = Path(__file__).parents[3] / "experiments"
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.fusion_costs import window_cells
 from fila_lab.config.interactions import resolve_interactions
-from fila_lab.config.pages import page_costs
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import FACTORS, WHOLE, has_heads, known_cost
+from fila_lab.cost.closed.fusion import window_cells
+from fila_lab.cost.closed.pages import page_costs
 
 Quantity = Literal["parameters", "flops"]
 HIDDEN, SCALE = "fusion.hidden", "geometry.vit_scale"

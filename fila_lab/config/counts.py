@@ -1,0 +1,43 @@
+"""How many tiles, pixels and tokens a run's geometry makes of a canvas, and how many words its tokenizer knows. Torch-free."""
+
+from __future__ import annotations
+
+from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.tiling import tile_layout
+
+VOCABULARY = {"characters": 99, "words": 155, "llama": 32000, "qwen2": 151936}
+"""Sizes of our own tokenizers, else the architecture's usual one."""
+
+
+def tiles_of(canvas: Size, geometry: GeometryConfig) -> int:
+    """Tiles on a canvas, those that overlap included, the overview not counted."""
+    layout = tile_layout(geometry, canvas)
+    return layout.rows * layout.cols
+
+
+def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
+    """(width, height) of the detail input, pixels: 32k a tile, or the fixed square."""
+    if geometry.whole_image is not None:
+        return geometry.whole_image, geometry.whole_image
+    side = 32 * geometry.cells_a_side
+    return canvas[0] // geometry.tile * side, canvas[1] // geometry.tile * side
+
+
+def vision_tokens(canvas: Size, geometry: GeometryConfig, image: Size | None = None) -> int:
+    """Tokens the language model reads for one image: overview, canvas (each position once), one separator a row of tokens.
+
+    image: its (width, height), pixels, where padding is dropped; without it nothing is.
+    """
+    across, down = tile_layout(geometry, canvas, image).handed
+    return geometry.grid**2 + (across + 1) * down
+
+
+def handoff_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
+    """Detail tokens the language model reads behind them: one a canvas token handed over, where fusion.handoff appends them."""
+    across, down = tile_layout(config.geometry, canvas, image).handed
+    return across * down if config.fusion.handoff == "append" else 0
+
+
+def llm_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
+    """All that the language model reads of one image; `image` as in `vision_tokens`."""
+    return vision_tokens(canvas, config.geometry, image) + handoff_tokens(canvas, config, image)
