@@ -40,8 +40,8 @@ def data_preview(
     """
     _check_split(split)
     from fila_lab.config import parse_set, resolve_run
-    from fila_lab.data import SeamSuite
-    from fila_lab.data.preview import contact_sheet
+    from fila_lab.data.seam import SeamSuite
+    from fila_lab.data.seam.preview import contact_sheet
 
     config = resolve_run(preset, parse_set(sets or []))
     contact_sheet(SeamSuite(config.data, config.geometry), split, count, out, _families(family or []))
@@ -83,7 +83,7 @@ def data_card(preset: Preset = "mini", sets: Sets = None) -> None:
     fila-lab data card --preset mini
     """
     from fila_lab.config import parse_set, resolve_run
-    from fila_lab.data.card import data_card as card
+    from fila_lab.data.seam.card import data_card as card
 
     config = resolve_run(preset, parse_set(sets or []))
     typer.echo(card(config.data, config.geometry).rstrip())

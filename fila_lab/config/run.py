@@ -31,7 +31,7 @@ FUSIONS: tuple[str, ...] = (
 """Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
 
 TaskFamily = Literal["reading", "document", "table", "chart", "counting", "spatial", "attribute", "presence", "coarse"]
-"""Built-in task families; a test holds this equal to the registry of `fila_lab.data.families`."""
+"""Built-in task families; a test holds this equal to the registry of `fila_lab.data.seam.tasks`."""
 
 PLACES = ("cut", "sham", "intact")
 """Where a target stands, in the order of a triplet."""

@@ -1,31 +1,45 @@
-"""Items by construction (the seam suite), their materialised pools, ground truth maps, and canvas-bucketed batches. No torch here."""
+"""Items and where they come from: the contract of a suite, materialised pools, and canvas-bucketed batches. No torch here."""
 
-from fila_lab.data.content import ALPHABET, COLOURS, LAYOUTS, SPLITS
 from fila_lab.data.pool import Group, Pool, build_pool, draw_seed_items, pool_key
 from fila_lab.data.sampler import BucketBatches
-from fila_lab.data.seam_suite import Glyph, Item, SeamSuite
 from fila_lab.data.streams import stream
-from fila_lab.data.truth import CLASSES, TRUTH_CHANNELS, glyph_records, stage_sizes, truth_channels, truth_maps
+from fila_lab.data.suite import (
+    SPLITS,
+    Glyph,
+    Heading,
+    ImageFile,
+    Item,
+    Opening,
+    SetAside,
+    Suite,
+    TaskRule,
+    Turn,
+    UnusableRow,
+    available_suites,
+    open_suite,
+    register_suite,
+)
 
 __all__ = [
-    "ALPHABET",
-    "CLASSES",
-    "COLOURS",
-    "LAYOUTS",
     "SPLITS",
-    "TRUTH_CHANNELS",
     "BucketBatches",
     "Glyph",
     "Group",
+    "Heading",
+    "ImageFile",
     "Item",
+    "Opening",
     "Pool",
-    "SeamSuite",
+    "SetAside",
+    "Suite",
+    "TaskRule",
+    "Turn",
+    "UnusableRow",
+    "available_suites",
     "build_pool",
     "draw_seed_items",
-    "glyph_records",
+    "open_suite",
     "pool_key",
-    "stage_sizes",
+    "register_suite",
     "stream",
-    "truth_channels",
-    "truth_maps",
 ]

@@ -22,12 +22,12 @@ from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import file_lock, sync
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data.card import data_card
-from fila_lab.data.content import as_split
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.pool import code_state
 from fila_lab.data.pool_build import COLUMNS, item_line
-from fila_lab.data.seam_suite import Item, SeamSuite
+from fila_lab.data.seam.card import data_card
+from fila_lab.data.seam.suite import SeamItem, SeamSuite
+from fila_lab.data.suite import as_split
 
 SCHEMA = 1
 CHUNK = 32
@@ -153,7 +153,7 @@ class _Exporter:
         return span[1] - span[0]
 
 
-def _line(item: Item, index: int, image: str) -> dict[str, Any]:
+def _line(item: SeamItem, index: int, image: str) -> dict[str, Any]:
     box = dict(zip(("x0", "y0", "x1", "y1"), item.target_box, strict=True))
     marks = json.dumps([[glyph.char, glyph.colour, glyph.role, *glyph.box] for glyph in item.glyphs])
     return item_line(item, index) | {"canvas": f"{item.canvas[0]}x{item.canvas[1]}", "image": image, "marks": marks} | box

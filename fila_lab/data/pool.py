@@ -21,11 +21,11 @@ import numpy as np
 from fila_lab.config.base import FilaError
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data.content import as_split
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool_build import ARRAYS, fill, held_arrays, page_geometry
 from fila_lab.data.sealed import Files, digests, look, opened, seal
 from fila_lab.data.streams import stream
+from fila_lab.data.suite import as_split
 from fila_lab.imaging import Geometry
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 MARK = "pool.json"
-_SOURCES = (
-    "code_blocks", "content", "page_setup", "places", "plates", "pool_build", "render", "seam_suite", "streams", "tables", "truth",
-)  # fmt: skip
 _PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib", "statsmodels")
 
 
@@ -67,7 +64,7 @@ class Group:
 
     @cached_property
     def glyphs(self) -> np.ndarray:
-        """float32 [N, G, 6], padded glyph records (`fila_lab.data.truth`)"""
+        """float32 [N, G, 6], padded glyph records (`fila_lab.data.seam.truth`)"""
         return self._open("glyphs")
 
     @cached_property
@@ -192,8 +189,8 @@ def code_state() -> list[str]:
 
     here = Path(__file__).parent
     sources = (
-        [here / f"{name}.py" for name in _SOURCES]
-        + sorted((here / "families").glob("*.py"))
+        [here / "pool_build.py", here / "streams.py"]
+        + sorted((here / "seam").rglob("*.py"))
         + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
         + [here.parent / "config" / f"{name}.py" for name in ("canvas_rules", "tiling")]
     )

@@ -11,10 +11,10 @@ import numpy as np
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
-from fila_lab.data.families import get_family
 from fila_lab.data.parallel import Progress, in_chunks
-from fila_lab.data.seam_suite import Item, SeamSuite
-from fila_lab.data.truth import RECORD, glyph_records
+from fila_lab.data.seam.suite import SeamItem, SeamSuite
+from fila_lab.data.seam.tasks import get_family
+from fila_lab.data.seam.truth import RECORD, glyph_records
 from fila_lab.imaging import Geometry, prepare
 
 ARRAYS: tuple[str, ...] = ("tiles", "overview", "detail", "glyphs", "counts")
@@ -123,7 +123,7 @@ class _Painter:
                 lines.append(item_line(item, index) | {"canvas": name, "row": row})
         return lines
 
-    def _write(self, name: str, row: int, item: Item) -> None:
+    def _write(self, name: str, row: int, item: SeamItem) -> None:
         arrays = self.open.setdefault(name, {})
         if not arrays:
             arrays |= {array: np.load(self.folder / f"{name}_{array}.npy", mmap_mode="r+") for array in held_arrays(self.suite.geometry)}
@@ -136,7 +136,7 @@ class _Painter:
         arrays["counts"][row] = len(records)
 
 
-def item_line(item: Item, index: int) -> dict[str, Any]:
+def item_line(item: SeamItem, index: int) -> dict[str, Any]:
     """What a table says of an item."""
     values = {name: getattr(item, name) for name in COLUMNS if hasattr(item, name)}
     return values | {"index": index, "distractors": len(item.shown)}

@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.run import RunConfig
-from fila_lab.data import content, render
-from fila_lab.data.families import get_family
-from fila_lab.data.seam_suite import SeamSuite
+from fila_lab.data.seam import content, render
+from fila_lab.data.seam.suite import SeamSuite
+from fila_lab.data.seam.tasks import get_family
+from fila_lab.data.suite import SPLITS, as_split
 from fila_lab.imaging import prepare
 from fila_lab.imaging.prepare import join_tiles
 
@@ -84,7 +85,7 @@ def dense_pages(
 
 def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Canvas, detail input at this page's resolution, and glyph records."""
-    generator = np.random.default_rng([seed, content.SPLITS.index(content.as_split(split)), index])
+    generator = np.random.default_rng([seed, SPLITS.index(as_split(split)), index])
     side = TILES * config.geometry.tile
     others = _family_blocks(generator, config, split)
     scale = 32 / 14 * config.data.page_scale

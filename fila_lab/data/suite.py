@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from PIL import Image
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from fila_lab.config.run import GeometryConfig
 
 GROUP = "fila_lab.suites"
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,13 @@ class Suite(ABC):
     def set_aside(self, split: str) -> Sequence[SetAside]:
         """The rows that are not used, found without reading pixels."""
         return ()
+
+
+def as_split(name: str) -> Split:
+    """`name` checked to be one of `SPLITS`. FilaError for another."""
+    if name not in SPLITS:
+        raise FilaError(f"split={name!r} does not exist; choose one of {', '.join(SPLITS)}")
+    return cast(Split, name)
 
 
 class UnusableRow(FilaError):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fila_lab.data import Item
+from fila_lab.data.seam import SeamItem
 from fila_lab.imaging import Geometry
 
 COLUMNS = ("tile", "row", "col", "seam_patches", "target_patches", "content")
 
 
-def token_positions(item: Item, geometry: Geometry) -> pd.DataFrame:
+def token_positions(item: SeamItem, geometry: Geometry) -> pd.DataFrame:
     """One row a token of the canvas, tile by tile in raster order (the overview's tokens have no place of their own and are left out).
 
     tile: its number; row, col: the token's on the canvas; seam_patches: patches from its centre to the nearest seam, NaN on a canvas

@@ -25,7 +25,7 @@ PARTS = ("language", "separator", "projector")
 
 
 class Truth(nn.Module):
-    """Embeds what tokens show (`data.truth.token_truth`): [B, T, C] -> [B, T, D_llm]."""
+    """Embeds what tokens show (`data.seam.truth.token_truth`): [B, T, C] -> [B, T, D_llm]."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()

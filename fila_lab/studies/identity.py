@@ -27,11 +27,11 @@ SHAPING = (
 )
 """Files and rooms whose source can change a cell's result."""
 NOT_SHAPING = (
-    "data/card.py",
+    "data/seam/card.py",
     "data/export.py",
-    "data/preview.py",
+    "data/seam/preview.py",
     "data/pretrain_pages.py",
-    "data/symbolic.py",
+    "data/seam/symbolic.py",
     "evaluation/alignment.py",
     "evaluation/positions.py",
     "training/dense_labels.py",

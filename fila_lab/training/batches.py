@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from fila_lab.config import FilaError, RunConfig
 from fila_lab.data.pool import Pool, draw_seed_items
 from fila_lab.data.sampler import BucketBatches
-from fila_lab.data.truth import token_truth, truth_maps
+from fila_lab.data.seam.truth import token_truth, truth_maps
 from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.language import closing_token, text_ids
 from fila_lab.training.features import Features, needs_detail

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import ImageDraw
 
 from fila_lab.config import RunConfig
-from fila_lab.data import SeamSuite
+from fila_lab.data.seam import SeamSuite
 from fila_lab.imaging import Geometry
 
 SEAM, TARGET = (220, 30, 30), (20, 90, 220)

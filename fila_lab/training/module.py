@@ -22,7 +22,7 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
-from fila_lab.data.truth import TRUTH, truth_channels
+from fila_lab.data.seam.truth import TRUTH, truth_channels
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.training.batches import IGNORE, Batch

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fila_lab.config import FilaError, RunConfig, load_preset
-from fila_lab.data.content import ALPHABET, COLOURS
 from fila_lab.data.pretrain_pages import CLASSES, DensePages, dense_pages
+from fila_lab.data.seam.content import ALPHABET, COLOURS
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.seeds import component_rng, component_seed

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from fila_lab.config import RunConfig, resolve_run
 from fila_lab.data.pretrain_pages import DensePages, dense_pages
-from fila_lab.data.symbolic import SymbolicPage
-from fila_lab.data.truth import TRUTH
+from fila_lab.data.seam.symbolic import SymbolicPage
+from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
 from fila_lab.modeling.answers import Truth, load_answer_parts, load_truth, save_answer_parts, unexplained
 from fila_lab.modeling.attention import attention_backend

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig
-from fila_lab.data.content import ALPHABET
-from fila_lab.data.symbolic import SymbolicPage, recoloured, symbolic_pages
-from fila_lab.data.truth import token_truth
+from fila_lab.data.seam.content import ALPHABET
+from fila_lab.data.seam.symbolic import SymbolicPage, recoloured, symbolic_pages
+from fila_lab.data.seam.truth import token_truth
 from fila_lab.modeling import FilaModel, component_seed
 from fila_lab.modeling.answers import Truth
 from fila_lab.modeling.language import closing_token, text_ids

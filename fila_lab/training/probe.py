@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fila_lab.config import FilaError, RunConfig
-from fila_lab.data import BucketBatches, Pool, SeamSuite, draw_seed_items
+from fila_lab.data import BucketBatches, Pool, draw_seed_items
+from fila_lab.data.seam import SeamSuite
 from fila_lab.evaluation.alignment import MapFit, retrieval
 from fila_lab.evaluation.positions import token_positions
 from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, random_convnext

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from transformers import PreTrainedTokenizerBase
 
 from fila_lab.config import RunConfig
-from fila_lab.data import SeamSuite
+from fila_lab.data.seam import SeamSuite
 from fila_lab.modeling.language import WORDS
 
 DRAWN = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data import Item, SeamSuite
+from fila_lab.data.seam import SeamItem, SeamSuite
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +19,10 @@ def suite(geometry: GeometryConfig) -> SeamSuite:
 
 
 @pytest.fixture(scope="session")
-def triplets(suite: SeamSuite) -> list[tuple[Item, Item, Item]]:
+def triplets(suite: SeamSuite) -> list[tuple[SeamItem, SeamItem, SeamItem]]:
     return [suite.triplet("test", index) for index in range(80)]
 
 
 @pytest.fixture(scope="session")
-def train(suite: SeamSuite) -> list[Item]:
+def train(suite: SeamSuite) -> list[SeamItem]:
     return [suite.item("train", index) for index in range(700)]

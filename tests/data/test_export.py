@@ -14,9 +14,10 @@ from PIL import Image
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data import SeamSuite, parallel
 from fila_lab.data import export as export_module
+from fila_lab.data import parallel
 from fila_lab.data.export import export
+from fila_lab.data.seam import SeamSuite
 
 DATA = DataConfig(page_scale=1, text_height=(10, 14), families={"reading": 0.4, "chart": 0.3, "spatial": 0.3})
 

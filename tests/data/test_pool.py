@@ -12,7 +12,8 @@ import pytest
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import DataConfig, GeometryConfig
-from fila_lab.data import BucketBatches, Pool, SeamSuite, build_pool, draw_seed_items, parallel, pool, pool_build
+from fila_lab.data import BucketBatches, Pool, build_pool, draw_seed_items, parallel, pool, pool_build
+from fila_lab.data.seam import SeamSuite
 from fila_lab.imaging import join_tiles, prepare
 
 DATA = DataConfig(train_pool=90, val_pool=70, test_triplets=6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fila_lab.config import resolve_run
-from fila_lab.data import SeamSuite
+from fila_lab.data.seam import SeamSuite
 from fila_lab.evaluation.positions import token_positions
 from fila_lab.imaging import Geometry
 

@@ -62,8 +62,8 @@ ROOMS = (
     ),
     Room(
         "seam",
-        ("fila_lab/evaluation/seam.py", "fila_lab/data/places.py"),
-        (*_in("evaluation", "test_seam"), *_in("data", "test_places")),
+        ("fila_lab/evaluation/seam.py", "fila_lab/data/seam/places.py"),
+        (*_in("evaluation", "test_seam"), *_in("data/seam", "test_places")),
     ),
     Room(
         "statistics",

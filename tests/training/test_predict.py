@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_run import tiny
 
 from fila_lab.config import FilaError, RunConfig, resolve_run
-from fila_lab.data import SeamSuite
+from fila_lab.data.seam import SeamSuite
 from fila_lab.imaging import Geometry, hardly_seen
 from fila_lab.modeling import FilaModel, build_model
 from fila_lab.modeling.language import build_tokenizer

@@ -12,11 +12,11 @@ import torch
 from fila_lab.config import FilaError, load_preset, resolve_run
 from fila_lab.config.weights import PACKAGE_WEIGHTS
 from fila_lab.data import parallel
-from fila_lab.data.content import COLOURS
 from fila_lab.data.pretrain_pages import CLASSES, dense_pages
-from fila_lab.data.symbolic import CHUNK, recoloured, symbolic_page, symbolic_pages
-from fila_lab.data.truth import CLASSES as TRUTH_CLASSES
-from fila_lab.data.truth import TRUTH
+from fila_lab.data.seam.content import COLOURS
+from fila_lab.data.seam.symbolic import CHUNK, recoloured, symbolic_page, symbolic_pages
+from fila_lab.data.seam.truth import CLASSES as TRUTH_CLASSES
+from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import load_answer_parts
 from fila_lab.modeling.weights import file_sha256

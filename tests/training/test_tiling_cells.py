@@ -12,7 +12,7 @@ from tiny_run import tiny
 
 from fila_lab.config import RunConfig
 from fila_lab.data.pool import build_pool
-from fila_lab.data.truth import TRUTH_CHANNELS, truth_maps
+from fila_lab.data.seam.truth import TRUTH_CHANNELS, truth_maps
 from fila_lab.studies.identity import cell_id, data_hash
 from fila_lab.training import run_cell
 from fila_lab.training.predict import predict

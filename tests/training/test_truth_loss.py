@@ -10,7 +10,7 @@ import torch
 from tiny_run import tiny
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
-from fila_lab.data.truth import TRUTH
+from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import Truth, save_answer_parts, unexplained
 from fila_lab.training import run_cell

@@ -117,7 +117,7 @@ def test_context_without_resolution_costs_no_convnext_and_a_handoff_costs_tokens
 
 
 def test_truth_channels_are_the_datas_own() -> None:
-    from fila_lab.data import truth_channels
+    from fila_lab.data.seam import truth_channels
 
     assert truth_channels() == ORACLE_CHANNELS
 

@@ -133,7 +133,7 @@ MINI = [[42, 84], [84, 42], [84, 84], [126, 42], [42, 126]]
 )  # fmt: skip
 def test_page_shares_are_the_suites_own(tile: int, canvases: list[list[int]]) -> None:
     from fila_lab.config.run import DataConfig, GeometryConfig
-    from fila_lab.data import SeamSuite
+    from fila_lab.data.seam import SeamSuite
 
     geometry = GeometryConfig(tile=tile, canvases=tuple((w, h) for w, h in canvases), detail_cells=3)
     shares, suite = page_shares(geometry, DataConfig()), SeamSuite(DataConfig(), geometry)

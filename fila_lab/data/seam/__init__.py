@@ -1,0 +1,19 @@
+"""The seam suite: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact."""
+
+from fila_lab.data.seam.content import ALPHABET, COLOURS, LAYOUTS
+from fila_lab.data.seam.suite import SeamItem, SeamSuite
+from fila_lab.data.seam.truth import CLASSES, TRUTH_CHANNELS, glyph_records, stage_sizes, truth_channels, truth_maps
+
+__all__ = [
+    "ALPHABET",
+    "CLASSES",
+    "COLOURS",
+    "LAYOUTS",
+    "TRUTH_CHANNELS",
+    "SeamItem",
+    "SeamSuite",
+    "glyph_records",
+    "stage_sizes",
+    "truth_channels",
+    "truth_maps",
+]

@@ -1,0 +1,124 @@
+"""What a task family knows of the page it furnishes: its axes, its split, the knobs, and the stream of random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.data.seam import render
+from fila_lab.data.seam.places import Axis, Placer, cut_tables
+
+T = TypeVar("T")
+
+TRIES = 100
+"""Blocks drawn before a page is given up."""
+
+MARGIN = 1.5 / 14
+"""Plate around the ink, in patches."""
+
+SHRINK = 1.5
+"""Canvas px by which text may be drawn below the text height so that its plate fits."""
+
+
+@dataclass(frozen=True)
+class PageSetup:
+    """The setting of one page. Lengths are page px unless a name says otherwise."""
+
+    data: DataConfig
+    geometry: GeometryConfig
+    split: str
+    axes: tuple[Axis, Axis]
+    """The page's x and y axis."""
+    draw: np.random.Generator
+    """Read in a fixed order: an item is a function of its index."""
+    by_key: float = 0.0
+    """Share of reading pages on this canvas that address by key."""
+
+    @property
+    def patch(self) -> int:
+        return self.axes[0].patch
+
+    @property
+    def scale(self) -> float:
+        """Page px per canvas px."""
+        return self.patch / self.geometry.patch
+
+    @property
+    def margin(self) -> int:
+        return round(MARGIN * self.patch)
+
+    @property
+    def tile(self) -> int:
+        return self.axes[0].tile
+
+    @property
+    def count(self) -> int:
+        """Blocks on the page, clutter apart: never more than tiles."""
+        return min(self.data.codes_per_page, self.axes[0].tiles * self.axes[1].tiles)
+
+    @property
+    def smallest(self) -> int:
+        """The smallest cap height at which text may be drawn."""
+        return max(1, round((self.data.text_height[0] - SHRINK) * self.scale))
+
+    def height(self) -> int:
+        """A cap height, drawn from the whole range of the knob."""
+        return round(self.draw.uniform(*self.data.text_height) * self.scale)
+
+    def low_height(self) -> int:
+        """A cap height from the lower half of the range: keys, and text that shares its plate."""
+        low, high = self.data.text_height
+        return round(self.draw.uniform(low, (low + high) / 2) * self.scale)
+
+    def placer(self, block: render.Block) -> Placer:
+        return Placer(block.ink, self.axes, self.data.cut_share, block.between)
+
+    def fits(self, block: render.Block) -> bool:
+        """Whether the block can stand at all three places."""
+        return bool(self.placer(block).permitted)
+
+    def fitting(self, make: Callable[[], render.Block]) -> render.Block:
+        """The first block of `make` that can stand at all three places; what `make` draws anew must not be the answer.
+
+        FilaError where none can.
+        """
+        for _ in range(TRIES):
+            block = make()
+            if self.fits(block):
+                return block
+        raise self.no_room()
+
+    def no_room(self) -> FilaError:
+        """What to say where nothing can be drawn that fits a tile and can be cut as asked."""
+        text, cut = list(self.data.text_height), list(self.data.cut_share)
+        return FilaError(
+            f"data.text_height={text}, data.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px and can be "
+            "cut so; choose a smaller text height or a wider range of shares"
+        )
+
+    def crossed(self, axis: int) -> bool:
+        """Whether the page has a seam along the axis (0: vertical seams, between left and right) that permits a triplet."""
+        return _permits(self.axes[axis])
+
+    def draws_apart(self, axis: int) -> bool:
+        """Whether this page's evidence is to be cut apart along an axis; draws only where the knob asks for it."""
+        return self.data.evidence_apart > 0 and self.crossed(axis) and self.draw.random() < self.data.evidence_apart
+
+    def one_of(self, values: Sequence[T]) -> T:
+        """One value, all equally likely."""
+        return values[int(self.draw.integers(len(values)))]
+
+    def shuffled(self, values: Sequence[T]) -> list[T]:
+        """The values in random order."""
+        return [values[i] for i in self.draw.permutation(len(values))]
+
+
+@cache
+def _permits(axis: Axis) -> bool:
+    return bool(cut_tables(axis, np.ones(axis.patch)))

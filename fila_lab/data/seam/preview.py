@@ -1,0 +1,89 @@
+"""The contact sheet: triplets side by side, to look at the instrument before believing it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from fila_lab.config.base import FilaError
+from fila_lab.data.seam.content import fonts
+from fila_lab.data.seam.suite import SeamItem, SeamSuite
+from fila_lab.imaging import Geometry, prepare
+
+CELL = 384
+"""Side of a picture on the sheet, px."""
+
+TEXT = 44
+"""Height of the words above a row, px."""
+
+SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
+COLUMNS = ("cut", "sham", "intact", "cut, as the ViT sees it", "overview of cut")
+
+
+def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, families: Sequence[str] = ()) -> None:
+    """Writes a PNG with `n` triplets of a split: of the suite's own mixture, or of each of `families`.
+
+    A row shows the three places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
+    resolution and its overview, both enlarged; above it id, question, answer and cut fraction. FilaError where it cannot be written.
+    """
+    if n < 1:
+        raise FilaError(f"n={n} triplets cannot be drawn; choose at least 1")
+    font = ImageFont.truetype(str(fonts("train")[0]), 17)
+    gap, head = 8, 30
+    rows = [(source, index) for source in [suite.only(name) for name in families] or [suite] for index in range(n)]
+    sheet = Image.new("RGB", (len(COLUMNS) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(COLUMNS):
+        draw.text((gap + column * (CELL + gap), 6), title, fill=(0, 0, 0), font=font)
+    for row, (source, index) in enumerate(rows):
+        triplet = source.triplet(split, index)
+        cut = triplet[0]
+        top = head + row * (CELL + TEXT + gap)
+        draw.text((gap, top + 4), _words(cut), fill=(0, 0, 0), font=font)
+        prepared = prepare(cut.image, suite.geometry)
+        plain = Image.fromarray(prepared.canvas)
+        pictures = [_marked(item, suite) for item in triplet] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
+        for column, picture in enumerate(pictures):
+            sheet.paste(picture, (gap + column * (CELL + gap), top + TEXT))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise FilaError(f"path={path}: the contact sheet cannot be written ({error.strerror or error}); choose another file") from error
+
+
+def _words(item: SeamItem) -> str:
+    how = f" by {item.addressing}" if item.addressing else ""
+    canvas = f"canvas {item.canvas[0]}x{item.canvas[1]}"
+    cut = f"cut {item.cut_fraction:.0%} along {item.axis}, {item.evidence}"
+    text = f"{item.item_id}   question  {item.question}   answer  {item.answer}   {how}   {cut}"
+    return f"{text}   {canvas}   {item.image_id}   distractors {', '.join(item.shown) or 'none'}"
+
+
+def _marked(item: SeamItem, suite: SeamSuite) -> Image.Image:
+    """The page with patch borders, seams and the target's plate drawn, scaled into a cell."""
+    image = item.image.copy()
+    geometry = Geometry.of(image.width, image.height, suite.geometry.reference)
+    draw = ImageDraw.Draw(image)
+    for step in range(suite.patch, max(image.size), suite.patch):
+        draw.line([(step, 0), (step, image.height)], fill=PATCH)
+        draw.line([(0, step), (image.width, step)], fill=PATCH)
+    to_page = suite.patch / suite.geometry.patch
+    for x in geometry.seams_x:
+        draw.line([(x * to_page, 0), (x * to_page, image.height)], fill=SEAM, width=3)
+    for y in geometry.seams_y:
+        draw.line([(0, y * to_page), (image.width, y * to_page)], fill=SEAM, width=3)
+    x0, y0, x1, y1 = item.target_box
+    draw.rectangle((x0 - 3, y0 - 3, x1 + 2, y1 + 2), outline=TARGET, width=3)
+    return _enlarged(image)
+
+
+def _enlarged(image: Image.Image) -> Image.Image:
+    factor = CELL / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BOX)

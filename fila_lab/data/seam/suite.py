@@ -1,0 +1,233 @@
+"""The instrument: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact.
+
+A task family (`fila_lab.data.seam.tasks`) says what stands on a page's blocks, what is asked and what the answer is; here the blocks get
+their places, the page its background, and the item its truth. No question says anything about its answer; every family states its chance.
+
+A page has exactly the aspect of its canvas and 32 * page_scale px per ViT patch, so nothing is padded and every scale is exact. An item
+depends on the configuration, the split and its index alone: not on process or order. `geometry.vit_scale` and `geometry.tiling` do not
+enter: a ViT that sees the canvas enlarged, or another canvas, reads the same items, and their places are those towards the seams of the
+plain canvas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
+from fila_lab.config.tiling import has_aspect
+from fila_lab.data.seam import content, render
+from fila_lab.data.seam.code_blocks import weighted
+from fila_lab.data.seam.page_setup import PageSetup
+from fila_lab.data.seam.places import Axis, Box, Triplet, arrange, cut_tables
+from fila_lab.data.seam.tasks import Draft, get_family
+from fila_lab.data.streams import stream
+from fila_lab.data.suite import Glyph, as_split
+from fila_lab.imaging import choose_canvas
+
+
+@dataclass(frozen=True)
+class SeamItem:
+    """One page with one question; the three items of a triplet share `item_id`.
+
+    `target_box` is the target's plate (x0, y0, x1, y1) in page px, `target_ink` bool [h, w] the ink of what is asked inside it.
+    """
+
+    item_id: str
+    split: str
+    family: str
+    place: str
+    image: Image.Image
+    question: str
+    answer: str
+    target_box: Box
+    target_ink: np.ndarray
+    cut_fraction: float
+    axis: str
+    image_id: str
+    addressing: str
+    length: int
+    canvas: tuple[int, int]
+    glyphs: tuple[Glyph, ...]
+    shown: tuple[str, ...]
+    """The places at which the distractors stand."""
+    evidence: str
+    """Where the cut runs: `through` the ink of what is asked, or `apart`, between the two parts of the evidence."""
+
+    @cached_property
+    def ink(self) -> np.ndarray:
+        """The target's ink as a bool mask of the page, [H, W]."""
+        mask = np.zeros((self.image.height, self.image.width), bool)
+        x0, y0, x1, y1 = self.target_box
+        mask[y0:y1, x0:x1] = self.target_ink
+        return mask
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Everything of an item but its place."""
+
+    fields: dict[str, object]
+    background: np.ndarray
+    target: render.Block
+    triplet: Triplet
+    glyphs: tuple[Glyph, ...]
+
+
+class SeamSuite:
+    """Items of the seam suite for one data and geometry configuration. FilaError where no canvas permits a triplet."""
+
+    def __init__(self, data: DataConfig, geometry: GeometryConfig) -> None:
+        self.data, self.geometry = data, geometry
+        self.patch = 32 * data.page_scale
+        self.families = [(name, share) for name, share in data.families.items() if share > 0]
+        if not self.families:
+            raise FilaError(
+                "data.families has no family with a share above 0, so there is no item to make; give e.g. {reading: 0.85, coarse: 0.15}"
+            )
+        for name, _ in self.families:
+            get_family(name).check(data)
+        self.canvases = [canvas for canvas in geometry.canvases if self._permits(canvas)]
+        if not self.canvases:
+            raise FilaError(
+                f"geometry.canvases={[list(c) for c in geometry.canvases]}: no canvas has an axis where a cut target can move by whole "
+                f"patches x tiles without touching a seam again (tile {geometry.tile}, patch {geometry.patch})"
+                f"{_of_aspect(data)}; add a canvas with two tiles along an axis"
+            )
+
+    def axes(self, canvas: tuple[int, int]) -> tuple[Axis, Axis]:
+        """The page's x and y axis for a canvas (width, height)."""
+        x, y = (Axis(side // self.geometry.tile, self.geometry.grid, self.patch) for side in canvas)
+        return x, y
+
+    def _permits(self, canvas: tuple[int, int]) -> bool:
+        axes = self.axes(canvas)
+        one_patch = np.ones(self.patch)
+        chosen = choose_canvas(axes[0].length, axes[1].length, self.geometry.canvases, self.geometry.canvas_rule)
+        return tuple(chosen) == tuple(canvas) and has_aspect(canvas, self.data) and any(cut_tables(axis, one_patch) for axis in axes)
+
+    def _by_key(self, canvas: tuple[int, int]) -> float:
+        """Share of key pages on a canvas: under four tiles a key leaves no room for other blocks, so larger canvases carry them all."""
+        size = {c: c[0] * c[1] for c in self.canvases}
+        large = [c for c in self.canvases if size[c] >= 4 * self.geometry.tile**2] or self.canvases
+        return min(1.0, self.data.by_key * sum(size.values()) / sum(size[c] for c in large)) if canvas in large else 0.0
+
+    def _stream(self, split: str, index: int, name: str) -> np.random.Generator:
+        return stream(self.data.suite_seed, split, index, name)
+
+    def heading(self, split: str, index: int) -> tuple[str, tuple[int, int], str]:
+        """(family, canvas, place of the single item), without drawing anything. Canvases are drawn by their number of tiles."""
+        as_split(split)
+        family, canvas, place = self._stream(split, index, "heading").random(3)
+        weights = [float(width * height) for width, height in self.canvases]
+        name = self.families[weighted(family, [share for _, share in self.families])][0]
+        return name, self.canvases[weighted(canvas, weights)], self.data.places[int(place * len(self.data.places))]
+
+    def item(self, split: str, index: int, place: str | None = None) -> SeamItem:
+        """One item; without `place`, the place the item draws (those of `data.places` are equally frequent)."""
+        page = self._page(split, index)
+        return self._at(page, place or self.heading(split, index)[2])
+
+    def triplet(self, split: str, index: int) -> tuple[SeamItem, SeamItem, SeamItem]:
+        """The item at its cut, sham and intact place."""
+        page = self._page(split, index)
+        return self._at(page, "cut"), self._at(page, "sham"), self._at(page, "intact")
+
+    def _at(self, page: _Page, place: str) -> SeamItem:
+        if place not in PLACES:
+            raise FilaError(f"place={place!r} does not exist; choose one of {', '.join(PLACES)}")
+        box = page.triplet[place]
+        pixels = page.background.copy()
+        pixels[box[1] : box[3], box[0] : box[2]] = page.target.rgb
+        glyphs = _moved(page.target, box) + page.glyphs
+        return SeamItem(
+            place=place,
+            image=Image.fromarray(pixels),
+            target_box=box,
+            target_ink=page.target.ink,
+            glyphs=glyphs,
+            **page.fields,  # type: ignore[arg-type]
+        )
+
+    def only(self, family: str) -> SeamSuite:
+        """The same suite with items of one family alone. FilaError for an unknown family."""
+        get_family(family)
+        return SeamSuite(self.data.model_copy(update={"families": {family: 1.0}}), self.geometry)
+
+    def unpainted(self, split: str, index: int) -> tuple[Draft, tuple[Glyph, ...]]:
+        """A single item without its page: what is asked, and the glyphs where they lie, the target's first."""
+        setup = self.setup(split, index)
+        family, _, place = self.heading(split, index)
+        draft = get_family(family).draft(setup)
+        blocks, triplet, boxes, _ = self._arranged(setup, draft)
+        places = [triplet[place], *boxes]
+        return draft, tuple(g for block, box in zip(blocks, places, strict=True) if box is not None for g in _moved(block, box))
+
+    def setup(self, split: str, index: int) -> PageSetup:
+        """What the item's family knows of its page, its stream of random numbers at the beginning."""
+        canvas = self.heading(split, index)[1]
+        return PageSetup(self.data, self.geometry, split, self.axes(canvas), self._stream(split, index, "page"), self._by_key(canvas))
+
+    def _page(self, split: str, index: int) -> _Page:
+        family, canvas, _ = self.heading(split, index)
+        setup = self.setup(split, index)
+        draft = get_family(family).draft(setup)
+        blocks, triplet, boxes, shown = self._arranged(setup, draft)
+        image_id, pixels = self._background(setup, index)
+        glyphs: tuple[Glyph, ...] = ()
+        for block, box in zip(blocks[1:], boxes, strict=True):
+            if box is not None:
+                pixels[box[1] : box[3], box[0] : box[2]] = block.rgb
+                glyphs += _moved(block, box)
+        fields: dict[str, object] = {
+            "item_id": f"{split}-{family}-{index:06d}",
+            "split": split,
+            "family": family,
+            "question": draft.question,
+            "answer": draft.answer,
+            "image_id": image_id,
+            "cut_fraction": triplet.cut_fraction,
+            "axis": triplet.axis,
+            "addressing": draft.addressing,
+            "length": draft.length,
+            "canvas": canvas,
+            "shown": tuple(place for place, box in zip(shown, boxes, strict=True) if box is not None),
+            "evidence": "apart" if blocks[0].between else "through",
+        }
+        return _Page(fields, pixels, blocks[0], triplet, glyphs)
+
+    def _arranged(self, setup: PageSetup, draft: Draft) -> tuple[list[render.Block], Triplet, list[Box | None], list[str]]:
+        """Blocks, the target's three places, a box for each distractor (None: left out), and the place each was to stand at."""
+        draw, blocks = setup.draw, list(draft.blocks)
+        placers = [setup.placer(block) for block in blocks]
+        shown = [PLACES[int(draw.integers(3))] for _ in blocks[1:]]
+        gap = max(1, self.patch // 14)
+        triplet, boxes = arrange(draw, placers[0], placers[1:], shown, gap)
+        if None in boxes and draft.smaller is not None:
+            for i in (i for i, box in enumerate(boxes, 1) if box is None):
+                blocks[i] = draft.smaller(blocks[i])
+                placers[i] = setup.placer(blocks[i])
+            triplet, boxes = arrange(draw, placers[0], placers[1:], shown, gap)
+        return blocks, triplet, boxes, shown
+
+    def _background(self, setup: PageSetup, index: int) -> tuple[str, np.ndarray]:
+        """(image_id, uint8 [H, W, 3]): a photo or paper."""
+        draw, width, height = setup.draw, setup.axes[0].length, setup.axes[1].length
+        if draw.random() < self.data.photo_share:
+            names = content.photos(setup.split)
+            image_id = names[int(draw.integers(len(names)))]
+            return image_id, render.photo_crop(draw, image_id, width, height)
+        return f"paper-{index:06d}", render.paper(draw, width, height)
+
+
+def _of_aspect(data: DataConfig) -> str:
+    return "" if data.page_aspect is None else f" and lies within data.page_aspect={list(data.page_aspect)}"
+
+
+def _moved(block: render.Block, box: Box) -> tuple[Glyph, ...]:
+    x, y = box[0], box[1]
+    return tuple(Glyph(m.name, m.colour, m.role, (m.box[0] + x, m.box[1] + y, m.box[2] + x, m.box[3] + y)) for m in block.marks)

@@ -1,0 +1,26 @@
+"""The contact sheet is a picture, or one clear message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fila_lab.config.base import FilaError
+from fila_lab.data.seam import SeamSuite
+from fila_lab.data.seam.preview import contact_sheet
+
+
+def test_sheet_grows_with_triplets_and_refuses_unwritable_paths(suite: SeamSuite, tmp_path: Path) -> None:
+    heights = []
+    for n in (1, 2):
+        contact_sheet(suite, "val", n, tmp_path / "sheets" / f"{n}.png")
+        with Image.open(tmp_path / "sheets" / f"{n}.png") as image:
+            heights.append(image.height)
+    assert heights[1] > heights[0] > 0
+    contact_sheet(suite, "test", 1, tmp_path / "families.png", ("chart", "presence"))
+    with Image.open(tmp_path / "families.png") as image:
+        assert image.height == heights[1]
+    with pytest.raises(FilaError, match="path="):
+        contact_sheet(suite, "val", 1, tmp_path / "sheets" / "1.png" / "x.png")
