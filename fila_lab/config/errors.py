@@ -51,6 +51,8 @@ def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type
             annotation = field.annotation if field is not None else None
         elif get_origin(annotation) is dict and isinstance(part, str):
             annotation = get_args(annotation)[1]
+        elif get_origin(annotation) is tuple and isinstance(part, int):
+            annotation = get_args(annotation)[0]
         elif part == "[key]":
             continue
         elif isinstance(part, str):
@@ -70,7 +72,8 @@ def _line(path: str, item: Any, owner: type[BaseModel], union: bool, source: str
         message = str(item["ctx"]["error"]) if "ctx" in item and "error" in item["ctx"] else item["msg"]
         return f"{where}{path + '.' if path else ''}{message}"
     if union:
-        return f"{where}{path} = {_short(value)} is none of what it may be: {owner.model_fields[path.rpartition('.')[2]].description}"
+        field = next(owner.model_fields[part] for part in reversed(path.split(".")) if part in owner.model_fields)
+        return f"{where}{path} = {_short(value)} is none of what it may be: {field.description}"
     if kind == "literal_error":
         expected = item["ctx"]["expected"]
         known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]

@@ -1,18 +1,22 @@
-"""What a prediction is worth: benchmark metrics, and what triplets say about seams. No torch here."""
+"""What a prediction is worth: scores and aggregates by name, and what triplets say about seams. No torch here."""
 
+from fila_lab.evaluation.aggregates import AGGREGATES, Scored
 from fila_lab.evaluation.blind import question_only
-from fila_lab.evaluation.metrics import anls, exact_match, relaxed_accuracy, vqa_accuracy
+from fila_lab.evaluation.judge import aggregate, scored_rows
+from fila_lab.evaluation.scores import SCORES, Score
 from fila_lab.evaluation.seam import PLACES, Interval, seam_gap_interval, summarise, triplet_table
 
 __all__ = [
+    "AGGREGATES",
     "PLACES",
+    "SCORES",
     "Interval",
-    "anls",
-    "exact_match",
+    "Score",
+    "Scored",
+    "aggregate",
     "question_only",
-    "relaxed_accuracy",
+    "scored_rows",
     "seam_gap_interval",
     "summarise",
     "triplet_table",
-    "vqa_accuracy",
 ]

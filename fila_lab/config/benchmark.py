@@ -1,0 +1,163 @@
+"""What a benchmark is, as a YAML says it: its files and fields, what stands behind a question, its score and its aggregate.
+
+The same words describe the built-in ones (config/benchmarks/) and a user's own, which needs ten lines:
+
+    file: "*.jsonl"
+    fields: {id: qid, image: picture, question: question, answers: answers}
+    ending: "\\nAnswer the question using a single word or phrase."
+    score: anls
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from fila_lab.config.base import ConfigError, Flag, Strict, did_you_mean
+from fila_lab.config.errors import config_error
+from fila_lab.config.score_names import AGGREGATES, SCORES, aggregate_names, score_names
+from fila_lab.config.yaml_files import read_yaml
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+RESERVED = ("id", "image_id", "task", "place", "question", "answers", "prediction", "score", "correct", "split")
+"""Columns of a frame that what is known of an item may not be called."""
+
+Split = Literal["train", "val", "test"]
+Expression = str | tuple[str, ...]
+"""Where a value stands in a row: a field, `a.b` below one (of a list: of each), a text with `{field}` in it, or a list of these of which
+the first that is there counts. Beside a row's own fields: `_key` (of rows in a mapping), `_row` (its number in the file), `_split` and
+whatever a file's pattern names in braces."""
+
+
+class FieldsConfig(Strict):
+    """Where what makes an item stands in a row."""
+
+    question: Expression = Field(description="a field, a text with {field} in it, or a list of these of which the first counts")
+    answers: Expression | None = Field(default=None, description="a field with one answer or a list of them")
+    image: Expression | None = Field(default=None, description="a path, bytes, or base64; a list of one of them")
+    id: Expression | None = Field(default=None, description="null: the row's number, from 0 over the files of a split")
+    image_id: Expression | None = Field(default=None, description="equal where rows show one image; null: the image's path, or the id")
+    options: str | tuple[str, ...] | None = Field(
+        default=None, description="a field that is a list, or a list of fields with one option each"
+    )
+
+
+class JoinConfig(Strict):
+    """Another file whose rows complete those of the first."""
+
+    file: str
+    rows: str = ""
+    match: dict[str, str] = Field(min_length=1, max_length=1, description="field of the first -> field of the other with the same value")
+
+
+class LayoutConfig(Strict):
+    """One way in which a benchmark lies on a disk."""
+
+    name: str = "files"
+    file: Expression = Field(description="patterns of paths below the folder: *, {split}, {any_name}; the first that is there counts")
+    rows: str = Field(default="", description="where the rows stand in a JSON file, e.g. data; empty: all of it")
+    columns: tuple[str, ...] = Field(default=(), description="names of the columns of a text file without a header")
+    splits: dict[Split, Expression] = Field(
+        default={"train": "train", "val": ("val", "validation", "dev"), "test": "test"}, description="split -> its name in the files"
+    )
+    split_ids: str | None = Field(default=None, description="a JSON file that lists the keys of each split")
+    join: JoinConfig | None = None
+    where: dict[str, Expression] = Field(default={}, description="field -> value that the rows of this benchmark have there")
+    fields: FieldsConfig
+    known: dict[str, Expression] = Field(default={}, description="further columns of a frame, each with the field where it stands")
+    names: dict[str, dict[str, str]] = Field(default={}, description="known column -> value in the data -> value in frames")
+    images: tuple[str, ...] = Field(
+        default=("{image}", "images/{image}", "{image_name}"), description="where an image may lie below the folder of images"
+    )
+    answer_is: Literal["text", "letter", "index"] = Field(default="text", description="letter, index: of the options, counted from 0")
+    options_in_question: Flag = Field(default=False, description="the question holds its options as (A) ... (B) ...")
+    text_only: Flag = Field(default=False, description="rows without an image are questions about nothing but the text")
+    shared_ids: Flag = Field(default=False, description="rows that belong together have one id: they become id/1, id/2, ...")
+
+    @model_validator(mode="after")
+    def _free_names(self) -> LayoutConfig:
+        if taken := [name for name in self.known if name in RESERVED]:
+            raise ValueError(f"known.{taken[0]} has the name of a column of every frame; choose another name")
+        return self
+
+
+class Benchmark(Strict):
+    """A benchmark: how it is asked and judged, and the layouts in which it is found."""
+
+    title: str = ""
+    split: Split = Field(default="test", description="the split that is evaluated, and that files without a split in their name are")
+    score: str
+    aggregate: str = "mean"
+    by: tuple[str, ...] = Field(default=(), description="known columns whose levels get figures of their own")
+    ending: str = Field(default="", description="what stands behind every question")
+    before: str = Field(default="", description="what stands before a question, with {field}; left out where the field is empty")
+    drop: str = Field(default="", description="a text that is taken out of every question")
+    layouts: tuple[LayoutConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, content: Any) -> Any:
+        """A layout's keys may stand beside the others: they are then of the only layout, or what all layouts have in common."""
+        if not isinstance(content, Mapping):
+            return content
+        common = {key: value for key, value in content.items() if key in LayoutConfig.model_fields}
+        own = {key: value for key, value in content.items() if key not in common}
+        layouts = content.get("layouts", [{}])
+        if not isinstance(layouts, list | tuple):
+            return content
+        return {**own, "layouts": [_merged(common, layout) if isinstance(layout, Mapping) else layout for layout in layouts]}
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Benchmark:
+        if self.score not in SCORES:
+            _one_of("score", self.score, score_names())
+        if self.aggregate not in AGGREGATES:
+            _one_of("aggregate", self.aggregate, aggregate_names())
+        known = {name for layout in self.layouts for name in layout.known}
+        if unknown := [name for name in self.by if name not in known]:
+            raise ValueError(f"by = {unknown[0]!r} is no known column{did_you_mean(unknown[0], known)}; name it under known")
+        return self
+
+
+def benchmark_names() -> tuple[str, ...]:
+    """Names of the benchmarks that ship with the package."""
+    return tuple(sorted(path.stem for path in BENCHMARKS.glob("*.yaml")))
+
+
+def load_benchmark(name: str | Path) -> Benchmark:
+    """A shipped benchmark by name, or a user's own by the path of its YAML file.
+
+    Raises:
+        ConfigError: no such benchmark, or a definition with a mistake.
+    """
+    path = Path(name)
+    if not str(name).endswith((".yaml", ".yml")):
+        path = BENCHMARKS / f"{name}.yaml"
+        if str(name) not in benchmark_names():
+            known = benchmark_names()
+            raise ConfigError(
+                f"benchmark {str(name)!r} is unknown{did_you_mean(str(name), known)}; choose {', '.join(known)}, or give the path of a "
+                "YAML file that defines one"
+            )
+    content = read_yaml(path)
+    try:
+        return Benchmark.model_validate(content)
+    except ValidationError as error:
+        message = str(config_error(error, Benchmark, source=path.name))
+        raise ConfigError(message if "layouts" in content else message.replace("layouts.0.", "")) from None
+
+
+def _merged(common: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**common, **layout}
+    for key in ("fields", "known", "names"):
+        if isinstance(common.get(key), Mapping) and isinstance(layout.get(key), Mapping):
+            merged[key] = {**common[key], **layout[key]}
+    return merged
+
+
+def _one_of(field: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(f"{field} = {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)}")
