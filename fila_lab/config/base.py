@@ -32,9 +32,13 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Whole = Annotated[int, Field(strict=True)]
+MOST = 2**31 - 1
+"""The greatest whole number that every library takes."""
+Whole = Annotated[int, Field(strict=True, ge=-MOST, le=MOST)]
 """A whole number, written as one: no text, no `true`, no 3.0."""
-Positive = Annotated[int, Field(strict=True, gt=0)]
+Positive = Annotated[int, Field(strict=True, gt=0, le=MOST)]
+Layers = Annotated[int, Field(strict=True, gt=0, le=1000)]
+"""How many of something that is built one by one: ten times the deepest models there are."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 """What every generator of random numbers takes."""
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]

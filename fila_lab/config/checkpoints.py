@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import re
 from pathlib import Path
-from typing import Any
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.counts import VOCABULARY
+from fila_lab.config.language_folder import check_language, tokenizer_size
+from fila_lab.config.library_tags import tag_sizes
 from fila_lab.config.run import RunConfig
+from fila_lab.config.safetensors_header import Shape, tensor_shapes
 from fila_lab.config.weights import LEFT_OUT, require_weights, surplus_tensors
-
-Shape = tuple[int, ...]
-_SIZES = {
-    "hidden_size": "width",
-    "num_hidden_layers": "layers",
-    "num_attention_heads": "heads",
-    "num_key_value_heads": "kv_heads",
-    "intermediate_size": "intermediate",
-}
-"""transformers' names in config.json -> fields of `language`."""
-_HUB_NAME = re.compile(r"^[\w.-]+(?:/[\w.-]+)?$")
 
 
 def check_checkpoints(config: RunConfig) -> None:
@@ -37,42 +25,13 @@ def check_checkpoints(config: RunConfig) -> None:
         path = require_weights(f"{tower}.weights", spec)
         if path is not None:
             _check_shapes(f"{tower}.weights = {spec!r}", path, shapes, tower)
+        elif spec != "random":
+            _check_tag(tower, spec, config)
     spec = config.language.weights
     path = require_weights("language.weights", spec)
     if path is not None:
         _check_shapes(f"language.weights = {spec!r}", path, _answers(config), "language")
-    elif spec != "random":
-        _check_folder(config)
-    if config.language.tokenizer not in ("characters", "words"):
-        _there("language.tokenizer", config.language.tokenizer)
-
-
-def tensor_shapes(path: Path) -> dict[str, Shape]:
-    """Name -> shape of the tensors in a safetensors file, from its header.
-
-    Raises:
-        ValueError: the header is damaged, or the file shorter than it says.
-    """
-    state = path.stat()
-    return _header(str(path), state.st_size, state.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _header(path: str, size: int, changed: int) -> dict[str, Shape]:
-    with open(path, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 0 < length <= size - 8:
-            raise ValueError("no safetensors header")
-        content = json.loads(stream.read(length))
-    tensors = {name: entry for name, entry in content.items() if name != "__metadata__"}
-    try:
-        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-        shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in tensors.items()}
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError("a damaged safetensors header") from error
-    if size != 8 + length + end:
-        raise ValueError(f"{size} bytes, {8 + length + end} by its header")
-    return shapes
+    check_language(config.language)
 
 
 def _check_shapes(field: str, path: Path, wanted: dict[str, Shape], room: str) -> None:
@@ -96,45 +55,16 @@ def _check_shapes(field: str, path: Path, wanted: dict[str, Shape], room: str) -
             )
 
 
-def _check_folder(config: RunConfig) -> None:
-    """A language model's folder: its config.json against `language`, its weights, and the tokenizer's size."""
-    language, spec = config.language, config.language.weights
-    folder = _there("language.weights", spec)
-    if folder is None:
-        return
-    try:
-        content: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"language.weights = {spec!r}: no readable config.json in it ({error}); give a transformers model's folder"
-        ) from error
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ConfigError(f"language.weights = {spec!r}: no weights in it (model.safetensors); give the folder of a saved model")
+def _check_tag(tower: str, spec: str, config: RunConfig) -> None:
+    """A library's tag: known to it, and of the sizes that the configuration says."""
     differing = {}
-    for theirs, ours in _SIZES.items():
-        said = language.kv_heads or language.heads if ours == "kv_heads" else getattr(language, ours)
-        if isinstance(content.get(theirs), int) and content[theirs] != said:
-            differing[ours] = content[theirs]
+    for field, value in tag_sizes(tower, spec).items():
+        room, _, name = field.partition(".")
+        if getattr(getattr(config, room), name) != value:
+            differing[field] = list(value) if isinstance(value, tuple) else value
     if differing:
-        sizes = " ".join(f"--set language.{name}={value}" for name, value in differing.items())
-        raise ConfigError(f"language.weights = {spec!r} is a model of other sizes than `language` says; use {sizes}")
-    words, held = VOCABULARY.get(language.tokenizer), content.get("vocab_size")
-    if words is not None and isinstance(held, int) and words > held:
-        raise ConfigError(
-            f"language.tokenizer = {language.tokenizer!r} has {words} tokens, and language.weights = {spec!r} knows {held}; "
-            f"use --set language.tokenizer={spec}"
-        )
-
-
-def _there(field: str, spec: str) -> Path | None:
-    """The folder a field names; None for a name on the hub, which only the hub's library can judge."""
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
-        return folder
-    local = folder.is_absolute() or spec.startswith((".", "~")) or spec.endswith("/") or not _HUB_NAME.match(spec) or folder.exists()
-    if local or (len(folder.parts) > 1 and folder.parent.is_dir()):
-        raise ConfigError(f"{field} = {spec!r}: there is no such folder; check the path, or give a name on the hub (owner/name)")
-    return None
+        sizes = " ".join(f"--set {field}={json.dumps(value, separators=(',', ':'))}" for field, value in differing.items())
+        raise ConfigError(f"{tower}.weights = {spec!r} is another tower than the configuration says; use {sizes}")
 
 
 def _vit(config: RunConfig) -> dict[str, Shape]:
@@ -184,8 +114,8 @@ def _answers(config: RunConfig) -> dict[str, Shape]:
     language, vit = config.language, config.vit
     width, keys = language.width, (language.kv_heads or language.heads) * (language.width // language.heads)
     shapes: dict[str, Shape] = {"separator.separator": (width,), "language.model.norm.weight": (width,)}
-    if language.tokenizer in VOCABULARY:
-        shapes["language.model.embed_tokens.weight"] = (VOCABULARY[language.tokenizer], width)
+    if (words := tokenizer_size(language)) is not None:
+        shapes["language.model.embed_tokens.weight"] = (words, width)
     for layer in range(language.layers):
         block = f"language.model.layers.{layer}"
         shapes |= {f"{block}.self_attn.{name}_proj.weight": (width, width) for name in ("q", "o")}

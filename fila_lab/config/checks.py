@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.idle_controls import check_control
 from fila_lab.config.interactions import check_interactions, feature_index
 from fila_lab.config.run import FUSIONS, MIN_CUT_SHARE, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
@@ -25,6 +26,7 @@ def check_run(config: RunConfig) -> None:
     _check_detail_input(config)
     _check_towers(config)
     _check_geometry(config)
+    check_control(config)
     _check_data(config)
     _check_truth(config)
 
@@ -101,6 +103,10 @@ def _check_factors(config: RunConfig) -> None:
 
 def _check_towers(config: RunConfig) -> None:
     vit, language = config.vit, config.language
+    if int(vit.width * vit.mlp_ratio) < 1:
+        raise ConfigError(
+            f"vit.mlp_ratio = {vit.mlp_ratio:g} leaves the ViT's inner layers no channel; choose one of 1 / vit.width or more"
+        )
     if vit.width % vit.heads:
         raise ConfigError(f"vit.heads = {vit.heads} does not divide vit.width = {vit.width}; choose a divisor")
     if language.width % language.heads:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from fila_lab.config.base import Flag, Number, Positive, Seed, Strict, Whole
+from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole
 from fila_lab.config.canvas_rules import grids_up_to
 
 FUSIONS: tuple[str, ...] = (
@@ -53,7 +53,7 @@ class TilingConfig(Strict):
         default=None, description="canvases to choose from, (width, height) in pixels; null is geometry.canvases (internvl: max_tiles)"
     )
     rule: Literal["llava_next", "internvl"] = "llava_next"
-    max_tiles: Positive = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
+    max_tiles: Layers = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
     fit: Literal["pad", "stretch"] = Field(default="pad", description="pad: the aspect ratio stays; stretch: the image fills the canvas")
     overlap: Whole = Field(
         default=0, ge=0, description="patches that neighbouring tiles share, at least; the canvas and its pixels stay, tiles are added"
@@ -152,9 +152,9 @@ class VitConfig(Strict):
     """An open_clip VisionTransformer. weights: `random`, `package:NAME`, a safetensors file, or `open_clip:MODEL/TAG`."""
 
     width: Positive
-    layers: Positive
+    layers: Layers
     heads: Positive
-    mlp_ratio: Number = Field(default=4.0, gt=0)
+    mlp_ratio: Number = Field(default=4.0, gt=0, le=1000)
     quick_gelu: Flag = False
     feature_layer: Whole = Field(default=-2, description="layer whose patch tokens go on; -1 is the last")
     weights: str = "random"
@@ -164,7 +164,7 @@ class VitConfig(Strict):
 class ConvNextConfig(Strict):
     """A timm ConvNeXt trunk. weights: `random`, `package:NAME`, a safetensors file, or `timm:MODEL.TAG`."""
 
-    depths: tuple[Positive, Positive, Positive, Positive]
+    depths: tuple[Layers, Layers, Layers, Layers]
     dims: tuple[Positive, Positive, Positive, Positive]
     conv_mlp: Flag = False
     weights: str = "random"
@@ -218,7 +218,7 @@ class LanguageConfig(Strict):
 
     architecture: Literal["llama", "qwen2"] = "llama"
     width: Positive = 96
-    layers: Positive = 2
+    layers: Layers = 2
     heads: Positive = 4
     kv_heads: Positive | None = None
     intermediate: Positive = 256

@@ -103,12 +103,17 @@ def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.eos_token_id)
 
 
+def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Embeddings that a tokenizer needs: one beyond its highest id, which may be more than its tokens."""
+    return max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=-1))
+
+
 def check_vocabulary(config: LanguageConfig, language: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """ConfigError where the tokenizer knows ids that the language model has no embedding for."""
-    rows = len(embedding_table(language))
-    if len(tokenizer) > rows:
+    rows, needed = len(embedding_table(language)), vocabulary_size(tokenizer)
+    if needed > rows:
         raise ConfigError(
-            f"language.tokenizer={config.tokenizer!r} has {len(tokenizer)} tokens, language.weights={config.weights!r} embeds {rows}; "
+            f"language.tokenizer={config.tokenizer!r} has {needed} tokens, language.weights={config.weights!r} embeds {rows}; "
             "give the tokenizer that belongs to the weights"
         )
 
@@ -143,7 +148,7 @@ def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -
     settings, model = _CLASSES[config.architecture]
     return model(
         settings(
-            vocab_size=len(tokenizer),
+            vocab_size=vocabulary_size(tokenizer),
             hidden_size=config.width,
             intermediate_size=config.intermediate,
             num_hidden_layers=config.layers,

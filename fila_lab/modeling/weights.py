@@ -100,8 +100,10 @@ def _from_open_clip(spec: str, field: str) -> nn.Module:
         tags = ", ".join(t for m, t in known if m == model)
         hint = f"tags of {model}: {tags}" if tags else "see open_clip.list_pretrained()"
         raise FilaError(f"{field}={spec!r}: open_clip has no such model and tag; {hint}")
+    # A model's name does not tell the activation that a tag's weights were trained with: open_clip builds another and warns.
+    quick = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
     try:
-        return open_clip.create_model(model, pretrained=tag).visual
+        return open_clip.create_model(model, pretrained=tag, force_quick_gelu=quick).visual
     except Exception as error:
         raise _unfetched(spec, field, error) from error
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import save_file
@@ -40,6 +42,23 @@ def test_shipped_weights_fit(preset: str) -> None:
         ({"language.layers": 4}, "language.weights = 'package:mini_answers' lacks"),
         ({"language.tokenizer": "words"}, "embed_tokens.weight has shape [99, 96], the configuration says [155, 96]"),
         ({"language.weights": "/no/such/folder"}, "language.weights = '/no/such/folder': there is no such folder"),
+        ({"language.weights": " "}, "language.weights = ' ' is no name"),
+        ({"language.tokenizer": "a\0b"}, "is no name; give a folder, or a name on the hub"),
+        (
+            {"vit.weights": "open_clip:ViT-L-14-336/opnai"},
+            "no such model and tag (did you mean 'ViT-L-14-336/openai'?); tags of ViT-L-14-336: openai",
+        ),
+        ({"vit.weights": "open_clip:ViT-L14-336/openai"}, "see open_clip.list_pretrained()"),
+        ({"vit.weights": "open_clip:ViT-B-16"}, "tags of ViT-B-16: openai, "),
+        ({"vit.weights": "open_clip:RN50/openai"}, "RN50/openai' is no ViT"),
+        ({"convnext.weights": "timm:convnext_base.clip_laion2"}, "(did you mean 'convnext_base.clip_laion2b'?)"),
+        ({"convnext.weights": "timm:convnext_base"}, "timm has no such pretrained ConvNeXt"),
+        ({"convnext.weights": "timm:resnet50.a1_in1k"}, "timm has no such pretrained ConvNeXt"),
+        (
+            {"convnext.weights": "timm:convnext_tiny_hnf.a2h_in1k"},
+            "use --set convnext.depths=[3,3,9,3] --set convnext.dims=[96,192,384,768] --set convnext.conv_mlp=true",
+        ),
+        ({"vit.weights": "open_clip:ViT-B-16/openai"}, "--set geometry.patch=16 --set geometry.tile=224 --set vit.quick_gelu=true"),
         ({"language.tokenizer": "./none"}, "language.tokenizer = './none': there is no such folder"),
     ],
 )
@@ -61,6 +80,8 @@ def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
+    import torch
+
     overrides = {"language.weights": str(tmp_path)}
     with pytest.raises(ConfigError, match=r"no readable config\.json"):
         check_checkpoints(resolve_run("mini", overrides))
@@ -68,7 +89,7 @@ def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
     with pytest.raises(ConfigError, match="no weights in it"):
         check_checkpoints(resolve_run("mini", overrides))
-    (tmp_path / "model.safetensors").touch()
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match=r"use --set language\.width=64$"):
         check_checkpoints(resolve_run("mini", overrides))
     with pytest.raises(ConfigError, match=r"has 99 tokens, and .* knows 50"):
@@ -79,3 +100,74 @@ def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
 def test_a_file_with_more_layers_than_the_run_is_refused(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=r"has, more than the configuration, \d+ tensors, e\.g\. (transformer|stages)"):
         check_checkpoints(resolve_run("mini", {field: value}))
+
+
+@pytest.mark.parametrize("preset", ["base", "paper"])
+def test_presets_say_what_their_tags_say(preset: str) -> None:
+    check_checkpoints(resolve_run(preset))
+    other = not resolve_run(preset).vit.quick_gelu
+    with pytest.raises(ConfigError, match=r"another tower than the configuration says; use --set vit\.quick_gelu=true$"):
+        check_checkpoints(resolve_run(preset, {"vit.quick_gelu": other}))
+
+
+def saved(folder: Path, kind: str = "llama", **tokens: Any) -> dict[str, Any]:
+    """A model's folder with a tokenizer, as far as a plan reads them, and the fields of `language` that fit it."""
+    import torch
+
+    sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 256, "vocab_size": 50}
+    (folder / "config.json").write_text(json.dumps(sizes | {"model_type": kind}), encoding="utf-8")
+    save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+    vocabulary = {"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": tokens.get("highest", 49)}]}
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": tokens.get("end", "b")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return {"language.weights": str(folder), "language.tokenizer": str(folder), "language.width": 64}
+
+
+def test_a_folder_that_fits(tmp_path: Path) -> None:
+    for kind in ("llama", "mistral"):  # what has no name of its own in `architecture` goes by either
+        check_checkpoints(resolve_run("mini", saved(tmp_path, kind)))
+
+
+def spoil_index(folder: Path) -> None:
+    shards = {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
+
+
+def spoil_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "spoil", "words"),
+    [
+        ({}, partial(saved, kind="qwen2"), "model of another architecture than `language` says; use --set language.architecture=qwen2"),
+        ({"highest": 50}, None, "has 51 tokens, and language.weights = "),
+        ({"end": None}, None, "has no end token"),
+        ({}, spoil_index, "lacks 2 of the 2 files that its index names, e.g. model-1-of-2.safetensors"),
+        ({}, spoil_tokenizer, "no tokenizer in it"),
+        ({}, lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "model.safetensors cannot be read as safetensors"),
+        ({}, lambda folder: (folder / "tokenizer.json").write_text("{", encoding="utf-8"), "no readable tokenizer.json"),
+        ({}, lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "its config.json is no mapping"),
+    ],
+)  # fmt: skip
+def test_folders_that_do_not_fit(tmp_path: Path, tokens: dict, spoil: Any, words: str) -> None:
+    overrides = saved(tmp_path, **tokens)
+    if spoil is not None:
+        spoil(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        check_checkpoints(resolve_run("mini", overrides))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_sizes_are_found_under_the_names_of_other_families(tmp_path: Path) -> None:
+    overrides = saved(tmp_path, "gpt2")
+    (tmp_path / "config.json").write_text(json.dumps({"n_embd": 32, "n_layer": 2, "n_head": 8, "vocab_size": 50}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"use --set language\.width=32 --set language\.layers=2 --set language\.heads=8$"):
+        check_checkpoints(resolve_run("mini", overrides))
+    nested = {"model_type": "gemma3", "text_config": {"hidden_size": 128, "vocab_size": 50}}
+    (tmp_path / "config.json").write_text(json.dumps(nested), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"use --set language\.width=128$"):
+        check_checkpoints(resolve_run("mini", overrides))

@@ -1,0 +1,151 @@
+"""Whether a language model's and a tokenizer's folders are there, whole, and fit a run and each other, read without loading them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from fila_lab.config.base import ConfigError
+from fila_lab.config.counts import VOCABULARY
+from fila_lab.config.run import LanguageConfig
+from fila_lab.config.safetensors_header import tensor_shapes
+
+_SIZES = {
+    "width": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "n_heads"),
+    "kv_heads": ("num_key_value_heads",),
+    "intermediate": ("intermediate_size", "n_inner", "ffn_dim"),
+}
+"""Fields of `language` -> transformers' names for them in config.json."""
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
+_HUB_NAME = re.compile(r"^[\w-][\w.-]*(?:/[\w.-]+)?$")
+
+
+def check_language(language: LanguageConfig) -> None:
+    """Refuse folders that are missing, damaged, of other sizes than `language` says, or made for each other's strangers. Names on the hub
+    are the hub library's to judge.
+
+    Raises:
+        ConfigError: field, folder and remedy.
+    """
+    own = language.weights == "random" or language.weights.startswith("package:") or language.weights.endswith(".safetensors")
+    folder = None if own else named_folder("language.weights", language.weights)
+    if folder is not None:
+        _check_model(language, folder)
+    tokenizer_size(language)
+
+
+def tokenizer_size(language: LanguageConfig) -> int | None:
+    """Embeddings that the run's tokenizer needs; None where it cannot be told without loading it.
+
+    Raises:
+        ConfigError: a folder that is missing, holds no tokenizer, or one without an end token.
+    """
+    spec = language.tokenizer
+    if spec in ("characters", "words"):
+        return VOCABULARY[spec]
+    folder = named_folder("language.tokenizer", spec)
+    if folder is None:
+        return None
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ConfigError(f"language.tokenizer = {spec!r}: no tokenizer in it (tokenizer.json); give the folder of a saved tokenizer")
+    if not (folder / "tokenizer.json").is_file():
+        return None
+    content = _read("language.tokenizer", spec, folder / "tokenizer.json", "give the folder of a saved tokenizer")
+    told = {name: _read("language.tokenizer", spec, path, "give the folder of a saved tokenizer") for name, path in _beside(folder)}
+    generic = told.get("tokenizer_config.json", {}).get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
+    if generic and not any(settings.get("eos_token") for settings in told.values()):
+        raise ConfigError(
+            f"language.tokenizer = {spec!r} has no end token (eos_token), so no answer would end; give a tokenizer that names one"
+        )
+    try:
+        vocabulary = content["model"]["vocab"]
+        ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else list(range(len(vocabulary)))
+        ids += [int(token["id"]) for token in content.get("added_tokens") or ()]
+        return max(map(int, ids)) + 1
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def named_folder(field: str, spec: str) -> Path | None:
+    """The folder a field names; None for a name on the hub, which only the hub's library can judge.
+
+    Raises:
+        ConfigError: a path without a folder, or what can be neither.
+    """
+    if "\0" in spec or not spec.strip():
+        raise ConfigError(f"{field} = {spec!r} is no name; give a folder, or a name on the hub (owner/name)")
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return folder
+    local = folder.is_absolute() or spec.startswith((".", "~")) or spec.endswith("/") or not _HUB_NAME.match(spec) or folder.exists()
+    if local or (len(folder.parts) > 1 and folder.parent.is_dir()):
+        raise ConfigError(f"{field} = {spec!r}: there is no such folder; check the path, or give a name on the hub (owner/name)")
+    return None
+
+
+def _beside(folder: Path) -> list[tuple[str, Path]]:
+    names = ("tokenizer_config.json", "special_tokens_map.json")
+    return [(name, folder / name) for name in names if (folder / name).is_file()]
+
+
+def _read(field: str, spec: str, path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{field} = {spec!r}: no readable {path.name} in it ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{field} = {spec!r}: its {path.name} is no mapping; {remedy}")
+    return content
+
+
+def _check_model(language: LanguageConfig, folder: Path) -> None:
+    spec = language.weights
+    whole = _read("language.weights", spec, folder / "config.json", "give a transformers model's folder")
+    content = whole["text_config"] if isinstance(whole.get("text_config"), dict) else whole
+    _check_files(spec, folder)
+    differing: dict[str, object] = {}
+    kind = whole.get("model_type")
+    if kind in get_args(LanguageConfig.model_fields["architecture"].annotation) and kind != language.architecture:
+        differing["architecture"] = kind
+    for ours, theirs in _SIZES.items():
+        said = language.kv_heads or language.heads if ours == "kv_heads" else getattr(language, ours)
+        held = next((content[name] for name in theirs if isinstance(content.get(name), int)), said)
+        if held != said:
+            differing[ours] = held
+    if differing:
+        sizes = " ".join(f"--set language.{name}={value}" for name, value in differing.items())
+        what = "another architecture" if "architecture" in differing else "other sizes"
+        raise ConfigError(f"language.weights = {spec!r} is a model of {what} than `language` says; use {sizes}")
+    needed, rows = tokenizer_size(language), content.get("vocab_size")
+    if needed is not None and isinstance(rows, int) and needed > rows:
+        remedy = "give the tokenizer that belongs to the weights" if language.tokenizer == spec else f"use --set language.tokenizer={spec}"
+        raise ConfigError(
+            f"language.tokenizer = {language.tokenizer!r} has {needed} tokens, and language.weights = {spec!r} knows {rows}; {remedy}"
+        )
+
+
+def _check_files(spec: str, folder: Path) -> None:
+    """Weights are there: every file that an index names, and none cut short."""
+    named: set[str] = set()
+    for index in folder.glob("*.index.json"):
+        shards = _read("language.weights", spec, index, "save or fetch the model again").get("weight_map")
+        named |= set(map(str, shards.values())) if isinstance(shards, dict) else set()
+    if missing := sorted(name for name in named if not (folder / name).is_file()):
+        raise ConfigError(
+            f"language.weights = {spec!r} lacks {len(missing)} of the {len(named)} files that its index names, e.g. {missing[0]}; "
+            "save or fetch the model again"
+        )
+    files = sorted(folder.glob("*.safetensors"))
+    if not files and not any(folder.glob("pytorch_model*.bin")):
+        raise ConfigError(f"language.weights = {spec!r}: no weights in it (model.safetensors); give the folder of a saved model")
+    for path in files:
+        try:
+            tensor_shapes(path)
+        except (OSError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"language.weights = {spec!r}: {path.name} cannot be read as safetensors ({error}); save or fetch the model again"
+            ) from error

@@ -1,0 +1,37 @@
+"""What a safetensors file holds, from its header alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+Shape = tuple[int, ...]
+
+
+def tensor_shapes(path: Path) -> dict[str, Shape]:
+    """Name -> shape of the tensors in a safetensors file, from its header.
+
+    Raises:
+        ValueError: the header is damaged, or the file shorter than it says.
+    """
+    state = path.stat()
+    return _header(str(path), state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _header(path: str, size: int, changed: int) -> dict[str, Shape]:
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 0 < length <= size - 8:
+            raise ValueError("no safetensors header")
+        content = json.loads(stream.read(length))
+    tensors = {name: entry for name, entry in content.items() if name != "__metadata__"}
+    try:
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in tensors.items()}
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError("a damaged safetensors header") from error
+    if size != 8 + length + end:
+        raise ValueError(f"{size} bytes, {8 + length + end} by its header")
+    return shapes
