@@ -35,6 +35,7 @@ def resolve_run(preset: str, *overrides: Mapping[str, Any]) -> RunConfig:
     """A preset with overrides laid over it, later ones last. Keys may be dotted paths; every mistake is a ConfigError."""
     tree = _preset_tree(str(preset), ())
     for layer in overrides:
+        _refuse_preset(layer, "")
         tree = apply_overrides(tree, layer, RunConfig)
     tree["preset"] = Path(preset).stem if _is_path(str(preset)) else str(preset)
     try:
@@ -58,6 +59,15 @@ def load_study(path: str | Path) -> StudyConfig:
         raise config_error(error, StudyConfig, source=path.name) from None
 
 
+def _refuse_preset(layer: Mapping[str, Any], source: str) -> None:
+    """A run knows the name of its preset, but does not choose one by it: what stands there would be lost."""
+    if "preset" in layer:
+        raise ConfigError(
+            f"{source}preset = {layer['preset']!r} is laid over a preset, and would be lost; name it where the preset is named: "
+            "`preset:` of a study, `extends:` of a preset file, --preset"
+        )
+
+
 def _is_path(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) or "/" in name
 
@@ -77,6 +87,7 @@ def _preset_tree(name: str, above: tuple[str, ...], base: Path | None = None) ->
     if key in above:
         raise ConfigError(f"{path}: extends = {name!r} leads back to itself; a preset extends another one or nothing")
     content = read_yaml(path)
+    _refuse_preset(content, f"{path.name}: ")
     parent = content.pop("extends", None)
     tree: dict[str, Any] = _preset_tree(str(parent), (*above, key), path.parent) if parent is not None else {}
     return apply_overrides(tree, content, RunConfig, source=path.name)

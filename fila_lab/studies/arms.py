@@ -61,6 +61,9 @@ def resolve_arm(
         below.append(study.tuning.set)
     above: list[Overrides] = [tuned or {}, overrides or {}, {"seed": seed}]
     try:
+        for layer in (*below, study.arms[arm].set, *above[:2]):
+            if "seed" in layer:
+                raise ConfigError(f"seed = {layer['seed']!r} is overridden by each cell's own; list seeds in budgets.{budget}.seeds")
         config, solution = _matched(study, arm, below, above)
         if study.equalise == "steps" or arm == baseline(study):
             return config, solution

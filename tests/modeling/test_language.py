@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -186,6 +187,22 @@ def test_an_answer_ends_where_the_model_knows_no_further_position(family: str, l
 def test_a_tokenizer_of_another_vocabulary_is_refused(saved, make_config) -> None:
     with pytest.raises(ConfigError, match=r"language\.tokenizer=.* has 99 tokens, .* embeds 50"):
         build_model(make_config("none", language=saved("llama", vocab_size=50)))
+
+
+def test_ids_beyond_the_number_of_tokens_are_embedded_or_refused(saved, make_config, make_batch, tmp_path: Path) -> None:
+    """A tokenizer may leave ids free: what counts is its highest one."""
+    settings = saved("llama")
+    path = Path(settings["tokenizer"]) / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["model"]["vocab"]["€"] = 120
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"language\.tokenizer=.* has 121 tokens, .* embeds 99"):
+        build_model(make_config("none", language=settings))
+    model = build_model(make_config("none", language={"tokenizer": settings["tokenizer"]}))
+    batch, _ = make_batch()
+    ids = torch.tensor(text_ids(model.tokenizer, ["€"]))
+    assert ids.tolist() == [[120]]
+    assert model.text_logits(model.see(batch)[:1], ids).shape == (1, 1, 121)
 
 
 def with_bos(folder: Path) -> None:

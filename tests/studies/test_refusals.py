@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,24 @@ def test_files_that_say_something_else_than_they_seem_to(tmp_path: Path, old: st
         load_study(path)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"set": RANDOM | {"seed": 5}},
+        {"arms": ARMS | {"other": {"set": {"fusion.name": "addition_gated", "seed": 5}}}},
+        {"budgets": {"small": {"seeds": [0], "set": {"seed": 5}}}},
+    ],
+)
+@pytest.mark.parametrize("field", ["seed", "preset"])
+def test_what_a_study_says_elsewhere_is_not_taken_among_the_overrides_and_lost(field: str, fields: dict[str, Any]) -> None:
+    named = {"seed": "list seeds in budgets.small.seeds", "preset": "name it where the preset is named"}
+    said = json.loads(json.dumps(fields).replace('"seed": 5', f'"{field}": 5'))
+    assert f"{field} = 5 " in (message := refused(**said))
+    assert named[field] in message
+
+
+def test_a_preset_is_not_chosen_by_an_override() -> None:
+    with pytest.raises(ConfigError, match="preset = 'paper' is laid over a preset, and would be lost"):
+        make_plan(study(), None, {"preset": "paper"})
