@@ -18,11 +18,12 @@ BELOW: dict[str, tuple[str, ...]] = {
     "data": ("imaging", "config"),
     "evaluation": ("data",),
     "training": ("modeling", "data", "evaluation"),
+    "pretraining": ("modeling", "data", "evaluation"),
     "cost.closed": ("config",),
     "cost": ("cost.closed", "modeling", "config"),
     "studies": ("training", "cost", "config"),
     "analysis": ("config", "cost.closed"),
-    "cli": ("config", "imaging", "modeling", "data", "evaluation", "training", "cost", "studies", "analysis"),
+    "cli": ("config", "imaging", "modeling", "data", "evaluation", "training", "pretraining", "cost", "studies", "analysis"),
 }
 HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers"}
 TORCH_FREE = ("config", "imaging", "cost.closed", "analysis", "cli")

@@ -88,8 +88,8 @@ def pretrain(
     folder = out if out is not None else PACKAGE_WEIGHTS
     with Bar() as bar:
         if part == "answers":
-            from fila_lab.training.pretrain_answers import pretrain_answers
-            from fila_lab.training.pretrain_look_up import AnswerRecipe
+            from fila_lab.pretraining.answers import pretrain_answers
+            from fila_lab.pretraining.look_up import AnswerRecipe
 
             recipe = AnswerRecipe(compiled=compiled)
             scores = pretrain_answers(
@@ -105,7 +105,7 @@ def pretrain(
                 progress=bar,
             )
         else:
-            from fila_lab.training.pretrain import pretrain as train_tower
+            from fila_lab.pretraining.towers import pretrain as train_tower
 
             scores = train_tower(
                 part, folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, start=start, progress=bar

@@ -30,16 +30,11 @@ NOT_SHAPING = (
     "data/seam/card.py",
     "data/export.py",
     "data/seam/preview.py",
-    "data/pretrain_pages.py",
     "data/seam/symbolic.py",
     "evaluation/alignment.py",
     "evaluation/positions.py",
-    "training/dense_labels.py",
     "training/gallery.py",
     "training/predict.py",
-    "training/pretrain.py",
-    "training/pretrain_answers.py",
-    "training/pretrain_look_up.py",
     "training/probe.py",
 )
 """Tools in those rooms that no cell calls (pretrained towers enter a cell's id by the hash of their weights)."""

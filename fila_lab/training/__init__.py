@@ -1,4 +1,4 @@
-"""FilaModule, the frozen-feature cache, tower pretraining, and the one function that runs a cell."""
+"""FilaModule, the frozen-feature cache, and the one function that runs a cell."""
 
 from fila_lab.training.cell import CellOutcome, prepare_caches, run_cell
 from fila_lab.training.module import FilaModule

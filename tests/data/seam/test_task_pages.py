@@ -12,8 +12,7 @@ from oracle_readers import answer, seen
 from fila_lab.config import resolve_run
 from fila_lab.config.run import DataConfig, GeometryConfig, TaskFamily
 from fila_lab.data import build_pool
-from fila_lab.data.pretrain_pages import dense_pages
-from fila_lab.data.seam import CLASSES, SeamSuite, content, glyph_records
+from fila_lab.data.seam import SeamSuite, content, glyph_records
 from fila_lab.data.seam.symbolic import symbolic_page
 from fila_lab.data.seam.tasks.spatial import RELATIONS
 from fila_lab.modeling.language import WORDS
@@ -62,10 +61,3 @@ def test_the_word_tokenizer_knows_exactly_the_words_of_the_suite(geometry: Geome
     named = {*content.COLOURS, *content.SHAPES, *content.LAYOUTS, *RELATIONS, *(label.lower() for label in content.LABELS)}
     assert set(WORDS) == said | named
     assert len(set(WORDS)) == len(WORDS)
-
-
-def test_dense_pages_show_shapes_where_families_need_them() -> None:
-    shapes = [CLASSES.index(name) for name in content.SHAPES]
-    for families, needed in (({}, False), ({f"data.families.{name}": share for name, share in MIXED.items()}, True)):
-        pages = dense_pages(resolve_run("mini", families), "train", 5, 0, 1)
-        assert bool(np.isin(pages.records[..., 0], shapes).any()) is needed

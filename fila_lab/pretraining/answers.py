@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.data.pretrain_pages import DensePages, dense_pages
 from fila_lab.data.seam.symbolic import SymbolicPage
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
@@ -30,7 +29,8 @@ from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.weights import file_sha256, weights_sha256
-from fila_lab.training.pretrain_look_up import AnswerRecipe, page_truth, train_look_up
+from fila_lab.pretraining.look_up import AnswerRecipe, page_truth, train_look_up
+from fila_lab.pretraining.pages import DensePages, dense_pages
 
 LATER_RATE = 2 / 3
 """Share of the learning rate for a language model that goes on from an earlier pretraining."""

@@ -12,7 +12,6 @@ import torch
 from fila_lab.config import FilaError, load_preset, resolve_run
 from fila_lab.config.weights import PACKAGE_WEIGHTS
 from fila_lab.data import parallel
-from fila_lab.data.pretrain_pages import CLASSES, dense_pages
 from fila_lab.data.seam.content import COLOURS
 from fila_lab.data.seam.symbolic import CHUNK, recoloured, symbolic_page, symbolic_pages
 from fila_lab.data.seam.truth import CLASSES as TRUTH_CLASSES
@@ -20,27 +19,11 @@ from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import load_answer_parts
 from fila_lab.modeling.weights import file_sha256
-from fila_lab.training import pretrain as towers
-from fila_lab.training.pretrain_answers import pretrain_answers
-from fila_lab.training.pretrain_look_up import AnswerRecipe, page_truth
+from fila_lab.pretraining import towers
+from fila_lab.pretraining.answers import pretrain_answers
+from fila_lab.pretraining.look_up import AnswerRecipe, page_truth
 
 MINI = load_preset("mini")
-
-
-def test_dense_pages_are_a_function_of_seed_and_index_and_know_their_glyphs() -> None:
-    few, more = dense_pages(MINI, "train", 5, 3, 1), dense_pages(MINI, "train", 10, 3, 1)
-    assert np.array_equal(few.canvas, more.canvas[:5])
-    assert sorted(more.detail) == [2, 3, 4]
-    assert {cells: pages.shape[1] for cells, (pages, _) in more.detail.items()} == {2: 128, 3: 192, 4: 256}
-    glyphs = more.records[more.records[..., 0] >= 0]
-    assert len(glyphs) > 50
-    assert (glyphs[:, 0] < len(CLASSES)).all()
-    assert (glyphs[:, 2:4] >= 0).all()
-    assert (glyphs[:, 2:4] <= 84).all()
-
-
-def test_towers_and_truth_count_the_same_classes() -> None:
-    assert tuple(CLASSES) == TRUTH_CLASSES
 
 
 def test_a_pretrained_tower_is_one_a_run_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

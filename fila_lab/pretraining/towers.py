@@ -18,14 +18,14 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fila_lab.config import FilaError, RunConfig, load_preset
-from fila_lab.data.pretrain_pages import CLASSES, DensePages, dense_pages
 from fila_lab.data.seam.content import ALPHABET, COLOURS
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
 from fila_lab.modeling.weights import file_sha256, load_weights, save_weights
-from fila_lab.training.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
+from fila_lab.pretraining.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
+from fila_lab.pretraining.pages import CLASSES, DensePages, dense_pages
 
 BLURRED = 0.15
 OVERVIEWS = 0.15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fila_lab.training.dense_labels import IGNORE, dense_loss, dense_scores, label_grids
+from fila_lab.pretraining.dense_labels import IGNORE, dense_loss, dense_scores, label_grids
 
 N_CLASSES = 4
 

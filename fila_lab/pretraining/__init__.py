@@ -1,0 +1,1 @@
+"""How the shipped towers and answer models were made: what `fila-lab pretrain` runs. No cell calls it."""
