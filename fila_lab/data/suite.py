@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args
 
+import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError, did_you_mean
 
 if TYPE_CHECKING:
-    from fila_lab.config.run import GeometryConfig
+    from fila_lab.config.run import DataConfig, GeometryConfig
+    from fila_lab.imaging import Geometry
 
 GROUP = "fila_lab.suites"
 Split = Literal["train", "val", "test"]
@@ -52,13 +54,14 @@ class Glyph:
 class Heading:
     """What is known of an index without its pixels.
 
-    `size`: the image's (width, height) in px, None for a text-only row; `rows`: items it yields (three where it is a triplet, one a
-    question otherwise). All of them share one image size.
+    `size`: the image's (width, height) in px, None for a text-only row; `rows`: items it yields (three where it is a triplet, one
+    otherwise), all of one image size; `bucket`: a suite's own name for headings that share an image size, where it has one.
     """
 
     task: str
     size: tuple[int, int] | None
     rows: int = 1
+    bucket: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,33 @@ class Opening:
     options: Mapping[str, Any]
     geometry: GeometryConfig
     cache_dir: Path
+    data: DataConfig | None = None
+    """The run's data settings, for suites that have a section there."""
+
+
+class Oracle(Protocol):
+    """What a suite that knows its glyphs can tell of the truth: for the control `oracle_map` and for train.truth_weight."""
+
+    most: int
+    """At most so many records an item."""
+
+    def records(self, glyphs: Sequence[Glyph], scale: float) -> np.ndarray:
+        """Glyphs whose boxes are in image px, `scale` canvas px each -> float32 [G, R]."""
+
+    def maps(self, records: np.ndarray, counts: np.ndarray, geometry: Geometry, made_for: tuple[int, int]) -> list[np.ndarray]:
+        """Records [B, G, R], padded, `counts` [B] of them valid, in px of the canvas `made_for` -> uint8 [B, C, h, w] of stages 1 to 4."""
+
+    def tokens(self, records: np.ndarray, counts: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """The same -> what each visual token shows, uint8 [B, g*g + T, X]."""
 
 
 class Suite(ABC):
     """Items by split and index. Everything depends on the options, the split and the index alone: not on process or order."""
 
     name: ClassVar[str]
+    stored: ClassVar[bool] = False
+    """Whether its items are drawn once into a cache, because drawing one takes longer than reading it."""
+    oracle: Oracle | None = None
 
     @abstractmethod
     def tasks(self) -> Mapping[str, TaskRule]:
@@ -154,6 +178,10 @@ class Suite(ABC):
     @abstractmethod
     def identity(self, split: str) -> str:
         """Equal if and only if the split's items are: the one source of every key that depends on data."""
+
+    def code(self) -> Sequence[str]:
+        """Hashes and versions of what draws the items: a cache of them is made anew when it changes."""
+        return ()
 
     def set_aside(self, split: str) -> Sequence[SetAside]:
         """The rows that are not used, found without reading pixels."""
