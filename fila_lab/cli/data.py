@@ -21,7 +21,7 @@ Split = Annotated[str, typer.Option(metavar="train|val|test", help="Whose items.
 
 @data_app.command("preview")
 def data_preview(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="PNG to write.")] = Path("runs/preview.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Picture to write.")] = Path("runs/preview.png"),
     preset: Preset = "mini",
     sets: Sets = None,
     split: Split = "test",

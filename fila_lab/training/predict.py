@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from fila_lab.config import FilaError, RunConfig
 from fila_lab.config.counts import llm_tokens
-from fila_lab.config.files import write_atomically
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
+from fila_lab.imaging.pictures import check_replaceable, picture_format, save_picture
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.fit import require_fit
 from fila_lab.modeling.language import text_ids
@@ -82,26 +81,26 @@ def picture_path(image: Path, out: Path | None) -> Path:
     """Where the picture goes: `out` itself where its suffix is a picture's, else into the folder `out`, by default the image's own.
 
     Raises:
-        FilaError: a suffix of no picture format that is not a folder's either, or the image itself.
+        FilaError: a suffix of no picture format that is not a folder's either, the image itself, or a file that is there and not ours.
     """
+    path = _named_path(image, out)
+    check_replaceable(path)
+    return path
+
+
+def _named_path(image: Path, out: Path | None) -> Path:
     name = f"{image.stem}-tiles.png"
     if out is None:
         return image.with_name(name)
     if out.is_dir() or not out.suffix:
         return out / name
-    if _format_of(out) is None:
+    if picture_format(out) is None:
         raise FilaError(
             f"--out={out}: {out.suffix} is no picture format; give a name that ends in .png, .jpg or .webp, or a folder that exists"
         )
     if out.exists() and image.exists() and out.samefile(image):
         raise FilaError(f"--out={out} is the image itself, which would be lost; give another name")
     return out
-
-
-def _format_of(path: Path) -> str | None:
-    """Pillow's name of the format that a suffix stands for, where it can be written."""
-    found = Image.registered_extensions().get(path.suffix.lower())
-    return found if found in Image.SAVE else None
 
 
 def _check_length(tokens: int, model: FilaModel, prepared: Prepared) -> None:
@@ -164,11 +163,8 @@ def draw_tiles(prepared: Prepared, title: str, path: Path) -> None:
         pen.line((x * factor, head, x * factor, head + canvas.height), fill=(220, 30, 30), width=2)
     for y in prepared.geometry.seams_y:
         pen.line((0, head + y * factor, canvas.width, head + y * factor), fill=(220, 30, 30), width=2)
-    buffer = io.BytesIO()
     try:
-        sheet.save(buffer, _format_of(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
+        save_picture(sheet, path)
     except (OSError, ValueError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or error
         raise FilaError(f"--out={path}: the picture cannot be written ({said}); choose another name or folder. {title}") from error

@@ -71,6 +71,17 @@ def test_an_out_that_is_no_picture_or_the_image_is_refused_before_anything_runs(
     assert picture_path(tmp_path / "page.png", None) == tmp_path / "page-tiles.png"
 
 
+@pytest.mark.parametrize("out", [None, ".", "mine.png"])
+def test_a_file_of_somebody_elses_is_not_written_over(out: str | None, ask, tmp_path: Path) -> None:
+    path = tmp_path / ("mine.png" if out == "mine.png" else "page-tiles.png")
+    path.write_bytes(b"precious")
+    with pytest.raises(FilaError, match="is there already"):
+        ask("red?", out=None if out is None else tmp_path / out)
+    assert path.read_bytes() == b"precious"
+    path.unlink()
+    assert ask("red?", out=path) == ask("red?", out=path)
+
+
 def test_an_out_that_cannot_be_written_loses_no_answer(ask, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     with pytest.raises(FilaError, match=r"cannot be written .* red\?  ->  "):

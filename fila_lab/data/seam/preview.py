@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from fila_lab.config.base import FilaError
 from fila_lab.data.seam.content import fonts
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.imaging import Geometry, prepare
+from fila_lab.imaging.pictures import check_replaceable, picture_format, save_picture
 
 CELL = 384
 """Side of a picture on the sheet, px."""
@@ -24,13 +24,19 @@ COLUMNS = ("cut", "sham", "intact", "cut, as the ViT sees it", "overview of cut"
 
 
 def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, families: Sequence[str] = ()) -> None:
-    """Writes a PNG with `n` triplets of a split: of the suite's own mixture, or of each of `families`.
+    """Writes a picture with `n` triplets of a split: of the suite's own mixture, or of each of `families`.
 
     A row shows the three places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
-    resolution and its overview, both enlarged; above it id, question, answer and cut fraction. FilaError where it cannot be written.
+    resolution and its overview, both enlarged; above it id, question, answer and cut fraction.
+
+    Raises:
+        FilaError: it cannot be written, or a file of something else stands there.
     """
     if n < 1:
         raise FilaError(f"n={n} triplets cannot be drawn; choose at least 1")
+    if picture_format(Path(path)) is None:
+        raise FilaError(f"--out={path} is no picture's name; give one that ends in .png, .jpg or .webp")
+    check_replaceable(Path(path))
     font = ImageFont.truetype(str(fonts("train")[0]), 17)
     gap, head = 8, 30
     rows = [(source, index) for source in [suite.only(name) for name in families] or [suite] for index in range(n)]
@@ -48,13 +54,11 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, families: Se
         pictures = [_marked(item, suite) for item in triplet] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
         for column, picture in enumerate(pictures):
             sheet.paste(picture, (gap + column * (CELL + gap), top + TEXT))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise FilaError(f"path={path}: the contact sheet cannot be written ({error.strerror or error}); choose another file") from error
+        save_picture(sheet, Path(path))
+    except (OSError, ValueError) as error:
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise FilaError(f"path={path}: the contact sheet cannot be written ({said}); choose another file") from error
 
 
 def _words(item: SeamItem) -> str:

@@ -24,3 +24,16 @@ def test_sheet_grows_with_triplets_and_refuses_unwritable_paths(suite: SeamSuite
         assert image.height == heights[1]
     with pytest.raises(FilaError, match="path="):
         contact_sheet(suite, "val", 1, tmp_path / "sheets" / "1.png" / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("notes.txt", "is no picture's name"), ("photo.png", "is there already"), ("folder", "is no picture's name")]
+)
+def test_a_file_of_somebody_elses_is_not_written_over(name: str, words: str, suite: SeamSuite, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name
+    if not path.is_dir():
+        path.write_bytes(b"precious")
+    with pytest.raises(FilaError, match=words):
+        contact_sheet(suite, "val", 1, path)
+    assert path.is_dir() or path.read_bytes() == b"precious"

@@ -1,0 +1,59 @@
+"""Pictures that a verb writes under a name a user chose: in one piece, and over nothing that is not fila_lab's own."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from fila_lab.config.base import FilaError
+from fila_lab.config.files import write_atomically
+
+MARK = "fila_lab"
+"""What a picture's EXIF tag Software says, in every format that has EXIF."""
+
+
+def picture_format(path: Path) -> str | None:
+    """Pillow's name of the format that a suffix stands for, where it can be written."""
+    found = Image.registered_extensions().get(path.suffix.lower())
+    return found if found in Image.SAVE else None
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse a file that is there already and was not written here: it would be lost.
+
+    Raises:
+        FilaError: naming it.
+    """
+    if os.path.lexists(path) and not path.is_dir() and not _is_ours(path):
+        raise FilaError(
+            f"--out={path} is there already, and is no picture of fila-lab, so it would be lost; give another name, or move it away"
+        )
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the format of its suffix, with the mark by which `check_replaceable` knows it.
+
+    Raises:
+        FilaError: a file that is not fila_lab's own is there.
+        OSError, ValueError: it cannot be written.
+    """
+    check_replaceable(path)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = MARK
+    buffer = io.BytesIO()
+    picture.save(buffer, picture_format(path), exif=exif)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        if path.is_symlink() or not path.is_file():
+            return False
+        with Image.open(path) as picture:
+            return picture.getexif().get(ExifTags.Base.Software) == MARK
+    except Exception:  # whatever a decoder trips over in what is no picture
+        return False
