@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from fila_lab.config import FilaError
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
-VERBS = ("plan", "run", "status", "report", "sync", "predict", "probe", "cost", "calibrate", "pretrain", "data", "presets")
+VERBS = ("plan", "run", "status", "report", "sync", "publish", "predict", "probe", "cost", "calibrate", "pretrain", "data", "presets")
 
 
 @pytest.fixture
@@ -44,6 +45,14 @@ def test_answers_at_once(arguments: list[str], tmp_path: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
+
+
+def test_help_lists_the_verbs_in_the_order_of_work_and_the_readme_names_the_same(call: Any) -> None:
+    _, out, _ = call("--help")
+    listed = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
+    assert tuple(listed) == VERBS
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The verbs")[2].partition("\n\n|")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z]+)", table, re.MULTILINE)) == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)

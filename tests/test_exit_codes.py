@@ -103,7 +103,7 @@ def test_ctrl_c_while_the_command_loads_is_no_traceback(monkeypatch: pytest.Monk
     real = builtins.__import__
 
     def interrupted(name: str, *rest: Any, **named: Any) -> Any:
-        if name == "fila_lab.cli.app":
+        if name == "fila_lab.cli.verbs":
             raise KeyboardInterrupt
         return real(name, *rest, **named)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ BELOW: dict[str, tuple[str, ...]] = {
 HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers"}
 TORCH_FREE = ("config", "imaging", "cost.closed", "analysis", "cli")
 PLANNING = ("__init__", "arms", "plan", "step_times", "identity", "estimate", "detectable", "result", "store", "folder", "status", "lock")
+
+KNOWN_CIRCLES = {("modeling.answers", "modeling.model"), ("training.ranks", "training.cell")}
+"""(importer, imported) that still close a circle."""
 
 
 def allowed(room: str) -> set[str]:
@@ -87,6 +91,66 @@ def test_imports_run_one_way(room: str) -> None:
             if (found := room_of(module)) is not None and found not in allowed(room):
                 wrong.append(f"{path.relative_to(PACKAGE)}:{line} imports {module}")
     assert not wrong
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Nor do more of them in a circle, lazily or for types alone."""
+    graph = import_graph()
+    edges = {(importer, imported) for importer, found in graph.items() for imported in found}
+    assert edges >= KNOWN_CIRCLES, "a circle has been cut; take it out of the list"
+    for importer, imported in KNOWN_CIRCLES:
+        graph[importer].discard(imported)
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_no_file_asks_the_package_it_lies_in() -> None:
+    """The `__init__` of a package imports its files; a file that took a name from it would close a circle."""
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        around = {dotted(path.parents[level]): path.parents[level] / "__init__.py" for level in range(len(path.relative_to(PACKAGE).parts))}
+        handed = {f"{package}.{name}" for package, init in around.items() if init != path for name in homes_of(init)}
+        wrong += [f"{path.relative_to(PACKAGE)}:{line} imports {name}" for line, name in imports(path) if name in handed]
+    assert not wrong
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module below fila_lab -> modules it imports. What is taken from a package is imported from the file that the package has it from:
+    an `__init__` hands on, and is no file of its own here."""
+    modules = {dotted(path): path for path in PACKAGE.rglob("*.py")}
+    packages = {name: path for name, path in modules.items() if path.name == "__init__.py"}
+    homes = {name: homes_of(path) for name, path in packages.items()}
+
+    def home(full: str) -> str:
+        """The module in which a dotted name (a module, or something in one) is defined."""
+        while full in homes or full.rpartition(".")[0] in homes:
+            package, _, name = full.rpartition(".")
+            further = homes.get(package, {}).get(name)
+            if further is None:
+                break
+            full = further
+        return full if full in modules else full.rpartition(".")[0]
+
+    graph: dict[str, set[str]] = {}
+    for name in modules.keys() - packages.keys():
+        found = {home(full) for _, full in imports(modules[name]) if full.startswith("fila_lab.")}
+        graph[name.removeprefix("fila_lab.")] = {module.removeprefix("fila_lab.") for module in found - packages.keys() - {name}}
+    return graph
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def homes_of(init: Path) -> dict[str, str]:
+    """Name that a package hands on -> its full dotted name; from its stub where it has one."""
+    stub = init.with_suffix(".pyi")
+    tree = ast.parse((stub if stub.exists() else init).read_text(encoding="utf-8"))
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, (dotted(init) if node.level else "", node.module)))
+            found |= {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+    return found
 
 
 def test_the_command_line_loads_rooms_lazily() -> None:

@@ -11,7 +11,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `fila-lab`: loads the application, so that Ctrl-C while it loads is no traceback. Leaves by SystemExit."""
     try:
-        from fila_lab.cli.app import main as run
+        from fila_lab.cli.verbs import main as run
     except KeyboardInterrupt:
         print("\nstopped before anything began", file=sys.stderr)
         raise SystemExit(130) from None

@@ -14,16 +14,14 @@ from fila_lab.config.base import FilaError
 
 INTERRUPTED = 130
 MISTAKE = 2
-VERBS = ("plan", "run", "status", "report", "sync", "predict", "probe", "cost", "calibrate", "pretrain", "data", "presets")
 _state = {"debug": False}
 
 
 class LabGroup(TyperGroup):
-    """Verbs in the order of work; a user's mistake is one message and exit code 2, Ctrl-C is 130."""
+    """Verbs in their own order, groups of verbs behind them; a user's mistake is one message and exit code 2, Ctrl-C is 130."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        known = list(self.commands)
-        return [verb for verb in VERBS if verb in known] + [verb for verb in known if verb not in VERBS]
+        return sorted(self.commands, key=lambda name: isinstance(self.commands[name], TyperGroup))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -84,6 +82,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _state["debug"] = "--debug" in words
     app(args=[word for word in words if word != "--debug"], prog_name="fila-lab")
-
-
-from fila_lab.cli import cost, data, probe, studies, tools  # noqa: E402, F401  (they register their verbs on `app`)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fila_lab.cli.app import app
 from fila_lab.cli.options import BudgetName, Sets, open_study
 from fila_lab.config.base import ConfigError, did_you_mean
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from fila_lab.config.run import Size
 
 
-@app.command()
 def cost(
     study: Annotated[str | None, typer.Argument(metavar="STUDY.yaml", help="Its arms; else one preset.", show_default=False)] = None,
     budget: BudgetName = None,

@@ -8,12 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fila_lab.cli.app import app
 from fila_lab.cli.options import Sets
 from fila_lab.config.base import ConfigError, did_you_mean
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at the items of the instrument, export and describe them.", rich_markup_mode=None)
-app.add_typer(data_app, name="data")
 
 Preset = Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Shipped preset, or a YAML file.")]
 Split = Annotated[str, typer.Option(metavar="train|val|test", help="Whose items.")]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fila_lab.cli.app import app
 from fila_lab.cli.options import BudgetName, Sets, open_study
 from fila_lab.config.base import ConfigError, did_you_mean
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from fila_lab.config import RunConfig
 
 
-@app.command()
 def probe(
     target: Annotated[str, typer.Argument(metavar="STUDY_OR_CELL", help="A study, or the folder cells/<id> of a trained cell.")],
     arm: Annotated[str | None, typer.Option("--arm", "-a", metavar="NAME", help="Of the study: whose cell.", show_default=False)] = None,

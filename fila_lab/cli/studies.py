@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from fila_lab.cli.app import app
 from fila_lab.cli.failures import end_by_failures, finished
 from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, declared_study, open_study, result_folder
 from fila_lab.config.base import ConfigError
@@ -23,7 +22,6 @@ Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cel
 Force = Annotated[bool, typer.Option("--force", help="Go on although a cell may not fit in memory, or (plan) a GPU is not here.")]
 
 
-@app.command()
 def plan(
     study: Study, budget: BudgetName = None, sets: Sets = None, out: Out = None, workers: Workers = None, force: Force = False
 ) -> None:
@@ -51,7 +49,6 @@ def plan(
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
 
-@app.command()
 def run(
     study: Study,
     budget: BudgetName = None,
@@ -122,7 +119,6 @@ def run(
     end_by_failures(folder, arguments)
 
 
-@app.command()
 def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     """How far a study is: cells done, failed and left, from its result folder alone.
 
@@ -138,7 +134,6 @@ def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     typer.echo(status_text(study_status(folder), folder))
 
 
-@app.command()
 def report(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     """Write the report of a study: HTML, Markdown, and every table as CSV and LaTeX.
 
@@ -159,7 +154,6 @@ def report(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(source))  # ends with the report's path
 
 
-@app.command()
 def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri: Tracking = None) -> None:
     """Complete the MLflow mirror of a result folder, after tracking failed or was off.
 
@@ -174,7 +168,6 @@ def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri
     typer.echo(f"{added} cells added or renewed in {tracking_uri or folder / 'mlflow.db'}; the mirror is complete")
 
 
-@app.command()
 def publish(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Result folder of a finished study.", show_default=False)],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to, e.g. experiments/results/NAME.", show_default=False)],

@@ -9,13 +9,11 @@ from typing import Annotated
 
 import typer
 
-from fila_lab.cli.app import app
 from fila_lab.cli.failures import end_by_failures, finished
 from fila_lab.cli.options import Sets, open_study, study_path
 from fila_lab.config.base import ConfigError
 
 presets_app = typer.Typer(no_args_is_help=True, help="List presets, or show one resolved.", rich_markup_mode=None)
-app.add_typer(presets_app, name="presets")
 
 
 @presets_app.command("list")
@@ -44,7 +42,6 @@ def presets_show(
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110).rstrip())
 
 
-@app.command()
 def pretrain(
     part: Annotated[str, typer.Argument(metavar="vit|convnext|answers", help="Which part.", show_default=False)],
     preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Whose part: mini or mini_families.")] = "mini",
@@ -114,7 +111,6 @@ def pretrain(
     typer.echo(f"weights and card in {folder}: {listed}")
 
 
-@app.command()
 def calibrate(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="calibration, or families: all nine of mini_families.")] = "calibration",
     out: Annotated[
@@ -149,7 +145,6 @@ def calibrate(
     end_by_failures(folder, arguments)
 
 
-@app.command()
 def predict(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image Pillow reads.", show_default=False)],
     question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import multiprocessing
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from fila_lab.config.run import RunConfig
+from fila_lab.cost.closed.parts import ORACLE_CHANNELS
+from fila_lab.cost.memory import MEASUREMENTS
+from fila_lab.cost.resident import Peaks
 from fila_lab.cost.subject import autocast, device_of
+
+log = logging.getLogger("fila_lab")
 
 LONGEST = 1800.0
 """Seconds after which a child is given up."""
-MEBIBYTE = 2**20
-Peaks = dict[str, float]
 
 
 def measured_afresh(what: str, configs: Mapping[str, RunConfig], **options: Any) -> dict[str, Peaks | str]:
-    """Name -> what memory.MEASUREMENTS[what](config, **options) returned in a process of its own (MiB by part), or why it did not."""
+    """Name -> what MEASUREMENTS[what](config, **options) returned in a process of its own (MiB by part), or why it did not."""
     arms = {name: config.model_dump(mode="json") for name, config in configs.items()}
     request = {"what": what, "arms": arms, "options": options}
     ended = subprocess.run([sys.executable, "-m", "fila_lab.cost.fresh"], input=json.dumps(request), capture_output=True, text=True)
@@ -42,25 +43,20 @@ def measured_afresh(what: str, configs: Mapping[str, RunConfig], **options: Any)
     return told
 
 
-def resident(peak: bool) -> int:
-    """Bytes of this process in memory, now or at most since the last `forget_peak`.
+def peak_memory_mib(
+    configs: Mapping[str, RunConfig], *, batch_size: int | None = None, oracle_channels: int = ORACLE_CHANNELS
+) -> dict[str, float]:
+    """Arm -> peak resident memory of training steps minus resident memory after imports, MiB: weights, gradients, moments, activations.
 
-    Linux: VmRSS and VmHWM of /proc. `ru_maxrss` would not do there: a process started from a larger one inherits its peak.
+    A step: forward from pixels (a frozen ConvNeXt runs too, without gradients: no cached features), loss, backward, clip, AdamW, on one
+    batch of `batch_size` (default: the arm's) on the largest canvas, in the arm's precision and threads. On a GPU: its allocator's peak.
+    NaN for an arm whose process ended before it could tell, with the cause in the log.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        field = "VmHWM:" if peak else "VmRSS:"
-        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith(field))
-        return int(line.split()[1]) * 1024
-    if peak:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return int(psutil.Process().memory_info().rss)
-
-
-def forget_peak() -> None:
-    """Let the peak start from now, where Linux permits it."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    told = measured_afresh("training", configs, batch_size=batch_size, oracle_channels=oracle_channels)
+    for arm, peaks in told.items():
+        if isinstance(peaks, str):
+            log.warning("peak memory of arm %s could not be measured: %s", arm, peaks)
+    return {arm: float("nan") if isinstance(peaks, str) else peaks["peak"] for arm, peaks in told.items()}
 
 
 def load_kernels(config: RunConfig) -> None:
@@ -81,8 +77,6 @@ def _child(measure: Callable[..., Peaks], config: RunConfig, options: dict[str, 
 
 def main() -> None:
     """Read {"what", "arms": {name: config}, "options"} from stdin; write {name: {part: MiB} or a reason} as the last line of stdout."""
-    from fila_lab.cost.memory import MEASUREMENTS
-
     request: dict[str, Any] = json.load(sys.stdin)
     context = multiprocessing.get_context("fork")
     told: dict[str, Peaks | str] = {}

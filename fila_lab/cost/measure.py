@@ -17,6 +17,7 @@ from fila_lab.cost.closed.components import component_costs
 from fila_lab.cost.closed.memory import memory_bytes, widest_bytes
 from fila_lab.cost.closed.parts import ORACLE_CHANNELS
 from fila_lab.cost.count import count_flops, count_parameters
+from fila_lab.cost.fresh import peak_memory_mib
 from fila_lab.cost.latency import forward_seconds
 from fila_lab.cost.subject import largest_canvas
 
@@ -42,15 +43,13 @@ def measure_arms(
     flops: 2 x multiply-adds of one forward pass of the whole model for one image and TEXT_TOKENS tokens of text (see count.py).
     latency_ms, latency_iqr_ms: median and interquartile range over `rounds` interleaved rounds of a forward pass of a batch of
     `batch_size`, from pixels to the language model's prefill, milliseconds an image (see latency.py).
-    peak_memory_mib: of training steps with the arm's batch (or `memory_batch_size`), above a process that has only imported (memory.py).
+    peak_memory_mib: of training steps with the arm's batch (or `memory_batch_size`), above a process that has only imported (fresh.py).
 
     progress: told (phase, done, total).
 
     `out` gets costs.rounds.json, every round's milliseconds an image. The caller sees to it that nothing else runs. What this machine has
     no memory for is NaN, with a warning; parameters and FLOPs are counted all the same.
     """
-    from fila_lab.cost.memory import peak_memory_mib  # here: the module is also started on its own
-
     trainable = {arm: c for arm, c in configs.items() if _fits(arm, "peak memory", _training_bytes(c, memory_batch_size))}
     runnable = {arm: c for arm, c in configs.items() if _fits(arm, "latency", _forward_bytes(c, batch_size))}
     progress("peak memory", 0, len(trainable))

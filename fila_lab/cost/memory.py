@@ -1,42 +1,22 @@
-"""Peak memory of a training step, and of each component of a forward pass, in fresh processes (fresh.py)."""
+"""Peak memory of a training step, and of each component of a forward pass: measured in this process, best a fresh one (fresh.py)."""
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from fila_lab.config.run import RunConfig
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS
-from fila_lab.cost.fresh import MEBIBYTE, Peaks, forget_peak, measured_afresh, resident
 from fila_lab.cost.passes import language_inputs
 from fila_lab.cost.probe import LANGUAGE, OTHER, probed
+from fila_lab.cost.resident import MEBIBYTE, Peaks, forget_peak, resident
 from fila_lab.cost.subject import autocast, build_language_subject, build_subject, build_vision, device_of, synthetic_batch
 from fila_lab.modeling.attention import attention_backend
 
-log = logging.getLogger("fila_lab")
-
 STEPS = 2
 """The second step has the optimiser's moments as well."""
-
-
-def peak_memory_mib(
-    configs: Mapping[str, RunConfig], *, batch_size: int | None = None, oracle_channels: int = ORACLE_CHANNELS
-) -> dict[str, float]:
-    """Arm -> peak resident memory of training steps minus resident memory after imports, MiB: weights, gradients, moments, activations.
-
-    A step: forward from pixels (a frozen ConvNeXt runs too, without gradients: no cached features), loss, backward, clip, AdamW, on one
-    batch of `batch_size` (default: the arm's) on the largest canvas, in the arm's precision and threads. On a GPU: its allocator's peak.
-    NaN for an arm whose process ended before it could tell, with the cause in the log.
-    """
-    told = measured_afresh("training", configs, batch_size=batch_size, oracle_channels=oracle_channels)
-    for arm, peaks in told.items():
-        if isinstance(peaks, str):
-            log.warning("peak memory of arm %s could not be measured: %s", arm, peaks)
-    return {arm: float("nan") if isinstance(peaks, str) else peaks["peak"] for arm, peaks in told.items()}
 
 
 def train_steps(config: RunConfig, batch_size: int | None, oracle_channels: int) -> None:

@@ -12,7 +12,6 @@ import pytest
 from fila_lab.config import RunConfig, resolve_run
 from fila_lab.cost import forward_seconds, fresh, largest_canvas, measure_arms, synthetic_batch
 from fila_lab.cost import measure as measure_module
-from fila_lab.cost import memory as memory_module
 
 COLUMNS = {
     "parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib",
@@ -136,5 +135,5 @@ def test_what_does_not_fit_is_nan_and_still_counted(
 
 def test_a_process_that_dies_costs_a_column_not_the_pass(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(fresh.sys, "executable", "/bin/false")
-    assert math.isnan(memory_module.peak_memory_mib({"none": tiny()})["none"])
+    assert math.isnan(fresh.peak_memory_mib({"none": tiny()})["none"])
     assert "exit code 1" in caplog.text

@@ -1,0 +1,25 @@
+"""The verbs of `fila-lab` in the order of work, which is that of `--help`."""
+
+from __future__ import annotations
+
+from fila_lab.cli import cost, data, probe, studies, tools
+from fila_lab.cli.app import app, main
+
+for _verb in (
+    studies.plan,
+    studies.run,
+    studies.status,
+    studies.report,
+    studies.sync,
+    studies.publish,
+    tools.predict,
+    probe.probe,
+    cost.cost,
+    tools.calibrate,
+    tools.pretrain,
+):
+    app.command()(_verb)
+app.add_typer(data.data_app, name="data")
+app.add_typer(tools.presets_app, name="presets")
+
+__all__ = ["app", "main"]
