@@ -95,6 +95,11 @@ def machine_fault(error: BaseException) -> MachineError | None:
     return None
 
 
+def is_unmistakable(error: OSError) -> bool:
+    """Whether the machine failed: a cause that no input can have."""
+    return error.errno in _UNMISTAKABLE
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the processor or a device, in whatever words."""
     for link in _chain(error):

@@ -14,7 +14,8 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,12 +40,13 @@ class DamagedError(MachineError):
         super().__init__(message, kind)
 
 
-def digests(folder: Path) -> Files:
-    """Every file of a folder, synced to the disk and hashed, in the order of names."""
+def digests(folder: Path, unhashed: Container[str] = ()) -> Files:
+    """Every file of a folder, synced to the disk and hashed, in the order of names; without those whose content is not to be looked at."""
     found = {}
     for path in sorted(folder.iterdir()):
         sync(path)
-        found[path.name] = (path.stat().st_size, _sha256(path))
+        if path.name not in unhashed:
+            found[path.name] = (path.stat().st_size, _sha256(path))
     return found
 
 
@@ -110,8 +112,7 @@ def opened(final: Path, what: str, read: Callable[[Path], T], make: Callable[[Pa
             return read(final)
         except (DamagedError, OSError, ValueError) as error:
             _unless_it_is_not_the_files(error)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(_lock_of(final)):
+    with alone(final):
         if os.path.lexists(final):
             try:
                 return read(final)  # another process was first
@@ -120,19 +121,37 @@ def opened(final: Path, what: str, read: Callable[[Path], T], make: Callable[[Pa
                 log.warning("%s in %s is damaged (%s); it is made anew", what, final, error)
                 discard(final)
         make_room()
-        for left in final.parent.glob(f"{final.name}{_TEMPORARY}*"):  # of makers that were killed: the lock is ours
-            discard(left)
-        temporary = final.with_name(f"{final.name}{_TEMPORARY}{os.getpid()}")
-        temporary.mkdir()
-        try:
-            make(temporary)
-            sync(temporary)
-            temporary.rename(final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync(final.parent)
+        put(final, make)
         return read(final)
+
+
+@contextmanager
+def alone(final: Path) -> Iterator[None]:
+    """Nobody else makes the sealed folder `final` meanwhile; who wants to waits."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(_lock_of(final)):
+        yield
+
+
+def put(final: Path, make: Callable[[Path], None]) -> None:
+    """Make the sealed folder `final`, in the place of the one that is there, while `alone` with it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for left in final.parent.glob(f"{final.name}{_TEMPORARY}*"):  # of makers that were killed: the lock is ours
+        discard(left)
+    temporary = final.with_name(f"{final.name}{_TEMPORARY}{os.getpid()}")
+    temporary.mkdir()
+    try:
+        make(temporary)
+        sync(temporary)
+        discard(final)
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync(final.parent)
 
 
 def discard(path: Path) -> None:

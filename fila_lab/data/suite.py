@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args
@@ -21,6 +22,7 @@ from fila_lab.config.base import FilaError, did_you_mean
 
 if TYPE_CHECKING:
     from fila_lab.config.run import DataConfig, GeometryConfig
+    from fila_lab.data.parallel import Progress
     from fila_lab.imaging import Geometry
 
 GROUP = "fila_lab.suites"
@@ -126,6 +128,10 @@ class Opening:
     cache_dir: Path
     data: DataConfig | None = None
     """The run's data settings, for suites that have a section there."""
+    workers: int = 1
+    """Processes that may help where opening takes long."""
+    progress: Progress | None = None
+    """Told how far it is."""
 
 
 class Oracle(Protocol):
@@ -219,9 +225,14 @@ def register_suite(name: str) -> Callable[[Opener], Opener]:
     return add
 
 
+def _wings() -> dict[str, str]:
+    """Suite -> the module of this package that registers it when it is imported."""
+    return {"llava": "fila_lab.data.llava"}
+
+
 def available_suites() -> tuple[str, ...]:
     """All names, sorted, those of installed packages included (which are not imported for it)."""
-    return tuple(sorted({*_OPENERS, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*_OPENERS, *_wings(), *(point.name for point in entry_points(group=GROUP))}))
 
 
 def open_suite(name: str, opening: Opening) -> Suite:
@@ -230,6 +241,8 @@ def open_suite(name: str, opening: Opening) -> Suite:
     Raises:
         FilaError: there is none of this name, or it cannot be opened with these options.
     """
+    if name not in _OPENERS and (wing := _wings().get(name)):
+        import_module(wing)
     if name not in _OPENERS:
         for point in entry_points(group=GROUP, name=name):
             register_suite(name)(point.load())
