@@ -95,7 +95,9 @@ class LlavaSuite(Suite):
             drawn = np.ascontiguousarray(own[:, :8]).view("<u8")[:, 0] + np.uint64(options.seed * _SPREAD % 2**64)
             splits[(splits == 0) & (drawn < np.uint64(int(options.validate_share * 2**64)))] = 1
             there.add("val")
-        rows = {split: np.flatnonzero(fine & (splits == number))[: options.limit] for number, split in enumerate(SPLITS) if split in there}
+        rows: dict[str, np.ndarray] = {
+            split: np.flatnonzero(fine & (splits == number))[: options.limit] for number, split in enumerate(SPLITS) if split in there
+        }
         if options.validate_share and not (len(rows["val"]) and len(rows["train"])):
             raise ConfigError(
                 f"suite llava: validate_share={options.validate_share} leaves train or val without a row; choose another share"
