@@ -7,6 +7,7 @@ from fila_lab.config.idle_controls import check_control
 from fila_lab.config.interactions import check_interactions, feature_index
 from fila_lab.config.run import FUSIONS, MIN_CUT_SHARE, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
+from fila_lab.config.tiling import check_whole_image
 from fila_lab.config.weights import check_weights, weights_file
 
 MAX_DETAIL_SIDE = 16384
@@ -125,6 +126,7 @@ def _check_geometry(config: RunConfig) -> None:
     if geometry.whole_image is not None:
         if geometry.whole_image > MAX_DETAIL_SIDE:
             raise ConfigError(f"geometry.whole_image = {geometry.whole_image} is more than {MAX_DETAIL_SIDE} px; choose a smaller side")
+        check_whole_image(geometry, *geometry.allowed_canvases)
         return
     longest = max(max(canvas) // geometry.tile for canvas in geometry.allowed_canvases)
     side = 32 * geometry.cells_a_side * longest

@@ -92,17 +92,25 @@ def expand(content: Any) -> Any:
         return content
     if content.get("factors"):
         raise ValueError("factors and grid are both given; a grid says its arms' levels itself, so leave out factors")
+    if not isinstance(content.get("arms") or {}, Mapping):
+        return content
     declared = dict(content.get("arms") or {})
     arms, factors = {}, {}
     for chosen in grid.combinations():
         name = "-".join(chosen.values())
         if name in factors:
             raise ValueError(f"grid: two combinations are named {name!r}; name their levels differently")
-        own = declared.pop(name, None) or {}
-        own = own if isinstance(own, Mapping) else own.model_dump(exclude_unset=True)
-        arms[name] = {**own, "set": {**grid.overrides(chosen), **(own.get("set") or {})}}
+        arms[name] = _with_levels(declared.pop(name, None) or {}, grid.overrides(chosen))
         factors[name] = chosen
     return {**content, "arms": declared | arms, "factors": factors}
+
+
+def _with_levels(own: Any, levels: Mapping[str, Any]) -> Any:
+    """An arm as it is declared, over what its levels set; what is no arm is left for the model to refuse."""
+    own = own.model_dump(exclude_unset=True) if isinstance(own, Strict) else own
+    if not isinstance(own, Mapping) or not isinstance(own.get("set") or {}, Mapping):
+        return own
+    return {**own, "set": {**levels, **(own.get("set") or {})}}
 
 
 def check_factors(factors: Factors, arms: Mapping[str, Any]) -> None:

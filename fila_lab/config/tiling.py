@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
+from fila_lab.config.base import ConfigError
 from fila_lab.config.canvas_rules import choose_canvas
 from fila_lab.config.run import DataConfig, GeometryConfig, RunConfig, Size
 
@@ -148,3 +149,22 @@ def seen_canvas(config: RunConfig, canvas: Size) -> Size:
 def seen_canvases(config: RunConfig) -> tuple[Size, ...]:
     """`seen_canvas` of each of `geometry.canvases`, in their order."""
     return tuple(seen_canvas(config, canvas) for canvas in config.geometry.canvases)
+
+
+def check_whole_image(geometry: GeometryConfig, *canvases: Size) -> None:
+    """Refuse a detail input of fixed size whose cells do not split into the tiles of one of `canvases`.
+
+    Raises:
+        ConfigError: the canvas's tiles, and a side that fits all of `canvases`.
+    """
+    side = geometry.whole_image
+    if side is None or not geometry.has_detail:
+        return
+    tiles = [(width // geometry.tile, height // geometry.tile) for width, height in canvases]
+    for across, down in tiles:
+        if side // 32 % across or side // 32 % down:
+            step = 32 * math.lcm(*(count for pair in tiles for count in pair))
+            raise ConfigError(
+                f"geometry.whole_image={side} gives {side // 32} stage-4 cells a side, which do not split into "
+                f"{across}x{down} tiles; choose a multiple of {step}"
+            )

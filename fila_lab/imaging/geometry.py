@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from fila_lab.config.base import ConfigError, FilaError
+from fila_lab.config.base import FilaError
 from fila_lab.config.run import GeometryConfig
-from fila_lab.config.tiling import TileLayout, chosen_canvas, pad_offset, resized_size, tile_layout
+from fila_lab.config.tiling import TileLayout, check_whole_image, chosen_canvas, pad_offset, resized_size, tile_layout
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), half-open."""
@@ -61,13 +61,7 @@ class Geometry:
             config.tiling.fit,
             layout=tile_layout(config, canvas, image),
         )
-        side, (across, down) = config.whole_image, geometry.canvas_tiles
-        if side is not None and config.has_detail and (side // STRIDE % across or side // STRIDE % down):
-            step = STRIDE * math.lcm(across, down)
-            raise ConfigError(
-                f"geometry.whole_image={side} gives {side // STRIDE} stage-4 cells a side, which do not split into "
-                f"{across}x{down} tiles; choose a multiple of {step}"
-            )
+        check_whole_image(config, canvas)
         return geometry
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from fila_lab.config import ConfigError, StudyConfig, load_study
 from fila_lab.studies.plan import make_plan, study_hash
@@ -131,3 +132,12 @@ def test_a_wrong_path_in_a_level_is_named_with_its_arm(tmp_path: Path) -> None:
     study = _load(tmp_path, _content({"factors": {"fusion.dept": ["last", "multi"]}}, families={}))
     with pytest.raises(ConfigError, match=r"arm 'last': unknown key 'fusion.dept' \(did you mean 'depth'"):
         make_plan(study)
+
+
+@pytest.mark.parametrize("wrong", [True, 3, "x", "2024-01-01", [1], [[]], {"set": "x"}, {"set": [1]}, {"lable": "x"}], ids=str)
+@pytest.mark.parametrize("where", ["arms", "arm"])
+def test_arms_beside_a_grid_that_are_none_are_refused_by_the_model(wrong: Any, where: str) -> None:
+    grid = {"factors": {"fusion.depth": ["last", "multi"]}}
+    content = {"question": "?", "families": {}, "margin": 0.02, "budgets": {}, "name": "x", "grid": grid}
+    with pytest.raises(ValidationError, match="arms"):
+        StudyConfig.model_validate(content | {"arms": wrong if where == "arms" else {"last": wrong}})

@@ -12,7 +12,7 @@ RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weigh
 CONTROLS = ("shifted", "shuffled", "constant", "random_window")
 """Those made of the arm's own maps; foreign, random_weights and oracle_map read others."""
 CANVASES = ([[42, 42]], [[42, 84], [42, 42]], [[42, 84], [126, 42]], [[84, 84]])
-INPUTS: tuple[dict[str, Any], ...] = ({"geometry.detail_cells": 1}, {"geometry.detail_cells": 3}, {"geometry.whole_image": 32})
+INPUTS: tuple[dict[str, Any], ...] = ({"geometry.detail_cells": 1}, {"geometry.detail_cells": 3}, {"geometry.whole_image": 192})
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -26,7 +26,7 @@ def test_a_control_changes_what_tokens_read_on_every_canvas_or_is_refused(contro
     for shift in (0, 2, 3, 6):
         works = True
         for width, height in canvases:
-            cols, rows, k = width // 42, height // 42, detail.get("geometry.detail_cells", 1)
+            cols, rows, k = width // 42, height // 42, detail.get("geometry.detail_cells", 6)
             whole = "geometry.whole_image" in detail
             sizes = [(n * k, n * k) if whole else (n * k * rows, n * k * cols) for n in (8, 4, 2, 1)]
             maps = [torch.arange(float(h * w)).view(1, 1, h, w) for h, w in sizes]

@@ -29,7 +29,7 @@ def test_values_are_yaml_and_take_the_type_of_their_field() -> None:
     assert config.fusion.gate is False
     assert config.geometry.whole_image == 96
     assert config.data.families == {"reading": 1.0}
-    assert resolve_run("mini", {"geometry.whole_image": 96}, parse_set(["geometry.whole_image=null"])).geometry.whole_image is None
+    assert resolve_run("mini", {"geometry.whole_image": 192}, parse_set(["geometry.whole_image=null"])).geometry.whole_image is None
 
 
 def test_later_layers_win_and_nested_is_the_same_as_dotted() -> None:

@@ -54,3 +54,9 @@ def test_every_strategy_reads_every_canvas_by_the_same_windows(name: str) -> Non
     costs = component_costs(config, (84, 84))
     assert sum(cost.parameters for cost in costs.values()) == sum(p.numel() for p in model.parameters())
     assert count_flops(config, (84, 84)) == sum(cost.flops for cost in costs.values())
+
+
+def test_the_plan_refuses_what_does_not_split_into_the_tiles_of_some_canvas() -> None:
+    with pytest.raises(ConfigError, match=r"whole_image=96 gives 3 stage-4 cells a side, .* into 2x2 tiles; choose a multiple of 192"):
+        resolve_run("mini", RANDOM, {"geometry.whole_image": 96, "geometry.canvases": [[84, 84], [126, 42]]})
+    resolve_run("mini", RANDOM, {"geometry.whole_image": 96, "geometry.canvases": [[42, 42], [126, 42]]})
