@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from fila_lab.analysis.plan_file import PlannedCell, read_plan_file
 from fila_lab.config.base import FilaError
 from fila_lab.config.declaration import changes, declaration, judged_by
+from fila_lab.config.json_files import read_json
 from fila_lab.config.study import StudyConfig
 
 SCHEMA = 1
@@ -49,7 +48,7 @@ class Cell:
     def manifest(self) -> dict[str, Any]:
         """manifest.json, or an empty dict where it is missing or unreadable."""
         try:
-            loaded = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            loaded = read_json(self.folder / "manifest.json")
         except (OSError, ValueError):
             return {}
         return loaded if isinstance(loaded, dict) else {}
@@ -86,22 +85,19 @@ class StudyFolder:
         if not plan_file.exists():
             raise FilaError(f"out={out}: no plan.json in it, so it is no study's result folder; run `fila-lab run STUDY.yaml --out {out}`")
         try:
-            plan = json.loads(plan_file.read_text(encoding="utf-8"))
-            study = StudyConfig.model_validate(plan["study"])
-            planned = plan["cells"]
-            known = tuple(_read_cell(out, entry) for entry in planned)
-        except (ValueError, KeyError, TypeError, OSError, ValidationError) as error:
+            plan = read_plan_file(plan_file)
+        except (ValueError, OSError) as error:
             remedy = f"write it again with `fila-lab plan STUDY.yaml --out {out}`"
             raise FilaError(f"{plan_file}: not a readable plan ({_short(error)}); {remedy}") from error
+        known = tuple(_read_cell(out, entry) for entry in plan.cells)
         if not known:
             raise FilaError(f"{plan_file}: the plan has no cells; check the study's arms and the budget's seeds")
         ids = {cell.id for cell in known}
         there = sorted(path.name for path in (out / "cells").iterdir() if path.is_dir()) if (out / "cells").is_dir() else []
         strays = tuple(name for name in there if name not in ids and (out / "cells" / name / "result.json").exists())
-        matches, seconds = plan.get("matches") or {}, plan.get("step_seconds") or {}
-        declared = plan.get("declared") or {}
-        budget = str(plan.get("budget", ""))
-        return StudyFolder(out, study, str(plan.get("study_hash", "")), budget, known, strays, matches, seconds, declared)
+        matches = {arm: match.model_dump() for arm, match in (plan.matches or {}).items()}
+        declared = plan.declared.kept() if plan.declared is not None else {}
+        return StudyFolder(out, plan.study, plan.study_hash, plan.budget, known, strays, matches, plan.step_seconds or {}, declared)
 
     def judged_by(self, study: StudyConfig) -> StudyFolder:
         """The same cells, judged by what the study file declares now. Errors: ConfigError for the file of another study."""
@@ -152,18 +148,16 @@ class StudyFolder:
         return found
 
 
-def _read_cell(out: Path, entry: dict[str, Any]) -> Cell:
-    folder = out / "cells" / entry["id"]
-    phase = entry.get("phase", "main")
+def _read_cell(out: Path, planned: PlannedCell) -> Cell:
+    folder = out / "cells" / planned.id
     result, problem = None, None
     path = folder / "result.json"
     if path.exists():
         try:
-            result = _validated(json.loads(path.read_text(encoding="utf-8")), entry["id"], phase)
+            result = _validated(read_json(path), planned.id, planned.phase)
         except (ValueError, OSError) as error:
             problem = f"result.json is half-written or damaged ({_short(error)})"
-    trial, config = entry.get("trial"), entry.get("config") or {}
-    return Cell(entry["id"], entry["arm"], int(entry["seed"]), phase, trial, config, folder, result, problem)
+    return Cell(planned.id, planned.arm, planned.seed, planned.phase, planned.trial, planned.config or {}, folder, result, problem)
 
 
 def _validated(result: Any, cell_id: str, phase: str) -> dict[str, Any]:
@@ -213,10 +207,21 @@ def check_numbers(values: Any, name: str) -> dict[str, float]:
     for key, value in (values or {}).items():
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if (number := finite(value)) is None:
             raise ValueError(f"{name}[{key!r}] = {_short(value)} is no finite number")
-        found[str(key)] = float(value)
+        found[str(key)] = number
     return found
+
+
+def finite(value: Any) -> float | None:
+    """`value` as a float; None where it is text, true, NaN, infinite or beyond a float's range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _short(error: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from fila_lab.analysis.folder import Cell, StudyFolder, check_numbers
+from fila_lab.analysis.folder import Cell, StudyFolder, check_numbers, finite
 from fila_lab.config.base import FilaError
+from fila_lab.config.json_files import read_json
 
 Source = Path | str | StudyFolder
 
@@ -145,7 +145,7 @@ def load_costs(out: Source) -> pd.DataFrame:
     costs: dict[str, Any] = {}
     if path.exists():
         try:
-            costs = json.loads(path.read_text(encoding="utf-8"))
+            costs = read_json(path)
         except ValueError as error:
             raise FilaError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from error
     try:
@@ -196,13 +196,14 @@ def dig(config: Any, path: str) -> float:
     """The number at a dotted path of a config; NaN where there is none."""
     for part in path.split("."):
         config = config.get(part) if isinstance(config, Mapping) else None
-    return float("nan") if config is None else float(config)
+    number = finite(config)
+    return float("nan") if number is None else number
 
 
 def edge(path: str, chosen: float, tried: pd.Series, bounds: tuple[float, float]) -> str:
     """Why a winning value may not be the best there is: it lies in the outer part of its (log) range, or no trial lies beyond it."""
     low, high = bounds
-    if not EDGE < math.log(chosen / low) / math.log(high / low) < 1 - EDGE:
+    if not chosen > 0 or not EDGE < math.log(chosen / low) / math.log(high / low) < 1 - EDGE:
         return f"{path} at the edge of its range"
     if len(tried) > 1 and (chosen == tried.min() or chosen == tried.max()):
         return f"{path} is the outermost value tried"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.config.json_files import read_json
 from fila_lab.config.run import PLACES
 
 SHOWN = 12
@@ -92,7 +92,7 @@ def _flip(item: Any, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: S
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     """gallery.json by item id; empty when missing or unreadable, as pictures are an extra."""
     try:
-        listed = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+        listed = read_json(folder / "gallery.json")
         return {str(entry["item_id"]): entry for entry in listed if entry.get("images")}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

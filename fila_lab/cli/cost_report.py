@@ -158,8 +158,10 @@ def _shown(value: float, digits: int = 1) -> str:
 
 def _manifest(out: Path) -> dict[str, Any]:
     """The folder's manifest so far: every command that added to it."""
+    from fila_lab.config.json_files import read_json
+
     try:
-        content = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        content = read_json(out / MANIFEST)
     except (OSError, ValueError):
         content = {}
-    return {"runs": [], **content}
+    return {"runs": [], **(content if isinstance(content, dict) else {})}

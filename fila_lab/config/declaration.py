@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fila_lab.config.base import ConfigError
-from fila_lab.config.study import StudyConfig
+from pydantic import BaseModel, ConfigDict
+
+from fila_lab.config.base import ConfigError, Number, Seed
+from fila_lab.config.study import Family, StudyConfig
 
 DECLARED = ("question", "metric", "margin")
+
+
+class Declared(BaseModel):
+    """A declaration as a plan keeps it; fields that the plan of an older version lacks stay out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    question: str | None = None
+    metric: str | None = None
+    margin: Number | None = None
+    families: dict[str, Family] | None = None
+    seeds: tuple[Seed, ...] | None = None
+
+    def kept(self) -> dict[str, Any]:
+        """As `declaration` gives it."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def declaration(study: StudyConfig, budget: str) -> dict[str, Any]:

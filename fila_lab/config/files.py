@@ -73,6 +73,19 @@ def left_over(path: Path, names: Collection[str], alone: bool) -> bool:
     return alone or (found["host"] == _host() and not _lives(int(found["pid"])))
 
 
+def move_aside(path: Path, why: str) -> Path:
+    """Rename `stem.suffix` to the first `stem.why-N.suffix` that is free; returns it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.stem}.{why}-{number}{path.suffix}")):
+        number += 1
+    path.rename(aside)
+    return aside
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -131,18 +144,28 @@ def _flock(descriptor: int, name: str, mode: int) -> bool:
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Holds a file, made where there is none, or a folder alone, waiting for it; the kernel frees it when the process ends, however it
-    ends.
+    ends. Who holds it may remove it.
 
     Raises:
         MachineError: the file system has no locks.
         OSError: the file cannot be made.
     """
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    while True:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _flock(descriptor, str(path), fcntl.LOCK_EX)
+            if _is_at(descriptor, path):  # its last holder has not taken it away
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        _flock(descriptor, str(path), fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 CACHE_GIB = 40.0

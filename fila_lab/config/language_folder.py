@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, get_args
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.counts import VOCABULARY
+from fila_lab.config.json_files import read_json
 from fila_lab.config.run import LanguageConfig
 from fila_lab.config.safetensors_header import tensor_shapes
 
@@ -94,7 +94,7 @@ def _beside(folder: Path) -> list[tuple[str, Path]]:
 
 def _read(field: str, spec: str, path: Path, remedy: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{field} = {spec!r}: no readable {path.name} in it ({error}); {remedy}") from error
     if not isinstance(content, dict):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.json_files import read_json
 
 _PUBLISHED = ("hf_hub_id", "url", "file")
 """Arguments of a timm entry that has weights."""
@@ -66,7 +66,7 @@ def open_clip_sizes(model: str) -> dict[str, Any]:
     """Fields of `vit`, `geometry.patch` and `geometry.tile` that an open_clip model has; empty where it is no plain ViT."""
     folder = _folder("open_clip")
     try:
-        vision = json.loads((folder / "model_configs" / f"{model}.json").read_text(encoding="utf-8"))["vision_cfg"] if folder else {}
+        vision = read_json(folder / "model_configs" / f"{model}.json")["vision_cfg"] if folder else {}
         if "timm_model_name" in vision or not isinstance(vision["layers"], int):
             return {}
         width, side = vision["width"], vision.get("image_size", 224)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fila_lab.config.files import write_atomically
+from fila_lab.config.json_files import read_json
 
 MANIFEST = "MANIFEST.json"
 KIND = "fila_lab published results"
@@ -33,7 +34,7 @@ def sha256(path: Path) -> str:
 def read_mark(folder: Path) -> Mark | None:
     """The folder's mark, if it carries one."""
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = read_json(folder / MANIFEST)
         if content["kind"] != KIND:
             return None
         files = {str(name): str(digest) for name, digest in content["files"].items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
+
+from fila_lab.config.json_files import parse_json
 
 Shape = tuple[int, ...]
 
@@ -25,7 +26,7 @@ def _header(path: str, size: int, changed: int) -> dict[str, Shape]:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= size - 8:
             raise ValueError("no safetensors header")
-        content = json.loads(stream.read(length))
+        content = parse_json(stream.read(length))
     tensors = {name: entry for name, entry in content.items() if name != "__metadata__"}
     try:
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)

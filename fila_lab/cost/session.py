@@ -14,6 +14,7 @@ from torch import nn
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.counts import llm_tokens
+from fila_lab.config.json_files import read_json
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes
@@ -192,7 +193,7 @@ def open_state(out: Path) -> dict[str, Measured]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         code, settings = content["code"], {name: _read(part) for name, part in content["settings"].items()}
     except (ValueError, KeyError, TypeError) as error:
         raise FilaError(f"--out: {path} cannot be read ({error}); choose another folder") from error

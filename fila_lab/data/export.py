@@ -21,6 +21,7 @@ from fila_lab.config.base import FilaError
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import file_lock, sync
 from fila_lab.config.hashing import config_hash
+from fila_lab.config.json_files import read_json
 from fila_lab.config.run import DataConfig, GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.pool import code_state
@@ -88,14 +89,14 @@ def _finished(out: Path, key: str) -> bool:
 def _key(out: Path) -> str | None:
     """The key of a finished export; None where the folder is none."""
     try:
-        content = json.loads((out / "export.json").read_text(encoding="utf-8"))
+        content = read_json(out / "export.json")
     except (OSError, ValueError):
         return None
     return content.get("key") if isinstance(content, dict) else None
 
 
 def _counts(out: Path) -> dict[str, int]:
-    counts: dict[str, int] = json.loads((out / "export.json").read_text(encoding="utf-8"))["items"]
+    counts: dict[str, int] = read_json(out / "export.json")["items"]
     return counts
 
 

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from fila_lab.config.base import MachineError
 from fila_lab.config.files import file_lock, sync, try_lock
 from fila_lab.config.hashing import canonical_json
+from fila_lab.config.json_files import read_json
 
 log = logging.getLogger("fila_lab")
 
@@ -65,7 +66,7 @@ def look(folder: Path, mark: str, contents: bool) -> dict[str, Any]:
         DamagedError: naming the file.
     """
     try:
-        card: dict[str, Any] = json.loads((folder / mark).read_text(encoding="utf-8"))
+        card: dict[str, Any] = read_json(folder / mark)
         sealed = card.pop("seal") == _seal(card)
         files: Files = card["files"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

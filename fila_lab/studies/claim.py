@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.files import left_over
+from fila_lab.config.json_files import read_json
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.mirror_database import DATABASE, clear_left_over
 
@@ -60,7 +60,7 @@ def check_free(root: Path, study_file: Path) -> None:
 def _signed(path: Path) -> bool:
     """Whether this is the lock file of a driver."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"pid", "host", "shard", "since"} <= set(content)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fila_lab.config import RunConfig, config_hash
 from fila_lab.config.files import try_lock, write_atomically
+from fila_lab.config.json_files import read_json
 from fila_lab.studies.result import without_nan
 
 log = logging.getLogger("fila_lab")
@@ -23,8 +24,8 @@ Measure = Callable[[dict[str, RunConfig], Path, Progress], dict[str, Any]]
 def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -> bool:
     """Whether `costs.json` holds these arms, measured with these configurations and this code."""
     try:
-        measured = json.loads((root / COSTS).read_text(encoding="utf-8"))
-        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+        measured = read_json(root / COSTS)
+        record = read_json(root / RECORD)
     except (OSError, ValueError):
         return False
     expected = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError, StudyConfig
-from fila_lab.config.declaration import DECLARED, changes, declaration
-from fila_lab.config.files import write_atomically
+from fila_lab.config.declaration import DECLARED, Declared, changes, declaration
+from fila_lab.config.files import move_aside, write_atomically
+from fila_lab.config.json_files import read_json
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.store import ResultStore
 
@@ -34,11 +35,30 @@ def default_cache() -> Path:
 def read_plan(root: Path) -> dict[str, Any] | None:
     """`plan.json`, if there is one that can be read and is a study's."""
     try:
-        content = json.loads((root / "plan.json").read_text(encoding="utf-8"))
-        ours = isinstance(content["cells"], list) and isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
+        content = read_json(root / "plan.json")
+        ours = isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
+        ours = ours and isinstance(content["cells"], list) and all(_is_cell(cell) for cell in content["cells"])
+        if content.get("declared") is not None:
+            Declared.model_validate(content["declared"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return content if ours else None
+
+
+def _is_cell(cell: Any) -> bool:
+    return isinstance(cell, dict) and {"id", "arm", "seed", "phase", "trial"} <= set(cell)
+
+
+def set_damaged_plan_aside(root: Path) -> None:
+    """A plan that cannot be read is kept beside the one that takes its place: only it knew what was declared before the first cell."""
+    if os.path.lexists(root / "plan.json") and read_plan(root) is None and any((root / "cells").glob("*/result.json")):
+        aside = move_aside(root / "plan.json", "invalid")
+        log.warning(
+            "%s cannot be read: moved to %s and written anew; what was declared when the first cell ran is not known any more, and the "
+            "study file as it is now stands for it",
+            root / "plan.json",
+            aside.name,
+        )
 
 
 def check_owner(root: Path, plan: Plan) -> None:
@@ -75,8 +95,8 @@ def declared_in(root: Path, plan: Plan) -> dict[str, Any]:
     earlier = read_plan(root)
     if earlier is None or not any((root / "cells").glob("*/result.json")):
         return declaration(plan.study, plan.budget)
-    if isinstance(kept := earlier.get("declared"), dict):
-        return kept
+    if earlier.get("declared"):
+        return Declared.model_validate(earlier["declared"]).kept()
     seeds = ((earlier["study"].get("budgets") or {}).get(earlier["budget"]) or {}).get("seeds") or []
     return {name: earlier["study"][name] for name in (*DECLARED, "families") if name in earlier["study"]} | {"seeds": seeds}
 

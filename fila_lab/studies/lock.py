@@ -18,6 +18,7 @@ from typing import IO
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.files import try_lock
+from fila_lab.config.json_files import read_json
 
 MAIN = "lock.json"
 
@@ -52,7 +53,7 @@ class Shard:
 
 def _describe(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = read_json(path)
         share = f", shard {holder['shard']}" if holder.get("shard") else ""
         return f"process {holder['pid']} on {holder['host']}{share} (since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):

@@ -28,6 +28,8 @@ OLDER = (
     *(f"cells/{'[0-9a-f]' * 16}/{name}" for name in KEPT_OF_A_CELL),
 )
 """What is ours in a folder that was published before there was a mark."""
+OF_A_RUN = ("lock*.json", "*.lock", "work", "logs", "mlflow*", "mlartifacts", "cells/*/model.safetensors")
+"""What only the folder of a run holds: its results are the truth, and no copy of one."""
 
 
 def publish(source: Path, target: Path) -> int:
@@ -41,8 +43,9 @@ def publish(source: Path, target: Path) -> int:
     plan = read_plan(source)
     if plan is None:
         raise FilaError(f"FOLDER={source}: no readable plan.json in it, so it is no result folder; give the --out of a run")
-    home, example = _home(source, target), f"experiments/results/{plan['study']['name']}"
+    example = f"experiments/results/{plan['study']['name']}"
     try:
+        home = _home(source, target)
         with begin(home) as fresh:
             before = _ours(target, plan["study"]["name"], example)
             files = _files(source)
@@ -58,6 +61,8 @@ def publish(source: Path, target: Path) -> int:
     except OSError as error:
         remedy = "free space, mend its permissions, or choose another folder; what was there is untouched"
         raise FilaError(f"--to={target}: cannot be written ({error.strerror or error}); {remedy}") from error
+    except (ValueError, RuntimeError) as error:  # what pathlib says of a null character, and of links in a circle
+        raise FilaError(f"--to={str(target)!r} is no path ({error}); choose a folder of its own, e.g. {example}") from error
     return len(files) + 1
 
 
@@ -89,7 +94,7 @@ def _ours(target: Path, study: str, example: str) -> dict[str, str]:
     if not target.exists() or not any(target.iterdir()):
         return {}
     mark, plan = read_mark(target), read_plan(target)
-    if mark is None and plan is not None and not (target / MANIFEST).exists() and not any(target.glob("lock*.json")):
+    if mark is None and plan is not None and not os.path.lexists(target / MANIFEST) and not _of_a_run(target):
         older = (path for pattern in OLDER for path in target.glob(pattern) if path.is_file() and not path.is_symlink())
         ours = {path.relative_to(target).as_posix(): "" for path in older}
         mark = Mark(plan["study"]["name"], plan["budget"], ours)
@@ -101,6 +106,10 @@ def _ours(target: Path, study: str, example: str) -> dict[str, str]:
     if mark.study != study:
         raise FilaError(f"--to={target} holds the published results of study {mark.study!r}, not {study!r}; choose another, e.g. {example}")
     return mark.files | {MANIFEST: ""}
+
+
+def _of_a_run(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in OF_A_RUN)
 
 
 def _files(source: Path) -> list[Path]:

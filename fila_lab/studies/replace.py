@@ -7,12 +7,13 @@ import filecmp
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fila_lab.config.files import file_lock, sync
 
-NEW, OLD, LOCK = "new", "old", "lock"
+NEW, OLD, LOCK = "new", "old", "fila_lab.lock"
+"""What a folder for a replacement holds; by its lock it is known as ours."""
 
 
 @contextmanager
@@ -26,22 +27,33 @@ def begin(home: Path) -> Iterator[Path]:
     """
     home.parent.mkdir(parents=True, exist_ok=True)
     workshop = home.with_name(f".{home.name}.publishing")
-    workshop.mkdir(exist_ok=True)
-    if foreign := {path.name for path in workshop.iterdir()} - {NEW, OLD, LOCK}:
-        raise FileExistsError(errno.EEXIST, f"{workshop} holds {', '.join(sorted(foreign))}, move it away")
-    try:
-        with file_lock(workshop / LOCK):
+    with ExitStack() as held:
+        _hold(held, workshop)
+        try:
             if (workshop / OLD).exists() and not home.exists():
                 (workshop / OLD).rename(home)
             _discard(workshop)
             (workshop / NEW).mkdir()
             yield workshop / NEW
             _discard(workshop)
-    finally:
-        shutil.rmtree(workshop / NEW, ignore_errors=True)
-        (workshop / LOCK).unlink(missing_ok=True)
-        with suppress(OSError):
-            workshop.rmdir()
+        finally:
+            shutil.rmtree(workshop / NEW, ignore_errors=True)
+            if not os.path.lexists(workshop / OLD):  # else what stood there can still be put back, and is known by the lock beside it
+                (workshop / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                workshop.rmdir()
+
+
+def _hold(held: ExitStack, workshop: Path) -> None:
+    """Make the folder and hold its lock alone."""
+    while True:
+        workshop.mkdir(exist_ok=True)
+        names = {path.name for path in workshop.iterdir()}
+        if foreign := names if LOCK not in names else names - {NEW, OLD, LOCK}:
+            raise FileExistsError(errno.EEXIST, f"{workshop} holds {', '.join(sorted(foreign))}, move it away")
+        with suppress(FileNotFoundError):  # another replacement has just ended and taken the folder away
+            held.enter_context(file_lock(workshop / LOCK))
+            return
 
 
 def swap(fresh: Path, home: Path, ours: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fila_lab.config.base import Strict
+from fila_lab.config.json_files import parse_json
 
 SCHEMA: Literal[1] = 1
 
@@ -73,7 +74,7 @@ def parse(text: str) -> CellResult:
     Raises:
         ValueError: not JSON, or not the schema (pydantic's ValidationError is a ValueError).
     """
-    return CellResult.model_validate(json.loads(text))
+    return CellResult.model_validate(parse_json(text))
 
 
 def encode(result: CellResult) -> str:

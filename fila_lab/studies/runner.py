@@ -13,7 +13,7 @@ from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import cache_limit, write_atomically
 from fila_lab.studies.arms import budget_name, get_budget
 from fila_lab.studies.claim import check_free, tidy
-from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out
+from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out, set_damaged_plan_aside
 from fila_lab.studies.identity import code_hash
 from fila_lab.studies.lock import Shard, StudyLock
 from fila_lab.studies.machine import check_devices
@@ -92,6 +92,7 @@ def _drive(study: StudyConfig, study_path: Path, root: Path, plan: Plan, options
     check_free(root, study_path)
     store = ResultStore(root).open()
     with StudyLock(root, options.shard):
+        set_damaged_plan_aside(root)
         check_owner(root, plan)
         alone = options.shard is None
         tidy(root, alone)

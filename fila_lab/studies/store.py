@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.faults import remedy
-from fila_lab.config.files import left_over, temporary_path, write_atomically
+from fila_lab.config.files import left_over, move_aside, temporary_path, write_atomically
+from fila_lab.config.json_files import read_json
 from fila_lab.studies.result import CellResult, encode, parse, without_nan
 
 if TYPE_CHECKING:
@@ -117,9 +118,10 @@ class ResultStore:
     def manifest(self, cell_id: str) -> dict[str, Any]:
         """The cell's manifest; empty when there is none that can be read."""
         try:
-            return dict(json.loads((self.folder(cell_id) / "manifest.json").read_text(encoding="utf-8")))
+            found = read_json(self.folder(cell_id) / "manifest.json")
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def ids(self) -> list[str]:
         """Every cell that has a folder."""
@@ -155,8 +157,6 @@ class ResultStore:
                 left.unlink(missing_ok=True)
         bad = self.invalid()
         for found in bad:
-            number = 1 + sum(1 for _ in found.path.parent.glob("result.invalid-*.json"))
-            aside = found.path.with_name(f"result.invalid-{number}.json")
-            found.path.rename(aside)
+            aside = move_aside(found.path, "invalid")
             log.warning("%s does not count (%s): moved to %s; the cell runs again", found.path, found.reason, aside.name)
         return bad

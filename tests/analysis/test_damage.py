@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -65,6 +66,22 @@ def _damages(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{column} = {odd}", _bytes(frame.assign(**{str(column): odd}))
 
 
+def _nodes(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where everything in a JSON value stands; of a list, its ends."""
+    yield at
+    keys = list(value) if isinstance(value, dict) else sorted({0, len(value) - 1}) if isinstance(value, list) and value else []
+    for key in keys:
+        yield from _nodes(value[key], (*at, key))
+
+
+def _with(value: Any, at: tuple[Any, ...], odd: Any) -> Any:
+    if not at:
+        return odd
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
+    copy[at[0]] = _with(value[at[0]], at[1:], odd)
+    return copy
+
+
 def _said(out: Path) -> str:
     """Report and terminal, or the one message."""
     try:
@@ -103,3 +120,39 @@ def test_no_damage_to_a_file_is_a_traceback(out: Path, name: str) -> None:
         path.write_bytes(damaged)
         assert _said(out)
     path.write_bytes(raw)
+
+
+DEEP: tuple[Any, ...] = (None, 10**400, -1, "x", "\0", [], {}, [[]], {"a": {"b": None}}, float("nan"))
+
+
+def _small(out: Path, name: str) -> Any:
+    """A plan with all that one can hold, and only its first and last cell; another file as it is."""
+    content = json.loads((out / name).read_text(encoding="utf-8"))
+    if name == "plan.json":
+        solved = {"quantity": "flops", "target": "none", "wanted": 1e9, "path": "fusion.hidden", "value": 8, "reached": 1e9, "part": 1e7}
+        content["matches"] = {"concat": solved | {"off_whole": 0.0, "off_part": 0.0}}
+        content["declared"] = {"question": "which?", "margin": 0.02, "families": {"methods": {"contrasts": [["concat", "none"]]}}}
+        content |= {"step_seconds": {"concat": 0.5}, "cells": [content["cells"][0] | {"config": {}}, content["cells"][-1]]}
+        content["study"] = {key: content["study"][key] for key in ("name", "question", "arms", "families", "margin", "budgets")}
+    return content
+
+
+@pytest.mark.parametrize("every", [31, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["plan.json", "cells/none-0000/result.json"])
+def test_no_damage_at_any_depth_is_a_traceback(out: Path, name: str, every: int) -> None:
+    """The readers alone: of pages and tables, above."""
+    content = _small(out, name)
+    nodes = [at for at in _nodes(content) if name == "plan.json" or at[:1] != ("config",) or at[1:2] == ("train",)]
+    read = 0
+    for at, odd in list(itertools.product(nodes, DEEP))[::every]:
+        (out / name).write_text(json.dumps(_with(content, at, odd)), encoding="utf-8")
+        try:
+            folder = analysis.StudyFolder.open(out)
+            assert isinstance([folder.notes(), folder.changed, folder.baseline], list)
+            assert all(f"{match['off_whole']:+.2%}" for match in folder.matches.values())
+            for load in (analysis.load_study_frame, analysis.load_tuning, analysis.load_curves, analysis.failures):
+                load(folder)
+            read += 1
+        except FilaError:
+            continue
+    assert read

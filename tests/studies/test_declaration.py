@@ -72,6 +72,30 @@ def test_a_folder_that_kept_none_is_taken_by_its_last_run(bench: Bench) -> None:
     assert StudyFolder.open(bench.out).changed == ("margin: 0.03 then, 0.05 now",)
 
 
+@pytest.mark.parametrize("damage", ["", "[" * 100_000, '{"cells": [1]}', "declared: 5", "families: 5", "cells: {}"])
+def test_a_damaged_plan_is_kept_and_said_for_it_alone_knew_the_declaration(
+    bench: Bench, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    bench.run(costs=False)
+    path = bench.out / "plan.json"
+    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if damage == "declared: 5":
+        damage = json.dumps(plan | {"declared": 5})
+    elif damage == "families: 5":
+        damage = json.dumps(plan | {"declared": plan["declared"] | {"families": 5}})
+    elif damage == "cells: {}":
+        damage = json.dumps(plan | {"cells": [{}]})
+    path.write_text(damage, encoding="utf-8")
+    done = bench.store.results()
+    edit(bench, "margin: 0.03", "margin: 0.05")
+    bench.run(costs=False)
+    assert "plan.invalid-1.json" in caplog.text
+    assert "not known any more" in caplog.text
+    assert (bench.out / "plan.invalid-1.json").read_text(encoding="utf-8") == damage
+    assert bench.store.results() == done
+    assert StudyFolder.open(bench.out).study.margin == 0.05
+
+
 def test_what_cells_were_not_run_with_is_named(bench: Bench) -> None:
     bench.run(costs=False)
     edit(bench, "concat: {set: {fusion.name: concat}}", "concat: {set: {fusion.name: concat, fusion.hidden: 32}}")

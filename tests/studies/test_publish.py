@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,55 @@ def test_a_kill_at_any_instant_leaves_the_former_folder_or_the_new_one(done: Ben
         publish(done.out, target)
         assert tree(target) == new, instant
         assert [path.name for path in target.parent.iterdir()] == ["thin"]
+
+
+@pytest.mark.parametrize("to", ["x" * 300, "a\0b", "circle/x", "/dev/null/x"], ids=["too long", "null", "circle", "below a device"])
+def test_a_path_that_cannot_be_is_one_message(done: Bench, tmp_path: Path, to: str) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(FilaError, match=r"^--to="):
+        publish(done.out, tmp_path / to)
+
+
+@pytest.mark.parametrize(
+    "kept", ["lock-0-of-2.json", "costs.lock", "mlflow.db", "logs/worker-0.log", "work/x/y", "cells/a/model.safetensors"]
+)
+def test_a_runs_folder_is_known_by_whatever_only_a_run_holds(done: Bench, tmp_path: Path, kept: str) -> None:
+    target = tmp_path / "run"
+    publish(done.out, target)
+    (target / MANIFEST).unlink()
+    (target / kept).parent.mkdir(parents=True, exist_ok=True)
+    (target / kept).write_text("of a run", encoding="utf-8")
+    before = tree(target)
+    with pytest.raises(FilaError, match="no published results"):
+        publish(done.out, target)
+    assert tree(target) == before
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_a_folder_of_somebody_with_the_name_of_ours_is_not_touched(done: Bench, tmp_path: Path, name: str) -> None:
+    """Without our lock in it, it is not ours; whatever it holds."""
+    mine = tmp_path / ".thin.publishing" / name
+    mine.mkdir(parents=True)
+    (mine / "precious").write_text("mine", encoding="utf-8")
+    before = tree(mine.parent)
+    with pytest.raises(FilaError, match="move it away"):
+        publish(done.out, tmp_path / "thin")
+    assert tree(mine.parent) == before
+    assert not (tmp_path / "thin").exists()
+
+
+def test_a_mark_nested_beyond_reading_is_no_mark(done: Bench, tmp_path: Path) -> None:
+    publish(done.out, tmp_path / "thin")
+    (tmp_path / "thin" / MANIFEST).write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(FilaError, match="no published results"):
+        publish(done.out, tmp_path / "thin")
+
+
+def test_who_publishes_to_one_place_at_once_publishes_in_turn(done: Bench, tmp_path: Path) -> None:
+    target, alone = tmp_path / "to" / "thin", tmp_path / "alone"
+    publish(done.out, alone)
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: publish(done.out, target), range(12)))
+    assert set(counts) == {publish(done.out, target)}
+    assert tree(target) == tree(alone)
+    assert [path.name for path in target.parent.iterdir()] == ["thin"]

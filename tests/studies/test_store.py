@@ -56,8 +56,10 @@ def test_a_failed_cell_is_done(store: ResultStore) -> None:
         json.dumps(result("a", metrics={"exact/mean": float("nan")})),
         json.dumps(result("a", timing={"total": float("inf")})),
         json.dumps(result("a", metrics={"exact/mean": "0.5"})),
+        json.dumps(result("a", metrics={"exact/mean": 10**400})),
+        "[" * 100_000,
     ],
-    ids=["empty", "half", "list", "other cell", "unknown key", "other schema", "NaN", "infinite", "text"],
+    ids=["empty", "half", "list", "other cell", "unknown key", "other schema", "NaN", "infinite", "text", "beyond floats", "too deep"],
 )
 def test_a_file_that_does_not_count_is_moved_aside(store: ResultStore, text: str, caplog: pytest.LogCaptureFixture) -> None:
     store.folder("a").mkdir()
@@ -77,6 +79,25 @@ def test_a_file_that_does_not_count_is_moved_aside(store: ResultStore, text: str
     (store.folder("a") / "result.json").write_text(text, encoding="utf-8")
     store.repair()
     assert len(store.moved_aside()) == 2
+
+
+def test_what_was_moved_aside_before_is_never_written_over(store: ResultStore) -> None:
+    """Whichever of the earlier ones somebody has cleared away."""
+    store.folder("a").mkdir()
+    for name in ("result.invalid-2.json", "result.invalid-4.json"):
+        (store.folder("a") / name).write_text(name, encoding="utf-8")
+    for text in ("one", "two", "three"):
+        (store.folder("a") / "result.json").write_text(text, encoding="utf-8")
+        store.repair()
+    kept = [path.read_text(encoding="utf-8") for path in store.moved_aside()]
+    assert kept == ["one", "result.invalid-2.json", "two", "result.invalid-4.json", "three"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '[["code_hash", "c"]]', '"x"', "5", "[" * 100_000])
+def test_a_manifest_that_is_none_says_nothing(store: ResultStore, text: str) -> None:
+    store.write("a", result("a"), None, {"code_hash": "c"})
+    (store.folder("a") / "manifest.json").write_text(text, encoding="utf-8")
+    assert store.manifest("a") == {}
 
 
 def test_a_full_disk_loses_nothing_earlier(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
