@@ -73,8 +73,9 @@ def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Ids of questions or answers, at training and at inference alike; what a tokenizer puts around them is left out."""
-    return tokenizer(list(texts), add_special_tokens=False).input_ids
+    """Ids of questions or answers, at training and at inference alike; what a tokenizer puts around them is left out, and a special token
+    that stands in a text is spelled out: nobody's words end an answer."""
+    return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True).input_ids
 
 
 def leading_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
