@@ -30,7 +30,7 @@ from fila_lab.data.seam.card import data_card
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.data.suite import as_split
 
-SCHEMA = 1
+SCHEMA = 2
 CHUNK = 32
 """Items between two points at which a stopped export goes on."""
 PNG_LEVEL = 1
@@ -131,7 +131,7 @@ def _write(
 def _conversation(line: dict[str, Any]) -> dict[str, Any]:
     """An entry of LLaVA's training and evaluation format."""
     turns = [{"from": "human", "value": f"<image>\n{line['question']}"}, {"from": "gpt", "value": line["answer"]}]
-    return {"id": Path(line["image"]).stem, "image": line["image"], "conversations": turns}
+    return {"id": Path(line["image"]).stem, "image": line["image"], "data_source": line["family"], "conversations": turns}
 
 
 class _Exporter:

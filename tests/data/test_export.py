@@ -18,6 +18,7 @@ from fila_lab.data import export as export_module
 from fila_lab.data import parallel
 from fila_lab.data.export import export
 from fila_lab.data.seam import SeamSuite
+from fila_lab.data.suite import Heading, Opening, Turn, open_suite
 
 DATA = DataConfig(page_scale=1, text_height=(10, 14), families={"reading": 0.4, "chart": 0.3, "spatial": 0.3})
 
@@ -56,6 +57,30 @@ def test_files_say_what_the_suite_says(exported: Path, geometry: GeometryConfig)
     card = (exported / "README.md").read_text(encoding="utf-8")
     assert "`chart`" in card
     assert "`table`" not in card
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_what_is_exported_comes_back_as_it_was(split: str, exported: Path, geometry: GeometryConfig, tmp_path: Path) -> None:
+    """Through the suite of LLaVA-format files: the same questions, answers, tasks and pixels, in the same order."""
+    folder = exported
+    if split == "train":
+        folder = tmp_path / "items"
+        export(DATA, geometry, split, 4, folder)
+    suite = SeamSuite(DATA, geometry)
+    drawn = [item for index in range(7) for item in suite.triplet("test", index)] if split == "test" else [
+        suite.item("train", index) for index in range(4)
+    ]  # fmt: skip
+    read = open_suite("llava", Opening({"path": str(folder), "task": "data_source"}, geometry, tmp_path / "cache"))
+    assert read.splits() == (split,)
+    assert read.length(split) == len(drawn)
+    assert len(read.set_aside(split)) == 0
+    assert set(read.tasks()) == {item.family for item in drawn}
+    for index, item in enumerate(drawn):
+        (back,) = read.items(split, index)
+        assert back.turns == (Turn(item.question, (item.answer,)),)
+        assert (back.item_id, back.task) == (f"{item.item_id}-{item.place}", item.family)
+        assert read.heading(split, index) == Heading(item.family, item.image.size)
+        assert np.array_equal(np.asarray(back.pixels()), np.asarray(item.image))
 
 
 def test_two_workers_write_the_same_bytes(

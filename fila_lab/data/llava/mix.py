@@ -25,7 +25,6 @@ _NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 """What a split is called in names of files."""
 NO_NAME = re.compile(r"[^\w.-]+")
 """What a task's name has an underscore for."""
-_SUFFIXES = (".json", ".jsonl", ".parquet")
 _KEYS = ("json_path", "sampling_strategy", "images")
 
 
@@ -75,7 +74,8 @@ def _in_folder(folder: Path, split: str | None) -> list[tuple[str, Path]]:
     found = []
     for path in sorted([*folder.iterdir(), *(folder / "data").glob("*")]):
         own = _split_in_name(path)
-        if own is not None and path.suffix in _SUFFIXES and path.is_file() and split in (None, own):
+        rows = path.suffix in (".json", ".jsonl") or _SHARD.fullmatch(path.name)  # test.parquet of an export is a table of something else
+        if own is not None and rows and path.is_file() and split in (None, own):
             found.append((own, path))
     if not found:
         raise FilaError(
