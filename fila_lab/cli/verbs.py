@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import cost, data, probe, studies, tools
+from fila_lab.cli import check, cost, data, probe, studies, tools
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -19,6 +19,7 @@ for _verb in (
     tools.pretrain,
 ):
     app.command()(_verb)
+data.data_app.command("check")(check.data_check)
 app.add_typer(data.data_app, name="data")
 app.add_typer(tools.presets_app, name="presets")
 

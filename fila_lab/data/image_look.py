@@ -168,6 +168,8 @@ def _look(
 
     def keep() -> None:
         nonlocal kept
+        if not fresh:
+            return
         found = {names[n]: [problems[n].reason, problems[n].message] for n in fresh if n in problems}
         kept = kept.with_([names[n] for n in fresh], facts[fresh], found)
         kept.write(final)

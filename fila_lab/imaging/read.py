@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from PIL import ExifTags, Image, ImageFile
 from fila_lab.config.base import FilaError
 from fila_lab.imaging.rgb import to_rgb
 
+_STREAM = re.compile(r"<_io\.BytesIO object at \w+>")
+"""What Pillow calls an image that is no file."""
 _TURNED = (5, 6, 7, 8)
 """Orientations of a picture that lies on its side."""
 _TOLD_LATE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -119,7 +122,7 @@ def _named(name: str, path: str | Path | None = None) -> Iterator[None]:
     except PermissionError as error:
         raise ImageError(f"{name} may not be read ({error.strerror}); change its permissions") from error
     except Exception as error:  # whatever a decoder trips over in a damaged file: Pillow's plugins raise nearly every kind
-        text = str(error) if path is None else str(error).replace(repr(str(path)), "it")
+        text = _STREAM.sub("it", str(error)) if path is None else str(error).replace(repr(str(path)), "it")
         said = " ".join(text.split()) or type(error).__name__
         raise ImageError(f"{name} cannot be read ({said[:200]}); give an undamaged PNG, JPEG or other image file") from error
 

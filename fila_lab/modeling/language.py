@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import (
@@ -70,6 +73,17 @@ def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def known_tokenizer(config: LanguageConfig) -> LanguageConfig | None:
+    """The configuration with its tokenizer where it lies on this machine; None where it would have to be fetched."""
+    if config.tokenizer in ("characters", "words") or Path(config.tokenizer).is_dir():
+        return config
+    try:
+        found = try_to_load_from_cache(config.tokenizer, "tokenizer_config.json")
+    except HFValidationError:
+        return None
+    return config.model_copy(update={"tokenizer": str(Path(found).parent)}) if isinstance(found, str) else None
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -235,26 +235,27 @@ def test_of_images_that_changed_those_alone_are_read_again(folder: Path, monkeyp
     assert suite.heading("train", 4).size == (9, 9)
 
 
-def test_an_interrupted_look_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("stop", "left"), [(0, 10), (5, 6)])  # whole chunks of two are kept
+def test_an_interrupted_look_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch, stop: int, left: int) -> None:
     names = [f"{n}.png" for n in range(10)]
     draw(folder, *names)
     path = write(folder / "mine.json", [{"image": name, "conversations": talk("<image>", "b")} for name in names])
     monkeypatch.setattr(image_look, "CHUNK", 2)
     whole, read = image_look.look_at_content, []
 
-    def stop_after_five(content: bytes, name: str, *rest: Any) -> Any:
-        if len(read) == 5:
+    def stopped(content: bytes, name: str, *rest: Any) -> Any:
+        if len(read) == stop:
             raise KeyboardInterrupt
         read.append(name)
         return whole(content, name, *rest)
 
-    monkeypatch.setattr(image_look, "look_at_content", stop_after_five)
+    monkeypatch.setattr(image_look, "look_at_content", stopped)
     with pytest.raises(KeyboardInterrupt):
         opened(folder / "cache", path)
     again: list[str] = []
     monkeypatch.setattr(image_look, "look_at_content", lambda content, name, *rest: again.append(name) or whole(content, name, *rest))
     assert opened(folder / "cache", path).length("train") == 10
-    assert len(again) == 6  # two chunks of two were kept
+    assert len(again) == left
 
 
 @pytest.mark.parametrize("file", ["rows.npy", "images.txt", "rows.json", "facts.npy", "names.txt"])

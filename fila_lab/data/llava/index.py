@@ -173,12 +173,15 @@ def _list(path: Path, folder: Path, progress: Progress | None) -> None:
         if parquet:
             import pyarrow.parquet as pq
 
-            total = pq.read_metadata(path).num_rows
-            found = parquet_rows(path, lines, listing.store, lambda rows: progress(what, rows, total) if progress else None)
+            count = pq.read_metadata(path).num_rows
+            found = parquet_rows(path, lines, listing.store, lambda rows: progress(what, rows, count) if progress else None)
         else:
             found = json_rows(path, lambda read: progress(what, read, size) if progress else None)
         for number, row in enumerate(found):
             listing.add(number, row)
+    if progress:
+        total = listing.total if parquet else size
+        progress(what, total, total)
     listing.write(parquet)
 
 
