@@ -7,6 +7,8 @@ name their parts otherwise, and the cache is an argument `cache` from transforme
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,25 +34,42 @@ class HeadRows:
         return None if self.chosen is None else (inputs[0][self.chosen], *inputs[1:])
 
 
+@dataclass(frozen=True)
+class Read:
+    """How far B sequences have been read.
+
+    cache: what the class keeps of them; lengths: int64 [B], their tokens so far; mask: int64 [B, L], 0 where padding stands before a
+    shorter one, None where all are equally long.
+    """
+
+    cache: Any
+    lengths: Tensor
+    mask: Tensor | None
+
+
 class CausalReader:
     """Reads embeddings with a language model. Holds no weights: the model stays its owner's.
 
+    Sequences of different lengths are padded on the left: their tokens stay neighbours, and end together, which is what recurrent classes
+    and attention windows go by, and positions are counted from each one's own beginning.
+
     Raises:
-        ConfigError: a class that takes no embeddings, keeps no cache, or has no head, by name.
+        ConfigError: a class that takes no embeddings or mask, keeps no cache, or has no head, by name.
     """
 
     def __init__(self, language: PreTrainedModel) -> None:
         name = type(language).__name__
         arguments = inspect.signature(language.forward).parameters
         cache = next((known for known in CACHE_NAMES if known in arguments), None)
-        if "inputs_embeds" not in arguments or cache is None:
-            lacks = "inputs_embeds" if "inputs_embeds" not in arguments else f"any of {', '.join(CACHE_NAMES)}"
+        taken = {argument: argument in arguments for argument in ("inputs_embeds", "attention_mask")}
+        for lacks in (given for given, there in (taken | {" or ".join(CACHE_NAMES): cache is not None}).items() if not there):
             raise ConfigError(f"language.weights: {name} cannot read images: its forward does not take {lacks}; {REMEDY}")
         for part, module in (("embedding", _asked(language.get_input_embeddings)), ("head", _asked(language.get_output_embeddings))):
             if module is None:
                 raise ConfigError(f"language.weights: {name} cannot read images: it tells of no {part}; {REMEDY}")
         self.language = language
-        self.cache_name: str = cache
+        self.cache_name = str(cache)
+        self._takes_positions = "position_ids" in arguments
         self._rows = HeadRows()
         self._head: nn.Module | None = None
 
@@ -74,16 +93,37 @@ class CausalReader:
         index shapes them, of the token after each chosen place."""
         return self._ask(chosen, inputs_embeds=embeddings, use_cache=False).logits.float()
 
-    def first_token(self, embeddings: Tensor) -> tuple[Tensor, Any]:
-        """embeddings [B, L, D_llm] -> float32 logits of the next token [B, V], and the cache to go on with."""
-        return self._told(self._ask((slice(None), -1), inputs_embeds=embeddings, use_cache=True))
+    def first_token(self, embeddings: Tensor, lengths: Tensor) -> tuple[Tensor, Read]:
+        """embeddings [B, L, D_llm], padded on the right, int64 lengths [B], at least 1 -> float32 logits of the next token [B, V], and what
+        to go on from."""
+        longest = int(lengths.max())
+        if bool((lengths == longest).all()):
+            return self._told(lengths, None, inputs_embeds=embeddings[:, :longest])
+        places = torch.arange(longest, device=lengths.device) - (longest - lengths)[:, None]  # [B, L], negative in the padding
+        own, mask = places.clamp(min=0), (places >= 0).long()
+        moved = embeddings[torch.arange(len(own), device=own.device)[:, None], own]
+        return self._told(lengths, mask, inputs_embeds=moved, **self._padded(mask, own))
 
-    def next_token(self, ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        """The last tokens [B], a cache of all before -> as `first_token`."""
-        return self._told(self._ask((slice(None), -1), input_ids=ids[:, None], use_cache=True, **{self.cache_name: cache}))
+    def next_token(self, ids: Tensor, read: Read) -> tuple[Tensor, Read]:
+        """The next tokens [B] of sequences read so far -> as `first_token`. Past the end of the class's table of positions its last row is
+        read again: what a sequence says there means nothing, the others go on."""
+        given = {"input_ids": ids[:, None], self.cache_name: read.cache}
+        if read.mask is None:
+            return self._told(read.lengths + 1, None, **given)
+        mask = torch.cat([read.mask, read.mask.new_ones(len(ids), 1)], dim=1)
+        # A state that is no list of tokens holds no padding: its classes want no mask with a token that comes alone.
+        if not all(getattr(read.cache, "is_linear", [False])):
+            last = read.lengths if self.positions is None else read.lengths.clamp(max=self.positions - 1)
+            given |= self._padded(mask, last[:, None])
+        return self._told(read.lengths + 1, mask, **given)
 
-    def _told(self, output: Any) -> tuple[Tensor, Any]:
-        return output.logits.float(), getattr(output, self.cache_name)
+    def _padded(self, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
+        """What the class's forward is told of padded sequences; classes without an argument for positions go by the mask."""
+        return {"attention_mask": mask} | ({"position_ids": positions} if self._takes_positions else {})
+
+    def _told(self, lengths: Tensor, mask: Tensor | None, **inputs: Any) -> tuple[Tensor, Read]:
+        output = self._ask((slice(None), -1), use_cache=True, **inputs)
+        return output.logits.float(), Read(getattr(output, self.cache_name), lengths, mask)
 
     def _ask(self, chosen: Any, **inputs: Any) -> Any:
         head = self.language.get_output_embeddings()
@@ -113,32 +153,38 @@ def _asked(part: Any) -> nn.Module | None:
 
 @torch.no_grad()
 def check_reading(reader: CausalReader) -> None:
-    """Four tokens read by their embeddings, and the fourth after a cache of three, must give the logits that the class gives for the ids.
+    """Four tokens read by their embeddings, and the fourth after a cache of three, must give the logits that the class gives for the ids;
+    and so must two of them beside three, padded.
 
     Raises:
-        ConfigError: they differ, or the class fails: it looks ahead, needs the ids, or keeps another kind of cache.
+        ConfigError: they differ, or the class fails: it looks ahead, needs the ids, sees padding, or keeps another kind of cache.
     """
     language, embedding = reader.language, embedding_table(reader.language)
     ids = (len(embedding) // 2 + torch.arange(4, device=embedding.device) % max(1, len(embedding) - len(embedding) // 2))[None]
-    training = language.training
+    name, training = type(language).__name__, language.training
     language.eval()
     try:
-        wanted = language(input_ids=ids, use_cache=False).logits.float()[0]
-        by_embeddings = reader.logits(reader.embed(ids), (0, slice(None)))
-        third, cache = reader.first_token(reader.embed(ids[:, :3]))
-        fourth, _ = reader.next_token(ids[:, 3], cache)
+        for found, wanted, what in _readings(reader, ids):
+            slack = float(wanted.abs().max()) * (1e-3 if embedding.dtype is torch.float32 else 0.1)
+            if found.shape != wanted.shape or not (found - wanted).abs().max() <= slack:
+                raise ConfigError(f"language.weights: {name} cannot read images: it {what}; {REMEDY}")
+    except ConfigError:
+        raise
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
-        raise ConfigError(
-            f"language.weights: {type(language).__name__} cannot read images ({type(error).__name__}: {first}); {REMEDY}"
-        ) from error
+        raise ConfigError(f"language.weights: {name} cannot read images ({type(error).__name__}: {first}); {REMEDY}") from error
     finally:
         language.train(training)
-    slack = float(wanted.abs().max()) * (1e-3 if embedding.dtype is torch.float32 else 0.1)
-    for found, expected, what in (
-        (by_embeddings, wanted, "reads embeddings otherwise than ids"),
-        (third[0], wanted[2], "looks at tokens that follow"),
-        (fourth[0], wanted[3], "goes on from its cache otherwise than it reads"),
-    ):
-        if found.shape != expected.shape or not (found - expected).abs().max() <= slack:
-            raise ConfigError(f"language.weights: {type(language).__name__} cannot read images: it {what}; {REMEDY}")
+
+
+def _readings(reader: CausalReader, ids: Tensor) -> Iterator[tuple[Tensor, Tensor, str]]:
+    """(logits of the reader, those of the class for the ids themselves, what it does where they differ), for ids [1, 4]."""
+    wanted = reader.language(input_ids=ids, use_cache=False).logits.float()[0]
+    embeddings = reader.embed(ids)
+    yield reader.logits(embeddings, (0, slice(None))), wanted, "reads embeddings otherwise than ids"
+    third, read = reader.first_token(embeddings[:, :3], ids.new_tensor([3]))
+    yield third[0], wanted[2], "looks at tokens that follow"
+    yield reader.next_token(ids[:, 3], read)[0][0], wanted[3], "goes on from its cache otherwise than it reads"
+    second, read = reader.first_token(embeddings[:, :3].expand(2, -1, -1), ids.new_tensor([3, 2]))
+    after, _ = reader.next_token(ids[0, [3, 2]], read)
+    yield torch.stack([second[1], after[1]]), wanted[1:3], "reads otherwise where padding stands before it"

@@ -17,6 +17,7 @@ from fila_lab.modeling.attention import attention_backend, recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
 from fila_lab.modeling.causal import CausalReader, check_reading
 from fila_lab.modeling.encoder import HybridEncoder
+from fila_lab.modeling.generation import Answer, greedy
 from fila_lab.modeling.language import (
     build_language,
     build_tokenizer,
@@ -38,7 +39,7 @@ class FilaModel(nn.Module):
     """Images and texts in, answers out. The language model reads [what its tokenizer puts before every text (BOS), overview tokens, canvas
     tokens with row separators, text]; with fusion.handoff=append detail tokens stand before the text.
 
-    Texts are padded on the right and attention is causal, so no mask is needed: nothing real looks at padding.
+    Texts are padded on the right and attention is causal, so training needs no mask: nothing real looks at padding.
     """
 
     def __init__(self, config: RunConfig, oracle_channels: int | None = None, detail_branch: bool = True) -> None:
@@ -130,43 +131,21 @@ class FilaModel(nn.Module):
             )
         return sequence
 
-    @torch.inference_mode()
     def generate(self, batch: VisionBatch, max_new_tokens: int = 16) -> list[str]:
-        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]`, up to an end token, `max_new_tokens` or the last position that
-        the language model knows; decoded, special tokens left out."""
-        visual = self.see(batch)
-        answers: list[str] = [""] * len(batch)
-        for length in batch.prompt_lengths.unique().tolist():
-            chosen = (batch.prompt_lengths == length).nonzero().squeeze(1)
-            embeddings = self._sequence(visual[chosen], batch.input_ids[chosen, :length])
-            with self._attention(embeddings.shape[1]):
-                ids = self._continue(embeddings, max_new_tokens)
-            for index, text in zip(chosen.tolist(), self.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
-                answers[index] = text
-        return answers
+        """The texts of `answer`."""
+        return [answer.text for answer in self.answer(batch, max_new_tokens)]
 
-    def _continue(self, embeddings: Tensor, max_new_tokens: int) -> list[list[int]]:
-        """Sequences of one length, so neither mask nor padding: [B, L, D_llm] -> ids of each answer, its end token included."""
-        ends = torch.tensor(self.ends, dtype=torch.long, device=embeddings.device)
-        done = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
-        logits, cache = self.reader.first_token(embeddings)
-        if self.reader.positions is not None:  # the last token is not read
-            max_new_tokens = min(max_new_tokens, self.reader.positions - embeddings.shape[1] + 1)
-        new: list[Tensor] = []
-        open_at: list[Tensor] = []
-        for number in range(max_new_tokens):
-            if number:
-                logits, cache = self.reader.next_token(new[-1], cache)
-            new.append(logits.argmax(-1))
-            open_at.append(~done)
-            done |= torch.isin(new[-1], ends)
-            if bool(done.all()):
-                break
-        kept = torch.stack(open_at, dim=1).tolist()
-        return [
-            [token for token, own in zip(row, open_, strict=True) if own]
-            for row, open_ in zip(torch.stack(new, dim=1).tolist(), kept, strict=True)
-        ]
+    @torch.inference_mode()
+    def answer(self, batch: VisionBatch, limit: int) -> list[Answer]:
+        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]` of any lengths, up to an end token, `limit` tokens or the last
+        position that the language model knows: those each prompt would get alone."""
+        visual = self.see(batch)
+        prompts = self._sequence(visual, batch.input_ids[:, : int(batch.prompt_lengths.max())])
+        lengths = len(self.leading) + visual.shape[1] + batch.prompt_lengths
+        with self._attention(prompts.shape[1]):
+            ids = greedy(self.reader, prompts, lengths, self.ends, limit)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [Answer(text, bool(own) and own[-1] in self.ends) for text, own in zip(texts, ids, strict=True)]
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""

@@ -15,7 +15,7 @@ from tokenizers import processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from fila_lab.config.base import ConfigError
-from fila_lab.modeling import FilaModel, build_model
+from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.causal import CausalReader
 from fila_lab.modeling.language import character_tokenizer, closing_token, leading_tokens, text_ids
 
@@ -85,6 +85,13 @@ def saved(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return save
 
 
+def chosen(batch: VisionBatch, rows: list[int]) -> VisionBatch:
+    """Some rows of a batch, their texts not padded further than they need."""
+    lengths = batch.prompt_lengths[rows]
+    pixels = {"tiles": batch.tiles[rows], "overview": batch.overview[rows], "maps": [m[rows] for m in batch.maps or []]}
+    return replace(batch, **pixels, input_ids=batch.input_ids[rows, : int(lengths.max())], prompt_lengths=lengths, oracle=None)
+
+
 def given_to_language(model: FilaModel, batch: Any) -> torch.Tensor:
     """What the language model reads, put together without FilaModel's help."""
     return torch.cat([model.see(batch), model.language.get_input_embeddings()(batch.input_ids)], dim=1)
@@ -113,20 +120,34 @@ def test_logits_are_the_class_own(family: str, saved, make_config, make_batch) -
     torch.testing.assert_close(wanted.loss, loss)
 
 
-@pytest.mark.parametrize("ends", ["many", "one", "none"])
+def left_padded(rows: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(embeddings, mask) as transformers wants them, of rows padded on the right; noise stands in the padding."""
+    found, mask = torch.randn_like(rows), torch.zeros(rows.shape[:2], dtype=torch.long)
+    for row, length in enumerate(lengths):
+        found[row, rows.shape[1] - length :], mask[row, rows.shape[1] - length :] = rows[row, :length], 1
+    return found, mask
+
+
+@pytest.mark.parametrize(("ends", "lengths"), [("one", (5, 5, 5, 5)), ("many", (3, 7, 1, 5)), ("none", (3, 7, 1, 5))])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_answers_are_those_of_generate(family: str, ends: str, saved, make_config, make_batch) -> None:
+def test_greedy_answers_are_those_of_generate_and_of_each_alone(family: str, lengths, ends: str, saved, make_config, make_batch) -> None:
     batch, _ = make_batch(images=4)
-    batch = replace(batch, prompt_lengths=torch.full((4,), 5), input_ids=batch.input_ids[:, :5])
+    batch = replace(batch, prompt_lengths=torch.tensor(lengths))
     model = build_model(make_config("none", language=saved(family))).eval()
     with torch.no_grad():
         embeddings = given_to_language(model, batch)
-        free = model.language.generate(inputs_embeds=embeddings, max_new_tokens=8, do_sample=False, eos_token_id=None)
+        own = [embeddings.shape[1] - 7 + length for length in lengths]
+        embeddings, mask = left_padded(embeddings[:, : max(own)], own)
+        asked = {"inputs_embeds": embeddings, "attention_mask": mask, "max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
+        free = model.language.generate(**asked, eos_token_id=None)
         told = {"many": [int(free[0, 2]), int(free[1, 4])], "one": int(free[2, 3]), "none": None}[ends]
         model.language.generation_config.eos_token_id = told
         model.ends = [] if told is None else [told] if isinstance(told, int) else told
-        wanted = model.language.generate(inputs_embeds=embeddings, max_new_tokens=8, do_sample=False, pad_token_id=0)
-    assert model.generate(batch, 8) == model.tokenizer.batch_decode(wanted, skip_special_tokens=True)
+        wanted = model.language.generate(**asked)
+    answers = model.answer(batch, 8)
+    assert [text for text, _ in answers] == model.tokenizer.batch_decode(wanted, skip_special_tokens=True)
+    assert [whole for _, whole in answers] == [any(int(token) in model.ends for token in row) for row in wanted]
+    assert answers[:3] == [model.answer(chosen(batch, [row]), 8)[0] for row in range(3)]
 
 
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])
@@ -137,22 +158,22 @@ def test_both_names_of_the_cache_work(name: str) -> None:
     ids = torch.tensor([[5, 6, 7]])
     theirs = reader.cache_name
 
-    def forward(input_ids=None, inputs_embeds=None, use_cache=None, **kept):
+    def forward(input_ids=None, inputs_embeds=None, attention_mask=None, use_cache=None, **kept):
         assert set(kept) <= {name}
         output = own(input_ids=input_ids, inputs_embeds=inputs_embeds, use_cache=use_cache, **{theirs: kept.get(name)})
         return type("Output", (), {"logits": output.logits, name: getattr(output, theirs)})
 
-    def named(input_ids=None, inputs_embeds=None, use_cache=None, cache=None): ...
+    def named(input_ids=None, inputs_embeds=None, attention_mask=None, use_cache=None, cache=None): ...
 
-    def older(input_ids=None, inputs_embeds=None, use_cache=None, past_key_values=None): ...
+    def older(input_ids=None, inputs_embeds=None, attention_mask=None, use_cache=None, past_key_values=None): ...
 
     forward.__wrapped__ = named if name == "cache" else older  # type: ignore[attr-defined]
     language.forward = forward
     asked = CausalReader(language)
     assert asked.cache_name == name
     with torch.no_grad():
-        _, cache = asked.first_token(asked.embed(ids[:, :2]))
-        logits, _ = asked.next_token(ids[:, 2], cache)
+        _, read = asked.first_token(asked.embed(ids[:, :2]), torch.tensor([2]))
+        logits, _ = asked.next_token(ids[:, 2], read)
         torch.testing.assert_close(logits, own(input_ids=ids).logits[:, -1])
 
 
