@@ -37,7 +37,8 @@ def attention_backend(name: Backend, tokens: int | None = None, device: str = "c
     PyTorch's math backend would copy bfloat16 inputs to float32 and back, at twice the time of the whole attention: it is told not to.
     """
     if name == "auto" and tokens is not None:
-        bf16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) is torch.bfloat16
+        cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        bf16 = cast and torch.get_autocast_dtype(device) is torch.bfloat16
         name = backend_for(tokens, device=device, bf16=bf16, training=torch.is_grad_enabled())
     token = _current.set(name)
     try:

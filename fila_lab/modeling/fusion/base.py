@@ -131,6 +131,7 @@ def widened(values: Tensor) -> Tensor:
 
 
 def product_dtype(tokens: Tensor) -> torch.dtype:
-    """The type products with tokens run in: autocast's, else the tokens'."""
+    """The type products with tokens run in: autocast's, where the device has it and it is on, else the tokens'."""
     kind = tokens.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype
+    cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if cast else tokens.dtype
