@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
-from fila_lab.analysis.statistics import t_quantile, t_upper
+from fila_lab.analysis.statistics import EQUAL, t_quantile, t_upper
 
 DRAWS = 1000
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
@@ -33,11 +33,16 @@ class ItemError:
     seeds: int
     images: int
 
+    @property
+    def _none(self) -> bool:
+        """Whether there is no error, but for the last bits of shares that are equal in exact arithmetic."""
+        return (self.of_seeds + self.of_images) ** 0.5 <= EQUAL
+
     def tail(self, distance: float) -> float:
         """One-sided p of an estimate that lies `distance` on the alternative's side of the null."""
         seeds, images = self.of_seeds**0.5, self.of_images**0.5
-        if seeds == images == 0:
-            return 0.0 if distance > 0 else 1.0
+        if self._none:
+            return 0.0 if distance > EQUAL else 1.0
         if images == 0:
             return float(t_upper(distance / seeds, self.seeds - 1))
         nodes, weights = _t_nodes(self.seeds - 1)
@@ -46,7 +51,7 @@ class ItemError:
     def half(self, confidence: float = 0.95) -> float:
         """Half of the interval's width."""
         wanted, scale = (1 - confidence) / 2, (self.of_seeds + self.of_images) ** 0.5
-        if scale == 0:
+        if self._none:
             return 0.0
         widest = 2 * scale * t_quantile(1 - wanted / 2, min(self.seeds, self.images) - 1)
         return float(optimize.brentq(lambda distance: self.tail(distance) - wanted, 0, widest))

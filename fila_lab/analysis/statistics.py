@@ -15,6 +15,8 @@ JOINT_EXACT_UP_TO = 16
 """The same for score vectors, whose 2^n assignments have to be enumerated one by one."""
 
 MONTE_CARLO_DRAWS = 65_535
+EQUAL = 1e-9
+"""Numbers that differ by less than this share of their size are equal but for the last bits of a float."""
 
 
 def t_upper(t: ArrayLike, freedom: float) -> NDArray[np.float64]:
@@ -122,12 +124,7 @@ def tost(differences: ArrayLike, margin: float) -> float:
     d = _vector(differences)
     if d.size < 2:
         return float("nan")
-    error = float(d.std(ddof=1)) / d.size**0.5
-    if error == 0:
-        return 0.0 if abs(float(d.mean())) < margin else 1.0
-    above = t_upper((d.mean() + margin) / error, d.size - 1)
-    below = t_upper((margin - d.mean()) / error, d.size - 1)
-    return float(max(above, below))
+    return float(max(beyond(margin + d.mean(), d, margin), beyond(margin - d.mean(), d, margin)))
 
 
 def exceeds(differences: ArrayLike, margin: float) -> float:
@@ -135,11 +132,20 @@ def exceeds(differences: ArrayLike, margin: float) -> float:
     d = _vector(differences)
     if d.size < 2:
         return float("nan")
-    past = abs(float(d.mean())) - margin
-    error = float(d.std(ddof=1)) / d.size**0.5
-    if error == 0:
-        return 0.0 if past > 0 else 1.0
-    return float(t_upper(past / error, d.size - 1))
+    return beyond(abs(float(d.mean())) - margin, d, margin)
+
+
+def beyond(distance: float, differences: NDArray[np.float64], margin: float) -> float:
+    """One-sided p of a mean that lies `distance` from the null, by the differences' own scatter [n >= 2].
+
+    Differences that are equal in exact arithmetic can differ in the last bits, and so can a mean and the margin that it equals: a
+    relative tolerance counts both as equal. Without scatter the side decides, and a mean that is exactly the margin is on neither.
+    """
+    noise = EQUAL * max(abs(margin), float(np.abs(differences).max()))
+    error = float(differences.std(ddof=1)) / differences.size**0.5
+    if error <= noise:
+        return 0.0 if distance > noise else 1.0
+    return float(t_upper(distance / error, differences.size - 1))
 
 
 def logit(share: ArrayLike, items: float | None = None) -> NDArray[np.float64]:
@@ -152,7 +158,7 @@ def logit(share: ArrayLike, items: float | None = None) -> NDArray[np.float64]:
 def _reach(z: NDArray[np.float64]) -> float:
     """Length of the observed sum of score vectors [n, d]. Sums that are equal in exact arithmetic can differ in the last bits; a
     relative tolerance counts them as equal."""
-    return float(np.linalg.norm(z.sum(axis=0))) - 1e-9 * max(1e-12, float(np.linalg.norm(z, axis=1).sum()))
+    return float(np.linalg.norm(z.sum(axis=0))) - EQUAL * max(1e-12, float(np.linalg.norm(z, axis=1).sum()))
 
 
 def _signed_sums(x: NDArray[np.float64]) -> NDArray[np.float64]:

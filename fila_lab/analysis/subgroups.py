@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fila_lab.analysis import statistics
-from fila_lab.analysis.check import Check
+from fila_lab.analysis.check import Check, listed
 from fila_lab.analysis.contrasts import CEILING, FLOOR, sides, signs
 from fila_lab.analysis.new_items import ItemError, NewItems
 from fila_lab.analysis.style import rows_of, scale_of, with_bounds
@@ -64,12 +64,24 @@ class Subgroups:
         for family, declared in families.items():
             judged = declared.metric or metric
             for column in declared.by:
-                parts = {} if predictions is None else _parts(predictions, column, judged)
-                if len(parts) < 2:
-                    cause = "there are no predictions" if predictions is None else "its items do not differ in it, or in too many ways"
+                if predictions is None:
+                    notes.append(f"{family}: {judged} was not split by {column}: there are no predictions")
+                    continue
+                parts = _parts(predictions, column, judged)
+                there = {level: part for level, part in parts.items() if part is not None}
+                if odd := [level for level in parts if level not in there]:
+                    cause = f"cells were tested on other items of it: {column} {listed(odd)}"
+                    notes.append(f"{family}: {judged} by {column} leaves out a level, for {cause}")
+                if len(there) < 2:
+                    cause = "fewer than two levels are left" if odd else "its items do not differ in it, or in too many ways"
                     notes.append(f"{family}: {judged} was not split by {column}: {cause}")
                     continue
-                own = [_Split.of(parts, arms, judged) for arms in declared.comparisons]
+                own = [_Split.of(there, arms, judged) for arms in declared.comparisons]
+                run = set(predictions["arm"])
+                unlike = [arms for arms, split in zip(declared.comparisons, own, strict=True) if split is None and set(arms) <= run]
+                if unlike:
+                    shown = listed([" − ".join(sides(arms)) for arms in unlike])
+                    notes.append(f"{family}: {shown} not split by {column}: the items of its arms differ in it, so nothing is paired")
                 head = {"family": family, "metric": judged, "by": column}
                 effects += [head | row for row in _effects([split for split in own if split], len(declared.comparisons), failed)]
                 levels += [head | row for split in own if split for row in split.rows()]
@@ -205,8 +217,9 @@ def _word(row: Mapping[str, Any], size: int) -> tuple[str, str]:
     return (DEPENDS if row["p_holm"] < power.ALPHA else ALIKE), ""
 
 
-def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Part]:
-    """Level -> its items, of those the metric is about; levels in their natural order. Empty where the column is no use."""
+def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Part | None]:
+    """Level -> its items, of those the metric is about; levels in their natural order. Empty where the column is no use, None where the
+    items of a level are not the same in every cell that has any."""
     name = COLUMN_OF.get(column, column)
     task, _, place = metric.partition("/")[2].partition("/")
     own = predictions if task == "mean" else predictions[predictions["family"] == task]
@@ -214,12 +227,12 @@ def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Pa
     if name not in own or own.empty:
         return {}
     labels = _labels(own[name], own["item_id"], column)
-    parts = {}
+    parts: dict[str, _Part | None] = {}
     for level in labels.cat.categories:
         part = own[labels == level]
-        found = NewItems.of(part, metric) if len(part) else None
-        if found is not None:
-            parts[str(level)] = _Part(str(level), part["item_id"].nunique(), found)
+        if len(part):
+            found = NewItems.of(part, metric)
+            parts[str(level)] = None if found is None else _Part(str(level), part["item_id"].nunique(), found)
     return parts
 
 
@@ -238,7 +251,8 @@ def _labels(values: pd.Series, items: pd.Series, column: str) -> pd.Series:
 
 
 def _bands(values: pd.Series, items: pd.Series) -> pd.Series:
-    each = values.groupby(items).first()
+    # Whatever an item's rows hold is in a band: its value may be another at each place.
+    each = pd.DataFrame({"item": items, "value": values}).drop_duplicates()["value"]
     ends = np.unique(each.quantile(np.linspace(0, 1, BANDS + 1)))
     for digits in range(3, 18):  # as few as tell the bands apart
         names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in itertools.pairwise(ends)]

@@ -94,7 +94,9 @@ def tuning_check(folder: StudyFolder, trials: pd.DataFrame) -> Check:
     left = [arm for arm in folder.arms if arm not in tuned and not (searched and paths <= declared_set(folder, arm))]
     if tuned and left:
         counts = trials["arm"].value_counts() if searched else pd.Series(dtype=int)
-        why = [f"{arm} (all {counts.get(arm, 0)} trials failed)" if searched else f"{arm} (no committed winner)" for arm in left]
+        why = [
+            f"{arm} (none of its {counts.get(arm, 0)} trials has a value)" if searched else f"{arm} (no committed winner)" for arm in left
+        ]
         return Check(TUNING, False, f"compared untuned beside tuned arms: {', '.join(why)}", frozenset(left))
     if not searched:
         return Check(TUNING, True, f"values of {', '.join(sorted(paths))} are committed for {'every arm' if tuned else 'no arm'}")

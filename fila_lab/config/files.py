@@ -19,7 +19,7 @@ _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 """What file systems answer that have no such operation (network and FUSE mounts)."""
 _UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR})
 """What opening a folder may answer where files can be written in it all the same."""
-_TEMPORARY = re.compile(r"\.(?P<name>.+?)\.(?:(?P<host>[\w-]+)-)?(?P<pid>\d+)\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>.+?)\.(?:(?P<host>[\w-]+)-)?(?P<pid>\d+)(?:\.\d+)?\.tmp")
 
 
 def sync(path: Path) -> None:
@@ -44,9 +44,10 @@ def _fsync(handle: int) -> None:
             raise
 
 
-def temporary_path(path: Path) -> Path:
-    """Where this process writes what becomes `path` by a rename; `left_over` knows it again."""
-    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp")
+def temporary_path(path: Path, number: int | None = None) -> Path:
+    """Where this process writes what becomes `path` by a rename; `left_over` knows it again. number: for names that differ at each time."""
+    again = "" if number is None else f".{number}"
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}{again}.tmp")
 
 
 def _host() -> str:

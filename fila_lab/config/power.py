@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import math
 import numbers
+import sys
 
-from fila_lab.config.base import ConfigError
+from fila_lab.config.base import MOST, ConfigError
 
 ALPHA = 0.05
 INVERSE_ALPHA = 20
 POWER = 0.8
 MOST_SEEDS = 500
+COUNTED = 500
+"""Most seeds whose signs are counted."""
 ASSUMED_SD = 0.02
 """Standard deviation over seeds of a paired difference in accuracy, assumed until it is measured."""
 
@@ -32,16 +35,15 @@ def power(effect: float, sd: float, seeds: int, contrasts: int) -> float:
     that the test attains, at most .05 / contrasts.
     Raises: ConfigError for what is no effect, sd, number of seeds or of contrasts.
     """
-    if not math.isfinite(effect):
+    if not _is_number(effect):
         raise ConfigError(f"effect = {effect}: give a finite number")
-    if not (math.isfinite(sd) and sd >= 0):
-        raise ConfigError(f"sd = {sd}: give a finite number, zero or above")
-    ranks = _ranks(seeds, contrasts)
+    counted, stretch = _counted(seeds, sd)
+    ranks = _ranks(counted, contrasts)
     if ranks == 0:
         return 0.0
     if sd == 0:
         return float(effect != 0)
-    return _power(abs(effect) / sd, seeds, ranks)
+    return _power(abs(effect) / sd * stretch, counted, ranks)
 
 
 def minimal_detectable_effect(sd: float, seeds: int, contrasts: int = 1, wanted: float = POWER) -> float | None:
@@ -49,10 +51,9 @@ def minimal_detectable_effect(sd: float, seeds: int, contrasts: int = 1, wanted:
 
     Raises: ConfigError as `fila_lab.config.power.power`.
     """
-    if not (math.isfinite(sd) and sd >= 0):
-        raise ConfigError(f"sd = {sd}: give a finite number, zero or above")
-    ranks = _ranks(seeds, contrasts)
-    return sd * _smallest(seeds, ranks, wanted) if ranks else None
+    counted, stretch = _counted(seeds, sd)
+    ranks = _ranks(counted, contrasts)
+    return sd * _smallest(counted, ranks, wanted) / stretch if ranks else None
 
 
 def seeds_for_effect(effect: float, sd: float, contrasts: int = 1, wanted: float = POWER) -> int | None:
@@ -72,11 +73,28 @@ def seeds_for_effect(effect: float, sd: float, contrasts: int = 1, wanted: float
     return high
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and abs(value) <= sys.float_info.max
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not (isinstance(value, numbers.Real) and 1 <= value <= MOST and value == int(value)):
+        raise ConfigError(f"{name} = {value}: give a whole number, at least 1 and at most {MOST}")
+
+
+def _counted(seeds: int, sd: float) -> tuple[int, float]:
+    """Seeds at most COUNTED, and by how much an effect has to be stretched for so many to show it as all of them do: beyond COUNTED the
+    power is that of the mean's distance from zero in standard errors, whatever the number."""
+    if not (_is_number(sd) and sd >= 0):
+        raise ConfigError(f"sd = {sd}: give a finite number, zero or above")
+    _check_whole("seeds", seeds)
+    counted = min(int(seeds), COUNTED)
+    return counted, math.sqrt(seeds / counted)
+
+
 def _ranks(seeds: int, contrasts: int) -> int:
     """How many of the values k / 2^(n-1) that p can take are at most .05 / contrasts; exact, in whole numbers."""
-    for name, value in (("seeds", seeds), ("contrasts", contrasts)):
-        if not (isinstance(value, numbers.Real) and math.isfinite(value) and value == int(value) and value >= 1):
-            raise ConfigError(f"{name} = {value}: give a whole number, at least 1")
+    _check_whole("contrasts", contrasts)
     return int(2 ** (int(seeds) - 1) // (INVERSE_ALPHA * int(contrasts)))
 
 

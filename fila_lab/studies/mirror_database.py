@@ -4,6 +4,7 @@ with its folder. It holds nothing that the folder does not, so it can always be 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sqlite3
@@ -25,6 +26,9 @@ log = logging.getLogger("fila_lab")
 
 DATABASE, LOCK, ARTIFACTS = "mlflow.db", "mlflow.lock", "mlartifacts"
 BUSY_SECONDS = 20.0
+TABLES = frozenset({"experiments", "runs", "tags", "params", "metrics", "alembic_version"})
+"""Those of MLflow's tables that the mirror needs."""
+_MADE = itertools.count()
 
 
 def default_uri(root: Path) -> str:
@@ -84,7 +88,7 @@ def damage(path: Path, *, read_only: bool = False) -> str:
         return ""
     except sqlite3.DatabaseError as error:
         return str(error)
-    return "" if read_only or {"experiments", "runs", "alembic_version"} <= tables else "it has no tables of MLflow"
+    return "" if read_only or tables >= TABLES else "it has no tables of MLflow"
 
 
 def _open(root: Path, study: str) -> MlflowClient:
@@ -101,7 +105,7 @@ def _make(path: Path) -> None:
     """MLflow's migrations take seconds, and a database that was killed in them cannot be opened again."""
     from mlflow.tracking import MlflowClient
 
-    temporary = temporary_path(path)
+    temporary = temporary_path(path, next(_MADE))  # MLflow believes for the rest of a process what it has seen at an address
     try:
         with _unpooled():
             MlflowClient(sqlite_url(temporary)).search_experiments(max_results=1)

@@ -119,7 +119,7 @@ class _Mirror:
     def complete(self) -> int:
         """Add what is missing and replace what is outdated, then close every parent."""
         cells = {cell["id"]: cell for cell in self.plan["cells"]}
-        parents = {run.data.tags["run"]: run.info.run_id for run in self._search("run")}
+        parents = {run.data.tags.get("run", ""): run.info.run_id for run in self._search("run")}
         children: dict[str, list[Any]] = {}
         for run in self._search("cell"):
             children.setdefault(run.data.tags.get("cell_id", ""), []).append(run)

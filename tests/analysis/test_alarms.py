@@ -99,7 +99,7 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "unequal steps": (_steps, "Error, self-check failed: every cell ran as planned: concat seed 1: train.steps is 500, planned 1000"),
     "an arm never tuned": (
         _untuned,
-        "Error, self-check failed: equal tuning: compared untuned beside tuned arms: addition (all 4 trials failed)",
+        "Error, self-check failed: equal tuning: compared untuned beside tuned arms: addition (none of its 4 trials has a value)",
     ),
     "a failed trial": (_one_trial, "Warning, failed trials: addition: 1 of 4 tuning trials have no value"),
     "a signature": (_edge, "Warning, tuned value at the edge of its range: concat: train.learning_rate at the edge of its range: 0.0099"),

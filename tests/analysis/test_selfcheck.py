@@ -250,7 +250,7 @@ def test_an_arm_whose_trials_all_failed_is_not_compared_with_tuned_ones(out: Pat
     for path in out.glob(f"cells/{arm}-t*/result.json"):
         _edit(path, lambda result: result.update(status="failed", metrics={}, validation={}, failure={"kind": "error", "message": "no"}))
     check = _failed(out)[TUNING]
-    assert check.text == f"compared untuned beside tuned arms: {arm} (all 4 trials failed)"
+    assert check.text == f"compared untuned beside tuned arms: {arm} (none of its 4 trials has a value)"
     assert check.affects == {arm}
 
 

@@ -174,3 +174,21 @@ def test_triplets_are_the_items_with_all_three_places() -> None:
         assert row.image_id == f"page-{row.item_id[0]}"
         assert [row.cut, row.sham, row.intact] == [by_hand[row.seed, row.item_id, place] for place in ("cut", "sham", "intact")]
     assert bootstrap.triplet_table(frame[frame["place"] != "sham"]).empty
+
+
+def _shares(items: int, above: int) -> tuple[list[float], list[float]]:
+    """Two arms at eight levels, `above` items of `items` apart: as the floats of counts are."""
+    counts = [items // 4 + 7 * step for step in range(8)]
+    return [(count + above) / items for count in counts], [count / items for count in counts]
+
+
+@pytest.mark.parametrize("items", [100, 300, 700, 1000])
+@pytest.mark.parametrize("past", [-1, 0, 1])
+def test_a_difference_that_is_exactly_the_margin_is_on_neither_side_of_it(items: int, past: int) -> None:
+    """Equal differences scatter in their last bits only, which decide nothing; one item less is within, one more is beyond."""
+    margin, apart = 3 * items // 100, 3 * items // 100 + past
+    for sign in (1, -1):
+        a, b = _shares(items, sign * apart)
+        d = np.subtract(a, b)
+        assert statistics.tost(d, margin / items) == (0 if past < 0 else 1)
+        assert statistics.exceeds(d, margin / items) == (0 if past > 0 else 1)

@@ -153,6 +153,25 @@ def test_cells_with_other_items_and_no_predictions_are_said(frame: pd.DataFrame)
     assert "there are no predictions" in Subgroups.of(None, family, "exact/reading").notes[0]
     found = split(frame.drop(index=frame.index[5]), ("a", "b"))
     assert found.levels["level"].tolist() == ["2", "3"], "cells differ in an item of length 1"
+    assert found.notes == ("f: exact/reading by length leaves out a level, for cells were tested on other items of it: length 1",)
+
+
+def test_a_contrast_whose_arms_differ_in_the_column_is_named(frame: pd.DataFrame) -> None:
+    """What one arm calls a level may be no level of the other's: then nothing of theirs is paired, and the page says so."""
+    own = frame.assign(length=frame["length"].where(frame["arm"] != "c", 9))
+    found = split(own, ("a", "b"), ("c", "b"))
+    assert set(zip(found.levels["a"], found.levels["b"], strict=True)) == set()
+    assert found.notes == ("f: a − b, c − b not split by length: the items of its arms differ in it, so nothing is paired",)
+
+
+@pytest.mark.parametrize("first", PLACES)
+def test_bands_hold_every_row_whatever_the_order_of_an_items_places(frame: pd.DataFrame, first: str) -> None:
+    """A column may say another number at each place of an item; no place drops out of its metric for that."""
+    own = frame.assign(cut_fraction=frame["cut_fraction"] + frame["place"].map({"cut": 0.0, "sham": 10.0, "intact": 20.0}))
+    own = pd.concat([own[own["place"] == first], own[own["place"] != first]])
+    found = split(own, ("a", "b"), by=("cut_fraction",))
+    assert found.levels["level"].tolist() == ["0 to 6.99", "6.99 to 14", "14 to 21"]
+    assert found.levels["items"].tolist() == [180, 180, 180]
 
 
 def test_the_published_comparison_of_fusions_depends_on_place_and_length() -> None:

@@ -248,3 +248,12 @@ def test_floor_and_ceiling_are_a_fifth_and_nine_tenths_the_very_ends_included(le
     found = _judge({"a": [levels[0]] * 8, "b": [levels[1]] * 8}, ("a", "b")).iloc[0]
     assert found["flag"] == flag
     assert np.isnan(found["logit_difference"]) == (not flag)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.5, 0.7])
+def test_a_difference_that_is_the_margin_itself_has_an_open_size(level: float) -> None:
+    """Whatever the last bits of its floats are."""
+    for shift in (0.0, 1e-3):
+        other = [level + shift * step for step in range(8)]
+        table = _judge({"a": [value + 0.03 for value in other], "b": other}, ("a", "b"), margin=0.03)
+        assert (table["verdict"][0], table["size"][0]) == ("better", "size open")

@@ -7,6 +7,7 @@ import itertools
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,3 +161,27 @@ def test_the_public_name_is_the_function_whatever_was_imported_before() -> None:
 def test_planning_needs_neither_scipy_nor_pandas_for_it() -> None:
     code = "import sys; from fila_lab.config.power import power; power(.1, .1, 12, 3); print({'scipy', 'pandas'} & {*sys.modules})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_more_seeds_than_are_counted_go_on_where_those_end() -> None:
+    """A study of any size has a power: near that of a z test, growing, and quick."""
+    for contrasts in (1, 6, 50):
+        for distance in (1.0, 2.5, 4.0):
+            own = [power(distance / seeds**0.5, 1, seeds, contrasts) for seeds in (400, 500, 501, 700, 1100, 10**6, 2**31 - 1)]
+            limit = stats.norm.sf(stats.norm.ppf(1 - 0.025 / contrasts) - distance)
+            assert own == pytest.approx([limit] * len(own), abs=0.01)
+    found = minimal_detectable_effect(0.02, 10**6, 6)
+    assert found is not None
+    assert power(found, 0.02, 10**6, 6) == pytest.approx(0.8, abs=0.001)
+
+
+@pytest.mark.parametrize("odd", ["6", None, 0, 6.5, float("nan"), float("inf"), 10**400, [6]], ids=lambda odd: str(odd)[:5])
+def test_what_is_no_number_is_one_message(odd: Any) -> None:
+    for arguments in ((0.05, 0.01, odd, 1), (0.05, 0.01, 6, odd)):
+        with pytest.raises(ConfigError, match=r"^(seeds|contrasts) = .*: give a whole number"):
+            power(*arguments)
+    if odd in (0, 6.5):
+        return
+    for arguments in ((odd, 0.01, 6, 1), (0.05, odd, 6, 1)):
+        with pytest.raises(ConfigError, match=r"^(effect|sd) = .*: give a finite number"):
+            power(*arguments)

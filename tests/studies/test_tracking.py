@@ -174,6 +174,17 @@ def test_a_default_database_that_cannot_be_opened_is_set_aside(copy: Path, harm:
     assert not list(copy.glob(".mlflow*"))
 
 
+@SLOW
+def test_a_database_moved_away_is_made_anew_as_often_as_it_is_asked_for(copy: Path) -> None:
+    """In one process, as in a notebook: MLflow keeps what it knows of an address."""
+    for number in range(3):
+        (copy / "mlflow.db").rename(copy / f"kept-{number}.db")
+        assert sync(copy) == 6
+        assert len(runs(default_uri(copy))[1]) == 6
+        assert sync(copy) == 0
+    assert not list(copy.glob(".mlflow*"))
+
+
 @pytest.mark.parametrize("harm", [half, garbage, flipped])
 def test_a_database_of_the_users_is_never_touched(copy: Path, tmp_path: Path, harm: object) -> None:
     own = Path(shutil.copy(copy / "mlflow.db", tmp_path / "own.db"))
