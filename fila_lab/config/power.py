@@ -6,6 +6,7 @@ import functools
 import math
 import numbers
 import sys
+from typing import Any
 
 from fila_lab.config.base import MOST, ConfigError
 
@@ -73,11 +74,11 @@ def seeds_for_effect(effect: float, sd: float, contrasts: int = 1, wanted: float
     return high
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and abs(value) <= sys.float_info.max
 
 
-def _check_whole(name: str, value: object) -> None:
+def _check_whole(name: str, value: Any) -> None:
     if not (isinstance(value, numbers.Real) and 1 <= value <= MOST and value == int(value)):
         raise ConfigError(f"{name} = {value}: give a whole number, at least 1 and at most {MOST}")
 
