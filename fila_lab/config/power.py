@@ -74,12 +74,17 @@ def seeds_for_effect(effect: float, sd: float, contrasts: int = 1, wanted: float
     return high
 
 
+def _is_real(value: Any) -> bool:
+    """A number of Python's or numpy's."""
+    return isinstance(value, numbers.Real)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and abs(value) <= sys.float_info.max
+    return _is_real(value) and bool(abs(value) <= sys.float_info.max)
 
 
 def _check_whole(name: str, value: Any) -> None:
-    if not (isinstance(value, numbers.Real) and 1 <= value <= MOST and value == int(value)):
+    if not (_is_real(value) and 1 <= value <= MOST and not value % 1):
         raise ConfigError(f"{name} = {value}: give a whole number, at least 1 and at most {MOST}")
 
 

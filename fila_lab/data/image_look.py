@@ -20,6 +20,7 @@ import PIL
 
 from fila_lab.config.base import MachineError
 from fila_lab.config.faults import cannot_write, is_unmistakable, remedy
+from fila_lab.config.json_files import read_json
 from fila_lab.data.image_files import FACTS, ImageFiles, Problem, look_at_content
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.sealed import DamagedError, alone, digests, look, put, seal
@@ -113,7 +114,7 @@ class _Kept:
             look(folder, MARK, contents=True)
             names = (folder / "names.txt").read_bytes().decode().split("\0")
             facts = np.load(folder / "facts.npy")
-            problems = json.loads((folder / "problems.json").read_text(encoding="utf-8"))
+            problems = read_json(folder / "problems.json")
             return cls(names, facts, problems)
         except (DamagedError, OSError, ValueError):
             return cls([], np.zeros(0, FACTS), {})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.json_files import parse_json
 from fila_lab.data.llava.conversation import BadRow
 
 CHUNK = 1 << 22
@@ -60,10 +61,10 @@ def json_rows(path: Path, report: Report = lambda _: None) -> Iterator[Found]:
 def json_row(content: bytes) -> Any:
     """A row's bytes as what they say; a BadRow where that is no JSON."""
     try:
-        return json.loads(content.decode())
+        return parse_json(content.decode())
     except UnicodeDecodeError:
         return BadRow("no JSON", "it is not UTF-8")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return BadRow("no JSON", f"it is no JSON ({error})")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.json_files import parse_json
 from fila_lab.data.llava.json_rows import Found
 
 COLUMNS = ("id", "conversations", "image", "data_source", "video")
@@ -49,7 +50,7 @@ def parquet_rows(path: Path, lines: IO[bytes], store: Callable[[bytes], str], re
                     line = json.dumps({name: value for name, value in row.items() if value is not None}, default=_plain).encode()
                     at = lines.tell()
                     lines.write(line + b"\n")
-                    yield at, line, json.loads(line)
+                    yield at, line, parse_json(line)
                 done += batch.num_rows
                 report(done)
     except (pa.ArrowException, UnicodeError) as error:
