@@ -96,9 +96,9 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["pretrain", "vitt"], "choose vit, convnext, answers"),
         (["pretrain", "vit", "--solved", "0.1"], "--solved is of the answers"),
         (["data", "preview", "--split", "dev"], "choose train, val or test"),
-        (["data", "preview", "--family", "chrt"], "did you mean 'chart'"),
-        (["data", "card", "--set", "data.cut_share=[0.1, 0.5]"], "data.cut_share = [0.1, 0.5]"),
-        (["data", "card", "--set", "data.families={chrt: 1}"], "did you mean 'chart'"),
+        (["data", "preview", "--task", "chrt"], "did you mean 'chart'"),
+        (["data", "card", "--set", "data.seam.cut_share=[0.1, 0.5]"], "data.seam.cut_share = [0.1, 0.5]"),
+        (["data", "card", "--set", "data.seam.tasks={chrt: 1}"], "did you mean 'chart'"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(call: Any, arguments: list[str], words: str) -> None:

@@ -83,7 +83,7 @@ def test_help_documents_the_codes(capsys: pytest.CaptureFixture[str]) -> None:
         (["plan", "thin.yaml", "--out", "thin.yaml"], "--out = thin.yaml: is a file; give a folder"),
         (["run", "thin.yaml", "--shard", "2/2"], "counted from 0"),
         (["plan", "thin.yaml", "--set", "train.steps=3", "--set", "train.steps=4"], "--set train.steps is given twice"),
-        (["plan", "thin.yaml", "--set", "data.families={document:1}"], "write `document: 1`"),
+        (["plan", "thin.yaml", "--set", "data.seam.tasks={document:1}"], "write `document: 1`"),
         (["plan", "thin.yaml", "--budget", "fulll"], "did you mean 'full'"),
     ],
 )

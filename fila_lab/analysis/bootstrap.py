@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fila_lab.config.data import PLACES
+
 FEW_CLUSTERS = 20
 """Below this many images a cluster bootstrap under-covers, and the report says so."""
 
@@ -24,15 +26,15 @@ class GapInterval:
 
 
 def triplet_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rows (arm, seed, family, item_id), columns cut/sham/intact (bool) and image_id; triplets with a missing place are left out.
+    """Rows (arm, seed, task, item_id), columns cut/sham/intact (bool) and image_id; triplets with a missing place are left out.
 
     predictions: frame of `load_predictions`.
     """
-    keys = ["arm", "seed", "family", "item_id"]
+    keys = ["arm", "seed", "task", "item_id"]
     wide = predictions.pivot_table(index=keys, columns="place", values="correct", aggfunc="first", observed=True)
-    places = [place for place in ("cut", "sham", "intact") if place in wide]
-    if len(places) < 3:
-        return pd.DataFrame(columns=[*keys, "cut", "sham", "intact", "image_id"])
+    places = [place for place in PLACES if place in wide]
+    if len(places) < len(PLACES):
+        return pd.DataFrame(columns=[*keys, *PLACES, "image_id"])
     wide = wide[places].dropna().astype(bool)
     image = predictions.drop_duplicates("item_id").set_index("item_id")["image_id"]
     wide = wide.reset_index()
@@ -43,9 +45,9 @@ def triplet_table(predictions: pd.DataFrame) -> pd.DataFrame:
 def clustered_gap(
     triplets: pd.DataFrame, high: str = "sham", low: str = "cut", draws: int = 2000, seed: int = 0, confidence: float = 0.95
 ) -> GapInterval:
-    """Seam gap (high="sham", low="cut") or sham gap ("intact", "sham") of one arm and family.
+    """Seam gap (high="sham", low="cut") or sham gap ("intact", "sham") of one arm and task.
 
-    triplets: rows of `triplet_table` for one arm and family. One image's items and all its seeds are drawn together, so that neither
+    triplets: rows of `triplet_table` for one arm and task. One image's items and all its seeds are drawn together, so that neither
     items on one page nor seeds on one item count as independent. Draws are weights [draws, images], one matrix product for all.
     """
     nothing = float("nan")

@@ -17,7 +17,7 @@ from fila_lab.config.published import renew_mark
 INTACT = (0.60, 0.80)
 """Range of exact answers of `none` on intact reading items of the validation split: hard, not hopeless."""
 MEASURABLE = (0.20, 0.90)
-"""Range of `none`'s exact answers, all places together, in which a family can show a difference either way."""
+"""Range of `none`'s exact answers, all places together, in which a task can show a difference either way."""
 CEILING = 0.95
 BEYOND_CHANCE = 0.02
 """By so much the best guess from the question alone may pass the best constant answer."""
@@ -47,27 +47,27 @@ class _Measured:
     triplets: pd.DataFrame
 
     @property
-    def families(self) -> list[str]:
+    def tasks(self) -> list[str]:
         """`reading` first, `coarse` last."""
-        return sorted(self.predictions["family"].unique(), key=lambda name: (name != READING, name == COARSE, name))
+        return sorted(self.predictions["task"].unique(), key=lambda name: (name != READING, name == COARSE, name))
 
-    def gaps(self, family: str) -> tuple[GapInterval, GapInterval]:
+    def gaps(self, task: str) -> tuple[GapInterval, GapInterval]:
         """(seam gap, sham gap) of `none`."""
-        rows = self.triplets[self.triplets["family"] == family]
+        rows = self.triplets[self.triplets["task"] == task]
         return clustered_gap(rows), clustered_gap(rows, high="intact", low="sham")
 
-    def best_constant(self, family: str) -> float:
-        """Share of the family's test items that one and the same answer gets right, at best."""
-        answers = self.predictions.loc[self.predictions["family"] == family].drop_duplicates("item_id")["answer"]
+    def best_constant(self, task: str) -> float:
+        """Share of the task's test items that one and the same answer gets right, at best."""
+        answers = self.predictions.loc[self.predictions["task"] == task].drop_duplicates("item_id")["answer"]
         return float(answers.value_counts(normalize=True).iloc[0])
 
-    def foreign_gain(self, family: str) -> Interval:
+    def foreign_gain(self, task: str) -> Interval:
         """`foreign` - `none`, paired by seed."""
-        return paired_interval((self.foreign[f"exact/{family}"] - self.none[f"exact/{family}"]).dropna())
+        return paired_interval((self.foreign[f"exact/{task}"] - self.none[f"exact/{task}"]).dropna())
 
 
 def calibration_lines(out: Path | str) -> list[Line]:
-    """The requirements on the folder of a calibration study (arms none, foreign, oracle_map), family by family.
+    """The requirements on the folder of a calibration study (arms none, foreign, oracle_map), task by task.
 
     Raises:
         FilaError: no folder, no finished cells.
@@ -84,43 +84,43 @@ def _measured(out: Path | str) -> _Measured:
 
 
 def _lines(measured: _Measured) -> list[Line]:
-    lines = [line for family in measured.families for line in _of_family(measured, family)]
-    for family in measured.families:
-        if family == COARSE:
+    lines = [line for task in measured.tasks for line in _of_task(measured, task)]
+    for task in measured.tasks:
+        if task == COARSE:
             continue
-        gain = measured.foreign_gain(family)
-        what = f"`foreign` answers no more of {family} than `none` (the interval of the paired difference includes zero or lies below it)"
+        gain = measured.foreign_gain(task)
+        what = f"`foreign` answers no more of {task} than `none` (the interval of the paired difference includes zero or lies below it)"
         lines.append(Line(what, _interval(gain), gain.low <= 0))
     return lines
 
 
-def _difficulty(measured: _Measured, family: str) -> Line:
-    if family == READING:
+def _difficulty(measured: _Measured, task: str) -> Line:
+    if task == READING:
         share, (low, high) = _validation(measured.folder, "none", "exact/reading/intact"), INTACT
         what = f"difficulty: `none` reads {low:.0%} to {high:.0%} of intact validation items exactly"
     else:
-        share, (low, high) = measured.none[f"exact/{family}"], MEASURABLE
-        what = f"difficulty: `none` answers {low:.0%} to {high:.0%} of {family} exactly, all places together"
+        share, (low, high) = measured.none[f"exact/{task}"], MEASURABLE
+        what = f"difficulty: `none` answers {low:.0%} to {high:.0%} of {task} exactly, all places together"
     return Line(what, _share(share), low <= share.mean() <= high)
 
 
-def _of_family(measured: _Measured, family: str) -> list[Line]:
-    seam, sham = measured.gaps(family)
-    if family == COARSE:
+def _of_task(measured: _Measured, task: str) -> list[Line]:
+    seam, sham = measured.gaps(task)
+    if task == COARSE:
         smaller = seam.gap < measured.gaps(READING)[0].gap
         lines = [Line("seam gap of `none`, coarse, is smaller than that of reading", _gap(seam), smaller)]
     else:
         measurable = bool(np.isfinite(sham.gap))
         lines = [
-            _difficulty(measured, family),
-            Line(f"seam gap of `none`, {family}, is above zero", _gap(seam), seam.low > 0),
-            Line(f"sham gap of `none`, {family} (the price of a mere patch border), is measured", _gap(sham), measurable),
+            _difficulty(measured, task),
+            Line(f"seam gap of `none`, {task}, is above zero", _gap(seam), seam.low > 0),
+            Line(f"sham gap of `none`, {task} (the price of a mere patch border), is measured", _gap(sham), measurable),
         ]
-    ceiling = measured.oracle[f"exact/{family}"]
-    what = f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {family} exactly"
+    ceiling = measured.oracle[f"exact/{task}"]
+    what = f"ceiling: `oracle_map` answers at least {CEILING:.0%} of {task} exactly"
     lines.append(Line(what, _share(ceiling), ceiling.mean() >= CEILING))
-    blind, constant = measured.none[f"question_only/{family}"], measured.best_constant(family)
-    what = f"floor: the question alone answers no more of {family} than the best constant answer ({constant:.1%}) and {BEYOND_CHANCE:.0%}"
+    blind, constant = measured.none[f"question_only/{task}"], measured.best_constant(task)
+    what = f"floor: the question alone answers no more of {task} than the best constant answer ({constant:.1%}) and {BEYOND_CHANCE:.0%}"
     lines.append(Line(what, _share(blind), blind.mean() <= constant + BEYOND_CHANCE))
     return lines
 
@@ -155,13 +155,13 @@ def write_calibration(out: Path | str, command: str) -> Path:
 
 
 def _by_place(measured: _Measured) -> list[str]:
-    """A line a family and arm, so that the table stays narrow with any number of families."""
+    """A line a task and arm, so that the table stays narrow with any number of tasks."""
     places = ("intact", "sham", "cut")
-    rows = ["| family | arm | " + " | ".join(places) + " |", "|---" * 5 + "|"]
-    for family in measured.families:
+    rows = ["| task | arm | " + " | ".join(places) + " |", "|---" * 5 + "|"]
+    for task in measured.tasks:
         for arm, frame in (("none", measured.none), ("foreign", measured.foreign), ("oracle_map", measured.oracle)):
-            shares = " | ".join(f"{100 * frame[f'exact/{family}/{place}'].mean():.1f}" for place in places)
-            rows.append(f"| {family} | {arm} | {shares} |")
+            shares = " | ".join(f"{100 * frame[f'exact/{task}/{place}'].mean():.1f}" for place in places)
+            rows.append(f"| {task} | {arm} | {shares} |")
     return rows
 
 

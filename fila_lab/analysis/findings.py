@@ -14,7 +14,7 @@ from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_tabl
 from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.selfcheck import check_study
-from fila_lab.analysis.style import families_of
+from fila_lab.analysis.style import tasks_of
 from fila_lab.analysis.subgroups import Subgroups
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
@@ -51,8 +51,8 @@ class Findings:
         return self.folder.study.metric
 
     @property
-    def families(self) -> list[str]:
-        return families_of(list(self.frame.columns), self.metric)
+    def tasks(self) -> list[str]:
+        return tasks_of(list(self.frame.columns), self.metric)
 
     @property
     def measured_on(self) -> str:
@@ -88,12 +88,12 @@ class Findings:
 
     @cached_property
     def gaps(self) -> dict[tuple[str, str, str], GapInterval]:
-        """(arm, family, "seam" | "sham") -> gap with its interval over test images."""
+        """(arm, task, "seam" | "sham") -> gap with its interval over test images."""
         found = {}
         if not self.triplets.empty:
-            for (arm, family), own in self.triplets.groupby(["arm", "family"]):
-                found[str(arm), str(family), "seam"] = clustered_gap(own, "sham", "cut")
-                found[str(arm), str(family), "sham"] = clustered_gap(own, "intact", "sham")
+            for (arm, task), own in self.triplets.groupby(["arm", "task"]):
+                found[str(arm), str(task), "seam"] = clustered_gap(own, "sham", "cut")
+                found[str(arm), str(task), "sham"] = clustered_gap(own, "intact", "sham")
         return found
 
     @cached_property

@@ -12,10 +12,8 @@ from fila_lab.analysis.plan_file import PlannedCell, read_plan_file
 from fila_lab.config.base import FilaError
 from fila_lab.config.declaration import changes, declaration, judged_by
 from fila_lab.config.json_files import read_json
+from fila_lab.config.renamed import SCHEMA, present_result
 from fila_lab.config.study import StudyConfig
-
-SCHEMA = 1
-"""Version of result.json this reader understands."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _read_cell(out: Path, planned: PlannedCell) -> Cell:
     path = folder / "result.json"
     if path.exists():
         try:
-            result = _validated(read_json(path), planned.id, planned.phase)
+            result = _validated(present_result(read_json(path)), planned.id, planned.phase)
         except (ValueError, OSError) as error:
             problem = f"result.json is half-written or damaged ({_short(error)})"
     return Cell(planned.id, planned.arm, planned.seed, planned.phase, planned.trial, planned.config or {}, folder, result, problem)

@@ -12,10 +12,11 @@ import pandas as pd
 from fila_lab.analysis.folder import Cell, StudyFolder, check_numbers, finite
 from fila_lab.config.base import FilaError
 from fila_lab.config.json_files import read_json
+from fila_lab.config.renamed import present_columns, present_path
 
 Source = Path | str | StudyFolder
 
-PREDICTION_COLUMNS = ("item_id", "family", "place", "prediction", "correct", "image_id")
+PREDICTION_COLUMNS = ("item_id", "task", "place", "prediction", "correct", "image_id")
 EDGE = 0.1
 """A chosen value within this share of its range's logarithm from an end is flagged, here as where the search ends."""
 COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
@@ -57,6 +58,7 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
             continue
         try:
             part = pd.read_parquet(cell.folder / "predictions.parquet")
+            part = part.rename(columns=present_columns(part))
             missing = [name for name in PREDICTION_COLUMNS if name not in part]
             if missing:
                 raise ValueError(f"no column {', '.join(missing)}")
@@ -105,7 +107,7 @@ def load_tuning(out: Source) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     table = folder.out / "tuning" / "trials.csv"
     if (frame.empty or frame["value"].isna().all()) and table.exists():
-        frame = pd.read_csv(table, dtype=str, keep_default_na=False)  # an arm may be named NA or 010
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False).rename(columns=present_path)  # an arm may be named NA or 010
         space = {path: bounds for path, bounds in space.items() if path in frame}
         for path in [*space, *(name for name in ("trial",) if name in frame)]:
             frame[path] = pd.to_numeric(frame[path], errors="coerce")

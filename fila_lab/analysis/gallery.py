@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.config.data import PLACES
 from fila_lab.config.json_files import read_json
-from fila_lab.config.run import PLACES
 
 SHOWN = 12
 """Triplets in a report's gallery."""

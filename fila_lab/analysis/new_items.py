@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from fila_lab.analysis.statistics import EQUAL, t_quantile, t_upper
+from fila_lab.config.data import PLACES
 
 DRAWS = 1000
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
-PLACES = {"cut", "sham", "intact"}
 Floats = NDArray[np.float64]
 Scale = Callable[[Floats], Floats]
 
@@ -147,20 +147,20 @@ def _codes(values: pd.Series) -> tuple[list, NDArray[np.int64]]:
 def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[np.bool_]]] | None:
     """The metric as a sum of factor x mean of `correct` over rows: as `evaluation` defines exact/* and the gaps; None for others."""
     kind, _, rest = metric.partition("/")
-    family, _, place = rest.partition("/")
-    families, places = predictions["family"].to_numpy(), predictions["place"].to_numpy()
+    task, _, place = rest.partition("/")
+    tasks, places = predictions["task"].to_numpy(), predictions["place"].to_numpy()
     if kind in GAPS and not place:
         whole = predictions.groupby("item_id")["place"].transform("nunique").to_numpy() == len(PLACES)
         high, low = GAPS[kind]
-        found = [(1.0, whole & (families == family) & (places == high)), (-1.0, whole & (families == family) & (places == low))]
+        found = [(1.0, whole & (tasks == task) & (places == high)), (-1.0, whole & (tasks == task) & (places == low))]
     elif kind == "exact" and place:
-        found = [(1.0, (families == family) & (places == place))]
+        found = [(1.0, (tasks == task) & (places == place))]
     elif kind == "exact":
-        wanted = pd.unique(families) if family == "mean" else [family]
+        wanted = pd.unique(tasks) if task == "mean" else [task]
         found = []
         for name in wanted:
-            own = pd.unique(places[families == name])
-            found += [(1 / len(wanted) / len(own), (families == name) & (places == at)) for at in own]
+            own = pd.unique(places[tasks == name])
+            found += [(1 / len(wanted) / len(own), (tasks == name) & (places == at)) for at in own]
     else:
         return None
     return found if found and all(rows.any() for _, rows in found) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fila_lab.config.base import Number, Seed
 from fila_lab.config.declaration import Declared
 from fila_lab.config.json_files import read_json
+from fila_lab.config.renamed import present_plan
 from fila_lab.config.study import StudyConfig
 
 
@@ -72,4 +74,7 @@ def read_plan_file(path: Path) -> PlanFile:
         OSError: it cannot be read.
         ValueError: it is no plan (pydantic's ValidationError is a ValueError).
     """
-    return PlanFile.model_validate(read_json(path))
+    content = read_json(path)
+    with suppress(KeyError, TypeError, AttributeError):  # what is damaged is named by the model
+        content = present_plan(content)
+    return PlanFile.model_validate(content)

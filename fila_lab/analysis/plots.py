@@ -17,15 +17,15 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
 from fila_lab.analysis.verdicts import said
-from fila_lab.config.run import PLACES
+from fila_lab.config.data import PLACES
 
 MEAN: dict[str, Any] = {"markersize": 8, "capsize": 0, "elinewidth": 2.2, "markeredgewidth": 1.6, "zorder": 4}
 
 
 def seeds_plot(found: Findings) -> Figure:
     """Every seed as a dot, the mean with its 95 % t interval; the primary metric, then its places."""
-    family = found.families[0] if found.families else ""
-    names = [found.metric, *(f"exact/{family}/{place}" for place in PLACES)]
+    task = found.tasks[0] if found.tasks else ""
+    names = [found.metric, *(f"exact/{task}/{place}" for place in PLACES)]
     names = [name for name in dict.fromkeys(names) if name in found.frame]
     figure, axes = _rows(found, len(names))
     for panel, name in zip(axes, names, strict=True):
@@ -110,26 +110,25 @@ def cost_plot(found: Findings) -> Figure:
 
 
 def gaps_plot(found: Findings) -> Figure:
-    """Seam gap, sham gap, and fragmentation against its reverse, for the primary family; thick: over seeds, thin: over test images."""
-    family = found.families[0]
+    """Seam gap, sham gap, and fragmentation against its reverse, for the primary task; thick: over seeds, thin: over test images."""
+    task = found.tasks[0]
     figure, panels = _rows(found, 3)
     for panel, kind in zip(panels, ("seam", "sham"), strict=False):
         for y, arm, style in _arms(found):
             own = found.frame.loc[found.frame["arm"] == arm]
-            name = f"{kind}_gap/{family}"
+            name = f"{kind}_gap/{task}"
             values = paired_interval(own[name].dropna() * 100 if name in own else [])
-            gap = found.gaps.get((arm, family, kind))
+            gap = found.gaps.get((arm, task, kind))
             if gap is not None:
                 panel.plot([gap.low * 100, gap.high * 100], [y, y], color=style.colour, lw=0.9, marker="|", ms=7, zorder=2)
             _mean(panel, values, y, style)
         panel.axvline(0, color="#666666", lw=0.9, zorder=1)
-        panel.set_title(f"{kind} gap ({'sham − cut' if kind == 'seam' else 'intact − sham'}), {family}")
+        panel.set_title(f"{kind} gap ({'sham − cut' if kind == 'seam' else 'intact − sham'}), {task}")
         panel.set_xlabel("points")
     for y, arm, style in _arms(found):
         own = found.frame.loc[found.frame["arm"] == arm]
         ends = [
-            own[f"{name}/{family}"].mean() * 100 if f"{name}/{family}" in own else np.nan
-            for name in ("fragmentation_reverse", "fragmentation")
+            own[f"{name}/{task}"].mean() * 100 if f"{name}/{task}" in own else np.nan for name in ("fragmentation_reverse", "fragmentation")
         ]
         panels[2].plot(ends, [y, y], color=style.colour, lw=1.2, zorder=2)
         panels[2].plot(ends[:1], [y], "|", color=style.colour, ms=11, mew=1.8, zorder=3)

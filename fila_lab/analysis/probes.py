@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from fila_lab.analysis.statistics import Interval, paired_interval
 from fila_lab.analysis.style import BASELINE, COLOURS, MARKERS, RC
 from fila_lab.config.base import FilaError
+from fila_lab.config.renamed import present_columns
 
 FRAMES = ("tokens", "alignment", "attribution")
 PAIR = ["stage", "layer"]
@@ -25,7 +26,8 @@ def load_probe(folder: Path) -> dict[str, pd.DataFrame]:
     missing = [name for name in FRAMES if not (folder / f"{name}.parquet").is_file()]
     if missing:
         raise FilaError(f"{folder}: no {missing[0]}.parquet; make it with `fila-lab probe ... --out {folder}`")
-    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    return {name: frame.rename(columns=present_columns(frame)) for name, frame in frames.items()}
 
 
 def over_items(rows: pd.DataFrame, column: str) -> Interval:
@@ -66,17 +68,17 @@ def alignment_table(alignment: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataF
 
 
 def attribution_table(attribution: pd.DataFrame) -> pd.DataFrame:
-    """What switching interactions off costs, by family and place (and `all` places): accuracy, and the loss against `nothing` off with its
+    """What switching interactions off costs, by task and place (and `all` places): accuracy, and the loss against `nothing` off with its
     95 % t interval over items, paired; switches in the order they were made."""
     switches = list(dict.fromkeys(attribution["off"]))
     rows = []
-    for family, own in attribution.groupby("family"):
+    for task, own in attribution.groupby("task"):
         for place in [*dict.fromkeys(own["place"]), "all"]:
             here = own if place == "all" else own[own["place"] == place]
             right = here.pivot_table(index="item_id", columns="off", values="correct", aggfunc="mean")
             for off in switches:
                 loss = paired_interval(right["nothing"] - right[off])
-                row = {"family": family, "place": place, "off": off, "accuracy": right[off].mean(), "loss": loss.mean}
+                row = {"task": task, "place": place, "off": off, "accuracy": right[off].mean(), "loss": loss.mean}
                 rows.append(row | {"low": loss.low, "high": loss.high, "items": loss.n})
     return pd.DataFrame(rows)
 
@@ -176,22 +178,22 @@ def alignment_plot(alignment: pd.DataFrame) -> Figure | None:
 
 
 def attribution_plot(attribution: pd.DataFrame) -> Figure:
-    """Accuracy lost by switching an interaction off, a panel a family, bars by place."""
+    """Accuracy lost by switching an interaction off, a panel a task, bars by place."""
     table = attribution_table(attribution)
     table = table[table["off"] != "nothing"]
-    families, offs = list(dict.fromkeys(table["family"])), list(dict.fromkeys(table["off"]))
+    tasks, offs = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["off"]))
     places = [place for place in dict.fromkeys(table["place"]) if place != "all"]
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(4.4 * len(families) + 1.4, 3.4), layout="constrained")
-        for panel, family in zip(figure.subplots(1, len(families), squeeze=False)[0], families, strict=True):
+        figure = Figure(figsize=(4.4 * len(tasks) + 1.4, 3.4), layout="constrained")
+        for panel, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
             for number, place in enumerate(places):
-                own = table[(table["family"] == family) & (table["place"] == place)].set_index("off").loc[offs]
+                own = table[(table["task"] == task) & (table["place"] == place)].set_index("off").loc[offs]
                 at = np.arange(len(offs)) + 0.25 * (number - (len(places) - 1) / 2)
                 half = (own["high"] - own["loss"]).to_numpy() * 100
                 panel.bar(at, own["loss"] * 100, 0.23, yerr=half, color=COLOURS[number], label=place)
             panel.axhline(0, color=BASELINE, lw=0.9)
             panel.set_xticks(range(len(offs)), [off.replace("->", "→") for off in offs])
-            panel.set_title(family)
+            panel.set_title(task)
             panel.set_xlabel("switched off")
         figure.axes[0].set_ylabel("accuracy lost, points")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)

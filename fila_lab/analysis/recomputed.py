@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.analysis.check import Check, listed
+from fila_lab.config.data import PLACES
 
-PLACES = ("cut", "sham", "intact")
 NAME = "metrics recomputed from predictions"
 TOLERANCE = 1e-6
 """Shares agree to the last bits of a float64 sum; one item more or less is at least a thousand times this."""
@@ -18,19 +18,19 @@ TOLERANCE = 1e-6
 def recompute(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row a cell (index `id`), a column a metric that follows from test predictions; NaN where a cell has no such items.
 
-    Right is what equals the answer, where the answers are there; `correct` alone else. `exact/<family>` is the mean over its places,
-    `exact/mean` over families; gaps and fragmentation errors are over items at all three places.
+    Right is what equals the answer, where the answers are there; `correct` alone else. `exact/<task>` is the mean over its places,
+    `exact/mean` over tasks; gaps and fragmentation errors are over items at all three places.
     """
-    frame = predictions[["id", "family", "place", "item_id"]].assign(right=_right(predictions))
-    by_place = frame.groupby(["id", "family", "place"])["right"].mean().unstack("place")  # [cells x families, places]
-    by_family = by_place.mean(axis=1).unstack("family")
-    parts = {f"exact/{family}/{place}": by_place[place].unstack("family")[family] for family in by_family for place in by_place}
-    parts |= {f"exact/{family}": by_family[family] for family in by_family}
-    parts["exact/mean"] = by_family.mean(axis=1)
-    items = frame.groupby(["id", "family"])["item_id"].nunique().unstack("family")
-    parts |= {f"n/{family}": items[family].astype(float) for family in items}
+    frame = predictions[["id", "task", "place", "item_id"]].assign(right=_right(predictions))
+    by_place = frame.groupby(["id", "task", "place"])["right"].mean().unstack("place")  # [cells x tasks, places]
+    by_task = by_place.mean(axis=1).unstack("task")
+    parts = {f"exact/{task}/{place}": by_place[place].unstack("task")[task] for task in by_task for place in by_place}
+    parts |= {f"exact/{task}": by_task[task] for task in by_task}
+    parts["exact/mean"] = by_task.mean(axis=1)
+    items = frame.groupby(["id", "task"])["item_id"].nunique().unstack("task")
+    parts |= {f"n/{task}": items[task].astype(float) for task in items}
     if set(PLACES) <= set(by_place.columns):
-        wide = frame.pivot_table(index=["id", "family", "item_id"], columns="place", values="right", aggfunc="first", observed=True)
+        wide = frame.pivot_table(index=["id", "task", "item_id"], columns="place", values="right", aggfunc="first", observed=True)
         cut, sham, intact = (wide[place] for place in PLACES)
         whole = wide[list(PLACES)].notna().all(axis=1)
         kinds = {
@@ -40,8 +40,8 @@ def recompute(predictions: pd.DataFrame) -> pd.DataFrame:
             "fragmentation_reverse": (1 - sham) * cut,
         }
         for kind, values in kinds.items():
-            means = values[whole].groupby(["id", "family"]).mean().unstack("family")
-            parts |= {f"{kind}/{family}": means[family] for family in means}
+            means = values[whole].groupby(["id", "task"]).mean().unstack("task")
+            parts |= {f"{kind}/{task}": means[task] for task in means}
     return pd.DataFrame(parts).dropna(axis=1, how="all")
 
 

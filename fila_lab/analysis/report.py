@@ -18,7 +18,7 @@ from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.analysis.gallery import PLACES, flips_table, load_flips
+from fila_lab.analysis.gallery import flips_table, load_flips
 from fila_lab.analysis.headline import headline_of, verdict_sentences
 from fila_lab.analysis.plots import CAPTIONS
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
@@ -26,6 +26,7 @@ from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_tex
 from fila_lab.analysis.subgroup_tables import subgroup_tables
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
+from fila_lab.config.data import PLACES
 from fila_lab.config.published import renew_mark
 from fila_lab.config.texts import one_line
 

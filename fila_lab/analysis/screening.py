@@ -13,7 +13,7 @@ from scipy import stats
 from fila_lab.analysis.statistics import Interval, holm
 
 LEVEL = 0.05
-"""Of studies in which a rule's alarm would be false, at most this share raises it, however many arms and families the rule looks at."""
+"""Of studies in which a rule's alarm would be false, at most this share raises it, however many arms and tasks the rule looks at."""
 LEAST_SEEDS = 3
 """Two differences say nothing about how a third would fall."""
 POWER = 0.8

@@ -75,12 +75,12 @@ def check_study(folder: StudyFolder, frame: pd.DataFrame, predictions: pd.DataFr
 
 def items_check(predictions: pd.DataFrame, frame: pd.DataFrame) -> Check:
     """Each cell was asked the same questions with the same answers about the same images, each once: else nothing is paired."""
-    columns = [name for name in ("item_id", "family", "place", "question", "answer", "image_id") if name in predictions]
+    columns = [name for name in ("item_id", "task", "place", "question", "answer", "image_id") if name in predictions]
     coded = predictions[columns].apply(lambda column: column.astype(str).astype("category"))
     keys = pd.util.hash_pandas_object(coded, index=False)
     # A sum of hashes, modulo 2^64, knows every row and its count, and no order.
     marks = keys.groupby(predictions["id"]).agg(lambda own: f"{np.add.reduce(own.to_numpy()):016x} {len(own)}")
-    twice = predictions.duplicated(["id", "family", "item_id", "place"]).groupby(predictions["id"]).any()
+    twice = predictions.duplicated(["id", "task", "item_id", "place"]).groupby(predictions["id"]).any()
     arms = predictions.drop_duplicates("id").set_index("id")["arm"]
     usual = marks.mode().iloc[0]
     off = marks.index[(marks != usual) | twice.reindex(marks.index)]

@@ -19,7 +19,7 @@ from fila_lab.analysis.style import number, scale_of, with_bounds
 from fila_lab.config.metrics import is_share
 
 COARSE = ("coarse", "presence")
-"""Families that need no fine detail: a fusion that loses on them has overwritten what the ViT knew (DESIGN.md 2, check C3)."""
+"""Tasks that need no fine detail: a fusion that loses on them has overwritten what the ViT knew (DESIGN.md 2, check C3)."""
 
 MORE_STEPS = 1.25
 """Training this much longer is a small change of budget: if it would move the baseline by more than the margin, the budget decides."""
@@ -42,33 +42,33 @@ def seam_errors(found: Findings) -> Applied:
     """Arms whose seam gap is wider, or that break more triplets, than the arm without fusion."""
     pairs = list(fused(found, "fusion", "rival"))
     kinds = {"seam gap": "seam_gap", "fragmentation errors": "fragmentation"}
-    keys = [(arm, base, family, what) for arm, base in pairs for family in found.families for what in kinds]
+    keys = [(arm, base, task, what) for arm, base in pairs for task in found.tasks for what in kinds]
     tried = {key: difference(found, f"{kinds[key[3]]}/{key[2]}", key[0], key[1]) for key in keys}
     made = screen({key: interval for key, interval in tried.items() if interval.n})
     if not made.tested:
         return Applied(unchecked=TOO_FEW + ", with triplets")
     signs = []
-    for (arm, base, family, what), more in made.shown.items():
-        signs.append(compared(found, f"{arm}, {family}", what, f"{kinds[what]}/{family}", arm, base, more, 0.0))
+    for (arm, base, task, what), more in made.shown.items():
+        signs.append(compared(found, f"{arm}, {task}", what, f"{kinds[what]}/{task}", arm, base, more, 0.0))
     return Applied(signs, reach_text("a gap or rate of errors larger by", made))
 
 
 def over_fusion(found: Findings) -> Applied:
-    """Losses beyond the margin on families that need no fine detail."""
-    families = [family for family in found.families if family in COARSE]
-    if not families:
-        return Applied(unchecked=f"no family without fine detail ({', '.join(COARSE)}) was tested")
+    """Losses beyond the margin on tasks that need no fine detail."""
+    tasks = [task for task in found.tasks if task in COARSE]
+    if not tasks:
+        return Applied(unchecked=f"no task without fine detail ({', '.join(COARSE)}) was tested")
     if not is_share(found.metric):
         return Applied(unchecked=f"the margin is in units of {found.metric}, accuracies are shares")
     margin = found.folder.study.margin
-    keys = [(arm, base, family) for arm, base in fused(found, "fusion", "rival") for family in families]
+    keys = [(arm, base, task) for arm, base in fused(found, "fusion", "rival") for task in tasks]
     made = screen({key: difference(found, f"exact/{key[2]}", key[0], key[1]) for key in keys}, side=-1)
     if not made.tested:
         return Applied(unchecked=TOO_FEW)
     signs = []
-    for (arm, base, family), loss in made.shown.items():
+    for (arm, base, task), loss in made.shown.items():
         if loss.mean <= -margin:
-            signs.append(compared(found, f"{arm}, {family}", "accuracy", f"exact/{family}", arm, base, loss, -margin))
+            signs.append(compared(found, f"{arm}, {task}", "accuracy", f"exact/{task}", arm, base, loss, -margin))
     return Applied(signs, reach_text("a loss of", made, least=margin))
 
 
@@ -147,9 +147,9 @@ def undertrained_baseline(found: Findings) -> Applied:
 
 
 def extremes(found: Findings) -> Applied:
-    """Families on which arms stand below the floor or above the ceiling, shown over seeds."""
+    """Tasks on which arms stand below the floor or above the ceiling, shown over seeds."""
     arms = [arm for arm in found.folder.arms if control_of(found, arm) != "oracle_map"]
-    means = {(family, arm): paired_interval(column(found, f"exact/{family}", arm)) for family in found.families for arm in arms}
+    means = {(task, arm): paired_interval(column(found, f"exact/{task}", arm)) for task in found.tasks for arm in arms}
     means = {key: own for key, own in means.items() if own.n}
     # How far beyond the nearer border: one test for each mean, one Holm for all.
     beyond = {key: FLOOR - own.mean if own.mean < 0.5 else own.mean - CEILING for key, own in means.items()}
@@ -157,17 +157,17 @@ def extremes(found: Findings) -> Applied:
     if not made.tested:
         return Applied(unchecked=f"needs {LEAST_SEEDS} finished seeds of an arm, not all with the same value")
     signs = []
-    for family in found.families:
-        shown = {arm: means[where, arm].mean for where, arm in made.shown if where == family}
-        count = sum(where == family for where, _ in means)
+    for task in found.tasks:
+        shown = {arm: means[where, arm].mean for where, arm in made.shown if where == task}
+        count = sum(where == task for where, _ in means)
         for side, limit in (("below", FLOOR), ("above", CEILING)):
             out = {arm: mean for arm, mean in shown.items() if (mean < 0.5) == (side == "below")}
             if out:
                 least, most = min(out, key=out.__getitem__), max(out, key=out.__getitem__)
                 text = f"{len(out)} of {count} arms {side} {limit:.0%}: {number(100 * out[least])} % ({least})"
                 text += f" to {number(100 * out[most])} % ({most})" if len(out) > 1 else ""
-                signs.append(Sign(family, text, 100 * out[least if side == "below" else most], limit=100 * limit, unit="percent"))
-    still = [f"{arm} on {family}, {number(100 * means[family, arm].mean)} %" for family, arm in made.untested]
+                signs.append(Sign(task, text, 100 * out[least if side == "below" else most], limit=100 * limit, unit="percent"))
+    still = [f"{arm} on {task}, {number(100 * means[task, arm].mean)} %" for task, arm in made.untested]
     left = f"; not tested, as seeds are too few or equal: {listed(still)}" if still else ""
     return Applied(signs, f"a mean {number(100 * made.reach)} points beyond, over {made.tested} means{left}")
 

@@ -57,8 +57,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "over-fusion",
-        "on a family without fine detail an arm loses to the arm without fusion, by more than the margin",
-        "fuse less: `fusion.depth=last`, a gate (`fusion.gate=true`), a smaller `fusion.hidden`; or train on more items of that family",
+        "on a task without fine detail an arm loses to the arm without fusion, by more than the margin",
+        "fuse less: `fusion.depth=last`, a gate (`fusion.gate=true`), a smaller `fusion.hidden`; or train on more items of that task",
         rules.over_fusion,
     ),
     Rule(
@@ -91,7 +91,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "floor or ceiling",
-        f"an arm's mean accuracy on a family lies below {rules.FLOOR:.0%} or above {rules.CEILING:.0%} (`oracle_map` left out)",
+        f"an arm's mean accuracy on a task lies below {rules.FLOOR:.0%} or above {rules.CEILING:.0%} (`oracle_map` left out)",
         "differences there are compressed: read the logit scale (verdicts show it for the primary metric), or change the difficulty",
         rules.extremes,
     ),
@@ -127,7 +127,7 @@ def multiplicity(outcomes: list[Outcome]) -> str:
         f"{made} rules tested here, so chance alone raises an alarm in at most {min(1.0, made * LEVEL):.0%} of studies" if made > 1 else ""
     )
     return (
-        f"Alarms by stated rules. A rule that tests keeps to {LEVEL:.0%} over all arms and families it looks at (one-sided t tests over at "
+        f"Alarms by stated rules. A rule that tests keeps to {LEVEL:.0%} over all arms and tasks it looks at (one-sided t tests over at "
         f"least three seeds, Holm); over the rules nothing is corrected{': ' + over if over else ''}."
     )
 

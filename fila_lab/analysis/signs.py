@@ -16,7 +16,7 @@ from fila_lab.config.metrics import is_share
 
 @dataclass(frozen=True)
 class Sign:
-    """Where a rule fires: arm or family, the numbers as text, and the deciding value with its interval and limit in `unit`."""
+    """Where a rule fires: arm or task, the numbers as text, and the deciding value with its interval and limit in `unit`."""
 
     where: str
     numbers: str
@@ -52,8 +52,8 @@ def compared(found: Findings, where: str, what: str, metric: str, arm: str, base
     scale = scale_of(metric)
     a, b = (number(column(found, metric, name).mean() * scale) for name in (arm, base))
     text = f"{what} {a} against {b} of {base}: {with_bounds(gap.mean * scale, gap.low * scale, gap.high * scale)}"
-    family = metric.partition("/")[2]
-    if metric.startswith("fragmentation/") and (sham := f"exact/{family}/sham") in found.frame:
+    task = metric.partition("/")[2]
+    if metric.startswith("fragmentation/") and (sham := f"exact/{task}/sham") in found.frame:
         a, b = (number(column(found, sham, name).mean() * 100) for name in (arm, base))
         text += f" (right at the sham place, so able to break: {a} against {b})"
     return Sign(where, text, gap.mean * scale, gap.low * scale, gap.high * scale, limit * scale, unit_of(metric))

@@ -114,11 +114,11 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
-def families_of(columns: Sequence[str], primary: str) -> list[str]:
-    """Item families that have accuracies, the primary metric's first."""
+def tasks_of(columns: Sequence[str], primary: str) -> list[str]:
+    """Tasks that have accuracies, the primary metric's first."""
     found = [name.split("/")[1] for name in columns if name.startswith("exact/") and name.count("/") == 1 and name != "exact/mean"]
     first = primary.split("/")[1] if primary.count("/") else ""
-    return sorted(dict.fromkeys(found), key=lambda family: (family != first, family != "reading", family))
+    return sorted(dict.fromkeys(found), key=lambda task: (task != first, task != "reading", task))
 
 
 def unique_text(values: Mapping[str, int]) -> str:

@@ -19,8 +19,8 @@ from fila_lab.analysis.new_items import ItemError, NewItems
 from fila_lab.analysis.style import rows_of, scale_of, with_bounds
 from fila_lab.analysis.verdicts import relation
 from fila_lab.config import power
+from fila_lab.config.data import PLACES
 from fila_lab.config.metrics import ACCURACY
-from fila_lab.config.run import PLACES
 from fila_lab.config.study import Family
 
 MOST_LEVELS = 12
@@ -28,8 +28,6 @@ BANDS = 3
 """A number with more values than MOST_LEVELS is split into so many bands of equally many items."""
 LEAST_SEEDS = 3
 DEPENDS, ALIKE = "depends on it", "no dependence shown"
-COLUMN_OF = {"task": "family"}
-"""Names of this page -> columns of the predictions, where they differ."""
 SAYS_NOTHING = {"length": ("", "0")}
 """Column -> what it says of an item to which it does not apply, such as an answer that is no code; "" in every other column."""
 Floats = NDArray[np.float64]
@@ -220,13 +218,12 @@ def _word(row: Mapping[str, Any], size: int) -> tuple[str, str]:
 def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Part | None]:
     """Level -> its items, of those the metric is about; levels in their natural order. Empty where the column is no use, None where the
     items of a level are not the same in every cell that has any."""
-    name = COLUMN_OF.get(column, column)
     task, _, place = metric.partition("/")[2].partition("/")
-    own = predictions if task == "mean" else predictions[predictions["family"] == task]
+    own = predictions if task == "mean" else predictions[predictions["task"] == task]
     own = own[own["place"] == place] if place else own
-    if name not in own or own.empty:
+    if column not in own or own.empty:
         return {}
-    labels = _labels(own[name], own["item_id"], column)
+    labels = _labels(own[column], own["item_id"], column)
     parts: dict[str, _Part | None] = {}
     for level in labels.cat.categories:
         part = own[labels == level]

@@ -18,7 +18,7 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, said
-from fila_lab.config.run import PLACES
+from fila_lab.config.data import PLACES
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Table:
 
 
 def arms_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:
-    """One row per arm, numbers: seeds, failed; per family and place mean and 95 % t half-width; gaps, fragmentation; costs."""
+    """One row per arm, numbers: seeds, failed; per task and place mean and 95 % t half-width; gaps, fragmentation; costs."""
     found = findings if isinstance(findings, Findings) else Findings.of(findings)
     failed = frames.failures(found.folder).query("phase == 'main'").groupby("arm").size()
     rows = []
@@ -78,9 +78,9 @@ def all_tables(found: Findings) -> dict[str, Table]:
 
 def _metrics(found: Findings) -> list[str]:
     names = []
-    for family in found.families:
-        names += [f"exact/{family}", *(f"exact/{family}/{place}" for place in PLACES)]
-        names += [f"{kind}/{family}" for kind in ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")]
+    for task in found.tasks:
+        names += [f"exact/{task}", *(f"exact/{task}/{place}" for place in PLACES)]
+        names += [f"{kind}/{task}" for kind in ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")]
     return [name for name in dict.fromkeys([found.metric, *names]) if name in found.frame]
 
 
@@ -131,17 +131,17 @@ def _arms(found: Findings) -> Table:
     for r in data.to_dict("records"):
         role = " (control)" if r["role"] == "control" else ""
         row = {"arm": found.folder.label(r["arm"]) + role, "seeds": f"{r['seeds']}" + (f" (+{r['failed']} failed)" if r["failed"] else "")}
-        kinds = {} if found.metric in {f"exact/{family}" for family in found.families} else {found.metric: found.metric}
-        for family in found.families[:1]:
-            kinds |= {family: f"exact/{family}", **{place: f"exact/{family}/{place}" for place in PLACES}}
-            kinds |= {"seam gap": f"seam_gap/{family}", "sham gap": f"sham_gap/{family}", "fragm.": f"fragmentation/{family}"}
-            kinds |= {"reverse": f"fragmentation_reverse/{family}"}
-        kinds |= {family: f"exact/{family}" for family in found.families[1:]}
+        kinds = {} if found.metric in {f"exact/{task}" for task in found.tasks} else {found.metric: found.metric}
+        for task in found.tasks[:1]:
+            kinds |= {task: f"exact/{task}", **{place: f"exact/{task}/{place}" for place in PLACES}}
+            kinds |= {"seam gap": f"seam_gap/{task}", "sham gap": f"sham_gap/{task}", "fragm.": f"fragmentation/{task}"}
+            kinds |= {"reverse": f"fragmentation_reverse/{task}"}
+        kinds |= {task: f"exact/{task}" for task in found.tasks[1:]}
         row |= {title: _cell(r, name) for title, name in kinds.items() if name in r}
         row |= {"params": quantity(r["parameters"]), "FLOPs": quantity(r["flops"])}
         row |= {"ms": with_half(r["latency_ms"], r["latency_iqr_ms"] / 2), "MiB": number(r["peak_memory_mib"], 0)}
         rows.append(row)
-    whose = found.families[0] if found.families else "no family"
+    whose = found.tasks[0] if found.tasks else "no task"
     caption = (
         f"Percent, mean ± half of the 95 % t interval over seeds; places, gaps and errors are those of {whose}; fragm. = right at the "
     )
@@ -167,15 +167,15 @@ def _matches(found: Findings) -> Table:
 
 def _gaps(found: Findings) -> Table:
     data, rows = [], []
-    keys = [(arm, family, kind) for family in found.families for kind in ("seam", "sham") for arm in found.folder.arms]
-    for arm, family, kind in [key for key in keys if key in found.gaps]:
-        gap = found.gaps[arm, family, kind]
-        metric = f"{kind}_gap/{family}"
+    keys = [(arm, task, kind) for task in found.tasks for kind in ("seam", "sham") for arm in found.folder.arms]
+    for arm, task, kind in [key for key in keys if key in found.gaps]:
+        gap = found.gaps[arm, task, kind]
+        metric = f"{kind}_gap/{task}"
         seeds = found.frame.loc[found.frame["arm"] == arm]
         over = paired_interval(seeds[metric].dropna() if metric in seeds else [])
-        record = {"family": family, "gap": kind, "arm": arm, "mean": gap.gap, "seeds_low": over.low, "seeds_high": over.high}
+        record = {"task": task, "gap": kind, "arm": arm, "mean": gap.gap, "seeds_low": over.low, "seeds_high": over.high}
         data.append(record | {"images_low": gap.low, "images_high": gap.high, "triplets": gap.triplets, "images": gap.images})
-        shown = {"family": family, "gap": kind, "arm": found.folder.label(arm), "points": number(gap.gap * 100, sign=True)}
+        shown = {"task": task, "gap": kind, "arm": found.folder.label(arm), "points": number(gap.gap * 100, sign=True)}
         shown["over seeds"] = f"[{number(over.low * 100)}, {number(over.high * 100)}]"
         shown["over test images"] = f"[{number(gap.low * 100)}, {number(gap.high * 100)}]"
         rows.append(shown | {"triplets": str(gap.triplets), "images": f"{gap.images}" + (" (few)" if gap.images < FEW_CLUSTERS else "")})

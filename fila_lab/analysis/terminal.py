@@ -60,15 +60,15 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
 
 def _arms(found: Findings) -> Table:
     data = arms_table(found)
-    family = found.families[0] if found.families else ""
+    task = found.tasks[0] if found.tasks else ""
     scale = scale_of(found.metric)
     columns = {
-        "cut": f"exact/{family}/cut",
-        "sham": f"exact/{family}/sham",
-        "intact": f"exact/{family}/intact",
-        "seam gap": f"seam_gap/{family}",
+        "cut": f"exact/{task}/cut",
+        "sham": f"exact/{task}/sham",
+        "intact": f"exact/{task}/intact",
+        "seam gap": f"seam_gap/{task}",
     }
-    columns |= {other: f"exact/{other}" for other in found.families[1:]}
+    columns |= {other: f"exact/{other}" for other in found.tasks[1:]}
     columns = {title: name for title, name in columns.items() if name in data}
     title = f"{found.metric} in percent ± half of the 95 % interval over seeds; {found.measured_on}"
     table = Table(title=rich_text(title), title_justify="left", title_style="", header_style="bold")

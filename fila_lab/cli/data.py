@@ -23,18 +23,18 @@ def data_preview(
     preset: Preset = "mini",
     sets: Sets = None,
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Triplets to draw, of each family given.")] = 6,
-    family: Annotated[
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Triplets to draw, of each task given.")] = 6,
+    task: Annotated[
         list[str] | None,
-        typer.Option("--family", "-f", metavar="NAME|all", help="Task family. Default: the preset's mixture.", show_default=False),
+        typer.Option("--task", "-t", metavar="NAME|all", help="Task of the seam suite. Default: the preset's mixture.", show_default=False),
     ] = None,
 ) -> None:
     """A contact sheet of triplets (cut, sham, intact) with seams, targets and cut fractions.
 
     \b
     fila-lab data preview --out preview.png
-    fila-lab data preview --family all -n 2
-    fila-lab data preview --set data.photo_share=1 -n 12
+    fila-lab data preview --task all -n 2
+    fila-lab data preview --set data.seam.photo_share=1 -n 12
     """
     _check_split(split)
     from fila_lab.config import parse_set, resolve_run
@@ -42,7 +42,7 @@ def data_preview(
     from fila_lab.data.seam.preview import contact_sheet
 
     config = resolve_run(preset, parse_set(sets or []))
-    contact_sheet(SeamSuite(config.data, config.geometry), split, count, out, _families(family or []))
+    contact_sheet(SeamSuite(config.data.seam, config.geometry), split, count, out, _tasks(task or []))
     typer.echo(f"contact sheet: {out}")
 
 
@@ -60,7 +60,7 @@ def data_export(
 
     \b
     fila-lab data export --split test --items 500 --out exported
-    fila-lab data export --split train --items 2000 --set 'data.families={document: 0.5, chart: 0.5}' --out forms
+    fila-lab data export --split train --items 2000 --set 'data.seam.tasks={document: 0.5, chart: 0.5}' --out forms
     """
     _check_split(split)
     from fila_lab.cli.progress import Bar
@@ -69,13 +69,13 @@ def data_export(
 
     config = resolve_run(preset, parse_set(sets or []))
     with Bar() as bar:
-        counts = export(config.data, config.geometry, split, items, out, workers or os.cpu_count() or 1, bar)
+        counts = export(config.data.seam, config.geometry, split, items, out, workers or os.cpu_count() or 1, bar)
     typer.echo(f"{out}: {', '.join(f'{number} {name}' for name, number in counts.items())}")
 
 
 @data_app.command("card")
 def data_card(preset: Preset = "mini", sets: Sets = None) -> None:
-    """The data card: how items are made, families with chance, settings, sources and licences, limits.
+    """The data card: how items are made, tasks with chance, settings, sources and licences, limits.
 
     \b
     fila-lab data card --preset mini
@@ -84,7 +84,7 @@ def data_card(preset: Preset = "mini", sets: Sets = None) -> None:
     from fila_lab.data.seam.card import data_card as card
 
     config = resolve_run(preset, parse_set(sets or []))
-    typer.echo(card(config.data, config.geometry).rstrip())
+    typer.echo(card(config.data.seam, config.geometry).rstrip())
 
 
 def _check_split(split: str) -> None:
@@ -92,14 +92,11 @@ def _check_split(split: str) -> None:
         raise ConfigError(f"--split {split!r} is unknown; choose train, val or test")
 
 
-def _families(names: list[str]) -> list[str]:
-    """The families named, in their order; ConfigError for an unknown one."""
-    from typing import get_args
+def _tasks(names: list[str]) -> list[str]:
+    """The tasks named, in their order; ConfigError for an unknown one."""
+    from fila_lab.config.data import SEAM_TASKS
 
-    from fila_lab.config.run import TaskFamily
-
-    known = get_args(TaskFamily)
     for name in names:
-        if name not in (*known, "all"):
-            raise ConfigError(f"--family {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)} or all")
-    return list(known) if "all" in names else names
+        if name not in (*SEAM_TASKS, "all"):
+            raise ConfigError(f"--task {name!r} is unknown{did_you_mean(name, SEAM_TASKS)}; choose {', '.join(SEAM_TASKS)} or all")
+    return list(SEAM_TASKS) if "all" in names else names

@@ -126,7 +126,7 @@ def _attribution(answers: pd.DataFrame) -> str:
     rows = []
     for r in rows_of(attribution_table(answers)):
         lost = _bounds(100 * r.loss, 100 * r.low, 100 * r.high, 1)
-        rows.append((f"{r.family}, {r.place}, off: {r.off}", _number(100 * r.accuracy, 1), lost, str(r.items)))
+        rows.append((f"{r.task}, {r.place}, off: {r.off}", _number(100 * r.accuracy, 1), lost, str(r.items)))
     return table(("switched off at evaluation", "right, percent", "lost, points [95 % over items]", "triplets"), rows)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.data import CUT_SHARE, SeamConfig
 from fila_lab.config.idle_controls import check_control
 from fila_lab.config.interactions import check_interactions, feature_index
-from fila_lab.config.run import FUSIONS, MIN_CUT_SHARE, RunConfig
+from fila_lab.config.run import FUSIONS, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
 from fila_lab.config.tiling import check_whole_image
 from fila_lab.config.weights import check_weights, weights_file
@@ -139,7 +140,7 @@ def _check_geometry(config: RunConfig) -> None:
 
 def _check_vit_scale(config: RunConfig) -> None:
     """A finer ViT is a rival of the detail branch, not its companion: cells and tiles would no longer correspond."""
-    scale, patch, page = config.geometry.vit_scale, config.geometry.patch, 32 * config.data.page_scale
+    scale, patch, page = config.geometry.vit_scale, config.geometry.patch, 32 * config.data.seam.page_scale
     if config.fusion.handoff != "none":
         raise ConfigError(
             f"geometry.vit_scale = {scale} takes the place of the detail branch, but fusion.handoff = {config.fusion.handoff!r} "
@@ -153,7 +154,7 @@ def _check_vit_scale(config: RunConfig) -> None:
     if scale * patch > page:
         raise ConfigError(
             f"geometry.vit_scale = {scale} enlarges a patch to {scale * patch} px, more than the {page} px a page has for it "
-            f"(32 x data.page_scale); choose at most {page // patch}, or raise data.page_scale"
+            f"(32 x data.seam.page_scale); choose at most {page // patch}, or raise data.seam.page_scale"
         )
 
 
@@ -164,29 +165,34 @@ def _check_data(config: RunConfig) -> None:
             raise ConfigError(f"data.{field}_items = {items} is more than data.{field}_pool = {pool}; draw fewer or enlarge the pool")
     if train.batch_size > data.train_items:
         raise ConfigError(f"train.batch_size = {train.batch_size} is more than data.train_items = {data.train_items}; shrink the batch")
-    low, high = data.text_height
-    if not 0 < low <= high:
-        raise ConfigError(f"data.text_height = [{low}, {high}] is not a range of heights; give [low, high] with 0 < low <= high")
-    if high > config.geometry.tile:
-        raise ConfigError(f"data.text_height = [{low}, {high}] is higher than a tile of {config.geometry.tile} px; choose smaller text")
-    least, most = data.cut_share
-    if not MIN_CUT_SHARE <= least <= most <= 0.5:
-        raise ConfigError(
-            f"data.cut_share = [{least}, {most}] is no range of the smaller share of a cut; give [low, high] with "
-            f"{MIN_CUT_SHARE} <= low <= high <= 0.5"
-        )
-    if data.page_aspect is not None and not 0 < data.page_aspect[0] <= data.page_aspect[1]:
-        raise ConfigError(f"data.page_aspect = {list(data.page_aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
-    _check_shares("data.families", list(data.families.values()))
-    known = [name for name, share in data.families.items() if share > 0]
-    for name in data.train_families or ():
+    _check_seam(data.seam, config.geometry.tile)
+    known = [name for name, share in data.seam.tasks.items() if share > 0]
+    for name in data.train_tasks or ():
         if name not in known:
             raise ConfigError(
-                f"data.train_families: {name!r} is not among data.families{did_you_mean(name, known)}; choose {', '.join(known)}"
+                f"data.train_tasks: {name!r} is not among data.seam.tasks{did_you_mean(name, known)}; choose {', '.join(known)}"
             )
-    if data.train_families == ():
-        raise ConfigError("data.train_families = []: nothing would be trained on; name families, or leave it null for all")
-    _check_shares("data.code_length", list(data.code_length))
+    if data.train_tasks == ():
+        raise ConfigError("data.train_tasks = []: nothing would be trained on; name tasks, or leave it null for all")
+
+
+def _check_seam(seam: SeamConfig, tile: int) -> None:
+    low, high = seam.text_height
+    if not 0 < low <= high:
+        raise ConfigError(f"data.seam.text_height = [{low}, {high}] is not a range of heights; give [low, high] with 0 < low <= high")
+    if high > tile:
+        raise ConfigError(f"data.seam.text_height = [{low}, {high}] is higher than a tile of {tile} px; choose smaller text")
+    least, most = seam.cut_share
+    if not CUT_SHARE <= least <= most <= 0.5:
+        raise ConfigError(
+            f"data.seam.cut_share = [{least}, {most}] is no range of the smaller share of a cut; give [low, high] with "
+            f"{CUT_SHARE} <= low <= high <= 0.5"
+        )
+    aspect = seam.page_aspect
+    if aspect is not None and not 0 < aspect[0] <= aspect[1]:
+        raise ConfigError(f"data.seam.page_aspect = {list(aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
+    _check_shares("data.seam.tasks", list(seam.tasks.values()))
+    _check_shares("data.seam.code_length", list(seam.code_length))
 
 
 def _check_truth(config: RunConfig) -> None:

@@ -7,10 +7,10 @@ A name is `<kind>/<task>`, for accuracy also `exact/<task>/<place>`; `exact/mean
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
 from fila_lab.config.base import ConfigError, did_you_mean
-from fila_lab.config.run import PLACES, RunConfig, TaskFamily
+from fila_lab.config.data import PLACES, SEAM_TASKS
+from fila_lab.config.run import RunConfig
 
 MEAN = "exact/mean"
 ACCURACY = "exact"
@@ -22,13 +22,13 @@ COUNT = "n"
 
 
 def tasks_of(config: RunConfig) -> tuple[str, ...]:
-    """The tasks whose items are drawn: those of `data.families` with a share."""
-    return tuple(name for name, share in config.data.families.items() if share > 0)
+    """The tasks whose items are drawn: those of `data.seam.tasks` with a share."""
+    return tuple(name for name, share in config.data.seam.tasks.items() if share > 0)
 
 
 def metric_names(config: RunConfig, validation: bool = False) -> tuple[str, ...]:
     """Every metric a cell of this run reports: on the test pool, or (`validation`) on validation items, which have one place each."""
-    places = tuple(place for place in PLACES if place in config.data.places) if validation else PLACES
+    places = tuple(place for place in PLACES if place in config.data.seam.places) if validation else PLACES
     names = [MEAN]
     for task in tasks_of(config):
         names += [f"{ACCURACY}/{task}", *(f"{ACCURACY}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
@@ -74,11 +74,12 @@ def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str
     usable = [other for other in known if other.partition("/")[0] != COUNT]
     if kind == COUNT and task in tasks and not place:
         return f"counts items and judges no arm; name one of what arms are good at, e.g. {ACCURACY}/{task}"
-    if task in get_args(TaskFamily) and task not in tasks and kind in (ACCURACY, BLIND, *BY_TRIPLET):
-        return f"is of a task that data.families does not draw; choose one of {', '.join(tasks)}, or give {task} a share there"
+    if task in SEAM_TASKS and task not in tasks and kind in (ACCURACY, BLIND, *BY_TRIPLET):
+        return f"is of a task that data.seam.tasks does not draw; choose one of {', '.join(tasks)}, or give {task} a share there"
     if validation and name in metric_names(config):
         if place:
-            return f"is the metric of a search, but validation items stand at data.places = {list(config.data.places)}; add {place!r} there"
+            stand = f"validation items stand at data.seam.places = {list(config.data.seam.places)}"
+            return f"is the metric of a search, but {stand}; add {place!r} there"
         remedy = f"tune by {ACCURACY}/{task}, or without tuning (tune: false)"
         return f"is the metric of a search, but only the test pool has it, and a search looks at validation items; {remedy}"
     grammar = f"{MEAN}, {ACCURACY}/TASK[/{'|'.join(PLACES)}], {'/TASK, '.join((*BY_TRIPLET, BLIND))}/TASK"

@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.renamed import renamed_key
 from fila_lab.config.yaml_files import parse_yaml
 
 Tree = dict[str, Any]
@@ -115,7 +116,7 @@ def _lay(tree: Tree, keys: list[str], value: Any, model: type[BaseModel], above:
 
 
 def _lay_plain(below: Any, keys: list[str], value: Any, path: tuple[str, ...], source: str) -> Tree:
-    """One key of a plain dictionary field, e.g. `data.families.reading`."""
+    """One key of a plain dictionary field, e.g. `data.seam.tasks.reading`."""
     if not isinstance(below, Mapping) or len(keys) != 1:
         where = f"{source}: " if source else ""
         raise ConfigError(f"{where}{'.'.join((*path, *keys))}: {'.'.join(path)} has no keys below it; set {'.'.join(path)} as a whole")
@@ -125,6 +126,8 @@ def _lay_plain(below: Any, keys: list[str], value: Any, path: tuple[str, ...], s
 def unknown_key(path: tuple[str, ...], model: type[BaseModel], source: str = "") -> str:
     """The message for a key its model does not have."""
     where = f"{source}: " if source else ""
+    if (now := renamed_key(".".join(path))) is not None:
+        return f"{where}{now}"
     prefix = ".".join(path[:-1])
     level = f"{prefix} has" if prefix else "the keys are"
     return f"{where}unknown key {'.'.join(path)!r}{did_you_mean(path[-1], model.model_fields)}; {level} {', '.join(model.model_fields)}"

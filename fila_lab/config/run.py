@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole
 from fila_lab.config.canvas_rules import grids_up_to
+from fila_lab.config.data import DataConfig
 
 FUSIONS: tuple[str, ...] = (
     "none",
@@ -29,15 +30,6 @@ FUSIONS: tuple[str, ...] = (
     "cross_tile",
 )
 """Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
-
-TaskFamily = Literal["reading", "document", "table", "chart", "counting", "spatial", "attribute", "presence", "coarse"]
-"""Built-in task families; a test holds this equal to the registry of `fila_lab.data.seam.tasks`."""
-
-PLACES = ("cut", "sham", "intact")
-"""Where a target stands, in the order of a triplet."""
-
-MIN_CUT_SHARE = 0.15
-"""Share of a target's ink that lies on each side of a seam at least (`fila_lab.imaging.CUT_SHARE`)."""
 
 Size = tuple[Positive, Positive]
 
@@ -230,44 +222,6 @@ class LanguageConfig(Strict):
     dtype: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="type of its weights; null: float32 where they train, the checkpoint's own where they are frozen"
     )
-
-
-class DataConfig(Strict):
-    """The items: which suite, how hard, how many. Pools are fixed; a seed draws its training items from the pool."""
-
-    suite: Literal["seam"] = "seam"
-    families: dict[TaskFamily, Number] = Field(default={"reading": 0.85, "coarse": 0.15}, description="family -> share of items")
-    text_height: tuple[Number, Number] = Field(default=(9.0, 13.0), description="range of cap heights, canvas pixels")
-    code_length: tuple[Number, Number, Number, Number] = Field(
-        default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters"
-    )
-    by_key: Number = Field(default=0.3, ge=0, le=1, description="share of reading questions that address by key; the rest by colour")
-    codes_per_page: Positive = Field(default=4, description="blocks on a page, the target included; never more than the page has tiles")
-    clutter: Whole = Field(default=0, ge=0, description="further distractors on each page, as far as there is room")
-    fonts: Literal["all", "sans", "serif", "mono"] = Field(
-        default="all", description="group of fonts; train and test have other fonts of it"
-    )
-    photo_share: Number = Field(default=0.5, ge=0, le=1, description="share of pages on a photo instead of paper: the content type")
-    page_aspect: tuple[Number, Number] | None = Field(
-        default=None, description="range of width / height of the canvases pages use; null: all of geometry.canvases"
-    )
-    places: tuple[Literal["cut", "sham", "intact"], ...] = Field(
-        default=("cut", "sham", "intact"), min_length=1, description="where targets of single items (train, val) stand; test has all three"
-    )
-    cut_share: tuple[Number, Number] = Field(default=(MIN_CUT_SHARE, 0.5), description="range of the smaller share of ink at cut places")
-    evidence_apart: Number = Field(
-        default=0.0, ge=0, le=1, description="share of items asked by key, label or row whose seam runs between it and the value"
-    )
-    page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
-    train_pool: Positive = 12000
-    train_items: Positive = Field(default=8000, description="items a seed draws from the pool")
-    train_families: tuple[str, ...] | None = Field(
-        default=None, description="train a specialist: of the items a seed draws, only those of these families; tests are on all. null: all"
-    )
-    val_items: Positive = Field(default=400, description="validation items a seed draws")
-    val_pool: Positive = 1600
-    test_triplets: Positive = Field(default=2000, description="fixed test pool, families together")
-    suite_seed: Seed = 0
 
 
 class TrainConfig(Strict):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fila_lab.config.base import did_you_mean
 from fila_lab.config.metrics import ACCURACY, MEAN
+from fila_lab.config.renamed import renamed_word
 
 BY_ITEMS = (ACCURACY, "seam_gap", "sham_gap")
 """Kinds of metric that are means over items, so that a part of the items has one of its own."""
@@ -23,7 +24,8 @@ def check_by(field: str, by: Sequence[str], metric: str) -> None:
         raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; split {ACCURACY}/... or a gap")
     for at, column in enumerate(by):
         if column not in SUBGROUPS:
-            raise ValueError(f"{field}: unknown column {column!r}{did_you_mean(column, SUBGROUPS)}; columns are {', '.join(SUBGROUPS)}")
+            unknown = renamed_word(column) or f"unknown column {column!r}{did_you_mean(column, SUBGROUPS)}"
+            raise ValueError(f"{field}: {unknown}; columns are {', '.join(SUBGROUPS)}")
         if column in by[:at]:
             raise ValueError(f"{field}: {column!r} stands there twice; remove one")
         if column == "task" and metric != MEAN:

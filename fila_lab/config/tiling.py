@@ -8,7 +8,8 @@ from functools import cache
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.canvas_rules import choose_canvas
-from fila_lab.config.run import DataConfig, GeometryConfig, RunConfig, Size
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig, RunConfig, Size
 
 Span = tuple[int, int]
 """[first, last) of token columns or rows of the canvas."""
@@ -130,13 +131,13 @@ def chosen_canvas(geometry: GeometryConfig, image: Size) -> Size:
 
 def page_size(config: RunConfig, canvas: Size) -> Size:
     """(width, height) in px of the suite's pages for one of `geometry.canvases`."""
-    width, height = (side // config.geometry.patch * 32 * config.data.page_scale for side in canvas)
+    width, height = (side // config.geometry.patch * 32 * config.data.seam.page_scale for side in canvas)
     return width, height
 
 
-def has_aspect(canvas: Size, data: DataConfig) -> bool:
+def has_aspect(canvas: Size, seam: SeamConfig) -> bool:
     """Whether pages of the canvas' width / height are asked for."""
-    return data.page_aspect is None or data.page_aspect[0] <= canvas[0] / canvas[1] <= data.page_aspect[1]
+    return seam.page_aspect is None or seam.page_aspect[0] <= canvas[0] / canvas[1] <= seam.page_aspect[1]
 
 
 def seen_canvas(config: RunConfig, canvas: Size) -> Size:

@@ -15,6 +15,7 @@ from torch import nn
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.json_files import read_json
+from fila_lab.config.renamed import present_run
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes
@@ -236,7 +237,7 @@ def _read(part: dict[str, Any]) -> Measured:
             name: kind(
                 **{
                     **fields,
-                    "config": RunConfig.model_validate(fields["config"]),
+                    "config": RunConfig.model_validate(present_run(fields["config"])),
                     "counts": {component: Count(**count) for component, count in fields["counts"].items()},
                 }
             )

@@ -18,11 +18,12 @@ from typing import Any
 from PIL import Image
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.data import SeamConfig
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import file_lock, sync
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.json_files import read_json
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.pool import code_state
 from fila_lab.data.pool_build import COLUMNS, item_line
@@ -40,9 +41,9 @@ FIELDS: tuple[str, ...] = (*(name for name in COLUMNS if name != "row"), "image"
 
 
 def export(
-    data: DataConfig, geometry: GeometryConfig, split: str, items: int, out: Path, workers: int = 1, progress: Progress | None = None
+    seam: SeamConfig, geometry: GeometryConfig, split: str, items: int, out: Path, workers: int = 1, progress: Progress | None = None
 ) -> dict[str, int]:
-    """Writes the first `items` items of a split (test: three places each) into `out`; returns family -> items.
+    """Writes the first `items` items of a split (test: three places each) into `out`; returns task -> items.
 
     Raises:
         FilaError: the folder holds something else.
@@ -52,7 +53,7 @@ def export(
     if items < 1:
         raise FilaError(f"items={items}: there is nothing to export; choose at least 1")
     out = Path(out).absolute()
-    key = export_key(data, geometry, split, items)
+    key = export_key(seam, geometry, split, items)
     partial = out.with_name(f"{out.name}.partial-{key}")
     try:
         if _finished(out, key):
@@ -61,7 +62,7 @@ def export(
         (partial / "chunks").mkdir(exist_ok=True)
         with file_lock(partial):
             if not _finished(out, key):
-                _write(partial, data, geometry, split, items, key, workers, progress)
+                _write(partial, seam, geometry, split, items, key, workers, progress)
                 for path in (partial / "images").iterdir():
                     sync(path)
                 partial.rename(out)
@@ -70,10 +71,9 @@ def export(
         raise cannot_write(error, f"out={out}: the export", "choose another folder") from error
 
 
-def export_key(data: DataConfig, geometry: GeometryConfig, split: str, items: int) -> str:
+def export_key(seam: SeamConfig, geometry: GeometryConfig, split: str, items: int) -> str:
     """16 hex digits over all that the bytes of an export depend on."""
-    drawn = data.model_dump(mode="json", exclude={"train_pool", "val_pool", "test_triplets", "train_items", "val_items"})
-    state = {"schema": SCHEMA, "split": split, "items": items, "data": drawn, "code": code_state()}
+    state = {"schema": SCHEMA, "split": split, "items": items, "seam": seam.model_dump(mode="json"), "code": code_state()}
     return config_hash(state | {"geometry": geometry.model_dump(mode="json")})
 
 
@@ -101,7 +101,7 @@ def _counts(out: Path) -> dict[str, int]:
 
 
 def _write(
-    partial: Path, data: DataConfig, geometry: GeometryConfig, split: str, items: int, key: str, workers: int, progress: Progress | None
+    partial: Path, seam: SeamConfig, geometry: GeometryConfig, split: str, items: int, key: str, workers: int, progress: Progress | None
 ) -> None:
     import pandas as pd
 
@@ -109,18 +109,18 @@ def _write(
     missing = [(start, min(items, start + CHUNK)) for start in starts if not _drawn(partial, start)]
     done = items - sum(stop - start for start, stop in missing)
     what = f"exporting {split} items"
-    for size in in_chunks(_Exporter, (partial, data, geometry, split), missing, workers, f"{split} items"):
+    for size in in_chunks(_Exporter, (partial, seam, geometry, split), missing, workers, f"{split} items"):
         done += size
         if progress:
             progress(what, done, items)
     lines = [json.loads(line) for start in starts for line in _chunk(partial, start).read_text(encoding="utf-8").splitlines()]
-    counts = dict(sorted(Counter(line["family"] for line in lines if line["place"] == lines[0]["place"] or split != "test").items()))
+    counts = dict(sorted(Counter(line["task"] for line in lines if line["place"] == lines[0]["place"] or split != "test").items()))
     _replace(partial / f"{split}.json", json.dumps([_conversation(line) for line in lines], indent=1).encode() + b"\n")
     table = io.BytesIO()
     pd.DataFrame(lines, columns=list(FIELDS)).to_parquet(table, index=False)
     _replace(partial / f"{split}.parquet", table.getvalue())
-    _replace(partial / "README.md", data_card(data, geometry, counts, split).encode())
-    settings = {"data": data.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json")}
+    _replace(partial / "README.md", data_card(seam, geometry, counts, split).encode())
+    settings = {"seam": seam.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json")}
     _replace(partial / "export.json", json.dumps({"key": key, "split": split, "items": counts} | settings, indent=1).encode() + b"\n")
     shutil.rmtree(partial / "chunks")
     for left_over in partial.rglob("*.tmp"):  # of processes that were killed
@@ -131,14 +131,14 @@ def _write(
 def _conversation(line: dict[str, Any]) -> dict[str, Any]:
     """An entry of LLaVA's training and evaluation format."""
     turns = [{"from": "human", "value": f"<image>\n{line['question']}"}, {"from": "gpt", "value": line["answer"]}]
-    return {"id": Path(line["image"]).stem, "image": line["image"], "data_source": line["family"], "conversations": turns}
+    return {"id": Path(line["image"]).stem, "image": line["image"], "data_source": line["task"], "conversations": turns}
 
 
 class _Exporter:
     """Draws a range of items: their pages first, then, at once, the lines that say they are there."""
 
-    def __init__(self, partial: Path, data: DataConfig, geometry: GeometryConfig, split: str) -> None:
-        self.partial, self.suite, self.split = partial, SeamSuite(data, geometry), split
+    def __init__(self, partial: Path, seam: SeamConfig, geometry: GeometryConfig, split: str) -> None:
+        self.partial, self.suite, self.split = partial, SeamSuite(seam, geometry), split
 
     def __call__(self, span: tuple[int, int]) -> int:
         lines = []

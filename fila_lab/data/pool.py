@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.data import DataConfig
 from fila_lab.config.faults import cannot_write
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool_build import ARRAYS, fill, held_arrays, page_geometry
 from fila_lab.data.sealed import Files, digests, look, opened, seal
@@ -31,7 +32,7 @@ from fila_lab.imaging import Geometry
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 2
+SCHEMA = 3
 MARK = "pool.json"
 _PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib", "statsmodels")
 
@@ -79,7 +80,7 @@ class Group:
 class Pool:
     """An opened pool whose files have the sizes that were written; `build_pool` looks at their contents too.
 
-    `meta` has a row an item: item_id, index, split, family, place, question, answer, image_id, cut_fraction, axis, addressing, length,
+    `meta` has a row an item: item_id, index, split, task, place, question, answer, image_id, cut_fraction, axis, addressing, length,
     distractors, evidence, canvas ("84x84", width x height) and row (its place in that canvas' group).
     """
 
@@ -147,7 +148,7 @@ def build_pool(
 
     def read(folder: Path) -> Pool:
         look(folder, MARK, contents=True)
-        return Pool(folder, geometry, 32 * data.page_scale).hold()
+        return Pool(folder, geometry, 32 * data.seam.page_scale).hold()
 
     def make(folder: Path) -> None:
         groups = fill(folder, data, geometry, split, workers, progress)
@@ -174,9 +175,7 @@ def _content_hash(folder: Path, files: Files) -> str:
 def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
     """16 hex digits over all that the bytes of a pool depend on; how many items a seed draws is not among it."""
     size = {"train": "train_pool", "val": "val_pool", "test": "test_triplets"}[as_split(split)]
-    apart = {"train_pool", "val_pool", "test_triplets", "train_items", "train_families", "val_items"}
-    drawn = data.model_dump(mode="json", exclude=apart)
-    state = [SCHEMA, split, getattr(data, size), drawn, geometry.model_dump(mode="json"), code_state()]
+    state = [SCHEMA, split, getattr(data, size), data.seam.model_dump(mode="json"), geometry.model_dump(mode="json"), code_state()]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
 

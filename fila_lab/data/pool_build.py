@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
+from fila_lab.config.data import PLACES, DataConfig, SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
-from fila_lab.data.seam.tasks import get_family
+from fila_lab.data.seam.tasks import get_task
 from fila_lab.data.seam.truth import RECORD, glyph_records
 from fila_lab.imaging import Geometry, prepare
 
 ARRAYS: tuple[str, ...] = ("tiles", "overview", "detail", "glyphs", "counts")
 COLUMNS: tuple[str, ...] = (
-    "item_id", "index", "split", "family", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length",
+    "item_id", "index", "split", "task", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length",
     "distractors", "evidence", "canvas", "row",
 )  # fmt: skip
 CHUNK = 64
 """Items a worker draws between two reports."""
 
-Task = tuple[int, str, int]  # index, canvas name, row of its (first) item
+Drawing = tuple[int, str, int]  # index, canvas name, row of its (first) item
 
 
 def page_geometry(canvas: tuple[int, int], geometry: GeometryConfig, patch_px: int) -> Geometry:
@@ -38,19 +39,19 @@ def fill(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str, w
     """Writes the arrays and the table of a split into `folder`; returns the canvas names."""
     import pandas as pd
 
-    suite = SeamSuite(data, geometry)
+    suite = SeamSuite(data.seam, geometry)
     total = {"train": data.train_pool, "val": data.val_pool, "test": data.test_triplets}[split]
     if total <= 0:
         raise FilaError(f"the {split} pool has {total} items, so there is nothing to draw; choose a positive number")
     per_index = len(PLACES) if split == "test" else 1
-    tasks, sizes = _tasks(suite, split, total, per_index)
+    drawings, sizes = _drawings(suite, split, total, per_index)
     _allocate(folder, suite, sizes)
-    chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
+    chunks = [drawings[i : i + CHUNK] for i in range(0, len(drawings), CHUNK)]
     lines: list[dict[str, Any]] = []
     what = f"drawing {split} items"
     if progress:
         progress(what, 0, total)
-    for done, rows in enumerate(in_chunks(_Painter, (folder, data, geometry, split), chunks, workers, f"{split} items"), 1):
+    for done, rows in enumerate(in_chunks(_Painter, (folder, data.seam, geometry, split), chunks, workers, f"{split} items"), 1):
         lines += rows
         if progress:
             progress(what, min(total, done * CHUNK), total)
@@ -62,16 +63,16 @@ def fill(folder: Path, data: DataConfig, geometry: GeometryConfig, split: str, w
     return sorted(sizes)
 
 
-def _tasks(suite: SeamSuite, split: str, total: int, per_index: int) -> tuple[list[Task], dict[str, int]]:
+def _drawings(suite: SeamSuite, split: str, total: int, per_index: int) -> tuple[list[Drawing], dict[str, int]]:
     """What to draw and where its rows are: an item's canvas is known before it is drawn."""
     sizes: dict[str, int] = {}
-    tasks = []
+    drawings = []
     for index in range(total):
         width, height = suite.heading(split, index)[1]
         name = f"{width}x{height}"
-        tasks.append((index, name, sizes.get(name, 0)))
+        drawings.append((index, name, sizes.get(name, 0)))
         sizes[name] = sizes.get(name, 0) + per_index
-    return tasks, sizes
+    return drawings, sizes
 
 
 def held_arrays(geometry: GeometryConfig) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ def held_arrays(geometry: GeometryConfig) -> tuple[str, ...]:
 
 def _allocate(folder: Path, suite: SeamSuite, sizes: dict[str, int]) -> None:
     """Creates the arrays with their disk space: on a full disk a memory map would kill the process instead of raising OSError."""
-    glyphs = (suite.data.codes_per_page + suite.data.clutter) * max(get_family(name).most_marks for name, _ in suite.families) + 1
+    glyphs = (suite.seam.codes_per_page + suite.seam.clutter) * max(get_task(name).most_marks for name, _ in suite.tasks) + 1
     for name, size in sizes.items():
         width, height = (int(side) for side in name.split("x"))
         geometry = page_geometry((width, height), suite.geometry, suite.patch)
@@ -110,11 +111,11 @@ def reserve(path: Path) -> None:
 class _Painter:
     """Draws items into the arrays of a folder."""
 
-    def __init__(self, folder: Path, data: DataConfig, geometry: GeometryConfig, split: str) -> None:
-        self.folder, self.suite, self.split = folder, SeamSuite(data, geometry), split
+    def __init__(self, folder: Path, seam: SeamConfig, geometry: GeometryConfig, split: str) -> None:
+        self.folder, self.suite, self.split = folder, SeamSuite(seam, geometry), split
         self.open: dict[str, dict[str, np.ndarray]] = {}
 
-    def __call__(self, chunk: list[Task]) -> list[dict[str, Any]]:
+    def __call__(self, chunk: list[Drawing]) -> list[dict[str, Any]]:
         lines = []
         for index, name, first in chunk:
             items = self.suite.triplet(self.split, index) if self.split == "test" else (self.suite.item(self.split, index),)

@@ -21,7 +21,8 @@ from PIL import Image
 from fila_lab.config.base import FilaError, did_you_mean
 
 if TYPE_CHECKING:
-    from fila_lab.config.run import DataConfig, GeometryConfig
+    from fila_lab.config.data import DataConfig
+    from fila_lab.config.run import GeometryConfig
     from fila_lab.data.parallel import Progress
     from fila_lab.imaging import Geometry
 

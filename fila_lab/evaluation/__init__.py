@@ -4,11 +4,10 @@ from fila_lab.evaluation.aggregates import AGGREGATES, Scored
 from fila_lab.evaluation.blind import question_only
 from fila_lab.evaluation.judge import aggregate, scored_rows
 from fila_lab.evaluation.scores import SCORES, Score
-from fila_lab.evaluation.seam import PLACES, Interval, seam_gap_interval, summarise, triplet_table
+from fila_lab.evaluation.seam import Interval, seam_gap_interval, summarise, triplet_table
 
 __all__ = [
     "AGGREGATES",
-    "PLACES",
     "SCORES",
     "Interval",
     "Score",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import PLACES
+from fila_lab.config.data import PLACES
 
 _CHUNK = 1 << 22
 """Bootstrap weights held at once."""
@@ -26,63 +26,63 @@ class Interval:
 
 
 def summarise(predictions: pd.DataFrame) -> dict[str, float]:
-    """Metrics of a predictions frame (columns item_id, family, place, correct; one row an item and place), all shares except `n/`.
+    """Metrics of a predictions frame (columns item_id, task, place, correct; one row an item and place), all shares except `n/`.
 
-    `exact/<family>` is the mean over its places of `exact/<family>/<place>`, and `exact/mean` the mean over families. Gaps and
-    fragmentation errors are over triplets; a family whose items have one place each (validation) has none: those names are then absent.
-    Raises FilaError for an empty or malformed frame, and for a family in which only some items are whole triplets.
+    `exact/<task>` is the mean over its places of `exact/<task>/<place>`, and `exact/mean` the mean over tasks. Gaps and
+    fragmentation errors are over triplets; a task whose items have one place each (validation) has none: those names are then absent.
+    Raises FilaError for an empty or malformed frame, and for a task in which only some items are whole triplets.
     """
     frame = _checked(predictions)
     metrics: dict[str, float] = {}
-    for family, rows in frame.groupby("family", sort=True):
+    for task, rows in frame.groupby("task", sort=True):
         by_place = rows.groupby("place")["correct"].mean()
         for place in PLACES:
             if place in by_place.index:
-                metrics[f"exact/{family}/{place}"] = float(by_place[place])
-        metrics[f"exact/{family}"] = float(by_place.mean())
-        metrics[f"n/{family}"] = float(rows["item_id"].nunique())
-        table = _triplets(rows, str(family))
+                metrics[f"exact/{task}/{place}"] = float(by_place[place])
+        metrics[f"exact/{task}"] = float(by_place.mean())
+        metrics[f"n/{task}"] = float(rows["item_id"].nunique())
+        table = _triplets(rows, str(task))
         if len(table):
             cut, sham, intact = (table[place].to_numpy() for place in PLACES)
-            metrics[f"seam_gap/{family}"] = float(sham.mean() - cut.mean())
-            metrics[f"sham_gap/{family}"] = float(intact.mean() - sham.mean())
-            metrics[f"fragmentation/{family}"] = float((sham & ~cut).mean())
-            metrics[f"fragmentation_reverse/{family}"] = float((~sham & cut).mean())
-    metrics["exact/mean"] = float(np.mean([metrics[f"exact/{family}"] for family in frame["family"].unique()]))
+            metrics[f"seam_gap/{task}"] = float(sham.mean() - cut.mean())
+            metrics[f"sham_gap/{task}"] = float(intact.mean() - sham.mean())
+            metrics[f"fragmentation/{task}"] = float((sham & ~cut).mean())
+            metrics[f"fragmentation_reverse/{task}"] = float((~sham & cut).mean())
+    metrics["exact/mean"] = float(np.mean([metrics[f"exact/{task}"] for task in frame["task"].unique()]))
     return metrics
 
 
-def triplet_table(predictions: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
-    """item_id x (cut, sham, intact): whether the answer was right, bool. Of one family, or of all where they share no item ids."""
-    frame = _checked(predictions) if family is None else _of_family(predictions, family)
-    tables = [_triplets(rows, str(name)) for name, rows in frame.groupby("family", sort=True)]
+def triplet_table(predictions: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
+    """item_id x (cut, sham, intact): whether the answer was right, bool. Of one task, or of all where they share no item ids."""
+    frame = _checked(predictions) if task is None else _of_task(predictions, task)
+    tables = [_triplets(rows, str(name)) for name, rows in frame.groupby("task", sort=True)]
     table = pd.concat(tables)
     if not table.index.is_unique:
-        raise FilaError("item_id: families share item ids; give triplet_table a family")
+        raise FilaError("item_id: tasks share item ids; give triplet_table a task")
     return table
 
 
 def seam_gap_interval(
-    predictions: pd.DataFrame, family: str, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    predictions: pd.DataFrame, task: str, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Interval]:
-    """Percentile bootstrap intervals of `seam_gap` and `sham_gap` of one family, over its triplets clustered by `image_id`.
+    """Percentile bootstrap intervals of `seam_gap` and `sham_gap` of one task, over its triplets clustered by `image_id`.
 
     Whole images are drawn with replacement, so items that share a page or photo stay together. The same draws serve both gaps.
-    Raises FilaError where the family has no triplets, an item lies on several images, or fewer than 2 images leave nothing to resample.
+    Raises FilaError where the task has no triplets, an item lies on several images, or fewer than 2 images leave nothing to resample.
     """
     if not 0 < confidence < 1 or resamples < 1:
         raise FilaError(f"confidence={confidence}, resamples={resamples}: confidence must lie between 0 and 1, and resamples be at least 1")
-    frame = _of_family(predictions, family, "image_id")
-    table = _triplets(frame, family)
+    frame = _of_task(predictions, task, "image_id")
+    table = _triplets(frame, task)
     if not len(table):
-        raise FilaError(f"family {family!r} has no triplets; a seam gap needs each item at the places {', '.join(PLACES)}")
+        raise FilaError(f"task {task!r} has no triplets; a seam gap needs each item at the places {', '.join(PLACES)}")
     images = frame.groupby("item_id")["image_id"]
     if (images.nunique() != 1).any():
-        raise FilaError(f"image_id: items of family {family!r} have different images at their places; a triplet shares one image_id")
+        raise FilaError(f"image_id: items of task {task!r} have different images at their places; a triplet shares one image_id")
     codes, _ = pd.factorize(images.first().loc[table.index], sort=True)
     clusters = int(codes.max()) + 1
     if clusters < 2:
-        raise FilaError(f"image_id: family {family!r} lies on one image; an interval clustered by image needs at least 2")
+        raise FilaError(f"image_id: task {task!r} lies on one image; an interval clustered by image needs at least 2")
     cut, sham, intact = (table[place].to_numpy(float) for place in PLACES)
     differences = np.stack([sham - cut, intact - sham])
     sizes = np.bincount(codes, minlength=clusters).astype(float)
@@ -106,18 +106,18 @@ def _bootstrap_means(sums: np.ndarray, sizes: np.ndarray, resamples: int, rng: n
     return np.concatenate(means)
 
 
-def _of_family(predictions: pd.DataFrame, family: str, *columns: str) -> pd.DataFrame:
+def _of_task(predictions: pd.DataFrame, task: str, *columns: str) -> pd.DataFrame:
     frame = _checked(predictions, *columns)
-    rows = frame[frame["family"] == family]
+    rows = frame[frame["task"] == task]
     if not len(rows):
-        known = ", ".join(map(repr, sorted(frame["family"].unique())))
-        raise FilaError(f"family {family!r} is not among the predictions; they have {known}")
+        known = ", ".join(map(repr, sorted(frame["task"].unique())))
+        raise FilaError(f"task {task!r} is not among the predictions; they have {known}")
     return rows
 
 
 def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """The needed columns with `correct` as bool, or FilaError."""
-    needed = ["item_id", "family", "place", "correct", *columns]
+    needed = ["item_id", "task", "place", "correct", *columns]
     missing = [column for column in needed if column not in predictions.columns]
     if missing:
         raise FilaError(f"predictions: columns {', '.join(missing)} are missing; a predictions frame has {', '.join(needed)}")
@@ -132,21 +132,21 @@ def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:
         raise FilaError(f"predictions: unknown place {', '.join(map(repr, unknown))}; places are {', '.join(PLACES)}")
     if not frame["correct"].isin([0, 1]).all():
         raise FilaError("predictions: column correct has values other than true and false")
-    twice = frame.duplicated(["family", "item_id", "place"])
+    twice = frame.duplicated(["task", "item_id", "place"])
     if twice.any():
         row = frame[twice].iloc[0]
-        raise FilaError(f"predictions: item {row['item_id']!r} of family {row['family']!r} appears twice at place {row['place']!r}")
+        raise FilaError(f"predictions: item {row['item_id']!r} of task {row['task']!r} appears twice at place {row['place']!r}")
     return frame.assign(correct=frame["correct"].astype(bool))
 
 
-def _triplets(rows: pd.DataFrame, family: str) -> pd.DataFrame:
-    """item_id x places, bool, of one family's checked rows; empty where no item has all places."""
+def _triplets(rows: pd.DataFrame, task: str) -> pd.DataFrame:
+    """item_id x places, bool, of one task's checked rows; empty where no item has all places."""
     counts = rows.groupby("item_id")["place"].count()
     whole = int((counts == len(PLACES)).sum())
     if whole and whole < len(counts):
         lacking = counts.index[counts < len(PLACES)][0]
         raise FilaError(
-            f"predictions: {len(counts) - whole} of {len(counts)} items of family {family!r} lack a place (the first is {lacking!r}); "
+            f"predictions: {len(counts) - whole} of {len(counts)} items of task {task!r} lack a place (the first is {lacking!r}); "
             f"triplets need {', '.join(PLACES)}"
         )
     if not whole:

@@ -6,10 +6,9 @@ from fila_lab.imaging.geometry import Box, Geometry
 from fila_lab.imaging.prepare import PAD_COLOUR, Prepared, join_tiles, overview_of, prepare, split_tiles
 from fila_lab.imaging.read import ImageError, image_from_bytes, image_size, load_image
 from fila_lab.imaging.rgb import to_rgb
-from fila_lab.imaging.seams import CUT_SHARE, cut_by_seam, cut_fraction
+from fila_lab.imaging.seams import cut_by_seam, cut_fraction
 
 __all__ = [
-    "CUT_SHARE",
     "PAD_COLOUR",
     "Box",
     "Geometry",

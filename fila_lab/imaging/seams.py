@@ -11,10 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.data import CUT_SHARE
 from fila_lab.imaging.geometry import EPSILON, Geometry
-
-CUT_SHARE = 0.15
-"""At least this share of the ink on each side of a seam makes a target cut."""
 
 Ink = np.ndarray | Sequence[float]
 """Ink is a bool mask [H, W] in image px, or a box (x0, y0, x1, y1) in image px whose ink is its area."""

@@ -30,7 +30,7 @@ ByCanvas = list[list[SymbolicPage]]
 class AnswerRecipe:
     """How the answer model is pretrained.
 
-    `swapped` and `dropped`: shares of characters that the visual tokens get wrong, or miss; `solved`: how often a family that is answered
+    `swapped` and `dropped`: shares of characters that the visual tokens get wrong, or miss; `solved`: how often a task that is answered
     throughout is still drawn, where one that is never answered is drawn 1 + `solved` times; `compiled`: torch.compile for the language
     model, twice as fast on a CPU with a C++ compiler, other in the last bits.
     """
@@ -96,7 +96,7 @@ def answer_loss(model: FilaModel, visual: Tensor, canvas: tuple[int, int], asked
 
 @dataclass
 class _Pupil:
-    """The model at its lessons. `missed`: by what each family is drawn."""
+    """The model at its lessons. `missed`: by what each task is drawn."""
 
     model: FilaModel
     truth: Truth
@@ -114,21 +114,21 @@ class _Pupil:
     def drawn(self, pages: ByCanvas, count: int) -> list[SymbolicPage]:
         """Pages of one canvas, recoloured."""
         group = pages[int(self.generator.choice(len(pages), p=[len(g) / sum(map(len, pages)) for g in pages]))]
-        weights = np.array([self.missed.get(page.family, 1.0) for page in group])
+        weights = np.array([self.missed.get(page.task, 1.0) for page in group])
         chosen = self.generator.choice(len(group), size=count, p=weights / weights.sum())
         return [recoloured(group[int(i)], self.generator) for i in chosen]
 
     @torch.inference_mode()
     def score(self, pages: ByCanvas, errors: AnswerRecipe) -> dict[str, float]:
-        """Share of exact answers on all of these pages (`look_up`), and by family."""
+        """Share of exact answers on all of these pages (`look_up`), and by task."""
         right: dict[str, list[float]] = {}
         for group in pages:
             for start in range(0, len(group), 256):
                 chosen = group[start : start + 256]
                 for page, hit in zip(chosen, self.answered(chosen, errors)[1].tolist(), strict=True):
-                    right.setdefault(page.family, []).append(float(hit))
+                    right.setdefault(page.task, []).append(float(hit))
         every = [hit for hits in right.values() for hit in hits]
-        return {"look_up": float(np.mean(every))} | {f"look_up/{family}": float(np.mean(hits)) for family, hits in sorted(right.items())}
+        return {"look_up": float(np.mean(every))} | {f"look_up/{task}": float(np.mean(hits)) for task, hits in sorted(right.items())}
 
 
 def train_look_up(
@@ -141,14 +141,14 @@ def train_look_up(
     workers: int,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, float]:
-    """Train language model, separator and `truth`; returns exact answers on unseen pages, with errors, and by family without.
+    """Train language model, separator and `truth`; returns exact answers on unseen pages, with errors, and by task without.
 
-    Families are drawn by what they still miss (on pages held out for that): the easy ones are learned long before the others.
+    Tasks are drawn by what they still miss (on pages held out for that): the easy ones are learned long before the others.
     """
-    data = config.data.model_copy(update={name: getattr(recipe, name) for name in ("text_height", "code_length", "by_key")})
+    seam = config.data.seam.model_copy(update={name: getattr(recipe, name) for name in ("text_height", "code_length", "by_key")})
 
     def draw(name: str, count: int, easy: bool = False) -> ByCanvas:
-        return _by_canvas(symbolic_pages(data, config.geometry, count, component_seed(seed, name), workers, easy))
+        return _by_canvas(symbolic_pages(seam, config.geometry, count, component_seed(seed, name), workers, easy))
 
     easy, full = draw("easy pages", recipe.pages // 4, easy=True), draw("pages", recipe.pages)
     held_out, unseen = draw("held out pages", recipe.unseen // 2), draw("unseen pages", recipe.unseen)

@@ -1,6 +1,6 @@
-"""Dense pages for tower pretraining: a square canvas full of plates with random strings, layout panels, and what the families show.
+"""Dense pages for tower pretraining: a square canvas full of plates with random strings, layout panels, and what the tasks show.
 
-Strings are drawn uniformly over the alphabet, so no real code is learned here; blocks of families other than `reading` and `coarse` are
+Strings are drawn uniformly over the alphabet, so no real code is learned here; blocks of tasks other than `reading` and `coarse` are
 those of the suite's own pages, target and distractors alike. Fonts, photos, tables and strings are those of the split.
 """
 
@@ -17,7 +17,7 @@ from PIL import Image
 from fila_lab.config.run import RunConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.suite import SeamSuite
-from fila_lab.data.seam.tasks import get_family
+from fila_lab.data.seam.tasks import get_task
 from fila_lab.data.suite import SPLITS, as_split
 from fila_lab.imaging import prepare
 from fila_lab.imaging.prepare import join_tiles
@@ -35,8 +35,8 @@ CAP_HEIGHTS = (8.0, 15.0)
 """Range of cap heights, canvas pixels: wider than any item's."""
 PANEL_SHARE = 0.09
 """Share of blocks that are panels."""
-FAMILY_SHARE = 0.6
-"""Share of blocks that come from the suite's pages, where `data.families` asks for families beside `reading` and `coarse`."""
+TASK_SHARE = 0.6
+"""Share of blocks that come from the suite's pages, where `data.seam.tasks` asks for tasks beside `reading` and `coarse`."""
 CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS, *content.SHAPES))}
 COLOUR_INDEX = {name: index for index, name in enumerate(content.COLOURS)}
 
@@ -87,10 +87,10 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     """Canvas, detail input at this page's resolution, and glyph records."""
     generator = np.random.default_rng([seed, SPLITS.index(as_split(split)), index])
     side = TILES * config.geometry.tile
-    others = _family_blocks(generator, config, split)
-    scale = 32 / 14 * config.data.page_scale
+    others = _task_blocks(generator, config, split)
+    scale = 32 / 14 * config.data.seam.page_scale
     size = round(side * scale)
-    if generator.random() < config.data.photo_share:
+    if generator.random() < config.data.seam.photo_share:
         names = content.photos(split)
         page = render.photo_crop(generator, names[int(generator.integers(len(names)))], size, size)
     else:
@@ -99,7 +99,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     records = np.full((MAX_GLYPHS, RECORD), -1, np.float32)
     count = 0
     for _ in range(30):
-        block = next(others) if others and generator.random() < FAMILY_SHARE else _block(generator, split, scale)
+        block = next(others) if others and generator.random() < TASK_SHARE else _block(generator, split, scale)
         width, height = block.size
         if width >= size or height >= size:
             continue
@@ -121,17 +121,17 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     return join_tiles(prepared.tiles, TILES, TILES), prepared.detail, records
 
 
-def _family_blocks(generator: np.random.Generator, config: RunConfig, split: str) -> Iterator[render.Block] | None:
-    """Blocks of the suite's pages without end, of families beside `reading` and `coarse`; None where there are none."""
-    families = {name: share for name, share in config.data.families.items() if share > 0 and name not in ("reading", "coarse")}
-    if not families:
+def _task_blocks(generator: np.random.Generator, config: RunConfig, split: str) -> Iterator[render.Block] | None:
+    """Blocks of the suite's pages without end, of tasks beside `reading` and `coarse`; None where there are none."""
+    tasks = {name: share for name, share in config.data.seam.tasks.items() if share > 0 and name not in ("reading", "coarse")}
+    if not tasks:
         return None
-    suite = SeamSuite(config.data.model_copy(update={"families": families}), config.geometry.reference)
+    suite = SeamSuite(config.data.seam.model_copy(update={"tasks": tasks}), config.geometry.reference)
 
     def blocks() -> Iterator[render.Block]:
         while True:
             index = int(generator.integers(2**31))
-            yield from get_family(suite.heading(split, index)[0]).draft(suite.setup(split, index)).blocks
+            yield from get_task(suite.heading(split, index)[0]).draft(suite.setup(split, index)).blocks
 
     return blocks()
 

@@ -197,7 +197,7 @@ def pretrain(
         "parameters": sum(p.numel() for p in task.tower.parameters()),
         "command": f"fila-lab pretrain {tower} --preset {preset} --steps {steps} --seed {seed} --start {Path(start).name}",
         "recipe": {**asdict(recipe), "steps": steps, "blurred": BLURRED, "labels": "class and colour per cell, background weight 0.1"},
-        "data": "generated pages of random strings, layout panels and what the preset's families show; "
+        "data": "generated pages of random strings, layout panels and what the preset's tasks show; "
         "training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
         "alphabet": ALPHABET,
         "seed": seed,

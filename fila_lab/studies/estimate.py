@@ -28,7 +28,7 @@ CPU_RATE = 40e9
 GPU_RATE = 50e12
 PAGE_SECONDS = 0.009
 """Processor seconds a page of `mini` takes to draw, measured over 80 pages of the train split on one core."""
-DRAWN_BY_A_SEED = {"train_items", "train_families", "val_items"}
+DRAWN_BY_A_SEED = {"train_items", "train_tasks", "val_items"}
 """What a seed takes of a pool; the pool, and so what is cached of it, is the same."""
 
 

@@ -13,6 +13,7 @@ from fila_lab.config import FilaError, StudyConfig
 from fila_lab.config.declaration import DECLARED, Declared, changes, declaration
 from fila_lab.config.files import move_aside, write_atomically
 from fila_lab.config.json_files import read_json
+from fila_lab.config.renamed import present_plan
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.store import ResultStore
 
@@ -42,7 +43,7 @@ def read_plan(root: Path) -> dict[str, Any] | None:
             Declared.model_validate(content["declared"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return content if ours else None
+    return present_plan(content) if ours else None
 
 
 def _is_cell(cell: Any) -> bool:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
-
-SCHEMA = 1
-"""Version of the result format and of the id: a change makes every cell new."""
+from fila_lab.config.renamed import SCHEMA
 
 PACKAGE = Path(__file__).parents[1]
 SHAPING = (
     "config/run.py",
+    "config/data.py",
     "config/interactions.py",
     "config/canvas_rules.py",
     "config/strategies.py",
@@ -84,7 +83,7 @@ def changed_weights(expected: str, config: RunConfig) -> str:
 def data_hash(config: RunConfig) -> str:
     """16 hex digits over what shapes the items of the pools; how many of them a seed draws, and how towers see them
     (`vit_scale`, `tiling`), stay out."""
-    data = config.data.model_dump(mode="json", exclude={"train_items", "train_families", "val_items"})
+    data = config.data.model_dump(mode="json", exclude={"train_items", "train_tasks", "val_items"})
     geometry = config.geometry.model_dump(mode="json", include={"tile", "patch", "canvases", "canvas_rule"})
     return config_hash({"data": data, "geometry": geometry})
 

@@ -10,8 +10,7 @@ from pydantic import Field
 
 from fila_lab.config.base import Strict
 from fila_lab.config.json_files import parse_json
-
-SCHEMA: Literal[1] = 1
+from fila_lab.config.renamed import SCHEMA, present_result
 
 FailureKind = Literal["out_of_memory", "not_finite", "bad_input", "error"]
 
@@ -40,7 +39,7 @@ class CurvePoint(Strict):
 class CellResult(Strict):
     """`cells/<id>/result.json`. Numbers that are not finite are null: the file is JSON without NaN."""
 
-    version: Literal[1] = Field(SCHEMA, alias="schema")
+    version: int = Field(SCHEMA, alias="schema", strict=True, ge=SCHEMA, le=SCHEMA)
     id: str = Field(min_length=1)
     status: Literal["done", "failed"]
     config: dict[str, Any]
@@ -69,12 +68,12 @@ def without_nan(value: Any) -> Any:
 
 
 def parse(text: str) -> CellResult:
-    """Read a result file's text.
+    """Read a result file's text, one of an earlier schema included.
 
     Raises:
         ValueError: not JSON, or not the schema (pydantic's ValidationError is a ValueError).
     """
-    return CellResult.model_validate(parse_json(text))
+    return CellResult.model_validate(present_result(parse_json(text)))
 
 
 def encode(result: CellResult) -> str:

@@ -17,6 +17,7 @@ from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.faults import remedy
 from fila_lab.config.files import left_over, move_aside, temporary_path, write_atomically
 from fila_lab.config.json_files import read_json
+from fila_lab.config.renamed import present_columns
 from fila_lab.studies.result import CellResult, encode, parse, without_nan
 
 if TYPE_CHECKING:
@@ -113,7 +114,10 @@ class ResultStore:
         import pandas as pd
 
         path = self.folder(cell_id) / "predictions.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        if not path.exists():
+            return None
+        frame = pd.read_parquet(path)
+        return frame.rename(columns=present_columns(frame))
 
     def manifest(self, cell_id: str) -> dict[str, Any]:
         """The cell's manifest; empty when there is none that can be read."""

@@ -208,8 +208,8 @@ class CellData(L.LightningDataModule):
         self.config, self.train, self.val, self.test = config, train, val, test
         data = config.data
         drawn = draw_seed_items(train.pool, config.seed, data.train_items, "train_items")
-        # A specialist sees of the same draw what a generalist sees of its families.
-        own = np.isin(train.pool.meta["family"].to_numpy()[drawn], data.train_families) if data.train_families else slice(None)
+        # A specialist sees of the same draw what a generalist sees of its tasks.
+        own = np.isin(train.pool.meta["task"].to_numpy()[drawn], data.train_tasks) if data.train_tasks else slice(None)
         self.train_rows = drawn[own]
         self.val_rows = draw_seed_items(val.pool, config.seed, data.val_items, "val_items")
 

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import is_out_of_memory, machine_fault
 from fila_lab.config.files import sync, temporary_path
+from fila_lab.config.renamed import SCHEMA
 from fila_lab.data.pool import Pool, build_pool
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.evaluation import question_only, summarise
@@ -36,12 +37,11 @@ from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder
 from fila_lab.training.shares import gathered
 
-SCHEMA = 1
 TRAINED_PARTS = "model.safetensors"
 """Name of the file with a cell's trained parts."""
 PREDICTION_COLUMNS = [
     "item_id",
-    "family",
+    "task",
     "place",
     "question",
     "answer",

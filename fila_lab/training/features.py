@@ -184,7 +184,7 @@ class _Tower:
     def __init__(self, config: RunConfig, pool_folder: Path, folder: Path) -> None:
         torch.set_num_threads(1)
         self.config, self.folder = config, folder
-        self.pool = Pool(pool_folder, config.geometry, 32 * config.data.page_scale)
+        self.pool = Pool(pool_folder, config.geometry, 32 * config.data.seam.page_scale)
         self.tower = build_convnext(config).eval().to(memory_format=torch.channels_last)
         self.records: dict[str, np.ndarray] = {}
 

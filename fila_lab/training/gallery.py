@@ -19,7 +19,7 @@ PICTURE = 256
 
 def draw_triplets(config: RunConfig, item_ids: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     """Write FOLDER/<item>-<place>.png for every item and place; returns the entries of gallery.json."""
-    suite = SeamSuite(config.data, config.geometry)
+    suite = SeamSuite(config.data.seam, config.geometry)
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for item_id in item_ids:

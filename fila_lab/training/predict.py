@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from fila_lab.config import FilaError, RunConfig
 from fila_lab.config.counts import llm_tokens
+from fila_lab.config.json_files import parse_json
+from fila_lab.config.renamed import present_run
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
 from fila_lab.imaging.pictures import check_replaceable, picture_format, save_picture
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
@@ -122,7 +124,7 @@ def _notes(question: str, answer: str, model: FilaModel, prepared: Prepared) -> 
         shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         notes.append(f"the model's tokenizer does not know {shown}: it cannot read these")
     if examples := examples_if_unlike(question, model.config):
-        listed = "; ".join(f"{family} {example!r}" for family, example in examples.items())
+        listed = "; ".join(f"{task} {example!r}" for task, example in examples.items())
         notes.append(f"QUESTION is unlike all that the model was trained on, so the answer says nothing about the image; it knows {listed}")
     if not answer.strip():
         notes.append("the answer is empty: the model ended it at once")
@@ -138,7 +140,7 @@ def load_trained(cell: Path) -> FilaModel:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            config = RunConfig.model_validate_json(file.metadata()["config"])
+            config = RunConfig.model_validate(present_run(parse_json(file.metadata()["config"])))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, ValueError) as error:
         raise FilaError(f"--cell={cell}: {path.name} cannot be read ({error}); run the cell again") from error

@@ -30,7 +30,7 @@ Interaction = tuple[int, int]
 """(ConvNeXt stage, after ViT layer)."""
 NOTHING, EVERYTHING = "nothing", "everything"
 """What is switched off: no interaction, or all of them."""
-ITEM = ["item_id", "family", "place", "image_id", "canvas"]
+ITEM = ["item_id", "task", "place", "image_id", "canvas"]
 Watch = Callable[[Interaction, Tensor, Tensor, Tensor | None], None]
 """Told of an interaction: which, tokens [N, 1 + g*g, D] before and after, each token's mean cell [N, C, g, g] (None: it reads no map)."""
 
@@ -147,7 +147,7 @@ def _pages(
     model: FilaModel, collator: Collator, rows: np.ndarray
 ) -> Iterator[tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, Cells, pd.DataFrame]]:
     """Batch by batch and interaction by interaction: tokens before and after, gate, cells, and a frame of the places, one row a token."""
-    suite = SeamSuite(model.config.data, model.config.geometry)
+    suite = SeamSuite(model.config.data.seam, model.config.geometry)
     for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
         places = pd.concat([_places(suite, collator.pool, row) for row in batch], ignore_index=True)
         vision = collator(batch, training=False).vision

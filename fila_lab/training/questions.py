@@ -12,7 +12,7 @@ from fila_lab.data.seam import SeamSuite
 from fila_lab.modeling.language import WORDS
 
 DRAWN = 60
-"""Training questions of a family that are looked at: enough for all its forms."""
+"""Training questions of a task that are looked at: enough for all its forms."""
 _WORD = re.compile(r"[^\W\d_]*[a-z][^\W\d_]*")
 _CODE = re.compile(r"[A-Z0-9]+")
 
@@ -29,27 +29,27 @@ def unknown_tokens(tokenizer: PreTrainedTokenizerBase, question: str) -> list[st
 
 
 def examples_if_unlike(question: str, config: RunConfig) -> dict[str, str]:
-    """Family -> one of its questions, where `question` has a form or a word that none of the cell's training items has; else empty.
+    """Task -> one of its questions, where `question` has a form or a word that none of the cell's training items has; else empty.
 
     A form is a question with its first word and with every further word and code (capitals and digits) in its place. Questions are drawn,
-    without their pages, until the form is met, so a question of a trained family is soon known.
+    without their pages, until the form is met, so a question of a trained task is soon known.
     """
     form, examples = _form(question), dict[str, str]()
     foreign = set(_WORD.findall(question)[1:]) - set(WORDS)
-    for family, known in _training_questions(config):
-        examples.setdefault(family, known)
+    for task, known in _training_questions(config):
+        examples.setdefault(task, known)
         if not foreign and _form(known) == form:
             return {}
     return examples
 
 
 def _training_questions(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """(family, question) of training items, the families in turn."""
-    suite = SeamSuite(config.data, config.geometry)
-    own = {family: suite.only(family) for family, share in config.data.families.items() if share}
+    """(task, question) of training items, the tasks in turn."""
+    suite = SeamSuite(config.data.seam, config.geometry)
+    own = {task: suite.only(task) for task, share in config.data.seam.tasks.items() if share}
     for index in range(DRAWN):
-        for family, items in own.items():
-            yield family, items.unpainted("train", index)[0].question
+        for task, items in own.items():
+            yield task, items.unpainted("train", index)[0].question
 
 
 def _form(question: str) -> str:

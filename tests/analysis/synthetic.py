@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, RunConfig, TrainConfig, VitConfig
 from fila_lab.config.study import StudyConfig
 
@@ -113,7 +114,7 @@ def write_study(
 def _write_cell(folder: Path, cell: dict[str, Any], triplets: int, accuracy: tuple[float, float, float], failure: str | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([cell["seed"], len(cell["arm"]), cell["trial"] or 0, *cell["arm"].encode()])
-    result: dict[str, Any] = {"schema": 1, "id": cell["id"], "status": "done", "config": cell["config"], "failure": None}
+    result: dict[str, Any] = {"schema": SCHEMA, "id": cell["id"], "status": "done", "config": cell["config"], "failure": None}
     if failure:
         result |= {"status": "failed", "metrics": {}, "validation": {}, "curve": [], "timing": {"total": 3.0}}
         result["failure"] = {"kind": failure, "message": f"simulated {failure} at step 17", "traceback": ""}
@@ -159,9 +160,9 @@ def predictions(seed: int, triplets: int, accuracy: tuple[float, float, float], 
     shift = shared.normal(0, 0.01)
     rows = []
     for i in range(triplets):
-        family = "coarse" if i % 6 == 5 else "reading"
+        task = "coarse" if i % 6 == 5 else "reading"
         for place, level in zip(PLACES, accuracy, strict=True):
-            chance = min(max((level if family == "reading" else 0.88) + difficulty[i] + shift, 0), 1)
+            chance = min(max((level if task == "reading" else 0.88) + difficulty[i] + shift, 0), 1)
             # Most draws are common to all arms of a seed, as two readers of one page mostly agree on what is hard.
             common, own = shared.random(), rng.random()
             correct = bool((common if rng.random() < 0.8 else own) < chance)
@@ -169,7 +170,7 @@ def predictions(seed: int, triplets: int, accuracy: tuple[float, float, float], 
             rows.append(
                 {
                     "item_id": f"test-{i:04d}",
-                    "family": family,
+                    "task": task,
                     "place": place,
                     "question": f"code in red {i}?",
                     "answer": answer,
@@ -188,15 +189,15 @@ def predictions(seed: int, triplets: int, accuracy: tuple[float, float, float], 
 
 def metrics(frame: pd.DataFrame) -> dict[str, float]:
     found: dict[str, float] = {}
-    for family, own in frame.groupby("family"):
+    for task, own in frame.groupby("task"):
         wide = own.pivot(index="item_id", columns="place", values="correct").astype(bool)
-        found |= {f"exact/{family}/{place}": float(wide[place].mean()) for place in PLACES}
-        found[f"exact/{family}"] = float(own["correct"].mean())
-        found[f"seam_gap/{family}"] = float(wide["sham"].mean() - wide["cut"].mean())
-        found[f"sham_gap/{family}"] = float(wide["intact"].mean() - wide["sham"].mean())
-        found[f"fragmentation/{family}"] = float((wide["sham"] & ~wide["cut"]).mean())
-        found[f"fragmentation_reverse/{family}"] = float((wide["cut"] & ~wide["sham"]).mean())
-        found[f"n/{family}"] = float(own["item_id"].nunique())
+        found |= {f"exact/{task}/{place}": float(wide[place].mean()) for place in PLACES}
+        found[f"exact/{task}"] = float(own["correct"].mean())
+        found[f"seam_gap/{task}"] = float(wide["sham"].mean() - wide["cut"].mean())
+        found[f"sham_gap/{task}"] = float(wide["intact"].mean() - wide["sham"].mean())
+        found[f"fragmentation/{task}"] = float((wide["sham"] & ~wide["cut"]).mean())
+        found[f"fragmentation_reverse/{task}"] = float((wide["cut"] & ~wide["sham"]).mean())
+        found[f"n/{task}"] = float(own["item_id"].nunique())
     found["exact/mean"] = (found["exact/reading"] + found["exact/coarse"]) / 2
     return found
 

@@ -71,13 +71,13 @@ def _noise(folder: Findings, n: int, rng: np.random.Generator) -> Findings:
     for arm in folder.folder.arms:
         for seed in range(n):
             row: dict[str, float | int | str] = {"arm": arm, "seed": seed, "id": f"{arm}-{seed:04d}", "n/reading": 300.0, "n/coarse": 60.0}
-            for family, level, items in (("reading", 0.55, 300), ("coarse", 0.9, 60)):
+            for task, level, items in (("reading", 0.55, 300), ("coarse", 0.9, 60)):
                 gain = folder.folder.study.margin if arm == "oracle_map" else 0.0
                 right = rng.random((items, 3)) < level + luck[seed] + gain  # cut, sham, intact
                 cut, sham, intact = right.T
-                row |= {f"exact/{family}/{place}": own.mean() for place, own in zip(("cut", "sham", "intact"), right.T, strict=True)}
-                row |= {f"exact/{family}": right.mean(), f"seam_gap/{family}": sham.mean() - cut.mean()}
-                row |= {f"sham_gap/{family}": intact.mean() - sham.mean(), f"fragmentation/{family}": (sham & ~cut).mean()}
+                row |= {f"exact/{task}/{place}": own.mean() for place, own in zip(("cut", "sham", "intact"), right.T, strict=True)}
+                row |= {f"exact/{task}": right.mean(), f"seam_gap/{task}": sham.mean() - cut.mean()}
+                row |= {f"sham_gap/{task}": intact.mean() - sham.mean(), f"fragmentation/{task}": (sham & ~cut).mean()}
             row["exact/mean"] = (float(row["exact/reading"]) + float(row["exact/coarse"])) / 2
             rows.append(row)
     return Findings(folder.folder, pd.DataFrame(rows))

@@ -32,7 +32,7 @@ def predictions(
                 for place in PLACES:
                     chance = 1 / (1 + np.exp(-(shift + image[at] + own[at])))
                     rows.append((arm, s, f"item-{item}", "reading", place, f"page-{at}", bool(rng.random() < chance)))
-    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "family", "place", "image_id", "correct"])
+    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "task", "place", "image_id", "correct"])
 
 
 def by_cell(frame: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def test_metrics_are_recomputed_from_the_items(frame: pd.DataFrame, metric: str)
 
 def test_a_task_has_its_own_images_and_its_mean_is_over_these(frame: pd.DataFrame) -> None:
     """Pages of another task carry none of its items; a cell without predictions of the task is unknown, not zero."""
-    other = frame.assign(family="coarse", image_id="other " + frame["image_id"], item_id="other " + frame["item_id"], correct=True)
+    other = frame.assign(task="coarse", image_id="other " + frame["image_id"], item_id="other " + frame["item_id"], correct=True)
     both = pd.concat([frame, other[other["arm"] == "a"]])
     alone, found = NewItems.of(frame, "exact/reading"), NewItems.of(both, "exact/reading")
     assert alone is not None

@@ -22,7 +22,7 @@ def frames() -> dict[str, pd.DataFrame]:
             for row in range(6):
                 for col in range(width):
                     seam = min([abs(row + 0.5 - 3)] + ([abs(col + 0.5 - 3)] if width == 6 else []))
-                    place = {"item_id": f"i{item}", "place": "cut", "family": "reading", "canvas": f"{14 * width}x84", "image_id": "p"}
+                    place = {"item_id": f"i{item}", "place": "cut", "task": "reading", "canvas": f"{14 * width}x84", "image_id": "p"}
                     place |= {"content": "code" if col == 0 else "paper", "stage": stage, "layer": layer}
                     where = {"row": row, "col": col, "tile": row // 3 * (width // 3) + col // 3}
                     acts = {"seam_patches": seam, "target_patches": float(col), "injection": stage / seam, "gate": 0.5, "token_norm": 1.0}
@@ -36,7 +36,7 @@ def frames() -> dict[str, pd.DataFrame]:
     for item, (whole, without) in enumerate(((1, 0), (1, 0), (1, 1), (0, 1))):
         for off, right in (("nothing", whole), ("1->1", without), ("everything", 0)):
             for place in ("cut", "sham"):
-                row = {"item_id": f"t{item}", "family": "reading", "place": place, "image_id": "p", "canvas": "84x84", "off": off}
+                row = {"item_id": f"t{item}", "task": "reading", "place": place, "image_id": "p", "canvas": "84x84", "off": off}
                 answers.append(row | {"correct": bool(right if place == "cut" else whole)})
     return {"tokens": pd.DataFrame(tokens), "alignment": pd.DataFrame(found), "attribution": pd.DataFrame(answers)}
 

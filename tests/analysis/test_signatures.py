@@ -114,7 +114,7 @@ def test_a_ceiling_that_does_not_gain_makes_the_instrument_blind(simulated: Find
     assert list(_signs(_study(simulated, oracle_map=(0.55, 0.06, 0.1, 0.8)), "blind instrument")) == ["oracle_map"]
 
 
-def test_floor_and_ceiling_by_family(simulated: Findings) -> None:
+def test_floor_and_ceiling_by_task(simulated: Findings) -> None:
     signs = _signs(_study(simulated, none=(0.15, 0.06, 0.1, 0.92), concat=(0.65, 0.02, 0.06, 0.95)), "floor or ceiling")
     assert signs["coarse"].numbers == "2 of 5 arms above 90%: 92.0 % (none) to 95.0 % (concat)"
     assert signs["reading"].numbers == "1 of 5 arms below 20%: 15.0 % (none)"

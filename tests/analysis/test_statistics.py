@@ -166,7 +166,7 @@ def test_triplets_are_the_items_with_all_three_places() -> None:
         for place in ("cut", "sham", "intact")
         if (item, place) != ("z1", "sham")
     ]
-    frame = pd.DataFrame(rows, columns=["arm", "seed", "family", "item_id", "place", "image_id", "correct"])
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "task", "item_id", "place", "image_id", "correct"])
     found = bootstrap.triplet_table(frame.sample(frac=1, random_state=0))
     assert sorted(zip(found["seed"], found["item_id"], strict=True)) == [(seed, item) for seed in (0, 1) for item in ("x1", "x22", "y1")]
     by_hand = {(seed, item, place): right for _, seed, _, item, place, _, right in rows}

@@ -39,7 +39,7 @@ def predictions(effects: dict[str, tuple[float, ...]], seeds: int = 8, items: in
             for item, place in itertools.product(range(items), PLACES):
                 name = f"{length}-{item}"
                 rows.append((arm, s, name, "reading", place, f"page-{name}", length, item / items, bool(rng.random() < chance)))
-    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "family", "place", "image_id", "length", "cut_fraction", "correct"])
+    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "task", "place", "image_id", "length", "cut_fraction", "correct"])
 
 
 def split(frame: pd.DataFrame, *pairs: tuple[str, ...], by: tuple[str, ...] = ("length",), checks: tuple[Check, ...] = ()) -> Subgroups:
@@ -183,7 +183,7 @@ def test_the_published_comparison_of_fusions_depends_on_place_and_length() -> No
     assert (points["concat", "place", "cut"], points["concat", "place", "intact"]) == (-0.6, -3.8)
     assert (points["cross_attention", "place", "cut"], points["cross_attention", "place", "intact"]) == (5.0, -1.8)
     assert points["concat", "length", "1"] == 0.4
-    longer = own[(own["family"] == "reading") & (own["length"] > 1)].groupby(["arm", "seed"])["correct"].mean().unstack(0)
+    longer = own[(own["task"] == "reading") & (own["length"] > 1)].groupby(["arm", "seed"])["correct"].mean().unstack(0)
     assert 100 * (longer["concat"] - longer["addition"]).mean() == pytest.approx(-7.5, abs=0.05)
     assert (found.effects["verdict"] == "depends on it").all()
     turned = {(r.a, r.by): (r.up, r.down) for r in found.effects.itertuples() if r.reversal}
@@ -268,7 +268,7 @@ def exact_levels(effects: dict[str, tuple[int, ...]], seeds: int = 6, items: int
             for item, place in itertools.product(range(items), PLACES):
                 name = f"{length}-{item}"
                 rows.append((arm, s, name, "reading", place, f"page-{name}", length, (item + 7 * s) % items < right))
-    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "family", "place", "image_id", "length", "correct"])
+    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "task", "place", "image_id", "length", "correct"])
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def turned(images: tuple[int, ...], sizes: tuple[float, ...], seeds: int = 8) ->
                     for item, right in enumerate(rng.random(each) < chance):
                         name = f"{level}-{page}-{item}"
                         rows.append((arm, s, name, "reading", "cut", f"page-{level}-{page}", level, bool(right)))
-    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "family", "place", "image_id", "length", "correct"])
+    return pd.DataFrame(rows, columns=["arm", "seed", "item_id", "task", "place", "image_id", "length", "correct"])
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,12 @@ def test_a_control_changes_what_tokens_read_on_every_canvas_or_is_refused(contro
             plain = DetailMaps(maps, cells, 3, rows, cols)
             spoiled = DetailMaps(spoil(maps, control, shift), cells, 3, rows, cols, turns=turns)
             works &= not all(torch.equal(plain.tiles(stage), spoiled.tiles(stage)) for stage in (1, 2, 3, 4))
-        overrides = {"fusion.control": control, "fusion.shift": shift, "geometry.canvases": canvases, "data.codes_per_page": 1} | detail
+        overrides = {
+            "fusion.control": control,
+            "fusion.shift": shift,
+            "geometry.canvases": canvases,
+            "data.seam.codes_per_page": 1,
+        } | detail
         if works:
             resolve_run("mini", RANDOM, overrides)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.data import PLACES, SEAM_TASKS
 from fila_lab.config.metrics import check_margin, check_metric, is_share, metric_names
-from fila_lab.config.run import PLACES, TaskFamily
 from fila_lab.evaluation import question_only, summarise
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
-TASKS = st.lists(st.sampled_from(get_args(TaskFamily)), min_size=1, max_size=4, unique=True)
+TASKS = st.lists(st.sampled_from(SEAM_TASKS), min_size=1, max_size=4, unique=True)
 
 
 def run(tasks: list[str], places: tuple[str, ...] = PLACES, **further: Any) -> Any:
     shares = {task: 1 / len(tasks) for task in tasks}
-    return resolve_run("mini", RANDOM, {"data.families": shares, "data.places": list(places), **further})
+    return resolve_run("mini", RANDOM, {"data.seam.tasks": shares, "data.seam.places": list(places), **further})
 
 
 @given(TASKS, st.lists(st.sampled_from(PLACES), min_size=1, max_size=3, unique=True))
@@ -31,7 +31,7 @@ def test_names_are_those_that_evaluation_computes(tasks: list[str], places: list
     rng = np.random.default_rng(0)
     test = pd.DataFrame(
         [
-            {"item_id": f"{task}{item}", "family": task, "place": place, "question": "?", "answer": str(rng.integers(3))}
+            {"item_id": f"{task}{item}", "task": task, "place": place, "question": "?", "answer": str(rng.integers(3))}
             for task in tasks
             for item in range(5)
             for place in PLACES
@@ -41,7 +41,7 @@ def test_names_are_those_that_evaluation_computes(tasks: list[str], places: list
     given_ = summarise(test) | question_only(test.iloc[::2], test)
     assert set(given_) == set(metric_names(config))
     single = test.assign(place=[places[i % len(places)] for i in range(len(test))]).drop_duplicates(["item_id", "place"])
-    single = single.groupby(["family", "place"]).head(1).drop_duplicates("item_id")
+    single = single.groupby(["task", "place"]).head(1).drop_duplicates("item_id")
     single = pd.concat([single.assign(item_id=single["item_id"] + place, place=place) for place in places])
     assert set(summarise(single)) == set(metric_names(config, validation=True))
 
@@ -75,8 +75,8 @@ def test_every_measure_is_taken_and_counts_are_not(tasks: list[str]) -> None:
         ("exact/mean/cut", "is no metric"),
         ("seam_gap", "is no metric"),
         ("Exact/Reading", "is no metric"),
-        ("exact/chart", "data.families does not draw; choose one of reading, coarse"),
-        ("fragmentation/document", "is of a task that data.families does not draw"),
+        ("exact/chart", "data.seam.tasks does not draw; choose one of reading, coarse"),
+        ("fragmentation/document", "is of a task that data.seam.tasks does not draw"),
         ("timing/total", "is no metric"),
         ("loss", "is no metric"),
     ],
@@ -89,7 +89,7 @@ def test_others_are_refused_with_what_would_do(name: str, words: str) -> None:
 
 
 def test_a_task_with_no_share_gives_no_metric() -> None:
-    config = resolve_run("mini", RANDOM, {"data.families": {"reading": 1.0, "coarse": 0.0}})
+    config = resolve_run("mini", RANDOM, {"data.seam.tasks": {"reading": 1.0, "coarse": 0.0}})
     with pytest.raises(ConfigError, match="does not draw"):
         check_metric("metric", "exact/coarse", config)
 
@@ -97,7 +97,7 @@ def test_a_task_with_no_share_gives_no_metric() -> None:
 def test_a_search_needs_a_metric_of_validation_items() -> None:
     config = run(["reading"], ("intact",))
     check_metric("metric", "exact/reading/intact", config, validation=True)
-    with pytest.raises(ConfigError, match=r"data\.places = \['intact'\]; add 'cut' there"):
+    with pytest.raises(ConfigError, match=r"data\.seam\.places = \['intact'\]; add 'cut' there"):
         check_metric("metric", "exact/reading/cut", config, validation=True)
     with pytest.raises(ConfigError, match="only the test pool has it"):
         check_metric("metric", "seam_gap/reading", config, validation=True)

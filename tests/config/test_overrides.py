@@ -20,7 +20,7 @@ def test_values_are_yaml_and_take_the_type_of_their_field() -> None:
                 "fusion.depth=[[4, 5]]",
                 "fusion.gate=false",
                 "geometry.whole_image=96",
-                "data.families={reading: 1.0}",
+                "data.seam.tasks={reading: 1.0}",
             ]
         ),
     )
@@ -28,7 +28,7 @@ def test_values_are_yaml_and_take_the_type_of_their_field() -> None:
     assert (config.train.steps, config.geometry.canvases, config.fusion.depth) == (12, ((42, 42),), ((4, 5),))
     assert config.fusion.gate is False
     assert config.geometry.whole_image == 96
-    assert config.data.families == {"reading": 1.0}
+    assert config.data.seam.tasks == {"reading": 1.0}
     assert resolve_run("mini", {"geometry.whole_image": 192}, parse_set(["geometry.whole_image=null"])).geometry.whole_image is None
 
 
@@ -40,8 +40,8 @@ def test_later_layers_win_and_nested_is_the_same_as_dotted() -> None:
 
 
 def test_a_key_of_a_plain_mapping_keeps_the_others() -> None:
-    config = resolve_run("mini", parse_set(["data.families.reading=0.5", "data.families.coarse=0.5"]))
-    assert config.data.families == {"reading": 0.5, "coarse": 0.5}
+    config = resolve_run("mini", parse_set(["data.seam.tasks.reading=0.5", "data.seam.tasks.coarse=0.5"]))
+    assert config.data.seam.tasks == {"reading": 0.5, "coarse": 0.5}
 
 
 @pytest.mark.parametrize("text", ["train.steps", "=3", "", "train.steps=[1", "train.steps={a: }}"])

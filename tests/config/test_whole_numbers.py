@@ -70,7 +70,7 @@ def _annotated(field: FieldInfo) -> Any:
         ({"seed": 3.0}, "give a whole number"),
         ({"seed": -1}, "seed = -1"),
         ({"seed": 2**32}, "seed = 4294967296"),
-        ({"data.suite_seed": -1}, "data.suite_seed = -1"),
+        ({"data.seam.seed": -1}, "data.seam.seed = -1"),
         ({"train.steps": "300"}, "train.steps = '300'"),
         ({"train.learning_rate": "fast"}, "train.learning_rate = 'fast'"),
         ({"train.learning_rate": True}, "give a number"),
@@ -79,7 +79,7 @@ def _annotated(field: FieldInfo) -> Any:
         ({"vit.mlp_ratio": 0}, "vit.mlp_ratio = 0"),
         ({"vit.trainable": "yes"}, "give true or false"),
         ({"vit.trainable": 1}, "give true or false"),
-        ({"data.text_height": [True, 14]}, "data.text_height.0 = True"),
+        ({"data.seam.text_height": [True, 14]}, "data.seam.text_height.0 = True"),
         ({"fusion.depth": [[True, 2]]}, "fusion.depth"),
     ],
 )

@@ -130,7 +130,7 @@ def test_studies_presets_and_overrides_are_read_by_it(tmp_path: Path) -> None:
     [
         ({"train.steps": 3, "train": {"steps": 4}}, "train.steps is set twice"),
         ({"geometry": {"tiling.overlap": 1, "tiling": {"overlap": 2}}}, "geometry.tiling.overlap is set twice"),
-        ({"data.families.reading": 0.5, "data.families": {"reading": 1}}, "beside data.families as a whole"),
+        ({"data.seam.tasks.reading": 0.5, "data.seam.tasks": {"reading": 1}}, "beside data.seam.tasks as a whole"),
     ],
 )
 def test_a_field_set_twice_by_the_same_overrides_is_refused(overrides: dict[str, Any], words: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import SeamItem, SeamSuite
 
 
@@ -15,7 +16,7 @@ def geometry() -> GeometryConfig:
 
 @pytest.fixture(scope="session")
 def suite(geometry: GeometryConfig) -> SeamSuite:
-    return SeamSuite(DataConfig(), geometry)
+    return SeamSuite(SeamConfig(), geometry)
 
 
 @pytest.fixture(scope="session")

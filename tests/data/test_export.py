@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data import export as export_module
 from fila_lab.data import parallel
 from fila_lab.data.export import export
 from fila_lab.data.seam import SeamSuite
 from fila_lab.data.suite import Heading, Opening, Turn, open_suite
 
-DATA = DataConfig(page_scale=1, text_height=(10, 14), families={"reading": 0.4, "chart": 0.3, "spatial": 0.3})
+DATA = SeamConfig(page_scale=1, text_height=(10, 14), tasks={"reading": 0.4, "chart": 0.3, "spatial": 0.3})
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def test_files_say_what_the_suite_says(exported: Path, geometry: GeometryConfig)
             talk, line = talks[3 * index + place], table.iloc[3 * index + place]
             assert [turn["from"] for turn in talk["conversations"]] == ["human", "gpt"]
             assert [turn["value"] for turn in talk["conversations"]] == [f"<image>\n{item.question}", item.answer]
-            assert (line["item_id"], line["place"], line["family"], line["evidence"]) == (
-                item.item_id, item.place, item.family, item.evidence,
+            assert (line["item_id"], line["place"], line["task"], line["evidence"]) == (
+                item.item_id, item.place, item.task, item.evidence,
             )  # fmt: skip
             assert tuple(line[["x0", "y0", "x1", "y1"]]) == item.target_box
             assert len(json.loads(line["marks"])) == len(item.glyphs)
@@ -74,12 +75,12 @@ def test_what_is_exported_comes_back_as_it_was(split: str, exported: Path, geome
     assert read.splits() == (split,)
     assert read.length(split) == len(drawn)
     assert len(read.set_aside(split)) == 0
-    assert set(read.tasks()) == {item.family for item in drawn}
+    assert set(read.tasks()) == {item.task for item in drawn}
     for index, item in enumerate(drawn):
         (back,) = read.items(split, index)
         assert back.turns == (Turn(item.question, (item.answer,)),)
-        assert (back.item_id, back.task) == (f"{item.item_id}-{item.place}", item.family)
-        assert read.heading(split, index) == Heading(item.family, item.image.size)
+        assert (back.item_id, back.task) == (f"{item.item_id}-{item.place}", item.task)
+        assert read.heading(split, index) == Heading(item.task, item.image.size)
         assert np.array_equal(np.asarray(back.pixels()), np.asarray(item.image))
 
 

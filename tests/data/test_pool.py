@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import DataConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data import BucketBatches, Pool, build_pool, draw_seed_items, parallel, pool, pool_build
 from fila_lab.data.seam import SeamSuite
 from fila_lab.imaging import join_tiles, prepare
@@ -25,7 +26,7 @@ def train_pool(tmp_path_factory: pytest.TempPathFactory, geometry: GeometryConfi
 
 
 def test_rows_hold_their_items(train_pool: Pool, geometry: GeometryConfig) -> None:
-    suite = SeamSuite(DATA, geometry)
+    suite = SeamSuite(DATA.seam, geometry)
     assert sum(len(group) for group in train_pool.groups.values()) == len(train_pool) == 90
     for row in (0, 17, 89):
         line = train_pool.meta.iloc[row]

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from fila_lab.config import MachineError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import DataConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data import Pool, build_pool
 from fila_lab.data.sealed import DamagedError, digests, discard, look, opened, seal, under_way
 

@@ -14,8 +14,8 @@ def test_the_question_alone_is_worth_what_it_gives_away() -> None:
     def items(count: int, first: int) -> pd.DataFrame:
         colours = draw.choice(["red", "blue"], count)
         sides = draw.choice(["left", "right", "above", "below"], count)
-        told = pd.DataFrame({"family": "told", "question": colours, "answer": [f"of {colour}" for colour in colours]})
-        fair = pd.DataFrame({"family": "fair", "question": [f"where is {colour}?" for colour in colours], "answer": sides})
+        told = pd.DataFrame({"task": "told", "question": colours, "answer": [f"of {colour}" for colour in colours]})
+        fair = pd.DataFrame({"task": "fair", "question": [f"where is {colour}?" for colour in colours], "answer": sides})
         frame = pd.concat([told, fair], ignore_index=True)
         return frame.assign(item_id=[f"{first + i}" for i in range(len(frame))])
 

@@ -10,8 +10,8 @@ from fila_lab.data.seam import SeamSuite
 from fila_lab.evaluation.positions import token_positions
 from fila_lab.imaging import Geometry
 
-CONFIG = resolve_run("mini", {"data.families": {"reading": 1.0}})
-SUITE = SeamSuite(CONFIG.data, CONFIG.geometry)
+CONFIG = resolve_run("mini", {"data.seam.tasks": {"reading": 1.0}})
+SUITE = SeamSuite(CONFIG.data.seam, CONFIG.geometry)
 
 
 @pytest.mark.parametrize("index", range(4))

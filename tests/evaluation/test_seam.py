@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from fila_lab.config.base import FilaError
-from fila_lab.evaluation import PLACES, seam_gap_interval, summarise, triplet_table
+from fila_lab.config.data import PLACES
+from fila_lab.evaluation import seam_gap_interval, summarise, triplet_table
 
 # (cut, sham, intact) right or wrong, and the image each triplet lies on
 READING = {
@@ -18,10 +19,10 @@ READING = {
 COARSE = {"c0": ((1, 1, 1), "A"), "c1": ((0, 0, 0), "B")}
 
 
-def frame(**families: dict[str, tuple[tuple[int, ...], str]]) -> pd.DataFrame:
+def frame(**tasks: dict[str, tuple[tuple[int, ...], str]]) -> pd.DataFrame:
     rows = [
-        {"item_id": item, "family": family, "place": place, "correct": bool(value), "image_id": image}
-        for family, items in families.items()
+        {"item_id": item, "task": task, "place": place, "correct": bool(value), "image_id": image}
+        for task, items in tasks.items()
         for item, (values, image) in items.items()
         for place, value in zip(PLACES, values, strict=True)
     ]
@@ -70,7 +71,7 @@ def test_items_with_one_place_have_accuracies_and_no_gaps() -> None:
     predictions = pd.DataFrame(
         {
             "item_id": ["a", "b", "c", "d"],
-            "family": "reading",
+            "task": "reading",
             "place": ["cut", "cut", "cut", "intact"],
             "correct": [True, False, False, True],
         }
@@ -148,11 +149,11 @@ def test_mistakes_are_named() -> None:
         summarise(good.replace({"place": {"cut": "left"}}))
     with pytest.raises(FilaError, match="other than true and false"):
         summarise(good.assign(correct=0.5))
-    with pytest.raises(FilaError, match="family have empty values"):
-        summarise(good.assign(family=None))
+    with pytest.raises(FilaError, match="task have empty values"):
+        summarise(good.assign(task=None))
     with pytest.raises(FilaError, match="appears twice"):
         summarise(pd.concat([good, good.iloc[:1]]))
-    with pytest.raises(FilaError, match="1 of 5 items of family 'reading' lack a place"):
+    with pytest.raises(FilaError, match="1 of 5 items of task 'reading' lack a place"):
         summarise(good.iloc[1:])
     with pytest.raises(FilaError, match="'readin' is not among"):
         seam_gap_interval(good, "readin")

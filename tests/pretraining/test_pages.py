@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 
 from fila_lab.config import load_preset, resolve_run
-from fila_lab.config.run import TaskFamily
+from fila_lab.config.data import SEAM_TASKS
 from fila_lab.data.seam import content
 from fila_lab.data.seam.truth import CLASSES as TRUTH_CLASSES
 from fila_lab.pretraining.pages import CLASSES, dense_pages
 
 MINI = load_preset("mini")
-NAMES = get_args(TaskFamily)
+NAMES = SEAM_TASKS
 
 
 def test_dense_pages_are_a_function_of_seed_and_index_and_know_their_glyphs() -> None:
@@ -32,8 +30,8 @@ def test_towers_and_truth_count_the_same_classes() -> None:
     assert tuple(CLASSES) == TRUTH_CLASSES
 
 
-def test_dense_pages_show_shapes_where_families_need_them() -> None:
+def test_dense_pages_show_shapes_where_tasks_need_them() -> None:
     shapes = [TRUTH_CLASSES.index(name) for name in content.SHAPES]
-    for families, needed in (({}, False), ({f"data.families.{name}": 1 / len(NAMES) for name in NAMES}, True)):
-        pages = dense_pages(resolve_run("mini", families), "train", 5, 0, 1)
+    for tasks, needed in (({}, False), ({f"data.seam.tasks.{name}": 1 / len(NAMES) for name in NAMES}, True)):
+        pages = dense_pages(resolve_run("mini", tasks), "train", 5, 0, 1)
         assert bool(np.isin(pages.records[..., 0], shapes).any()) is needed

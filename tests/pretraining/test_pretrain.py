@@ -46,7 +46,7 @@ def test_an_unknown_tower_is_refused(tmp_path: Path) -> None:
 def test_symbolic_pages_ask_for_what_they_show() -> None:
     generator = np.random.default_rng(0)
     for _ in range(200):
-        page = symbolic_page(generator, MINI.data, MINI.geometry)
+        page = symbolic_page(generator, MINI.data.seam, MINI.geometry)
         shown = [TRUTH_CLASSES[int(index)] for index in page.glyphs[:, 0]]
         for question, answer in page.asked:
             assert all(part in shown for part in (answer.split()[1:] if question == "layout?" else answer))
@@ -56,7 +56,7 @@ def test_symbolic_pages_ask_for_what_they_show() -> None:
 
 def test_symbolic_pages_do_not_depend_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "CHUNKS_A_WORKER", 1)
-    alone, together = (symbolic_pages(MINI.data, MINI.geometry, 2 * CHUNK, 5, workers) for workers in (1, 2))
+    alone, together = (symbolic_pages(MINI.data.seam, MINI.geometry, 2 * CHUNK, 5, workers) for workers in (1, 2))
     assert [page.asked for page in alone] == [page.asked for page in together]
     assert all(np.array_equal(a.glyphs, b.glyphs) for a, b in zip(alone, together, strict=True))
 
@@ -66,7 +66,7 @@ def test_recoloured_pages_still_answer_their_questions() -> None:
     colours = list(COLOURS)
     changed = 0
     for _ in range(200):
-        page = symbolic_page(generator, MINI.data, MINI.geometry)
+        page = symbolic_page(generator, MINI.data.seam, MINI.geometry)
         other = recoloured(page, generator)
         assert np.array_equal(page.glyphs[:, 2:], other.glyphs[:, 2:])
         changed += page.asked != other.asked
@@ -79,7 +79,7 @@ def test_recoloured_pages_still_answer_their_questions() -> None:
 
 def test_errors_in_the_truth_are_as_frequent_as_the_recipe_says() -> None:
     generator = np.random.default_rng(0)
-    pages = [page for page in (symbolic_page(generator, MINI.data, MINI.geometry) for _ in range(900)) if page.canvas == (84, 84)]
+    pages = [page for page in (symbolic_page(generator, MINI.data.seam, MINI.geometry) for _ in range(900)) if page.canvas == (84, 84)]
     exact = page_truth(pages, MINI, AnswerRecipe(swapped=0, dropped=0), generator)
     wrong = page_truth(pages, MINI, AnswerRecipe(swapped=0.1, dropped=0.2), generator)
     letters = exact.view(*exact.shape[:2], 4, TRUTH)[..., :36], wrong.view(*wrong.shape[:2], 4, TRUTH)[..., :36]

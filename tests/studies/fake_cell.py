@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.renamed import SCHEMA
 
 BEST = {"none": 1e-3, "concat": 2e-3, "addition": 9e-3}
 """The learning rate at which each fusion does best."""
@@ -67,7 +68,7 @@ def run_cell(
     rate = config.train.learning_rate
     quality = 0.8 - 0.1 * abs(math.log10(rate / BEST[config.fusion.name])) + 0.01 * stream.random()
     result = {
-        "schema": 1,
+        "schema": SCHEMA,
         "status": "failed" if failing else "done",
         "config": config.model_dump(mode="json"),
         "metrics": {} if failing or not test else {"exact/reading": quality, "seam_gap/reading": float("nan"), "n/reading": 40},

@@ -12,9 +12,9 @@ import pytest
 
 import fila_lab
 from fila_lab.config import ConfigError, RunConfig, resolve_run
+from fila_lab.config.renamed import SCHEMA
 from fila_lab.studies import identity
 from fila_lab.studies.identity import cell_id, changed_weights, code_hash, data_hash, file_sha256, shaping_files, weights_hashes
-from fila_lab.studies.result import SCHEMA
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
@@ -30,7 +30,7 @@ def sha16(value: object) -> str:
 def by_hand(config: RunConfig, **hashes: str) -> str:
     """The id by its definition. hashes: sha256 of weights that are files, by room."""
     fields = config.model_dump(mode="json")
-    data = {key: value for key, value in fields["data"].items() if key not in ("train_items", "train_families", "val_items")}
+    data = {key: value for key, value in fields["data"].items() if key not in ("train_items", "train_tasks", "val_items")}
     geometry = {key: fields["geometry"][key] for key in ("tile", "patch", "canvases", "canvas_rule")}
     shaping = sha16({"data": data, "geometry": geometry})
     assert data_hash(config) == shaping
@@ -41,11 +41,10 @@ def by_hand(config: RunConfig, **hashes: str) -> str:
 
 
 def test_an_id_is_the_hash_of_schema_fields_and_data() -> None:
-    assert SCHEMA == identity.SCHEMA
     for config in (
         run(),
         run(train__steps=7, fusion__name="addition"),
-        run(data__suite_seed=3, fusion__name="none", geometry__vit_scale=2),
+        run(data__seam__seed=3, fusion__name="none", geometry__vit_scale=2),
     ):
         assert cell_id(config) == by_hand(config)
 

@@ -13,6 +13,7 @@ import pytest
 from fila_lab.cli.text import plan_text
 from fila_lab.config import ConfigError, RunConfig, StudyConfig, config_hash, load_preset, load_study, resolve_run
 from fila_lab.config.power import ASSUMED_SD, minimal_detectable_effect
+from fila_lab.config.renamed import SCHEMA
 from fila_lab.cost.closed.pages import page_training_flops
 from fila_lab.studies import identity
 from fila_lab.studies.arms import baseline
@@ -94,7 +95,7 @@ def test_tuning_and_winners() -> None:
         ({"runtime.threads": 2}, False),
         ({"runtime.precision": "fp32"}, False),
         ({"runtime.attention": "flash"}, False),
-        ({"data.suite_seed": 1}, False),
+        ({"data.seam.seed": 1}, False),
         ({"fusion.hidden": 32}, False),
         ({"seed": 3}, False),
         ({"preset": "another"}, True),
@@ -131,12 +132,12 @@ def test_missing_weights_are_refused_by_field_path_and_remedy(spec: str) -> None
 def test_data_hash_is_of_the_items_alone() -> None:
     config = resolve_run("mini", RANDOM)
     assert data_hash(config) == data_hash(resolve_run("mini", RANDOM, {"train.steps": 3, "data.train_items": 100, "fusion.name": "none"}))
-    assert data_hash(config) != data_hash(resolve_run("mini", RANDOM, {"data.by_key": 0.5}))
+    assert data_hash(config) != data_hash(resolve_run("mini", RANDOM, {"data.seam.by_key": 0.5}))
 
 
 def test_code_hash_follows_the_rooms_that_shape_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {path.relative_to(identity.PACKAGE).as_posix() for path in shaping_files()}
-    assert {"config/run.py", "config/tiling.py", "imaging/geometry.py", "evaluation/metrics.py", "modeling/encoder.py"} <= names
+    assert {"config/run.py", "config/tiling.py", "imaging/geometry.py", "evaluation/seam.py", "modeling/encoder.py"} <= names
     assert not any(name.startswith(("cli", "analysis", "studies", "cost")) for name in names)
     for name in (*identity.SHAPING, "cli"):
         path = tmp_path / name if name.endswith(".py") else tmp_path / name / "one.py"
@@ -266,11 +267,19 @@ def test_estimate_counts_from_the_folder(tmp_path: Path) -> None:
     for cell, status in ((plan.cells[0], "done"), (plan.cells[2], "failed")):
         folder = tmp_path / "cells" / cell.id
         folder.mkdir(parents=True)
-        result = {"schema": 1, "id": cell.id, "status": status, "config": {}, "metrics": {}, "validation": {}, "timing": {"total": 40.0}}
+        result = {
+            "schema": SCHEMA,
+            "id": cell.id,
+            "status": status,
+            "config": {},
+            "metrics": {},
+            "validation": {},
+            "timing": {"total": 40.0},
+        }
         (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     torn = tmp_path / "cells" / plan.cells[1].id
     torn.mkdir()
-    (torn / "result.json").write_text('{"schema": 1, "id"', encoding="utf-8")
+    (torn / "result.json").write_text('{"schema": 2, "id"', encoding="utf-8")
     none, concat = estimate(plan, tmp_path).arms
     assert (none.done, none.failed, none.left, none.seconds, none.measured) == (1, 0, 1, 40.0, True)
     assert (concat.done, concat.failed, concat.left, concat.measured) == (0, 1, 1, False)
@@ -289,7 +298,7 @@ def test_a_plan_says_what_its_seeds_can_show_at_the_noise_it_has_measured(tmp_pa
     results = {
         cell.id: CellResult.model_validate(
             {
-                "schema": 1,
+                "schema": SCHEMA,
                 "id": cell.id,
                 "status": "done",
                 "config": {},

@@ -108,7 +108,7 @@ def test_metrics_margins_and_budgets(fields: dict[str, Any], words: str) -> None
 
 
 def test_a_metric_is_asked_of_every_arm_it_judges() -> None:
-    arms = ARMS | {"specialist": {"set": {"data.families": {"chart": 1.0}}}}
+    arms = ARMS | {"specialist": {"set": {"data.seam.tasks": {"chart": 1.0}}}}
     assert "arm 'specialist': metric = 'exact/reading' is of a task" in refused(arms=arms)
     own = {"all": {"metric": "exact/reading/cut", "contrasts": [["concat", "none"]]}}
     make_plan(study(arms=arms, metric="exact/mean", families=own))

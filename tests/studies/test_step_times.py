@@ -11,6 +11,7 @@ from thin_study import STUDY, Bench
 
 from fila_lab.cli.text import plan_text
 from fila_lab.config import RunConfig, load_study
+from fila_lab.config.renamed import SCHEMA
 from fila_lab.studies.estimate import estimate
 from fila_lab.studies.plan import make_plan
 from fila_lab.studies.step_times import find_step_seconds
@@ -23,7 +24,7 @@ def write_cells(root: Path, cells: list[tuple[RunConfig, float]]) -> None:
     for number, (config, seconds) in enumerate(cells):
         folder = root / "cells" / f"{number:016x}"
         folder.mkdir(parents=True)
-        result: dict[str, Any] = {"schema": 1, "id": folder.name, "status": "done", "config": config.model_dump(mode="json")}
+        result: dict[str, Any] = {"schema": SCHEMA, "id": folder.name, "status": "done", "config": config.model_dump(mode="json")}
         result |= {"metrics": {}, "validation": {}, "timing": {"train": seconds * config.train.steps}}
         (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 

@@ -12,12 +12,21 @@ import pandas as pd
 import pytest
 
 from fila_lab.config import FilaError
+from fila_lab.config.renamed import SCHEMA
 from fila_lab.studies.result import failed
 from fila_lab.studies.store import Invalid, ResultStore
 
 
 def result(cell_id: str, **changes: Any) -> dict[str, Any]:
-    done = {"schema": 1, "id": cell_id, "status": "done", "config": {}, "metrics": {"exact/mean": 0.1 + 0.2}, "validation": {}, "curve": []}
+    done = {
+        "schema": SCHEMA,
+        "id": cell_id,
+        "status": "done",
+        "config": {},
+        "metrics": {"exact/mean": 0.1 + 0.2},
+        "validation": {},
+        "curve": [],
+    }
     return {**done, "timing": {"total": 1.5}, "failure": None, **changes}
 
 
@@ -48,11 +57,11 @@ def test_a_failed_cell_is_done(store: ResultStore) -> None:
     "text",
     [
         "",
-        '{"schema": 1, "id": "a", "sta',
+        '{"schema": 2, "id": "a", "sta',
         "[]",
         json.dumps(result("b")),
         json.dumps(result("a", extra=1)),
-        json.dumps(result("a", schema=2)),
+        json.dumps(result("a", schema=SCHEMA + 1)),
         json.dumps(result("a", metrics={"exact/mean": float("nan")})),
         json.dumps(result("a", timing={"total": float("inf")})),
         json.dumps(result("a", metrics={"exact/mean": "0.5"})),

@@ -82,7 +82,7 @@ def test_a_winner_at_the_edge_is_flagged(bench: Bench, caplog: pytest.LogCapture
     assert at_edge({"train.learning_rate": 9e-3}, SPACE) == ("train.learning_rate",)
     assert at_edge(middle(SPACE), SPACE) == ()
     bench.file.write_text(bench.file.read_text(encoding="utf-8").replace("1.0e-2]", "1.0e-3]"), encoding="utf-8")
-    bench.run(budget="full", overrides={"data.codes_per_page": 3})
+    bench.run(budget="full", overrides={"data.seam.codes_per_page": 3})
     flagged = yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text(encoding="utf-8"))["at_edge"]
     winners = trials(bench).query("winner")
     assert flagged == {

@@ -22,7 +22,7 @@ class Pool:
     """A pool of these canvases, one item a row."""
 
     split = "train"
-    meta = pd.DataFrame({"family": ["reading"] * len(CANVASES)})
+    meta = pd.DataFrame({"task": ["reading"] * len(CANVASES)})
 
     def __len__(self) -> int:
         return len(CANVASES)
@@ -122,7 +122,7 @@ def test_training_goes_on_where_the_trainer_stands() -> None:
     """The global step of a resumed trainer is the number of batches that were read, its rank the share."""
     config = SimpleNamespace(
         seed=4,
-        data=SimpleNamespace(train_items=20, train_families=(), val_items=6),
+        data=SimpleNamespace(train_items=20, train_tasks=(), val_items=6),
         train=SimpleNamespace(batch_size=4, eval_batch_size=4),
     )
     collator = Rows()

@@ -17,7 +17,7 @@ from fila_lab.training import predict as module
 from fila_lab.training.predict import picture_path, predict
 from fila_lab.training.questions import examples_if_unlike, unknown_tokens
 
-CONFIG = tiny(fusion__name="concat", data__families={"reading": 0.5, "chart": 0.5}, language__tokenizer="words")
+CONFIG = tiny(fusion__name="concat", data__seam__tasks={"reading": 0.5, "chart": 0.5}, language__tokenizer="words")
 
 
 @pytest.fixture
@@ -123,20 +123,20 @@ def test_what_the_tokenizer_cannot_read_is_named(ask, question: str, unknown: li
 
 
 @pytest.mark.parametrize("preset", ["mini", "mini_families"])
-def test_every_question_of_a_trained_family_is_known_and_others_are_not(preset: str) -> None:
+def test_every_question_of_a_trained_task_is_known_and_others_are_not(preset: str) -> None:
     config = resolve_run(preset)
-    suite = SeamSuite(config.data, config.geometry)
-    for family in config.data.families:
-        own = suite.only(family)
+    suite = SeamSuite(config.data.seam, config.geometry)
+    for task in config.data.seam.tasks:
+        own = suite.only(task)
         for index in range(0, 60, 4):  # of the test split: its strings are new, its words are not
             question = own.unpainted("test", index)[0].question
             assert examples_if_unlike(question, config) == {}, question
     for question in ("what is this?", "red", "RED?", "red? red?", "zzz?", "de?", "How many cats?", "red blue green pink?"):
         found = examples_if_unlike(question, config)
-        assert set(found) == set(config.data.families) or question == "RED?"  # three capitals are a code like any other
+        assert set(found) == set(config.data.seam.tasks) or question == "RED?"  # three capitals are a code like any other
 
 
-def test_a_question_of_another_family_and_an_empty_answer_are_said(ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_of_another_task_and_an_empty_answer_are_said(ask, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("unlike" in line for line in ask("bar red?"))
     said = next(line for line in ask("count red?") if "unlike" in line)
     assert "chart 'bar " in said

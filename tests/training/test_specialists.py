@@ -1,4 +1,4 @@
-"""A specialist: the generalist's draw, its own families alone, and everybody's tests."""
+"""A specialist: the generalist's draw, its own tasks alone, and everybody's tests."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SHARES = {"reading": 0.5, "coarse": 0.5}
 
 def test_a_specialist_trains_on_its_part_of_the_generalists_items_and_is_tested_on_all(cache_dir: Path, tmp_path: Path) -> None:
     rows = {}
-    for families in (None, ("reading",), ("coarse",)):
-        config = tiny(fusion__name="none", data__families=SHARES, data__train_families=families)
+    for tasks in (None, ("reading",), ("coarse",)):
+        config = tiny(fusion__name="none", data__seam__tasks=SHARES, data__train_tasks=tasks)
         pools = open_data(config, cache_dir, ("train", "val", "test"))
         tokenizer = FilaModule.from_config(config).model.tokenizer
         data = CellData(config, *(Collator(config, pools[name], None, tokenizer) for name in ("train", "val", "test")))
-        rows[families] = data.train_rows
-        seen = set(pools["train"].meta["family"].iloc[data.train_rows])
-        assert seen == (set(families) if families else set(SHARES))
+        rows[tasks] = data.train_rows
+        seen = set(pools["train"].meta["task"].iloc[data.train_rows])
+        assert seen == (set(tasks) if tasks else set(SHARES))
         assert len(data.val_rows) == config.data.val_items
     assert sorted(np.concatenate([rows["reading",], rows["coarse",]])) == sorted(rows[None])
     assert [row for row in rows[None] if row in set(rows["coarse",])] == list(rows["coarse",]), "in the generalist's order"
 
     outcomes = [
         run_cell(
-            tiny(fusion__name="none", data__families=SHARES, data__train_families=own), workdir=tmp_path / str(own), cache_dir=cache_dir
+            tiny(fusion__name="none", data__seam__tasks=SHARES, data__train_tasks=own), workdir=tmp_path / str(own), cache_dir=cache_dir
         )
         for own in (None, ["coarse"])
     ]

@@ -102,9 +102,9 @@ def solve(config: RunConfig, quantity: Quantity, wanted: float, target: str, tol
         )
     values = _values(config)
     if not values:
-        page = 32 * config.data.page_scale
+        page = 32 * config.data.seam.page_scale
         raise ConfigError(
-            f"{field}: a page has {page} px for a patch of {config.geometry.patch} px, too few to enlarge it; raise data.page_scale"
+            f"{field}: a page has {page} px for a patch of {config.geometry.patch} px, too few to enlarge it; raise data.seam.page_scale"
         )
 
     def reach(value: int) -> float:
@@ -149,6 +149,6 @@ def _asks(config: RunConfig) -> bool:
 def _values(config: RunConfig) -> range:
     """Feasible values of the dial: widths that the heads divide, where something attends; scales up to a page's own resolution."""
     if dial(config) == SCALE:
-        return range(2, 32 * config.data.page_scale // config.geometry.patch + 1)
+        return range(2, 32 * config.data.seam.page_scale // config.geometry.patch + 1)
     step = config.fusion.heads if has_heads(config.fusion) else 1
     return range(step, MAX_HIDDEN + 1, step)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import DataConfig, GeometryConfig, RunConfig, Size
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig, RunConfig, Size
 from fila_lab.config.tiling import has_aspect, page_size, seen_canvas
 from fila_lab.cost.closed.components import component_costs, training_flops
 from fila_lab.cost.closed.parts import Cost
 
 
-def page_shares(geometry: GeometryConfig, data: DataConfig) -> dict[Size, float]:
+def page_shares(geometry: GeometryConfig, seam: SeamConfig) -> dict[Size, float]:
     """Canvas (as in `geometry.canvases`) -> share of the seam suite's pages, which are drawn by the number of tiles.
 
-    Canvases that permit no triplet, or lie outside `data.page_aspect`, have no pages (a test holds this equal to
-    `fila_lab.data.SeamSuite`). Where none permits one, all count: the suite refuses them with its reason.
+    Canvases that permit no triplet, or lie outside `data.seam.page_aspect`, have no pages (a test holds this equal to
+    `fila_lab.data.seam.SeamSuite`). Where none permits one, all count: the suite refuses them with its reason.
     """
-    canvases = [canvas for canvas in geometry.canvases if _permits(canvas, geometry) and has_aspect(canvas, data)] or geometry.canvases
+    canvases = [canvas for canvas in geometry.canvases if _permits(canvas, geometry) and has_aspect(canvas, seam)] or geometry.canvases
     total = sum(width * height for width, height in canvases)
     return {(width, height): width * height / total for width, height in canvases}
 
@@ -32,7 +33,7 @@ def page_training_flops(config: RunConfig) -> float:
 
 def _seen(config: RunConfig) -> list[tuple[Size, Size, float]]:
     """(canvas as the ViT sees it, the page's size in px, share)."""
-    shares = page_shares(config.geometry, config.data)
+    shares = page_shares(config.geometry, config.data.seam)
     return [(seen_canvas(config, canvas), page_size(config, canvas), share) for canvas, share in shares.items()]
 
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import get_args
 
-from fila_lab.config.run import DataConfig, GeometryConfig, TaskFamily
+from fila_lab.config.data import SEAM_TASKS, SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content
 from fila_lab.data.seam.tables import tables
-from fila_lab.data.seam.tasks import get_family
-
-KNOBS: tuple[str, ...] = (
-    "families", "text_height", "code_length", "by_key", "codes_per_page", "clutter", "fonts", "photo_share", "page_aspect", "places",
-    "cut_share", "evidence_apart", "page_scale", "suite_seed",
-)  # fmt: skip
+from fila_lab.data.seam.tasks import get_task
 
 CONSTRUCTION = """\
 Every item is drawn, not collected: a page with a target and distractors on opaque plates, one question, one answer. A test item is a
@@ -46,24 +41,24 @@ LIMITS = """\
   into equal steps."""
 
 
-def data_card(data: DataConfig, geometry: GeometryConfig, counts: Mapping[str, int] | None = None, split: str = "") -> str:
-    """The card as Markdown; `counts`: family -> items, of an export of `split`."""
-    names = [name for name in get_args(TaskFamily) if counts is None or name in counts]
-    head = "| family | stands for | share | chance |" + (" items |" if counts else "") + " what is seen and asked |"
+def data_card(seam: SeamConfig, geometry: GeometryConfig, counts: Mapping[str, int] | None = None, split: str = "") -> str:
+    """The card as Markdown; `counts`: task -> items, of an export of `split`."""
+    names = [name for name in SEAM_TASKS if counts is None or name in counts]
+    head = "| task | stands for | share | chance |" + (" items |" if counts else "") + " what is seen and asked |"
     lines = [head, "|" + "---|" * head.count(" |")]
-    total = sum(data.families.values())
+    total = sum(seam.tasks.values())
     for name in names:
-        family = get_family(name)
-        share = data.families.get(name, 0.0) / total
+        task = get_task(name)
+        share = seam.tasks.get(name, 0.0) / total
         items = f" {counts[name]} |" if counts else ""
-        lines.append(f"| `{name}` | {family.benchmark} | {share:.0%} | {family.chance(data, geometry):.1%} |{items} {family.about} |")
-    knobs = "\n".join(f"- `data.{name}`: {_plain(getattr(data, name))}" for name in KNOBS)
+        lines.append(f"| `{name}` | {task.benchmark} | {share:.0%} | {task.chance(seam, geometry):.1%} |{items} {task.about} |")
+    knobs = "\n".join(f"- `data.seam.{name}`: {_plain(getattr(seam, name))}" for name in SeamConfig.model_fields)
     canvases = ", ".join(f"{width}x{height}" for width, height in geometry.canvases)
     title = f"# Seam suite: {split} split" if split else "# Seam suite"
     where = f"Tiles of {geometry.tile} px, ViT patches of {geometry.patch} px, canvases {canvases}; lengths are canvas px."
     parts = {
         "How items are made": CONSTRUCTION,
-        "Families": "Chance is what the best answer gets that looks at the question alone.\n\n" + "\n".join(lines),
+        "Tasks": "Chance is what the best answer gets that looks at the question alone.\n\n" + "\n".join(lines),
         "Settings": f"{where}\n\n{knobs}",
         "Sources and licences": _sources(),
         "Limits": LIMITS.format(photos=len(content.photos("test"))),

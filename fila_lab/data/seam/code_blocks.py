@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig
+from fila_lab.config.data import SeamConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 
@@ -21,19 +21,19 @@ class CodeBlocks:
 
     def __init__(self, page: PageSetup, keyed: bool = False) -> None:
         self.page, self.keyed = page, keyed
-        draw, data = page.draw, page.data
-        fonts = content.fonts(page.split, data.fonts)
+        draw, seam = page.draw, page.seam
+        fonts = content.fonts(page.split, seam.fonts)
         self.font = fonts[int(draw.integers(len(fonts)))]
         self.plate = render.plate_colour(draw)
         self.colours = page.shuffled(list(content.COLOURS))
-        self.keys = content.draw_keys(draw, page.split, data.codes_per_page + data.clutter)
+        self.keys = content.draw_keys(draw, page.split, seam.codes_per_page + seam.clutter)
         self.used = set(self.keys)
         self.apart = keyed and page.draws_apart(1)
 
     def block(self, length: int | None = None, colour: str | None = None) -> render.Block:
         """A block with a code of `length` (drawn if None). FilaError where the knobs leave no code that fits."""
         page, draw = self.page, self.page.draw
-        length = length or 1 + weighted(draw.random(), list(page.data.code_length))
+        length = length or 1 + weighted(draw.random(), list(page.seam.code_length))
         cap, key_cap = page.height(), page.low_height()
         if colour is None:
             colour = self.colours[int(draw.integers(len(self.colours)))] if self.keyed else self.colours.pop()
@@ -50,7 +50,7 @@ class CodeBlocks:
         raise page.no_room()
 
     def others(self, count: int, avoid: Collection[str]) -> list[render.Block]:
-        """`count` blocks that are never asked for: clutter, and company of another family's target; none in a colour of `avoid`."""
+        """`count` blocks that are never asked for: clutter, and company of another task's target; none in a colour of `avoid`."""
         allowed = [colour for colour in content.COLOURS if colour not in avoid]
         return [self.block(colour=self.page.one_of(allowed)) for _ in range(count)]
 
@@ -60,12 +60,12 @@ class CodeBlocks:
         return self.block(length=1, colour=block.marks[0].colour)
 
 
-def check_colours(data: DataConfig) -> None:
+def check_colours(seam: SeamConfig) -> None:
     """FilaError where a page would have more code blocks than colours."""
-    if data.codes_per_page > len(content.COLOURS):
+    if seam.codes_per_page > len(content.COLOURS):
         raise FilaError(
-            f"data.codes_per_page={data.codes_per_page}: only {len(content.COLOURS)} colours tell codes apart; "
-            "choose fewer, and data.clutter for more distractors"
+            f"data.seam.codes_per_page={seam.codes_per_page}: only {len(content.COLOURS)} colours tell codes apart; "
+            "choose fewer, and data.seam.clutter for more distractors"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a task family knows of the page it furnishes: its axes, its split, the knobs, and the stream of random numbers."""
+"""What a task knows of the page it furnishes: its axes, its split, the knobs, and the stream of random numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import render
 from fila_lab.data.seam.places import Axis, Placer, cut_tables
 
@@ -30,7 +31,7 @@ SHRINK = 1.5
 class PageSetup:
     """The setting of one page. Lengths are page px unless a name says otherwise."""
 
-    data: DataConfig
+    seam: SeamConfig
     geometry: GeometryConfig
     split: str
     axes: tuple[Axis, Axis]
@@ -60,24 +61,24 @@ class PageSetup:
     @property
     def count(self) -> int:
         """Blocks on the page, clutter apart: never more than tiles."""
-        return min(self.data.codes_per_page, self.axes[0].tiles * self.axes[1].tiles)
+        return min(self.seam.codes_per_page, self.axes[0].tiles * self.axes[1].tiles)
 
     @property
     def smallest(self) -> int:
         """The smallest cap height at which text may be drawn."""
-        return max(1, round((self.data.text_height[0] - SHRINK) * self.scale))
+        return max(1, round((self.seam.text_height[0] - SHRINK) * self.scale))
 
     def height(self) -> int:
         """A cap height, drawn from the whole range of the knob."""
-        return round(self.draw.uniform(*self.data.text_height) * self.scale)
+        return round(self.draw.uniform(*self.seam.text_height) * self.scale)
 
     def low_height(self) -> int:
         """A cap height from the lower half of the range: keys, and text that shares its plate."""
-        low, high = self.data.text_height
+        low, high = self.seam.text_height
         return round(self.draw.uniform(low, (low + high) / 2) * self.scale)
 
     def placer(self, block: render.Block) -> Placer:
-        return Placer(block.ink, self.axes, self.data.cut_share, block.between)
+        return Placer(block.ink, self.axes, self.seam.cut_share, block.between)
 
     def fits(self, block: render.Block) -> bool:
         """Whether the block can stand at all three places."""
@@ -96,10 +97,10 @@ class PageSetup:
 
     def no_room(self) -> FilaError:
         """What to say where nothing can be drawn that fits a tile and can be cut as asked."""
-        text, cut = list(self.data.text_height), list(self.data.cut_share)
+        text, cut = list(self.seam.text_height), list(self.seam.cut_share)
         return FilaError(
-            f"data.text_height={text}, data.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px and can be "
-            "cut so; choose a smaller text height or a wider range of shares"
+            f"data.seam.text_height={text}, data.seam.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px "
+            "and can be cut so; choose a smaller text height or a wider range of shares"
         )
 
     def crossed(self, axis: int) -> bool:
@@ -108,7 +109,7 @@ class PageSetup:
 
     def draws_apart(self, axis: int) -> bool:
         """Whether this page's evidence is to be cut apart along an axis; draws only where the knob asks for it."""
-        return self.data.evidence_apart > 0 and self.crossed(axis) and self.draw.random() < self.data.evidence_apart
+        return self.seam.evidence_apart > 0 and self.crossed(axis) and self.draw.random() < self.seam.evidence_apart
 
     def one_of(self, values: Sequence[T]) -> T:
         """One value, all equally likely."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fila_lab.imaging import CUT_SHARE
+from fila_lab.config.data import CUT_SHARE
 
 Box = tuple[int, int, int, int]
 T = TypeVar("T")

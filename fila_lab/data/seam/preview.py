@@ -23,8 +23,8 @@ SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
 COLUMNS = ("cut", "sham", "intact", "cut, as the ViT sees it", "overview of cut")
 
 
-def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, families: Sequence[str] = ()) -> None:
-    """Writes a picture with `n` triplets of a split: of the suite's own mixture, or of each of `families`.
+def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Sequence[str] = ()) -> None:
+    """Writes a picture with `n` triplets of a split: of the suite's own mixture, or of each of `tasks`.
 
     A row shows the three places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
     resolution and its overview, both enlarged; above it id, question, answer and cut fraction.
@@ -39,7 +39,7 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, families: Se
     check_replaceable(Path(path))
     font = ImageFont.truetype(str(fonts("train")[0]), 17)
     gap, head = 8, 30
-    rows = [(source, index) for source in [suite.only(name) for name in families] or [suite] for index in range(n)]
+    rows = [(source, index) for source in [suite.only(name) for name in tasks] or [suite] for index in range(n)]
     sheet = Image.new("RGB", (len(COLUMNS) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(COLUMNS):

@@ -1,7 +1,7 @@
 """The instrument: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact.
 
-A task family (`fila_lab.data.seam.tasks`) says what stands on a page's blocks, what is asked and what the answer is; here the blocks get
-their places, the page its background, and the item its truth. No question says anything about its answer; every family states its chance.
+A task (`fila_lab.data.seam.tasks`) says what stands on a page's blocks, what is asked and what the answer is; here the blocks get their
+places, the page its background, and the item its truth. No question says anything about its answer; every task states its chance.
 
 A page has exactly the aspect of its canvas and 32 * page_scale px per ViT patch, so nothing is padded and every scale is exact. An item
 depends on the configuration, the split and its index alone: not on process or order. `geometry.vit_scale` and `geometry.tiling` do not
@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
+from fila_lab.config.data import PLACES, SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.config.tiling import has_aspect
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import weighted
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.places import Axis, Box, Triplet, arrange, cut_tables
-from fila_lab.data.seam.tasks import Draft, get_family
+from fila_lab.data.seam.tasks import Draft, get_task
 from fila_lab.data.streams import stream
 from fila_lab.data.suite import Glyph, as_split
 from fila_lab.imaging import choose_canvas
@@ -39,7 +40,7 @@ class SeamItem:
 
     item_id: str
     split: str
-    family: str
+    task: str
     place: str
     image: Image.Image
     question: str
@@ -81,22 +82,22 @@ class _Page:
 class SeamSuite:
     """Items of the seam suite for one data and geometry configuration. FilaError where no canvas permits a triplet."""
 
-    def __init__(self, data: DataConfig, geometry: GeometryConfig) -> None:
-        self.data, self.geometry = data, geometry
-        self.patch = 32 * data.page_scale
-        self.families = [(name, share) for name, share in data.families.items() if share > 0]
-        if not self.families:
+    def __init__(self, seam: SeamConfig, geometry: GeometryConfig) -> None:
+        self.seam, self.geometry = seam, geometry
+        self.patch = 32 * seam.page_scale
+        self.tasks = [(name, share) for name, share in seam.tasks.items() if share > 0]
+        if not self.tasks:
             raise FilaError(
-                "data.families has no family with a share above 0, so there is no item to make; give e.g. {reading: 0.85, coarse: 0.15}"
+                "data.seam.tasks has no task with a share above 0, so there is no item to make; give e.g. {reading: 0.85, coarse: 0.15}"
             )
-        for name, _ in self.families:
-            get_family(name).check(data)
+        for name, _ in self.tasks:
+            get_task(name).check(seam)
         self.canvases = [canvas for canvas in geometry.canvases if self._permits(canvas)]
         if not self.canvases:
             raise FilaError(
                 f"geometry.canvases={[list(c) for c in geometry.canvases]}: no canvas has an axis where a cut target can move by whole "
                 f"patches x tiles without touching a seam again (tile {geometry.tile}, patch {geometry.patch})"
-                f"{_of_aspect(data)}; add a canvas with two tiles along an axis"
+                f"{_of_aspect(seam)}; add a canvas with two tiles along an axis"
             )
 
     def axes(self, canvas: tuple[int, int]) -> tuple[Axis, Axis]:
@@ -108,27 +109,27 @@ class SeamSuite:
         axes = self.axes(canvas)
         one_patch = np.ones(self.patch)
         chosen = choose_canvas(axes[0].length, axes[1].length, self.geometry.canvases, self.geometry.canvas_rule)
-        return tuple(chosen) == tuple(canvas) and has_aspect(canvas, self.data) and any(cut_tables(axis, one_patch) for axis in axes)
+        return tuple(chosen) == tuple(canvas) and has_aspect(canvas, self.seam) and any(cut_tables(axis, one_patch) for axis in axes)
 
     def _by_key(self, canvas: tuple[int, int]) -> float:
         """Share of key pages on a canvas: under four tiles a key leaves no room for other blocks, so larger canvases carry them all."""
         size = {c: c[0] * c[1] for c in self.canvases}
         large = [c for c in self.canvases if size[c] >= 4 * self.geometry.tile**2] or self.canvases
-        return min(1.0, self.data.by_key * sum(size.values()) / sum(size[c] for c in large)) if canvas in large else 0.0
+        return min(1.0, self.seam.by_key * sum(size.values()) / sum(size[c] for c in large)) if canvas in large else 0.0
 
     def _stream(self, split: str, index: int, name: str) -> np.random.Generator:
-        return stream(self.data.suite_seed, split, index, name)
+        return stream(self.seam.seed, split, index, name)
 
     def heading(self, split: str, index: int) -> tuple[str, tuple[int, int], str]:
-        """(family, canvas, place of the single item), without drawing anything. Canvases are drawn by their number of tiles."""
+        """(task, canvas, place of the single item), without drawing anything. Canvases are drawn by their number of tiles."""
         as_split(split)
-        family, canvas, place = self._stream(split, index, "heading").random(3)
+        task, canvas, place = self._stream(split, index, "heading").random(3)
         weights = [float(width * height) for width, height in self.canvases]
-        name = self.families[weighted(family, [share for _, share in self.families])][0]
-        return name, self.canvases[weighted(canvas, weights)], self.data.places[int(place * len(self.data.places))]
+        name = self.tasks[weighted(task, [share for _, share in self.tasks])][0]
+        return name, self.canvases[weighted(canvas, weights)], self.seam.places[int(place * len(self.seam.places))]
 
     def item(self, split: str, index: int, place: str | None = None) -> SeamItem:
-        """One item; without `place`, the place the item draws (those of `data.places` are equally frequent)."""
+        """One item; without `place`, the place the item draws (those of `data.seam.places` are equally frequent)."""
         page = self._page(split, index)
         return self._at(page, place or self.heading(split, index)[2])
 
@@ -153,29 +154,29 @@ class SeamSuite:
             **page.fields,  # type: ignore[arg-type]
         )
 
-    def only(self, family: str) -> SeamSuite:
-        """The same suite with items of one family alone. FilaError for an unknown family."""
-        get_family(family)
-        return SeamSuite(self.data.model_copy(update={"families": {family: 1.0}}), self.geometry)
+    def only(self, task: str) -> SeamSuite:
+        """The same suite with items of one task alone. FilaError for an unknown task."""
+        get_task(task)
+        return SeamSuite(self.seam.model_copy(update={"tasks": {task: 1.0}}), self.geometry)
 
     def unpainted(self, split: str, index: int) -> tuple[Draft, tuple[Glyph, ...]]:
         """A single item without its page: what is asked, and the glyphs where they lie, the target's first."""
         setup = self.setup(split, index)
-        family, _, place = self.heading(split, index)
-        draft = get_family(family).draft(setup)
+        task, _, place = self.heading(split, index)
+        draft = get_task(task).draft(setup)
         blocks, triplet, boxes, _ = self._arranged(setup, draft)
         places = [triplet[place], *boxes]
         return draft, tuple(g for block, box in zip(blocks, places, strict=True) if box is not None for g in _moved(block, box))
 
     def setup(self, split: str, index: int) -> PageSetup:
-        """What the item's family knows of its page, its stream of random numbers at the beginning."""
+        """What the item's task knows of its page, its stream of random numbers at the beginning."""
         canvas = self.heading(split, index)[1]
-        return PageSetup(self.data, self.geometry, split, self.axes(canvas), self._stream(split, index, "page"), self._by_key(canvas))
+        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), self._stream(split, index, "page"), self._by_key(canvas))
 
     def _page(self, split: str, index: int) -> _Page:
-        family, canvas, _ = self.heading(split, index)
+        task, canvas, _ = self.heading(split, index)
         setup = self.setup(split, index)
-        draft = get_family(family).draft(setup)
+        draft = get_task(task).draft(setup)
         blocks, triplet, boxes, shown = self._arranged(setup, draft)
         image_id, pixels = self._background(setup, index)
         glyphs: tuple[Glyph, ...] = ()
@@ -184,9 +185,9 @@ class SeamSuite:
                 pixels[box[1] : box[3], box[0] : box[2]] = block.rgb
                 glyphs += _moved(block, box)
         fields: dict[str, object] = {
-            "item_id": f"{split}-{family}-{index:06d}",
+            "item_id": f"{split}-{task}-{index:06d}",
             "split": split,
-            "family": family,
+            "task": task,
             "question": draft.question,
             "answer": draft.answer,
             "image_id": image_id,
@@ -217,15 +218,15 @@ class SeamSuite:
     def _background(self, setup: PageSetup, index: int) -> tuple[str, np.ndarray]:
         """(image_id, uint8 [H, W, 3]): a photo or paper."""
         draw, width, height = setup.draw, setup.axes[0].length, setup.axes[1].length
-        if draw.random() < self.data.photo_share:
+        if draw.random() < self.seam.photo_share:
             names = content.photos(setup.split)
             image_id = names[int(draw.integers(len(names)))]
             return image_id, render.photo_crop(draw, image_id, width, height)
         return f"paper-{index:06d}", render.paper(draw, width, height)
 
 
-def _of_aspect(data: DataConfig) -> str:
-    return "" if data.page_aspect is None else f" and lies within data.page_aspect={list(data.page_aspect)}"
+def _of_aspect(seam: SeamConfig) -> str:
+    return "" if seam.page_aspect is None else f" and lies within data.seam.page_aspect={list(seam.page_aspect)}"
 
 
 def _moved(block: render.Block, box: Box) -> tuple[Glyph, ...]:

@@ -1,7 +1,7 @@
 """Pages without pixels, for pretraining the answer model: which glyph lies where, questions and their answers.
 
 For `reading` and `coarse` the layout follows the seam suite (code blocks asked by colour or key, or a panel), and the strings are random,
-so no real code is learned here. Pages of the other families are the seam suite's own training items, unpainted; where their answers are
+so no real code is learned here. Pages of the other tasks are the seam suite's own training items, unpainted; where their answers are
 codes, three of four are made up.
 """
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import in_chunks
 from fila_lab.data.seam import content
 from fila_lab.data.seam.suite import SeamSuite
@@ -25,7 +26,7 @@ TRIES = 30
 CHUNK = 200
 """Pages drawn from one stream of random numbers."""
 _OWN = ("reading", "coarse")
-"""Families whose pages are laid out here."""
+"""Tasks whose pages are laid out here."""
 _CLASS = {name: index for index, name in enumerate(CLASSES)}
 _COLOURS = tuple(content.COLOURS)
 
@@ -39,7 +40,7 @@ class SymbolicPage:
     canvas: tuple[int, int]
     glyphs: np.ndarray
     asked: tuple[tuple[str, str], ...]
-    family: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,50 +52,50 @@ class _Block:
 
 
 def symbolic_pages(
-    data: DataConfig, geometry: GeometryConfig, count: int, seed: int, workers: int = 1, easy: bool = False
+    seam: SeamConfig, geometry: GeometryConfig, count: int, seed: int, workers: int = 1, easy: bool = False
 ) -> list[SymbolicPage]:
     """`count` pages (a multiple of CHUNK), drawn with `workers` processes; which pages does not depend on their number."""
     chunks = [(seed, first) for first in range(0, count, CHUNK)]
-    drawn = dict(in_chunks(_Pages, (data, geometry, easy), chunks, workers, "symbolic pages"))
+    drawn = dict(in_chunks(_Pages, (seam, geometry, easy), chunks, workers, "symbolic pages"))
     return [page for _, first in chunks for page in drawn[first]]
 
 
 class _Pages:
     """Draws a chunk of pages in a worker process."""
 
-    def __init__(self, data: DataConfig, geometry: GeometryConfig, easy: bool) -> None:
-        self.data, self.geometry, self.easy = data, geometry, easy
+    def __init__(self, seam: SeamConfig, geometry: GeometryConfig, easy: bool) -> None:
+        self.seam, self.geometry, self.easy = seam, geometry, easy
 
     def __call__(self, chunk: tuple[int, int]) -> tuple[int, list[SymbolicPage]]:
         generator = np.random.default_rng(chunk)
-        return chunk[1], [symbolic_page(generator, self.data, self.geometry, self.easy) for _ in range(CHUNK)]
+        return chunk[1], [symbolic_page(generator, self.seam, self.geometry, self.easy) for _ in range(CHUNK)]
 
 
-def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
+def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
     """One page, to be asked about any of its blocks. `easy`: codes of one character, asked by colour; what a beginner can find out."""
-    own, other = (sum(share for name, share in data.families.items() if (name in _OWN) == mine) for mine in (True, False))
+    own, other = (sum(share for name, share in seam.tasks.items() if (name in _OWN) == mine) for mine in (True, False))
     if other > 0 and not easy and generator.random() < other / (own + other):
-        return _of_the_suite(generator, data, geometry)
+        return _of_the_suite(generator, seam, geometry)
     tile = geometry.tile
     canvases = _canvases(geometry)
     weights = np.array([w * h for w, h in canvases], float)
     canvas = canvases[int(generator.choice(len(canvases), p=weights / weights.sum()))]
     tiles = canvas[0] * canvas[1] // tile**2
-    coarse = generator.random() < data.families.get("coarse", 0.0) / (own or 1.0)
-    keyed = not coarse and not easy and tiles == 4 and generator.random() < 2 * data.by_key
+    coarse = generator.random() < seam.tasks.get("coarse", 0.0) / (own or 1.0)
+    keyed = not coarse and not easy and tiles == 4 and generator.random() < 2 * seam.by_key
     blocks: list[_Block] = []
     colours = [int(c) for c in generator.permutation(len(_COLOURS))]
-    height = generator.uniform(*data.text_height)
+    height = generator.uniform(*seam.text_height)
     character = (min(10.0, height * generator.uniform(0.6, 0.85)), height)
-    for number in range(min(tiles, data.codes_per_page)):
+    for number in range(min(tiles, seam.codes_per_page)):
         panel = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))] if coarse and number == 0 else ""
         # Where keys address, the suite's blocks may share a colour.
         colour = int(generator.integers(len(content.PANEL_COLOURS if panel else _COLOURS))) if panel or keyed else colours[number]
-        block = _place(generator, data, canvas, character, colour, blocks, keyed, easy, panel)
+        block = _place(generator, seam, canvas, character, colour, blocks, keyed, easy, panel)
         if block is not None:
             blocks.append(block)
     if not blocks or (coarse and not blocks[0].panel):
-        return symbolic_page(generator, data, geometry, easy)
+        return symbolic_page(generator, seam, geometry, easy)
     glyphs = np.array([glyph for block in blocks for glyph in _glyphs(block, character)], np.float32)
     if coarse:
         return SymbolicPage(canvas, glyphs, (("layout?", f"{_COLOURS[blocks[0].colour]} {blocks[0].panel}"),), "coarse")
@@ -102,14 +103,14 @@ def symbolic_page(generator: np.random.Generator, data: DataConfig, geometry: Ge
     return SymbolicPage(canvas, glyphs, asked, "reading")
 
 
-def _of_the_suite(generator: np.random.Generator, data: DataConfig, geometry: GeometryConfig) -> SymbolicPage:
-    """A training item of a family that is not laid out here, on canvases of two tiles a side at most."""
-    families = {name: share for name, share in data.families.items() if name not in _OWN}
-    suite = SeamSuite(data.model_copy(update={"families": families}), geometry.model_copy(update={"canvases": tuple(_canvases(geometry))}))
+def _of_the_suite(generator: np.random.Generator, seam: SeamConfig, geometry: GeometryConfig) -> SymbolicPage:
+    """A training item of a task that is not laid out here, on canvases of two tiles a side at most."""
+    tasks = {name: share for name, share in seam.tasks.items() if name not in _OWN}
+    suite = SeamSuite(seam.model_copy(update={"tasks": tasks}), geometry.model_copy(update={"canvases": tuple(_canvases(geometry))}))
     index = int(generator.integers(2**31))
-    family, canvas, _ = suite.heading("train", index)
+    task, canvas, _ = suite.heading("train", index)
     draft, glyphs = suite.unpainted("train", index)
-    return SymbolicPage(canvas, records_of(glyphs, geometry.patch / suite.patch)[:, :4], ((draft.question, draft.answer),), family)
+    return SymbolicPage(canvas, records_of(glyphs, geometry.patch / suite.patch)[:, :4], ((draft.question, draft.answer),), task)
 
 
 def _canvases(geometry: GeometryConfig) -> list[tuple[int, int]]:
@@ -118,7 +119,7 @@ def _canvases(geometry: GeometryConfig) -> list[tuple[int, int]]:
 
 def _place(
     generator: np.random.Generator,
-    data: DataConfig,
+    seam: SeamConfig,
     canvas: tuple[int, int],
     character: tuple[float, float],
     colour: int,
@@ -133,7 +134,7 @@ def _place(
         if panel:
             width = height = generator.uniform(22, 26) + 2 * PLATE
         else:
-            length = 1 if easy else 1 + int(generator.choice(4, p=np.array(data.code_length) / sum(data.code_length)))
+            length = 1 if easy else 1 + int(generator.choice(4, p=np.array(seam.code_length) / sum(seam.code_length)))
             lines = (_string(generator, LETTERS, 2),) if keyed else ()
             lines = (*lines, _string(generator, len(content.ALPHABET), length))
             width = max(map(len, lines)) * character[0] + 2 * PLATE
@@ -169,11 +170,11 @@ def recoloured(page: SymbolicPage, generator: np.random.Generator) -> SymbolicPa
 
     So that a model which sees a page many times has nothing to learn by heart. A panel keeps its colours: it has only some of them.
     """
-    colours = np.arange(len(_COLOURS)) if page.family == "coarse" else generator.permutation(len(_COLOURS))
+    colours = np.arange(len(_COLOURS)) if page.task == "coarse" else generator.permutation(len(_COLOURS))
     glyphs = page.glyphs.copy()
     glyphs[:, 1] = colours[glyphs[:, 1].astype(int)]
     words = {name: _COLOURS[colours[index]] for index, name in enumerate(_COLOURS)}
-    if page.family in ("reading", "table"):
+    if page.task in ("reading", "table"):
         classes = np.arange(len(CLASSES))
         for part in (slice(0, LETTERS), slice(LETTERS, len(content.ALPHABET))):
             classes[part] = generator.permutation(classes[part])

@@ -69,7 +69,7 @@ def test_parameters_equal_the_built_model(name: str, cells: int) -> None:
 def test_parameters_of_tiles_of_one_token_equal_the_built_model(name: str) -> None:
     from fila_lab.modeling import build_model
 
-    config = mini(**{"fusion.name": name, "geometry.tile": 14, "geometry.canvases": [[28, 28]], "data.text_height": [5, 6]})
+    config = mini(**{"fusion.name": name, "geometry.tile": 14, "geometry.canvases": [[28, 28]], "data.seam.text_height": [5, 6]})
     assert config.geometry.grid == 1
     built = sum(parameter.numel() for parameter in build_model(config).parameters())
     assert sum(cost.parameters for cost in component_costs(config).values()) == built

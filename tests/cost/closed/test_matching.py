@@ -85,9 +85,9 @@ def test_more_tiles_take_the_place_of_the_detail_branch() -> None:
     [
         (mini("none"), "parameters", 1e6, ("no hidden width", "match flops")),
         (mini("none"), "flops", amount(mini(), "flops"), ("vit_scale = 2", "beyond match.tolerance = 0.05", "match.tolerance: 0.")),
-        (mini("none", data__page_scale=1), "flops", 1e12, ("geometry.vit_scale = 2",)),
+        (mini("none", data__seam__page_scale=1), "flops", 1e12, ("geometry.vit_scale = 2",)),
         (
-            mini("none", geometry__tile=64, geometry__patch=32, geometry__canvases=[[64, 128]], data__page_scale=1),
+            mini("none", geometry__tile=64, geometry__patch=32, geometry__canvases=[[64, 128]], data__seam__page_scale=1),
             "flops",
             1e12,
             ("page_scale",),
@@ -132,11 +132,12 @@ MINI = [[42, 84], [84, 42], [84, 84], [126, 42], [42, 126]]
      (42, [[42, 42], [84, 84], [168, 42]]), (28, [[28, 56], [56, 56], [84, 28], [84, 84]])],
 )  # fmt: skip
 def test_page_shares_are_the_suites_own(tile: int, canvases: list[list[int]]) -> None:
-    from fila_lab.config.run import DataConfig, GeometryConfig
+    from fila_lab.config.data import SeamConfig
+    from fila_lab.config.run import GeometryConfig
     from fila_lab.data.seam import SeamSuite
 
     geometry = GeometryConfig(tile=tile, canvases=tuple((w, h) for w, h in canvases), detail_cells=3)
-    shares, suite = page_shares(geometry, DataConfig()), SeamSuite(DataConfig(), geometry)
+    shares, suite = page_shares(geometry, SeamConfig()), SeamSuite(SeamConfig(), geometry)
     assert list(shares) == suite.canvases
     assert sum(shares.values()) == pytest.approx(1)
     drawn = [suite.heading("train", index)[1] for index in range(600)]

@@ -1,4 +1,4 @@
-"""What somebody can answer who sees nothing but the truth: one small rule a family."""
+"""What somebody can answer who sees nothing but the truth: one small rule a task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def seen(records: np.ndarray) -> list[Seen]:
     return [Seen(CLASSES[int(r[0])], names[int(r[1])], ROLES[int(r[5])], float(r[2]), float(r[3]), float(r[4])) for r in records]
 
 
-def answer(family: str, question: str, page: Sequence[Seen]) -> str:
+def answer(task: str, question: str, page: Sequence[Seen]) -> str:
     """The answer that the truth of a page gives to a question."""
     words = question.rstrip("?").split()
     return {
@@ -42,7 +42,7 @@ def answer(family: str, question: str, page: Sequence[Seen]) -> str:
         "attribute": lambda: _one(page, "mark", words[2]).name,
         "presence": lambda: "yes" if any((g.role, g.colour, g.name) == ("object", *words) for g in page) else "no",
         "coarse": lambda: _only(f"{g.colour} {g.name}" for g in page if g.role == "panel"),
-    }[family]()
+    }[task]()
 
 
 def _only(found: object) -> str:

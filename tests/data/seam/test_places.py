@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fila_lab.config.data import CUT_SHARE
 from fila_lab.data.seam.places import Axis, Box, Placer, arrange, cut_tables
-from fila_lab.imaging import CUT_SHARE
 
 AXES = st.builds(Axis, tiles=st.integers(1, 4), grid=st.integers(2, 5), patch=st.integers(2, 6))
 

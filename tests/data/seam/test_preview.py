@@ -19,8 +19,8 @@ def test_sheet_grows_with_triplets_and_refuses_unwritable_paths(suite: SeamSuite
         with Image.open(tmp_path / "sheets" / f"{n}.png") as image:
             heights.append(image.height)
     assert heights[1] > heights[0] > 0
-    contact_sheet(suite, "test", 1, tmp_path / "families.png", ("chart", "presence"))
-    with Image.open(tmp_path / "families.png") as image:
+    contact_sheet(suite, "test", 1, tmp_path / "tasks.png", ("chart", "presence"))
+    with Image.open(tmp_path / "tasks.png") as image:
         assert image.height == heights[1]
     with pytest.raises(FilaError, match="path="):
         contact_sheet(suite, "val", 1, tmp_path / "sheets" / "1.png" / "x.png")

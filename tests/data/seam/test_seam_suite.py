@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import PLACES, DataConfig, GeometryConfig
+from fila_lab.config.data import PLACES, SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import SeamItem, SeamSuite
 from fila_lab.data.seam.places import Axis, cut_tables
 from fila_lab.imaging import Geometry, cut_by_seam, cut_fraction, join_tiles, prepare
@@ -101,16 +102,17 @@ def test_items_depend_on_the_index_alone(suite: SeamSuite, geometry: GeometryCon
 
     indices = [11, 3, 7]
     here = [digest(suite.item("train", index)) for index in indices]
-    fresh = SeamSuite(DataConfig(), geometry)
+    fresh = SeamSuite(SeamConfig(), geometry)
     assert [digest(fresh.item("train", index)) for index in reversed(indices)] == here[::-1]
     code = (
-        "import hashlib, numpy as np; from fila_lab.config.run import *; from fila_lab.data.seam import SeamSuite;"
-        f"s = SeamSuite(DataConfig(), GeometryConfig.model_validate_json({geometry.model_dump_json()!r}));"
+        "import hashlib, numpy as np; from fila_lab.config.run import *;"
+        "from fila_lab.config.data import SeamConfig; from fila_lab.data.seam import SeamSuite;"
+        f"s = SeamSuite(SeamConfig(), GeometryConfig.model_validate_json({geometry.model_dump_json()!r}));"
         "digest = lambda i: hashlib.sha256(np.asarray(i.image).tobytes() + i.answer.encode()).hexdigest();"
         f"[print(digest(s.item('train', n))) for n in {indices}]"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == here
-    assert digest(SeamSuite(DataConfig(suite_seed=1), geometry).item("train", 3)) != here[1]
+    assert digest(SeamSuite(SeamConfig(seed=1), geometry).item("train", 3)) != here[1]
 
 
 def test_places_are_balanced_for_targets_and_distractors(train: list[SeamItem]) -> None:
@@ -132,11 +134,11 @@ def test_the_question_says_nothing_about_the_answer(train: list[SeamItem], suite
             seen["any key"][item.answer] += 1
     for split in ("val", "test"):
         items = [suite.item(split, index) for index in range(400)]
-        for family in ("reading", "coarse"):
-            asked = [item for item in items if item.family == family]
+        for task in ("reading", "coarse"):
+            asked = [item for item in items if item.task == task]
             guesses = [(seen.get(item.question) or seen["any key"]).most_common(1)[0][0] == item.answer for item in asked]
             assert np.mean(guesses) - 1.65 * np.std(guesses) / len(asked) ** 0.5 < 0.04, "chance is not clearly above 4 %"
-            if family == "reading":
+            if task == "reading":
                 assert np.mean(guesses) < 0.04
 
 
@@ -148,7 +150,7 @@ def test_a_page_answers_its_question_and_only_once(train: list[SeamItem]) -> Non
         if item.addressing == "key":
             keys = "".join(glyph.char for glyph in item.glyphs if glyph.key)
             assert [keys[i : i + 2] for i in range(0, len(keys), 2)].count(item.question[:-1]) == 1
-        if item.family == "coarse":
+        if item.task == "coarse":
             (panel,) = [glyph for glyph in item.glyphs if glyph.role == "panel"]
             assert item.answer == f"{panel.colour} {panel.char}"
 
@@ -157,15 +159,15 @@ def test_a_page_answers_its_question_and_only_once(train: list[SeamItem]) -> Non
     ("data", "canvases", "message"),
     [
         ({}, ((126, 42), (42, 126)), "geometry.canvases"),
-        ({"families": {"reading": 0.0}}, ((84, 84),), "data.families"),
-        ({"codes_per_page": 9}, ((84, 84),), "data.codes_per_page=9"),
+        ({"tasks": {"reading": 0.0}}, ((84, 84),), "data.seam.tasks"),
+        ({"codes_per_page": 9}, ((84, 84),), "data.seam.codes_per_page=9"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(data: dict[str, object], canvases: tuple[tuple[int, int], ...], message: str) -> None:
     with pytest.raises(FilaError, match=re.escape(message)):
-        SeamSuite(DataConfig(**data), GeometryConfig(tile=42, patch=14, canvases=canvases, detail_cells=3))
+        SeamSuite(SeamConfig(**data), GeometryConfig(tile=42, patch=14, canvases=canvases, detail_cells=3))
 
 
 def test_text_too_large_for_a_tile_is_refused_by_name(geometry: GeometryConfig) -> None:
-    with pytest.raises(FilaError, match=r"data\.text_height"):
-        SeamSuite(DataConfig(text_height=(60.0, 70.0)), geometry).item("train", 0)
+    with pytest.raises(FilaError, match=r"data\.seam\.text_height"):
+        SeamSuite(SeamConfig(text_height=(60.0, 70.0)), geometry).item("train", 0)

@@ -1,31 +1,31 @@
-"""Pages of all families where other rooms use them: pools, pages without pixels, and pages for the towers."""
+"""Pages of all tasks where other rooms use them: pools, pages without pixels, and pages for the towers."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from oracle_readers import answer, seen
 
 from fila_lab.config import resolve_run
-from fila_lab.config.run import DataConfig, GeometryConfig, TaskFamily
+from fila_lab.config.data import SEAM_TASKS, DataConfig, SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data import build_pool
 from fila_lab.data.seam import SeamSuite, content, glyph_records
 from fila_lab.data.seam.symbolic import symbolic_page
 from fila_lab.data.seam.tasks.spatial import RELATIONS
 from fila_lab.modeling.language import WORDS
 
-NAMES = get_args(TaskFamily)
+NAMES = SEAM_TASKS
 MIXED = {name: 1 / len(NAMES) for name in NAMES}
 
 
-def test_a_pool_has_room_for_the_marks_of_every_family(geometry: GeometryConfig, tmp_path: Path) -> None:
-    data = DataConfig(page_scale=1, text_height=(10, 14), families=MIXED, clutter=2, val_pool=40)
+def test_a_pool_has_room_for_the_marks_of_every_task(geometry: GeometryConfig, tmp_path: Path) -> None:
+    data = DataConfig(seam=SeamConfig(page_scale=1, text_height=(10, 14), tasks=MIXED, clutter=2), val_pool=40)
     pool = build_pool(data, geometry, "val", tmp_path)
-    suite = SeamSuite(data, geometry)
-    assert len(set(pool.meta["family"])) > 6
+    suite = SeamSuite(data.seam, geometry)
+    assert len(set(pool.meta["task"])) > 6
     for row in range(0, 40, 3):
         item = suite.item("val", row)
         group, (place,) = pool.locate([row])
@@ -36,26 +36,26 @@ def test_a_pool_has_room_for_the_marks_of_every_family(geometry: GeometryConfig,
 
 
 def test_pages_without_pixels_ask_as_the_suite_does() -> None:
-    shares = {f"data.families.{name}": share for name, share in MIXED.items()}
+    shares = {f"data.seam.tasks.{name}": share for name, share in MIXED.items()}
     config = resolve_run("mini", shares)
     generator = np.random.default_rng(0)
     asked: dict[str, int] = dict.fromkeys(NAMES, 0)
     first = {"field": "document", "cell": "table", "bar": "chart", "count": "counting", "mark": "attribute", "layout?": "coarse"}
     for _ in range(150):
-        page = symbolic_page(generator, config.data, config.geometry)
+        page = symbolic_page(generator, config.data.seam, config.geometry)
         assert (page.glyphs[:, 2:] >= 0).all()
         assert (page.glyphs[:, 2:] <= page.canvas).all()
         words = page.asked[0][0].split()
-        family = first.get(words[0]) or ("reading" if len(words) == 1 else "spatial" if "from" in words else "presence")
-        asked[family] += 1
-        if family in ("counting", "attribute", "spatial"):  # whose marks have one role
+        task = first.get(words[0]) or ("reading" if len(words) == 1 else "spatial" if "from" in words else "presence")
+        asked[task] += 1
+        if task in ("counting", "attribute", "spatial"):  # whose marks have one role
             role = np.full((len(page.glyphs), 2), (1.0, 3.0))
-            assert answer(family, page.asked[0][0], seen(np.hstack([page.glyphs, role]))) == page.asked[0][1]
+            assert answer(task, page.asked[0][0], seen(np.hstack([page.glyphs, role]))) == page.asked[0][1]
     assert min(asked.values()) >= 5
 
 
 def test_the_word_tokenizer_knows_exactly_the_words_of_the_suite(geometry: GeometryConfig) -> None:
-    suite = SeamSuite(DataConfig(page_scale=1, text_height=(10, 14), families=MIXED), geometry)
+    suite = SeamSuite(SeamConfig(page_scale=1, text_height=(10, 14), tasks=MIXED), geometry)
     drafts = [suite.unpainted("train", index)[0] for index in range(300)]
     said = {word for draft in drafts for word in re.findall("[a-z]+", f"{draft.question} {draft.answer}")}
     named = {*content.COLOURS, *content.SHAPES, *content.LAYOUTS, *RELATIONS, *(label.lower() for label in content.LABELS)}

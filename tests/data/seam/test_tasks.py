@@ -1,10 +1,9 @@
-"""What every task family promises: cut, sham and intact triplets, answers that the truth gives and the question does not."""
+"""What every task promises: cut, sham and intact triplets, answers that the truth gives and the question does not."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,18 +11,19 @@ from oracle_readers import answer, seen
 
 from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import MIN_CUT_SHARE, PLACES, DataConfig, GeometryConfig, TaskFamily
+from fila_lab.config.data import PLACES, SEAM_TASKS, SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.cost.closed.pages import page_shares
 from fila_lab.data import SPLITS
 from fila_lab.data.seam import SeamItem, SeamSuite, content, glyph_records, render, truth_maps
 from fila_lab.data.seam.page_setup import PageSetup
-from fila_lab.data.seam.tasks import FAMILIES, get_family
+from fila_lab.data.seam.tasks import TASKS, get_task
 from fila_lab.data.seam.truth import CLASSES, TRUTH_CHANNELS, records_of
-from fila_lab.imaging import CUT_SHARE, Geometry, cut_by_seam, cut_fraction
+from fila_lab.imaging import Geometry, cut_by_seam, cut_fraction
 
-NAMES = get_args(TaskFamily)
+NAMES = SEAM_TASKS
 NEW = tuple(name for name in NAMES if name not in ("reading", "coarse"))
-DATA = DataConfig(page_scale=1, text_height=(10, 14), code_length=(0.75, 0.2, 0.03, 0.02))
+DATA = SeamConfig(page_scale=1, text_height=(10, 14), code_length=(0.75, 0.2, 0.03, 0.02))
 LARGE = GeometryConfig(tile=168, patch=14, canvases=((168, 336), (336, 168), (336, 336)), detail_cells=12)
 
 
@@ -38,12 +38,10 @@ def items(suites: dict[str, SeamSuite]) -> dict[str, list[SeamItem]]:
     return {name: [suites[name].item("train", index) for index in range(120)] for name in NEW}
 
 
-def test_the_configuration_names_the_registered_families() -> None:
-    assert set(NAMES) == set(FAMILIES)
-    assert MIN_CUT_SHARE == CUT_SHARE
-    assert all(family.benchmark and family.about for family in FAMILIES.values())
+def test_every_task_says_what_it_stands_for() -> None:
+    assert all(task.benchmark and task.about for task in TASKS.values())
     with pytest.raises(FilaError, match="did you mean 'chart'"):
-        get_family("chrt")
+        get_task("chrt")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +50,7 @@ def test_targets_are_cut_by_construction(suites: dict[str, SeamSuite], geometry:
         triplet = suites[name].triplet("test", index)
         cut = triplet[0]
         where = Geometry.of(*cut.image.size, geometry)
-        assert cut.family == name
+        assert cut.task == name
         assert cut_by_seam(cut.ink, where) is True
         assert cut_fraction(cut.ink, where) == pytest.approx(cut.cut_fraction)
         targets = []
@@ -90,7 +88,7 @@ def test_the_truth_gives_the_answer(items: dict[str, list[SeamItem]], geometry: 
 
 
 @pytest.mark.parametrize("name", ["reading", "coarse"])
-def test_the_truth_gives_the_answer_of_the_first_families(suites: dict[str, SeamSuite], name: str) -> None:
+def test_the_truth_gives_the_answer_of_the_first_tasks(suites: dict[str, SeamSuite], name: str) -> None:
     suite = suites[name]
     for index in range(40):
         draft, glyphs = suite.unpainted("train", index)
@@ -106,7 +104,7 @@ def test_the_question_alone_is_worth_the_stated_chance(
         usual[item.question][item.answer] += 1
         usual["whatever"][item.answer] += 1
     asked = [suites[name].unpainted("test", index)[0] for index in range(200)]
-    chance = get_family(name).chance(DATA, geometry)
+    chance = get_task(name).chance(DATA, geometry)
     error = (chance * (1 - chance) / len(asked)) ** 0.5
     for guesses in ([usual[draft.question] or usual["whatever"] for draft in asked], [usual["whatever"]] * len(asked)):
         right = np.mean([guess.most_common(1)[0][0] == draft.answer for guess, draft in zip(guesses, asked, strict=True)])
@@ -125,7 +123,7 @@ def test_the_same_generator_serves_large_pages(name: str) -> None:
         draft, glyphs = suite.unpainted("test", index)
         assert answer(name, draft.question, seen(records_of(glyphs, 14 / 32))) == draft.answer
         assert len(draft.blocks) in (4 + 6, 2 + 6)
-        assert len(glyphs) <= (data.codes_per_page + data.clutter) * get_family(name).most_marks + 1
+        assert len(glyphs) <= (data.codes_per_page + data.clutter) * get_task(name).most_marks + 1
     if name == "table":
         assert any(suite.unpainted("test", index)[0].addressing == "cell" for index in range(6))
 
@@ -158,7 +156,7 @@ def test_knobs_of_places_and_cuts(geometry: GeometryConfig) -> None:
     drawn = [suite.item("train", index) for index in range(20)]
     assert {item.place for item in drawn} == {"cut"}
     assert all(0.4 <= item.cut_fraction <= 0.45 for item in drawn)
-    for wrong in ({"data.cut_share": [0.1, 0.5]}, {"data.page_aspect": [2, 1]}, {"data.places": []}):
+    for wrong in ({"data.seam.cut_share": [0.1, 0.5]}, {"data.seam.page_aspect": [2, 1]}, {"data.seam.places": []}):
         with pytest.raises(ConfigError, match=next(iter(wrong)).replace(".", r"\.")):
             resolve_run("mini", wrong)
 
@@ -170,7 +168,7 @@ def test_knobs_of_aspect_and_fonts(geometry: GeometryConfig) -> None:
     assert suite.canvases == list(page_shares(wide, data)) == [(84, 42), (168, 42)]
     item = next(item for item in (suite.item("train", index) for index in range(20)) if item.canvas == (168, 42))
     assert item.image.size == (4 * 96, 96)
-    with pytest.raises(FilaError, match=re.escape("data.page_aspect=[8.0, 9.0]")):
+    with pytest.raises(FilaError, match=re.escape("data.seam.page_aspect=[8.0, 9.0]")):
         SeamSuite(data.model_copy(update={"page_aspect": (8.0, 9.0)}), wide)
     for split in SPLITS:
         groups = [set(content.fonts(split, group)) for group in ("sans", "serif", "mono")]
@@ -188,8 +186,8 @@ def test_a_table_that_does_not_fit_is_drawn_again(monkeypatch: pytest.MonkeyPatc
         return len(refused) > 20
 
     monkeypatch.setattr(PageSetup, "fits", fits)
-    assert get_family("table").draft(setup).question.startswith("cell ")
+    assert get_task("table").draft(setup).question.startswith("cell ")
     assert len(refused) > 20
     monkeypatch.setattr(PageSetup, "fits", lambda page, block: False)
-    with pytest.raises(FilaError, match=r"data\.text_height"):
-        get_family("table").draft(suites["table"].setup("train", 0))
+    with pytest.raises(FilaError, match=r"data\.seam\.text_height"):
+        get_task("table").draft(suites["table"].setup("train", 0))

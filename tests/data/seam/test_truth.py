@@ -88,7 +88,7 @@ def test_the_overview_tells_colours_and_panels_but_no_character(train: list[Seam
 
 
 def test_a_name_kept_back_leaves_its_colour(train: list[SeamItem], geometry: GeometryConfig) -> None:
-    item = next(item for item in train if item.family == "reading")
+    item = next(item for item in train if item.task == "reading")
     where = Geometry.of(*item.image.size, geometry)
     records, count = glyph_records(item)[None], np.array([len(item.glyphs)])
     kept_back = np.zeros((1, len(item.glyphs)), bool)

@@ -1,21 +1,19 @@
-"""Task families, one a file, behind one contract."""
+"""The tasks of the seam suite behind one contract, one a module of the task's name."""
 
-from fila_lab.data.seam.tasks import attribute, chart, coarse, counting, document, presence, reading, spatial, table
-from fila_lab.data.seam.tasks.base import FAMILIES, Draft, Family, get_family, register
+from importlib import import_module
 
-__all__ = [
-    "FAMILIES",
-    "Draft",
-    "Family",
-    "attribute",
-    "chart",
-    "coarse",
-    "counting",
-    "document",
-    "get_family",
-    "presence",
-    "reading",
-    "register",
-    "spatial",
-    "table",
-]
+from fila_lab.config.base import FilaError, did_you_mean
+from fila_lab.config.data import SEAM_TASKS
+from fila_lab.data.seam.tasks.base import Draft, Task
+
+TASKS: dict[str, Task] = {name: import_module(f"{__name__}.{name}").TASK for name in SEAM_TASKS}
+
+
+def get_task(name: str) -> Task:
+    """The task of a name; FilaError for an unknown one."""
+    if name not in TASKS:
+        raise FilaError(f"task {name!r} is unknown{did_you_mean(name, TASKS)}; choose {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+__all__ = ["TASKS", "Draft", "Task", "get_task"]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import RGB, Plate
 from fila_lab.data.seam.render import Mark
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 OBJECT, MARK = 1.5, 0.65
 """Sides of an object and of the mark on it, over the text height."""
 
 
-@register
-class Attribute(Family):
+class Attribute(Task):
     """A page carries coloured objects with a mark each; "mark on red?" asks for the shape of the mark on the red one."""
 
-    name = "attribute"
     benchmark = "V*Bench (attributes)"
     about = 'Coloured squares with a small light mark anywhere on them; "mark on red?" asks for its shape.'
     most_marks = 1
@@ -31,7 +30,7 @@ class Attribute(Family):
         asked, rest = colours[0], colours[1:]
         answer = page.one_of(content.SHAPES)
         blocks = [page.fitting(partial(_drawn, page, answer, asked, ground))]
-        for number in range(page.count - 1 + page.data.clutter):
+        for number in range(page.count - 1 + page.seam.clutter):
             name, colour = page.one_of(content.SHAPES), rest[number % len(rest)]
             blocks.append(page.fitting(partial(_drawn, page, name, colour, ground)))
 
@@ -41,8 +40,11 @@ class Attribute(Family):
 
         return Draft(blocks, f"mark on {asked}?", answer, "colour", smaller=smaller)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / len(content.SHAPES)
+
+
+TASK = Attribute()
 
 
 def _drawn(page: PageSetup, name: str, colour: str, ground: RGB) -> render.Block:

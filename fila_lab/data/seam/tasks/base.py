@@ -1,8 +1,8 @@
-"""The contract of a task family: what stands on a page's blocks, what is asked, and what the answer is.
+"""The contract of a task: what stands on a page's blocks, what is asked, and what the answer is.
 
-A family draws the target's block and those of the distractors; where they stand, the triplet's three places, the background and the truth
-records are common to all (`fila_lab.data.seam.suite`). A family of your own is a subclass of `Family` with `@register`; its name must
-also be one that `data.families` knows.
+A task draws the target's block and those of the distractors; where they stand, the triplet's three places, the background and the truth
+records are common to all (`fila_lab.data.seam.suite`). Each is a subclass of `Task`, in a module of the
+task's name, with its instance as `TASK`; `fila_lab.config.data` owns the names.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-from fila_lab.config.base import FilaError, did_you_mean
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import render
 from fila_lab.data.seam.page_setup import PageSetup
 
@@ -35,10 +35,9 @@ class Draft:
     """A smaller block in place of a distractor that found no room."""
 
 
-class Family(ABC):
-    """One task family. Neither the question nor the form of the page says anything about the answer."""
+class Task(ABC):
+    """One task. Neither the question nor the form of the page says anything about the answer."""
 
-    name: ClassVar[str]
     benchmark: ClassVar[str]
     """The public benchmark it stands for."""
     about: ClassVar[str]
@@ -50,29 +49,10 @@ class Family(ABC):
     def draft(self, page: PageSetup) -> Draft:
         """Blocks, question and answer of one page; draws from `page.draw` alone. FilaError where nothing fits."""
 
-    def check(self, data: DataConfig) -> None:
-        """FilaError for settings with which no page of the family can be drawn."""
+    def check(self, seam: SeamConfig) -> None:
+        """FilaError for settings with which no page of the task can be drawn."""
         return
 
     @abstractmethod
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         """Share of test items the best constant answer gets right, at most: what the question alone is worth."""
-
-
-F = TypeVar("F", bound=type[Family])
-FAMILIES: dict[str, Family] = {}
-
-
-def register(family: F) -> F:
-    """Class decorator: makes the family available under its name. FilaError where the name is taken."""
-    if family.name in FAMILIES:
-        raise FilaError(f"family {family.name!r} is registered twice; choose another name")
-    FAMILIES[family.name] = family()
-    return family
-
-
-def get_family(name: str) -> Family:
-    """The family of a name; FilaError for an unknown one."""
-    if name not in FAMILIES:
-        raise FilaError(f"family {name!r} is unknown{did_you_mean(name, FAMILIES)}; choose {', '.join(FAMILIES)}")
-    return FAMILIES[name]

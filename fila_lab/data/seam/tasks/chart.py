@@ -6,14 +6,15 @@ from functools import cache
 
 import numpy as np
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import CodeBlocks
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import LINE, RGB, Plate
 from fila_lab.data.seam.render import Mark
 from fila_lab.data.seam.tables import LONGEST, columns, tables
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 LEVELS = 6
 """Grid lines; a bar ends on one of them."""
@@ -22,11 +23,9 @@ STEP, WIDTH = 0.3, 0.55
 """Distance of grid lines, and width of a bar, over the text height."""
 
 
-@register
-class Chart(Family):
+class Chart(Task):
     """A page carries a bar chart among codes; "bar red?" asks for the height of the red bar."""
 
-    name = "chart"
     benchmark = "ChartQA"
     about = (
         f'A bar chart of 3 or 4 colours over {LEVELS} grid lines; "bar red?" asks for the line a bar reaches. Bars are consecutive rows of '
@@ -39,11 +38,14 @@ class Chart(Family):
         level = 1 + int(page.draw.integers(LEVELS))
         block = page.fitting(lambda: bars(page, level, codes.plate))
         (asked,) = (mark.colour for mark in block.marks if block.ink[mark.box[1], mark.box[0]])
-        others = codes.others(page.count - 1 + page.data.clutter, {mark.colour for mark in block.marks})
+        others = codes.others(page.count - 1 + page.seam.clutter, {mark.colour for mark in block.marks})
         return Draft([block, *others], f"bar {asked}?", str(level), "colour", smaller=codes.short)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / LEVELS
+
+
+TASK = Chart()
 
 
 def bars(page: PageSetup, level: int, ground: RGB) -> render.Block:

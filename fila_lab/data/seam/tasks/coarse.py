@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import CodeBlocks, check_colours
 from fila_lab.data.seam.page_setup import PageSetup
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 PANEL_SIDE = (22 / 14, 26 / 14)
 """Range of a panel's side, in patches."""
 
 
-@register
-class Coarse(Family):
+class Coarse(Task):
     """A page carries one panel among code blocks; the answer to "layout?" is two words ("red top")."""
 
-    name = "coarse"
     benchmark = "scene and layout questions, e.g. of SEED-Bench"
     about = 'One panel among codes; "layout?" asks for its colour and layout. The control without fine detail.'
     most_marks = 6
@@ -28,11 +27,14 @@ class Coarse(Family):
         layout, colour = page.one_of(content.LAYOUTS), page.one_of(content.PANEL_COLOURS)
         side = round(page.patch * draw.uniform(*PANEL_SIDE))
         blocks[0] = render.panel_block(layout, colour, side, codes.plate, page.margin)
-        blocks += codes.others(page.data.clutter, ())
+        blocks += codes.others(page.seam.clutter, ())
         return Draft(blocks, "layout?", f"{colour} {layout}", smaller=codes.short)
 
-    def check(self, data: DataConfig) -> None:
-        check_colours(data)
+    def check(self, seam: SeamConfig) -> None:
+        check_colours(seam)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / (len(content.LAYOUTS) * len(content.PANEL_COLOURS))
+
+
+TASK = Coarse()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import RGB, Plate
 from fila_lab.data.seam.render import Mark
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 MOST = 5
 """Marks of the asked colour, at most; 1 to MOST are equally likely."""
@@ -19,11 +20,9 @@ SIDE = 0.45
 """Diameter of a mark over the text height."""
 
 
-@register
-class Counting(Family):
+class Counting(Task):
     """A page carries plates with marks; "count red?" asks for the number of red ones; one plate alone has them."""
 
-    name = "counting"
     benchmark = "TallyQA"
     about = f'Small balls of two colours on a plate; "count red?" asks how many are red: 1 to {MOST}.'
     most_marks = MOST + OTHERS
@@ -40,7 +39,7 @@ class Counting(Family):
             return page.fitting(lambda: plate_of(page, colours, asked, slots, ground))
 
         blocks = [drawn(marks, asked, SLOTS)]
-        for _ in range(page.count - 1 + page.data.clutter):
+        for _ in range(page.count - 1 + page.seam.clutter):
             blocks.append(drawn([page.one_of(rest) for _ in range(1 + int(draw.integers(3)))], None, (3, 2)))
 
         def smaller(block: render.Block) -> render.Block:
@@ -48,8 +47,11 @@ class Counting(Family):
 
         return Draft(blocks, f"count {asked}?", str(number), "colour", smaller=smaller)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / MOST
+
+
+TASK = Counting()
 
 
 def plate_of(page: PageSetup, colours: list[str], asked: str | None, slots: tuple[int, int], ground: RGB) -> render.Block:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import TRIES, fit, weighted
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import Plate
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 from fila_lab.data.seam.tasks.reading import likeliest_code, written
 
 INKS = ("black", "blue")
@@ -18,7 +19,7 @@ class FormFields:
 
     def __init__(self, page: PageSetup) -> None:
         self.page, draw = page, page.draw
-        self.font = page.one_of(content.fonts(page.split, page.data.fonts))
+        self.font = page.one_of(content.fonts(page.split, page.seam.fonts))
         self.paper = render.plate_colour(draw)
         self.ink = page.one_of(INKS)
         self.labels = page.shuffled(content.LABELS)
@@ -33,9 +34,9 @@ class FormFields:
         Labels are small print; the first one never comes again, the others only when all were used.
         """
         page, draw = self.page, self.page.draw
-        length = 1 if short else 1 + weighted(draw.random(), list(page.data.code_length))
+        length = 1 if short else 1 + weighted(draw.random(), list(page.seam.code_length))
         cap = page.smallest if short else page.height()
-        label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.data.text_height[0] * page.scale))
+        label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.seam.text_height[0] * page.scale))
         widest = page.tile - 2 * page.margin
         label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest))
         for tries in range(TRIES):
@@ -68,20 +69,21 @@ class FormFields:
         return plate.block((1, top - margin, top) if self.apart else None)
 
 
-@register
-class Document(Family):
+class Document(Task):
     """A page is a form; "field tax?" asks for the value under the label TAX."""
 
-    name = "document"
     benchmark = "DocVQA"
     about = 'Form fields, a small label above a value; "field tax?" asks for the value under TAX.'
     most_marks = 7
 
     def draft(self, page: PageSetup) -> Draft:
         form = FormFields(page)
-        blocks = [form.field() for _ in range(page.count + page.data.clutter)]
+        blocks = [form.field() for _ in range(page.count + page.seam.clutter)]
         answer = written(blocks[0], "code")
         return Draft(blocks, f"field {written(blocks[0], 'key').lower()}?", answer, "label", len(answer), form.short)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
-        return likeliest_code(data)
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
+        return likeliest_code(seam)
+
+
+TASK = Document()

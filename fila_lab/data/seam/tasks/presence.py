@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import shape_block
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 
-@register
-class Presence(Family):
+class Presence(Task):
     """A page carries objects; "red ring?" is answered yes or no, equally often.
 
     Exactly one object has the asked colour; it is the target, and its shape decides. Others may have the asked shape.
     """
 
-    name = "presence"
     benchmark = "POPE"
     about = 'Coloured shapes; "red ring?" asks whether there is a red ring. Where not, the red one has another shape.'
     most_marks = 1
@@ -32,7 +31,7 @@ class Presence(Family):
             return page.fitting(lambda: shape_block(name, colour, "object", page.height(), ground, page.margin))
 
         blocks = [drawn(shapes[0] if there else shapes[1], colours[0])]
-        for _ in range(page.count - 1 + page.data.clutter):
+        for _ in range(page.count - 1 + page.seam.clutter):
             blocks.append(drawn(shapes[0] if draw.integers(2) else page.one_of(shapes[1:]), page.one_of(colours[1:])))
 
         def smaller(block: render.Block) -> render.Block:
@@ -41,5 +40,8 @@ class Presence(Family):
 
         return Draft(blocks, f"{colours[0]} {shapes[0]}?", "yes" if there else "no", "colour", smaller=smaller)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 0.5
+
+
+TASK = Presence()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import RGB, Plate, shape_block
 from fila_lab.data.seam.render import Mark
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 RELATIONS: tuple[str, ...] = ("left", "right", "above", "below")
 SIDE = 0.7
@@ -20,14 +21,12 @@ ASIDE = 0.3
 """How far the second mark may be out of line, over the text height."""
 
 
-@register
-class Spatial(Family):
+class Spatial(Task):
     """A page carries single marks and one pair; "red from blue?" asks where red lies, seen from blue.
 
     The seam runs between the two wherever the page has one in that direction, else through both.
     """
 
-    name = "spatial"
     benchmark = "VSR, GQA (relations)"
     about = 'Two shapes on a plate; "red from blue?" asks where red lies: left, right, above or below. The seam runs between them.'
     most_marks = 2
@@ -38,7 +37,7 @@ class Spatial(Family):
         colours = page.shuffled(list(content.COLOURS))
         relation = page.one_of(RELATIONS)
         blocks = [page.fitting(lambda: pair(page, colours[0], colours[1], relation, ground))]
-        for _ in range(page.count - 1 + page.data.clutter):
+        for _ in range(page.count - 1 + page.seam.clutter):
             blocks.append(page.fitting(lambda: single(page, page.one_of(content.SHAPES), page.one_of(colours[2:]), page.height(), ground)))
 
         def smaller(block: render.Block) -> render.Block:
@@ -47,8 +46,11 @@ class Spatial(Family):
 
         return Draft(blocks, f"{colours[0]} from {colours[1]}?", relation, "pair", smaller=smaller)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / len(RELATIONS)
+
+
+TASK = Spatial()
 
 
 def single(page: PageSetup, name: str, colour: str, cap: int, ground: RGB) -> render.Block:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fila_lab.config.run import DataConfig, GeometryConfig
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.run import GeometryConfig
 from fila_lab.data.seam import render
 from fila_lab.data.seam.code_blocks import CodeBlocks
 from fila_lab.data.seam.page_setup import TRIES, PageSetup
 from fila_lab.data.seam.plates import LINE, Plate
 from fila_lab.data.seam.tables import LONGEST, columns, tables
-from fila_lab.data.seam.tasks.base import Draft, Family, register
+from fila_lab.data.seam.tasks.base import Draft, Task
 
 ROWS = "ABCDEFGHJKLNPRSTUVXYZ"
 """Names of rows. The real ones (years, states) could be answered without looking."""
@@ -36,16 +37,14 @@ class Cells:
     numbers: tuple[tuple[str, ...], ...]
 
 
-def digits(data: DataConfig, geometry: GeometryConfig) -> int:
+def digits(seam: SeamConfig, geometry: GeometryConfig) -> int:
     """Digits of numbers: two where a tile holds little text."""
-    return LONGEST if geometry.tile >= 6 * data.text_height[1] else 2
+    return LONGEST if geometry.tile >= 6 * seam.text_height[1] else 2
 
 
-@register
-class TableFamily(Family):
+class Table(Task):
     """A page carries a table among codes; "cell B?" or "cell B CPI?" asks for the number there."""
 
-    name = "table"
     benchmark = "ChartQA (tables)"
     about = 'A table with numbers of real ones; "cell B?", or "cell B CPI?" where its two columns have headers, asks for one.'
     most_marks = MOST_ROWS * (1 + LONGEST * MOST_COLUMNS) + 4 * MOST_COLUMNS
@@ -54,7 +53,7 @@ class TableFamily(Family):
         codes = CodeBlocks(page)
         colour = codes.colours.pop()
         apart = page.draws_apart(0)
-        most = digits(page.data, page.geometry)
+        most = digits(page.seam, page.geometry)
         for rows, across in (*SIZES, *[SIZES[-1]] * TRIES):
             if across > 1 and most < LONGEST:
                 continue
@@ -67,11 +66,14 @@ class TableFamily(Family):
             raise page.no_room()
         name, answer = cells.rows[asked[0]], cells.numbers[asked[0]][asked[1]]
         question = f"cell {name} {cells.headers[asked[1]]}?" if cells.headers else f"cell {name}?"
-        blocks = [block, *codes.others(page.count - 1 + page.data.clutter, {colour})]
+        blocks = [block, *codes.others(page.count - 1 + page.seam.clutter, {colour})]
         return Draft(blocks, question, answer, "cell" if cells.headers else "row", len(answer), codes.short)
 
-    def chance(self, data: DataConfig, geometry: GeometryConfig) -> float:
-        return likeliest_number("test", digits(data, geometry))
+    def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
+        return likeliest_number("test", digits(seam, geometry))
+
+
+TASK = Table()
 
 
 def draw_cells(page: PageSetup, rows: int, across: int, most: int) -> Cells:
