@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError, did_you_mean
+from fila_lab.config.benchmark import benchmark_names
 
 if TYPE_CHECKING:
     from fila_lab.config.data import DataConfig
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fila_lab.imaging import Geometry
 
 GROUP = "fila_lab.suites"
+BENCHMARKS = "fila_lab.data.benchmarks"
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -228,7 +230,7 @@ def register_suite(name: str) -> Callable[[Opener], Opener]:
 
 def _wings() -> dict[str, str]:
     """Suite -> the module of this package that registers it when it is imported."""
-    return {"llava": "fila_lab.data.llava"}
+    return {"llava": "fila_lab.data.llava", **dict.fromkeys(benchmark_names(), BENCHMARKS)}
 
 
 def available_suites() -> tuple[str, ...]:
@@ -237,11 +239,14 @@ def available_suites() -> tuple[str, ...]:
 
 
 def open_suite(name: str, opening: Opening) -> Suite:
-    """A suite by name.
+    """A suite by name; a benchmark of the user's own under any, where the options name its `definition`.
 
     Raises:
         FilaError: there is none of this name, or it cannot be opened with these options.
     """
+    if opening.options.get("definition") is not None:
+        suite: Suite = import_module(BENCHMARKS).open_benchmark(name, opening)
+        return suite
     if name not in _OPENERS and (wing := _wings().get(name)):
         import_module(wing)
     if name not in _OPENERS:

@@ -32,11 +32,16 @@ def aggregate(
         FilaError: an unknown name, rows without answers, ids that stand twice, or a column missing.
     """
     rule = benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)
-    name = definition or rule.aggregate
-    judged_by = score or (definition if definition in SCORES else rule.score)
-    scored = scored_rows(rows, str(judged_by))
-    figures = AGGREGATES[name](Scored(scored, str(judged_by), rule.by))
-    return {**figures, "n": float(len(scored))}
+    score, name = chosen(rule, score, definition)
+    judge = AGGREGATES[name]
+    scored = scored_rows(rows, score)
+    return {**judge(Scored(scored, score, rule.by)), "n": float(len(scored))}
+
+
+def chosen(rule: Benchmark, score: str | None, definition: str | None) -> tuple[str, str]:
+    """(score, aggregate) by which a benchmark is judged where these are asked for."""
+    with_it = definition if definition is not None and definition in SCORES else rule.score
+    return score or with_it, definition or rule.aggregate
 
 
 def scored_rows(rows: Rows, score: str) -> pd.DataFrame:
