@@ -14,6 +14,7 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import Cell
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.training_checks import crossing_contrasts
+from fila_lab.config.published import altered
 
 Severity = Literal["error", "warning", "note"]
 """error: some verdict cannot stand; warning: read it with this in mind; note: what was asked for and is not here."""
@@ -35,12 +36,19 @@ class Alarm:
 
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
     """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
-    sources = (_declaration, _checks, _cells, _left_out, _dropped_seeds, _trials, _declared_training, _not_run, _signatures)
+    sources = (_altered, _declaration, _checks, _cells, _left_out, _dropped_seeds, _trials, _declared_training, _not_run, _signatures)
     made = [alarm for source in sources for alarm in source(found)]
     if committed is not None:
-        made += _other_code(found, committed)
+        made += [*_other_code(found, committed), *_altered(committed)]
     made = list(dict.fromkeys(made))
     return sorted(made, key=lambda alarm: SEVERITIES.index(alarm.severity))
+
+
+def _altered(found: Findings) -> Iterator[Alarm]:
+    """A published folder whose files are not those that were published."""
+    if names := altered(found.folder.out):
+        text = f"{listed(names)} in {found.folder.out.name} {'is' if len(names) == 1 else 'are'} not as published"
+        yield Alarm("published results changed", f"{text}; publish the run again, or take them from where they were published", "error")
 
 
 def _declaration(found: Findings) -> Iterator[Alarm]:

@@ -13,6 +13,7 @@ from fila_lab.config.json_files import read_json
 
 MANIFEST = "MANIFEST.json"
 KIND = "fila_lab published results"
+REPORT = "report/"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,20 @@ def read_mark(folder: Path) -> Mark | None:
         return Mark(str(content["study"]), str(content["budget"]), files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def altered(folder: Path) -> list[str]:
+    """Files below a published folder that are gone or not as they were published; the report, which is made anew at any time, apart."""
+    mark = read_mark(folder)
+    files = {} if mark is None else {name: digest for name, digest in mark.files.items() if not name.startswith(REPORT)}
+    return [name for name, digest in sorted(files.items()) if not _is(folder / name, digest)]
+
+
+def _is(path: Path, digest: str) -> bool:
+    try:
+        return sha256(path) == digest
+    except (OSError, ValueError):
+        return False
 
 
 def write_mark(folder: Path, mark: Mark) -> None:

@@ -17,6 +17,7 @@ from synthetic import write_study
 from fila_lab import analysis
 from fila_lab.analysis import report
 from fila_lab.analysis.findings import Findings
+from fila_lab.config.published import Mark, altered, renew_mark, sha256, write_mark
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +210,43 @@ def test_results_of_other_code_are_not_put_side_by_side_in_silence(study: Path, 
     console = Console(width=400, record=True, file=io.StringIO())
     console.print(analysis.terminal_summary(out, study))
     assert f"Warning, other code beside: {line}" in console.export_text()
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "costs.json": lambda path: path.write_bytes(path.read_bytes() + b" "),
+    "cells/concat-0001/manifest.json": lambda path: path.unlink(),
+    "cells/concat-t1/result.json": lambda path: _edit(path, lambda result: result["validation"].update({"exact/reading": 0.99})),
+}
+
+
+def _publish(folder: Path) -> None:
+    files = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}
+    write_mark(folder, Mark("of_no_published_results", "full", files))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_published_file_that_was_changed_by_hand_is_an_alarm(out: Path, study: Path, name: str) -> None:
+    """Also where it is shown beside a run, and where nothing else could tell."""
+    _publish(out)
+    assert not any("published results changed" in line for line in analysis.headline_of(Findings.of(out)))
+    CHANGES[name](out / name)
+    line = f"Error, published results changed: {name} in out is not as published"
+    assert analysis.headline_of(Findings.of(out))[0].startswith(line)
+    assert any(text.startswith(line) for text in analysis.headline_of(Findings.of(study), Findings.of(out)))
+
+
+def test_a_report_made_anew_and_what_somebody_added_are_no_change(out: Path) -> None:
+    (out / "report").mkdir()
+    (out / "report" / "report.md").write_text("as published", encoding="utf-8")
+    _publish(out)
+    (out / "report" / "report.md").write_text("made anew", encoding="utf-8")
+    (out / "notes.md").write_text("mine", encoding="utf-8")
+    assert altered(out) == []
+    (out / "costs.json").write_text("{}", encoding="utf-8")
+    renew_mark(out, [out / "costs.json"])
+    assert altered(out) == []
+
+
+def test_the_committed_results_are_as_they_were_published() -> None:
+    results = Path(__file__).parents[2] / "experiments" / "results"
+    assert {folder.name: altered(folder) for folder in results.iterdir() if altered(folder)} == {}
