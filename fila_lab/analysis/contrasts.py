@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fila_lab.analysis import statistics
 from fila_lab.analysis.new_items import NewItems
 from fila_lab.config import power
-from fila_lab.config.metrics import ACCURACY
+from fila_lab.config.metrics import ACCURACY, parse_metric
 
 FLOOR, CEILING = 0.20, 0.90
 """Outside this range of accuracy differences are compressed, and the margin is applied on the logit scale."""
@@ -80,7 +80,7 @@ class Contrast:
         seeds = tuple(int(seed) for seed in values.index[there])
         first, second = _two_sides(own)
         # Gaps and rates of errors are shares too, but have no floor or ceiling of their own to be near.
-        shares = metric.partition("/")[0] == ACCURACY and bool(seeds) and own.min() >= 0 and own.max() <= 1
+        shares = parse_metric(metric).kind == ACCURACY and bool(seeds) and own.min() >= 0 and own.max() <= 1
         means = dict(zip(arms, own.mean(axis=1), strict=True)) if shares else {}
         low, high = [arm for arm, mean in means.items() if mean < FLOOR], [arm for arm, mean in means.items() if mean > CEILING]
         scaled, limit = first - second, margin

@@ -13,6 +13,7 @@ from scipy import optimize
 
 from fila_lab.analysis.statistics import EQUAL, t_quantile, t_upper
 from fila_lab.config.data import PLACES
+from fila_lab.config.metrics import parse_metric
 
 DRAWS = 1000
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
@@ -146,8 +147,7 @@ def _codes(values: pd.Series) -> tuple[list, NDArray[np.int64]]:
 
 def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[np.bool_]]] | None:
     """The metric as a sum of factor x mean of `correct` over rows: as `evaluation` defines exact/* and the gaps; None for others."""
-    kind, _, rest = metric.partition("/")
-    task, _, place = rest.partition("/")
+    kind, task, place = parse_metric(metric)
     tasks, places = predictions["task"].to_numpy(), predictions["place"].to_numpy()
     if kind in GAPS and not place:
         whole = predictions.groupby("item_id")["place"].transform("nunique").to_numpy() == len(PLACES)

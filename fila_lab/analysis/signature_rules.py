@@ -16,7 +16,7 @@ from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, POWER, screen, usabl
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
 from fila_lab.analysis.statistics import Interval, holm, paired_interval
 from fila_lab.analysis.style import number, scale_of, with_bounds
-from fila_lab.config.metrics import is_share
+from fila_lab.config.metrics import ACCURACY, COUNT, is_share, parse_metric
 
 COARSE = ("coarse", "presence")
 """Tasks that need no fine detail: a fusion that loses on them has overwritten what the ViT knew (DESIGN.md 2, check C3)."""
@@ -174,8 +174,9 @@ def extremes(found: Findings) -> Applied:
 
 def unstable_seeds(found: Findings) -> Applied:
     """Arms whose seeds differ more than their test items explain."""
-    items = "n/" + found.metric.partition("/")[2].partition("/")[0]
-    if not found.metric.startswith("exact/") or items not in found.frame:
+    kind, task, _ = parse_metric(found.metric)
+    items = f"{COUNT}/{task}"
+    if kind != ACCURACY or items not in found.frame:
         return Applied(unchecked=f"the test items behind {found.metric} are not known")
     rows = []
     for arm in found.folder.arms:

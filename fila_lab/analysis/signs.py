@@ -11,7 +11,7 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, Screen
 from fila_lab.analysis.statistics import Interval
 from fila_lab.analysis.style import number, scale_of, with_bounds
-from fila_lab.config.metrics import is_share
+from fila_lab.config.metrics import is_share, parse_metric
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def compared(found: Findings, where: str, what: str, metric: str, arm: str, base
     scale = scale_of(metric)
     a, b = (number(column(found, metric, name).mean() * scale) for name in (arm, base))
     text = f"{what} {a} against {b} of {base}: {with_bounds(gap.mean * scale, gap.low * scale, gap.high * scale)}"
-    task = metric.partition("/")[2]
-    if metric.startswith("fragmentation/") and (sham := f"exact/{task}/sham") in found.frame:
+    kind, task, _ = parse_metric(metric)
+    if kind == "fragmentation" and (sham := f"exact/{task}/sham") in found.frame:
         a, b = (number(column(found, sham, name).mean() * 100) for name in (arm, base))
         text += f" (right at the sham place, so able to break: {a} against {b})"
     return Sign(where, text, gap.mean * scale, gap.low * scale, gap.high * scale, limit * scale, unit_of(metric))

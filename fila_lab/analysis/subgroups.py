@@ -20,7 +20,7 @@ from fila_lab.analysis.style import rows_of, scale_of, with_bounds
 from fila_lab.analysis.verdicts import relation
 from fila_lab.config import power
 from fila_lab.config.data import PLACES
-from fila_lab.config.metrics import ACCURACY
+from fila_lab.config.metrics import ACCURACY, parse_metric
 from fila_lab.config.study import Family
 
 MOST_LEVELS = 12
@@ -135,7 +135,7 @@ class _Split:
         whole = np.asarray(np.isfinite(table).all(axis=0))
         seeds = [seed for seed, there in zip(seeds, whole, strict=True) if there]
         errors = tuple(part.found.error_of(weights, seeds) for part in known)
-        return _Split(tuple(arms), tuple(known), table[:, whole], errors, metric.partition("/")[0] == ACCURACY)
+        return _Split(tuple(arms), tuple(known), table[:, whole], errors, parse_metric(metric).kind == ACCURACY)
 
     def rows(self) -> list[dict[str, Any]]:
         a, b = sides(self.arms)
@@ -218,7 +218,7 @@ def _word(row: Mapping[str, Any], size: int) -> tuple[str, str]:
 def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Part | None]:
     """Level -> its items, of those the metric is about; levels in their natural order. Empty where the column is no use, None where the
     items of a level are not the same in every cell that has any."""
-    task, _, place = metric.partition("/")[2].partition("/")
+    _, task, place = parse_metric(metric)
     own = predictions if task == "mean" else predictions[predictions["task"] == task]
     own = own[own["place"] == place] if place else own
     if column not in own or own.empty:

@@ -1,16 +1,18 @@
-"""The names of a cell's metrics, torch-free: which of them a run's data can give, and what their unit is.
+"""The names of a cell's metrics, torch-free: which of them a run's data can give, and what their unit is. The one place that reads them.
 
-A name is `<kind>/<task>`, for accuracy also `exact/<task>/<place>`; `exact/mean` is the mean over tasks. Tests hold the names equal to what
-`fila_lab.evaluation` computes.
+A name is `<kind>/<task>`; where the kind is a score (config.score_names), also `<score>/<task>/<place>`. `exact/mean` is the mean over
+tasks. Tests hold the names equal to what `fila_lab.evaluation` computes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.data import PLACES, SEAM_TASKS
 from fila_lab.config.run import RunConfig
+from fila_lab.config.score_names import SCORES, score_names
 
 MEAN = "exact/mean"
 ACCURACY = "exact"
@@ -19,6 +21,30 @@ BY_TRIPLET = ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")
 BLIND = "question_only"
 """What the best answer from the question alone gets right: of the test pool only."""
 COUNT = "n"
+
+
+class Metric(NamedTuple):
+    """A metric's name taken apart; what it does not say is empty."""
+
+    kind: str
+    task: str
+    place: str
+
+
+def parse_metric(name: str) -> Metric:
+    """`exact/reading/cut` -> (exact, reading, cut). What is no metric is taken apart too: `check_metric` refuses it."""
+    kind, task, place = (*name.split("/", 2), "", "")[:3]
+    return Metric(kind, task, place)
+
+
+def is_score(kind: str) -> bool:
+    """Whether a metric's kind is a score of single items."""
+    return kind in SCORES or kind in score_names()
+
+
+def task_scores(config: RunConfig) -> dict[str, str]:
+    """Task whose items are drawn -> the score it is judged by."""
+    return dict.fromkeys(tasks_of(config), ACCURACY)
 
 
 def tasks_of(config: RunConfig) -> tuple[str, ...]:
@@ -30,8 +56,8 @@ def metric_names(config: RunConfig, validation: bool = False) -> tuple[str, ...]
     """Every metric a cell of this run reports: on the test pool, or (`validation`) on validation items, which have one place each."""
     places = tuple(place for place in PLACES if place in config.data.seam.places) if validation else PLACES
     names = [MEAN]
-    for task in tasks_of(config):
-        names += [f"{ACCURACY}/{task}", *(f"{ACCURACY}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
+    for task, score in task_scores(config).items():
+        names += [f"{score}/{task}", *(f"{score}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
         if not validation:
             names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, BLIND)]
     return tuple(names)
@@ -39,7 +65,8 @@ def metric_names(config: RunConfig, validation: bool = False) -> tuple[str, ...]
 
 def is_share(name: str) -> bool:
     """Whether a metric is a share of items, or a difference of two: its unit is 1 for all of them, and reports print points."""
-    return name.partition("/")[0] in (ACCURACY, BLIND, *BY_TRIPLET)
+    kind = parse_metric(name).kind
+    return kind in (BLIND, *BY_TRIPLET) or is_score(kind)
 
 
 def check_metric(field: str, name: str, config: RunConfig, validation: bool = False) -> None:
@@ -49,7 +76,7 @@ def check_metric(field: str, name: str, config: RunConfig, validation: bool = Fa
         ConfigError: with what would do.
     """
     known = metric_names(config, validation)
-    if name in known and name.partition("/")[0] != COUNT:
+    if name in known and parse_metric(name).kind != COUNT:
         return
     raise ConfigError(f"{field} = {name!r} {_why_not(name, config, validation, known)}")
 
@@ -68,13 +95,15 @@ def check_margin(margin: float, metrics: Sequence[str]) -> None:
 
 def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str]) -> str:
     """The rest of the message: what is wrong with the name, and what would do."""
-    kind, _, rest = name.partition("/")
-    task, _, place = rest.partition("/")
-    tasks = tasks_of(config)
-    usable = [other for other in known if other.partition("/")[0] != COUNT]
+    kind, task, place = parse_metric(name)
+    scores = task_scores(config)
+    tasks = tuple(scores)
+    usable = [other for other in known if parse_metric(other).kind != COUNT]
     if kind == COUNT and task in tasks and not place:
         return f"counts items and judges no arm; name one of what arms are good at, e.g. {ACCURACY}/{task}"
-    if task in SEAM_TASKS and task not in tasks and kind in (ACCURACY, BLIND, *BY_TRIPLET):
+    if task in tasks and kind != scores[task] and is_score(kind):
+        return f"asks for another score than {task} is judged by; give {'/'.join((scores[task], task, *([place] if place else [])))}"
+    if task in SEAM_TASKS and task not in tasks and (kind in (BLIND, *BY_TRIPLET) or is_score(kind)):
         return f"is of a task that data.seam.tasks does not draw; choose one of {', '.join(tasks)}, or give {task} a share there"
     if validation and name in metric_names(config):
         if place:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fila_lab.config.base import did_you_mean
-from fila_lab.config.metrics import ACCURACY, MEAN
+from fila_lab.config.metrics import ACCURACY, MEAN, parse_metric
 from fila_lab.config.renamed import renamed_word
 
 BY_ITEMS = (ACCURACY, "seam_gap", "sham_gap")
@@ -18,8 +18,7 @@ def check_by(field: str, by: Sequence[str], metric: str) -> None:
     """ValueError, with `field` named, for columns that are unknown, named twice, or the same for all items of the metric."""
     if not by:
         return
-    kind, _, rest = metric.partition("/")
-    task, _, place = rest.partition("/")
+    kind, task, place = parse_metric(metric)
     if kind not in BY_ITEMS:
         raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; split {ACCURACY}/... or a gap")
     for at, column in enumerate(by):

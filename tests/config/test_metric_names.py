@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.data import PLACES, SEAM_TASKS
-from fila_lab.config.metrics import check_margin, check_metric, is_share, metric_names
+from fila_lab.config.metrics import check_margin, check_metric, is_share, metric_names, parse_metric
 from fila_lab.evaluation import question_only, summarise
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
@@ -77,6 +77,10 @@ def test_every_measure_is_taken_and_counts_are_not(tasks: list[str]) -> None:
         ("Exact/Reading", "is no metric"),
         ("exact/chart", "data.seam.tasks does not draw; choose one of reading, coarse"),
         ("fragmentation/document", "is of a task that data.seam.tasks does not draw"),
+        ("anls/reading", "asks for another score than reading is judged by; give exact/reading"),
+        ("vqa/reading/cut", "judged by; give exact/reading/cut"),
+        ("relaxed/chart", "data.seam.tasks does not draw; choose one of reading, coarse"),
+        ("anls/docvqa", "is no metric"),
         ("timing/total", "is no metric"),
         ("loss", "is no metric"),
     ],
@@ -110,3 +114,11 @@ def test_a_margin_in_points_is_refused_with_the_share(margin: float, words: str)
     assert words in str(error.value)
     check_margin(0.999, ["exact/reading"])
     check_margin(margin, ["loss"])
+    with pytest.raises(ConfigError, match="is no share, but anls/docvqa is one"):
+        check_margin(margin, ["loss", "anls/docvqa"])
+
+
+@pytest.mark.parametrize("kind", ["exact", "anls", "seam_gap", "n"])
+@pytest.mark.parametrize(("task", "place"), [("reading", ""), ("mean", ""), ("docvqa", "cut"), ("", "")])
+def test_a_name_is_taken_apart_as_it_was_put_together(kind: str, task: str, place: str) -> None:
+    assert parse_metric("/".join(part for part in (kind, task, place) if part)) == (kind, task, place)
