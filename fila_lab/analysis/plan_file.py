@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,7 +73,4 @@ def read_plan_file(path: Path) -> PlanFile:
         OSError: it cannot be read.
         ValueError: it is no plan (pydantic's ValidationError is a ValueError).
     """
-    content = read_json(path)
-    with suppress(KeyError, TypeError, AttributeError):  # what is damaged is named by the model
-        content = present_plan(content)
-    return PlanFile.model_validate(content)
+    return PlanFile.model_validate(present_plan(read_json(path)))

@@ -4,7 +4,8 @@ here and nowhere else, so that they see one form whatever wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 SCHEMA = 2
@@ -39,8 +40,10 @@ def renamed_word(word: str) -> str | None:
     return f"{word!r} is now {WORDS[word]!r}" if word in WORDS else None
 
 
-def present_run(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration, nested, by the present names."""
+def present_run(config: Any) -> Any:
+    """A recorded configuration, nested, by the present names; what is no mapping as it is."""
+    if not isinstance(config, Mapping):
+        return config
     found = _copied(config)
     for old, new in KEYS.items():
         *above, last = old.split(".")
@@ -50,15 +53,15 @@ def present_run(config: Mapping[str, Any]) -> dict[str, Any]:
         value = room.pop(last)
         if new:
             *above, last = new.split(".")
-            room = found
-            for part in above:
-                room = room.setdefault(part, {})
-            room[last] = value
+            if (room := _room(found, above, make=True)) is not None:
+                room[last] = value
     return found
 
 
-def present_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def present_overrides(overrides: Any) -> Any:
     """Recorded overrides, dotted or nested, by the present names; what is not concerned stays as it is."""
+    if not isinstance(overrides, Mapping):
+        return overrides
     found: dict[str, Any] = {}
     for path, value in overrides.items():
         found |= _present(str(path), value)
@@ -74,31 +77,20 @@ def present_result(result: Any) -> Any:
     """The content of a result.json in the present form; what is no result of an earlier one, as it is."""
     if not isinstance(result, Mapping) or result.get("schema") != 1:
         return result
-    config = result.get("config")
-    return {**result, "schema": SCHEMA, "config": present_run(config) if isinstance(config, Mapping) else config}
+    return {**_each(result, config=present_run), "schema": SCHEMA}
 
 
-def present_study(study: Mapping[str, Any]) -> dict[str, Any]:
+def present_study(study: Any) -> Any:
     """A recorded study by the present names."""
-    found = dict(study)
-    for name in ("arms", "budgets"):
-        if isinstance(found.get(name), Mapping):
-            found[name] = {key: _set(part) for key, part in found[name].items()}
-    if isinstance(found.get("winners"), Mapping):
-        found["winners"] = {arm: present_overrides(values) for arm, values in found["winners"].items()}
-    if isinstance(found.get("tuning"), Mapping):
-        tuning = _set(found["tuning"])
-        found["tuning"] = {**tuning, "space": present_overrides(tuning.get("space") or {})}
-    if isinstance(found.get("factors"), Mapping):
-        found["factors"] = {arm: present_overrides(levels) for arm, levels in found["factors"].items()}
-    return _set(found)
+    by_name = {"arms": _with_set, "budgets": _with_set, "winners": present_overrides, "factors": present_overrides}
+    tuning = _each(_with_set(study), tuning=lambda part: _each(_with_set(part), space=present_overrides))
+    return _each(tuning, **{name: partial(_values, make=make) for name, make in by_name.items()})
 
 
-def present_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+def present_plan(plan: Any) -> Any:
     """The content of a plan.json by the present names."""
-    cells = [{**cell, "config": present_run(cell.get("config") or {})} for cell in plan["cells"]]
-    overrides = present_overrides(plan.get("overrides") or {})
-    return {**plan, "study": present_study(plan["study"]), "overrides": overrides, "cells": cells}
+    cells = partial(_values, make=lambda cell: _each(cell, config=present_run))
+    return _each(plan, study=present_study, overrides=present_overrides, cells=cells)
 
 
 def present_columns(columns: Iterable[Hashable]) -> dict[str, str]:
@@ -107,9 +99,25 @@ def present_columns(columns: Iterable[Hashable]) -> dict[str, str]:
     return {old: new for old, new in WORDS.items() if old in here and new not in here}
 
 
-def _set(part: Any) -> Any:
-    """A part of a study with its `set` by the present names."""
-    return {**part, "set": present_overrides(part["set"])} if isinstance(part, Mapping) and isinstance(part.get("set"), Mapping) else part
+Make = Callable[[Any], Any]
+
+
+def _each(content: Any, **makes: Make) -> Any:
+    """A mapping with these of its values made anew, where they are there; anything else as it is."""
+    if not isinstance(content, Mapping):
+        return content
+    return {key: makes[key](value) if key in makes else value for key, value in content.items()}
+
+
+def _values(content: Any, make: Make) -> Any:
+    """A mapping or a list with every value made anew; anything else as it is."""
+    if isinstance(content, list):
+        return [make(value) for value in content]
+    return {key: make(value) for key, value in content.items()} if isinstance(content, Mapping) else content
+
+
+def _with_set(part: Any) -> Any:
+    return _each(part, set=present_overrides)
 
 
 def _present(path: str, value: Any) -> dict[str, Any]:
@@ -126,10 +134,13 @@ def _present(path: str, value: Any) -> dict[str, Any]:
     return {path: value}
 
 
-def _room(config: dict[str, Any], above: Iterable[str]) -> dict[str, Any] | None:
+def _room(config: dict[str, Any], above: Iterable[str], make: bool = False) -> dict[str, Any] | None:
+    """The mapping at a path, made where it is missing if so wished; None where there is none."""
     room: Any = config
     for part in above:
-        room = room.get(part) if isinstance(room, dict) else None
+        if not isinstance(room, dict):
+            return None
+        room = room.setdefault(part, {}) if make else room.get(part)
     return room if isinstance(room, dict) else None
 
 

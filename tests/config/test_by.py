@@ -30,6 +30,7 @@ def study(primary: str = "exact/reading", **family: Any) -> StudyConfig:
 @pytest.mark.parametrize(
     ("by", "metric", "said"),
     [
+        (["family"], "exact/mean", r"families\.f\.by: 'family' is now 'task'"),
         (["plce"], "exact/reading", r"families\.f\.by: unknown column 'plce' \(did you mean 'place'\?\)"),
         (["question"], "exact/reading", "unknown column 'question'.*columns are place, task"),
         (["place", "place"], "exact/reading", "'place' stands there twice"),
