@@ -145,7 +145,6 @@ def test_rows_are_those_of_the_json_module(rows: list[Any], indent: Any, separat
         rows = json.loads(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CHUNK", chunk)
-        patch.setattr(module, "_STEP", max(1, chunk // 4))
         path = Path(data.draw(st.just("."))) / "unused"
         whole = text.encode()
         found = _read(patch, path, b" \n" + whole + b" ")
@@ -171,7 +170,6 @@ def test_a_row_that_a_chunk_cannot_hold_and_borders_in_texts_are_read(tmp_path: 
     ]
     path = write(tmp_path / "rows.json", rows * 300)
     monkeypatch.setattr(module, "CHUNK", 1 << 12)
-    monkeypatch.setattr(module, "_STEP", 1 << 8)
     assert [row for _, _, row in json_rows(path)] == rows * 300
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,17 +13,12 @@ from fila_lab.config.base import FilaError
 from fila_lab.config.json_files import parse_json
 from fila_lab.data.llava.conversation import BadRow
 
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 """Bytes that are read at once."""
 LONGEST = 1 << 28
 """Bytes of the longest row: a text that goes on for longer lacks its closing quote."""
-_STEP = 1 << 16
-"""Bytes that are read at once where rows are read one by one."""
-_ONE_BY_ONE = 256
-"""Rows that are read one by one where the next one was not where it seemed to begin."""
 _SPACE = re.compile(r"[ \t\n\r]*")
-_NEXT = re.compile(rb'\}[ \t\n\r]*,[ \t\n\r]*(?=\{[ \t\n\r]*"(?!from"|value"|role"|content"))')
-"""Where a row seems to end and another to begin. A text may look so too, so what lies before it must be a whole row."""
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _BOM = codecs.BOM_UTF8
 _CUT = 16
 """A mistake so near to the end of what has been read may be the end itself, in the middle of a word or an escape."""
@@ -80,80 +75,66 @@ def _lines(file: IO[bytes], at: int, report: Report) -> Iterator[Found]:
 
 
 def _list(path: Path, file: IO[bytes], at: int, report: Report) -> Iterator[Found]:
-    """In long strides where rows are whole between what seem their borders, and one by one elsewhere: JSON has no other way to be read."""
-    window = _Window(path, file, at)
+    window = _Window(path, file, at, report)
     window.next()
     window.skip()
-    if window.next() == "]":
+    mark = window.next()
+    if mark == "]":
         window.skip()
-    else:
-        while True:
-            at, whole = yield from _stride(file, window.at)
-            report(at)
-            window = _Window(path, file, at)
-            if not (yield from _one_by_one(window, 1 if whole else _ONE_BY_ONE)):
-                break
-    if window.next():
-        raise FilaError(f"{path}, line {window.line()}: something stands behind the end of the list; remove it")
-
-
-def _stride(file: IO[bytes], at: int) -> Generator[Found, None, tuple[int, bool]]:
-    """The rows of a chunk from a row's first byte on. Returns where the next row begins, and whether it was the chunk that ended."""
-    file.seek(at)
-    data, place, decode = file.read(CHUNK), 0, json.JSONDecoder().raw_decode
-    for border in _NEXT.finditer(data):
-        content = data[place : border.start() + 1]
-        try:
-            text = content.decode()
-            row, end = decode(text, 0)
-        except (ValueError, RecursionError):
-            return at + place, False
-        if end != len(text):
-            return at + place, False
-        yield at + place, content, row
-        place = border.end()
-    return at + place, True
-
-
-def _one_by_one(window: _Window, count: int) -> Generator[Found, None, bool]:
-    """So many rows from a row's first byte on. Returns whether another one follows."""
-    decode = json.JSONDecoder().raw_decode
-    for _ in range(count):
+    while mark != "]":
+        yield from window.rows()
+        follows = window.next()
+        if not follows:
+            raise FilaError(f"{path} ends behind a comma (line {window.line()}); write or download it again")
+        if follows == "]":
+            raise FilaError(f"{path}, line {window.line()}: no JSON (a comma stands before the ]); remove it")
         start = window.at
-        yield start, *window.value(decode)
+        yield start, *window.value()
         mark = window.next()
         if mark not in (",", "]"):
             what = f"{mark!r} stands where a comma or ] is to be" if mark else "the file ends before its ]"
-            raise FilaError(f"{window.path}, line {window.line()}: no JSON ({what}); mend it there, or download it again")
+            raise FilaError(f"{path}, line {window.line()}: no JSON ({what}); mend it there, or download it again")
         window.skip()
-        if mark == "]":
-            return False
-        follows = window.next()
-        if not follows:
-            raise FilaError(f"{window.path} ends behind a comma (line {window.line()}); write or download it again")
-        if follows == "]":
-            raise FilaError(f"{window.path}, line {window.line()}: no JSON (a comma stands before the ]); remove it")
-    return True
+    if window.next():
+        raise FilaError(f"{path}, line {window.line()}: something stands behind the end of the list; remove it")
 
 
 class _Window:
     """The part of a text file that is being read. `text[place:]` is still to come; `at`: where that begins in the file."""
 
-    def __init__(self, path: Path, file: IO[bytes], at: int) -> None:
-        self.path, self.file, self.at = path, file, at
+    def __init__(self, path: Path, file: IO[bytes], at: int, report: Report) -> None:
+        self.path, self.file, self.at, self.report = path, file, at, report
         self.text, self.place, self.ended = "", 0, False
         self.decoder = codecs.getincrementaldecoder("utf-8")()
-        file.seek(at)
+        self.decode = json.JSONDecoder().raw_decode
 
     def more(self) -> None:
         """Read on: the more, the longer what is waited for has become."""
-        data = self.file.read(max(_STEP, len(self.text) - self.place))
+        data = self.file.read(max(CHUNK, len(self.text) - self.place))
         self.ended = not data
         try:
             self.text = self.text[self.place :] + self.decoder.decode(data, final=self.ended)
         except UnicodeDecodeError as error:
             raise FilaError(f"{self.path} is not UTF-8 (near line {self.line(len(self.text))}); save it in UTF-8") from error
         self.place = 0
+        self.report(self.file.tell())
+
+    def rows(self) -> Iterator[Found]:
+        """Rows that are there as a whole with the comma behind them, up to the first that is not."""
+        text, decode, comma = self.text, self.decode, _COMMA.match
+        while True:
+            try:
+                found, end = decode(text, self.place)
+            except (ValueError, RecursionError):
+                return
+            behind = comma(text, end)
+            if behind is None or behind.end() == len(text):
+                return
+            content = text[self.place : end].encode()
+            start = self.at
+            self.at += len(content) + behind.end() - end
+            self.place = behind.end()
+            yield start, content, found
 
     def skip(self) -> None:
         """Go on behind a character that is ASCII."""
@@ -172,11 +153,11 @@ class _Window:
                 return ""
             self.more()
 
-    def value(self, decode: Callable[[str, int], tuple[Any, int]]) -> tuple[bytes, Any]:
+    def value(self) -> tuple[bytes, Any]:
         """The value that begins here, its bytes first."""
         while True:
             try:
-                found, end = decode(self.text, self.place)
+                found, end = self.decode(self.text, self.place)
                 if self.ended or end < len(self.text) or not isinstance(found, int | float):  # a number may go on
                     content = self.text[self.place : end].encode()
                     self.place = end
