@@ -123,21 +123,23 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
 def test_run_hands_over_and_ends_well(
     call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: BaseException, code: int, words: str
 ) -> None:
-    import fila_lab.studies
+    from fila_lab.studies import runner
 
-    seen: dict[str, Any] = {}
+    seen: list[Any] = []
 
-    def run_study(path: Path, **options: Any) -> Path:
-        seen.update(options, path=path)
+    def run_plan(*handed: Any) -> Path:
+        seen.extend(handed)
         raise raised
 
-    monkeypatch.setattr(fila_lab.studies, "run_study", run_study, raising=False)
+    monkeypatch.setattr(runner, "run_plan", run_plan)
     arguments = ["--set", "train.steps=3", "--engine", "inline", "--workers", "1", "--shard", "1/2", "--out", str(tmp_path)]
     found, _, err = call("run", STUDY, *arguments)
     assert found == code
     assert words in err
-    assert seen["overrides"] == {"train.steps": 3}
-    assert (seen["budget"], seen["engine"], seen["workers"], seen["shard"], seen["out"]) == ("small", "inline", 1, "1/2", tmp_path)
+    plan, path, out, options = seen
+    assert (plan.budget, plan.overrides) == ("small", {"train.steps": 3})
+    assert (str(path), out) == (STUDY, tmp_path)
+    assert (options.engine, options.workers, str(options.shard)) == ("inline", 1, "1/2")
 
 
 def test_presets_and_costs(call: Any) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fila_lab.cli import main
+from fila_lab.studies import Plan
+from fila_lab.studies.options import Options
 
 sys.path.insert(0, str(Path(__file__).parent / "studies"))
 
@@ -19,14 +22,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     import fake_cell
     from thin_study import CELL, STUDY
 
-    import fila_lab.studies
-    from fila_lab.studies import run_study
+    from fila_lab.studies import runner
 
-    def on_fake_cells(path: Path, **options: Any) -> Path:
-        fake = {"cell_function": CELL, "prepare_function": None, "measure": fake_cell.measure, "tracking": False}
-        return run_study(path, **(options | fake))
+    run_plan = runner.run_plan
 
-    monkeypatch.setattr(fila_lab.studies, "run_study", on_fake_cells, raising=False)
+    def on_fake_cells(plan: Plan, path: Path, root: Path, options: Options) -> Path:
+        fake = replace(options, cell_function=CELL, prepare_function=None, measure=fake_cell.measure, tracking=False)
+        return run_plan(plan, path, root, fake)
+
+    monkeypatch.setattr(runner, "run_plan", on_fake_cells)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "thin.yaml").write_text(STUDY, encoding="utf-8")
 
@@ -43,6 +47,22 @@ def test_all_done_is_0_and_offers_the_report(run: Any) -> None:
     code, out, _ = run()
     assert code == 0
     assert out.strip() == "report: fila-lab report thin.yaml --budget small --out out"
+
+
+def test_a_study_is_planned_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fila_lab.studies import plan, runner, session
+
+    made = []
+    make_plan = plan.make_plan
+
+    def counted(*arguments: Any, **named: Any) -> Plan:
+        made.append(make_plan(*arguments, **named))
+        return made[-1]
+
+    for module in (plan, runner, session):
+        monkeypatch.setattr(module, "make_plan", counted)
+    assert run()[0] == 0
+    assert len(made) == 1
 
 
 def test_some_failed_is_3_and_says_what_to_do(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

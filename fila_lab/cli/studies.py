@@ -87,8 +87,7 @@ def run(
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
-    if shard is not None:
-        Shard.parse(shard)
+    share = Shard.parse(shard) if shard is not None else None
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine!r} is unknown{did_you_mean(engine, ENGINES)}; choose {', '.join(ENGINES)}")
     path, loaded, name, folder = open_study(study, budget, out)
@@ -98,21 +97,19 @@ def run(
     for message in check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=engine == "ray"):
         typer.echo(f"warning: {message}", err=True)
 
-    from fila_lab.studies import run_study
+    from fila_lab.studies.options import Options
+    from fila_lab.studies.runner import run_plan
 
-    run_study(
-        path,
-        budget=name,
-        overrides=overrides,
-        out=folder,
+    options = Options(
         engine=engine,
         workers=at_a_time,
-        shard=shard,
+        shard=share,
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,
         allow_mixed=allow_mixed,
         costs=costs,
     )
+    run_plan(made, path, folder, options)
     arguments = f"{study} --budget {name}" + (f" --out {out}" if out is not None else "")
     if finished(folder, arguments):
         typer.echo(f"report: fila-lab report {arguments}")

@@ -135,9 +135,13 @@ def calibrate(
         )
 
     from fila_lab.analysis.calibration import write_calibration
-    from fila_lab.studies import run_study
+    from fila_lab.studies.options import Options
+    from fila_lab.studies.plan import make_plan
+    from fila_lab.studies.runner import run_plan
+    from fila_lab.studies.step_times import find_step_seconds
 
-    run_study(path, budget=budget, out=folder, workers=workers)
+    made = make_plan(declared, budget, step_seconds=find_step_seconds(declared, budget, folder))
+    run_plan(made, path, folder, Options(workers=workers))
     command = "fila-lab calibrate" if study == "calibration" else f"fila-lab calibrate {study}"
     arguments = f"{study} --budget {budget}" + (f" --out {out}" if out is not None else "")
     if finished(folder, arguments):

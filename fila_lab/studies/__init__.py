@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fila_lab.studies.folder import default_cache, default_out
     from fila_lab.studies.lock import Shard
     from fila_lab.studies.plan import CellSpec, Plan, make_plan
-    from fila_lab.studies.runner import run_study
+    from fila_lab.studies.runner import run_plan, run_study
     from fila_lab.studies.status import StudyStatus, study_status
     from fila_lab.studies.store import ResultStore
     from fila_lab.studies.tracking import sync
@@ -23,6 +23,7 @@ _HOMES = {
     "default_cache": "folder",
     "default_out": "folder",
     "make_plan": "plan",
+    "run_plan": "runner",
     "run_study": "runner",
     "study_status": "status",
     "sync": "tracking",
@@ -37,6 +38,7 @@ __all__ = [
     "default_cache",
     "default_out",
     "make_plan",
+    "run_plan",
     "run_study",
     "study_status",
     "sync",

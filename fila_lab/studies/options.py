@@ -17,6 +17,7 @@ class Options:
 
     engine: str = "process"
     workers: int | None = None
+    """Cells at once; None: the budget's."""
     shard: Shard | None = None
     tracking_uri: str | None = None
     tracking: bool = True

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from fila_lab.config import FilaError, StudyConfig, load_study
+from fila_lab.config import FilaError, load_study
 from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import cache_limit, write_atomically
-from fila_lab.studies.arms import budget_name, get_budget
+from fila_lab.studies.arms import budget_name
 from fila_lab.studies.claim import check_free, tidy
-from fila_lab.studies.folder import check_code, check_owner, default_cache, default_out, set_damaged_plan_aside
+from fila_lab.studies.folder import check_code, check_owner, default_out, set_damaged_plan_aside
 from fila_lab.studies.identity import code_hash
 from fila_lab.studies.lock import Shard, StudyLock
 from fila_lab.studies.machine import check_devices
@@ -65,20 +65,29 @@ def run_study(
     budget = budget_name(study, budget)
     root = Path(out) if out is not None else default_out(study, budget)
     plan = make_plan(study, budget, overrides, step_seconds=find_step_seconds(study, budget, root, overrides))
-    cache_limit()
-    if engine != "ray":
-        check_devices(cell.config for cell in plan.cells)
     options = Options(
         engine=engine,
-        workers=workers or get_budget(study, budget).workers,
+        workers=workers,
         shard=Shard.parse(shard) if isinstance(shard, str) else shard,
         tracking_uri=tracking_uri,
         retry_failed=retry_failed,
-        cache_dir=Path(cache_dir) if cache_dir is not None else default_cache(),
+        cache_dir=Path(cache_dir) if cache_dir is not None else None,
         **further,
     )
+    return run_plan(plan, study_path, root, options, console)
+
+
+def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console: Console | None = None) -> Path:
+    """Run what is missing of a plan, which `make_plan` has made of the study file, in the folder `root`; returns it.
+
+    Raises:
+        FilaError, MachineError, KeyboardInterrupt: as `run_study`.
+    """
+    cache_limit()
+    if options.engine != "ray":
+        check_devices(cell.config for cell in plan.cells)
     try:
-        return _drive(study, study_path, root, plan, options, console)
+        return _drive(study_path, root, plan, options, console)
     except FilaError:
         raise
     except Exception as error:  # the driver's own files, and its databases, whose libraries have errors of their own
@@ -88,7 +97,7 @@ def run_study(
         raise fault from error
 
 
-def _drive(study: StudyConfig, study_path: Path, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:
+def _drive(study_path: Path, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:
     check_free(root, study_path)
     store = ResultStore(root).open()
     with StudyLock(root, options.shard):
@@ -100,4 +109,4 @@ def _drive(study: StudyConfig, study_path: Path, root: Path, plan: Plan, options
         code = code_hash()
         check_code(store, code, options.allow_mixed)
         write_atomically(root / "study.yaml", study_path.read_bytes())
-        return StudyRun(study, plan, store, options, code, console or Console(stderr=True)).run()
+        return StudyRun(plan, store, options, code, console or Console(stderr=True)).run()

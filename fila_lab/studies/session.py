@@ -15,9 +15,10 @@ from typing import Any
 
 from rich.console import Console
 
-from fila_lab.config import FilaError, MachineError, RunConfig, StudyConfig
+from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import KILLED
 from fila_lab.studies import tracking
+from fila_lab.studies.arms import get_budget
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
@@ -43,7 +44,6 @@ MIRROR_SECONDS = 300.0
 class StudyRun:
     """One `run` of a study, holding the lock of its folder."""
 
-    study: StudyConfig
     plan: Plan
     store: ResultStore
     options: Options
@@ -73,11 +73,11 @@ class StudyRun:
             raise
 
     def _complete(self) -> Path:
-        root, workers = self.store.root, self.options.workers or 1
+        root, workers = self.store.root, self.options.workers or get_budget(self.plan.study, self.plan.budget).workers
         with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
             if self.plan.provisional:
                 winners = self._shared_winners() if self.options.shard else self._tune(engine)
-                self.plan = make_plan(self.study, self.plan.budget, self.plan.overrides, winners, self.plan.step_seconds)
+                self.plan = make_plan(self.plan.study, self.plan.budget, self.plan.overrides, winners, self.plan.step_seconds)
             write_plan(root, self.plan, self.tuning, self.code)
             self._run_main(engine)
         if not self._missing(all_shards=True):
@@ -185,7 +185,7 @@ class StudyRun:
     def _display(self, what: str, engine: Engine) -> Display:
         arms = {cell.id: cell.arm for cell in self.plan.cells}
         seeds = {cell.id: cell.seed for cell in self.plan.cells}
-        return Display(f"{self.study.name} ({self.plan.budget}) {what}", arms, seeds, engine.workers, self.console)
+        return Display(f"{self.plan.study.name} ({self.plan.budget}) {what}", arms, seeds, engine.workers, self.console)
 
     def _remaining(self) -> str:
         """What to say after Ctrl-C."""
@@ -201,11 +201,11 @@ class StudyRun:
     def _tune(self, engine: Engine) -> Mapping[str, Mapping[str, Any]]:
         from fila_lab.studies.tuning import TuningPhase, run_tuning
 
-        tuning, plan = self.study.tuning, self.plan
+        tuning, plan = self.plan.study.tuning, self.plan
         assert tuning is not None
 
         def make_cell(arm: str, trial: int, values: Mapping[str, float]) -> CellSpec:
-            return tuning_cell(self.study, plan.budget, arm, trial, values, plan.overrides, plan.step_seconds)
+            return tuning_cell(self.plan.study, plan.budget, arm, trial, values, plan.overrides, plan.step_seconds)
 
         display = self._display("tuning", engine)
 
@@ -222,11 +222,11 @@ class StudyRun:
 
         phase = TuningPhase(
             tuning,
-            self.study.metric,
+            self.plan.study.metric,
             plan.arms,
             make_cell,
             self.store,
-            self.study.name,
+            self.plan.study.name,
             announce=announce,
             storage_url=self.options.tuning_storage,
             rerun=self.failed_before,
@@ -241,8 +241,8 @@ class StudyRun:
         """The frozen winners: one search cannot be shared out by cells."""
         from fila_lab.studies.tuning import read_winners
 
-        assert self.study.tuning is not None
-        winners = read_winners(self.store.root, self.study.tuning, self.study.metric, self.plan.arms)
+        assert self.plan.study.tuning is not None
+        winners = read_winners(self.store.root, self.plan.study.tuning, self.plan.study.metric, self.plan.arms)
         if winners is None:
             raise FilaError(
                 f"--shard {self.options.shard}: budget {self.plan.budget!r} tunes first, and a search has one driver; run without --shard "
@@ -274,7 +274,7 @@ class StudyRun:
         if lost and self.options.costs is None:
             self._say(f"costs are not measured, for {lost} cells failed; --retry-failed runs them again, --costs measures all the same")
             return
-        with Display(f"{self.study.name} ({self.plan.budget}) costs", {}, {}, 1, self.console) as display:
+        with Display(f"{self.plan.study.name} ({self.plan.budget}) costs", {}, {}, 1, self.console) as display:
             display.add(COSTS, COSTS, None)
 
             def progress(phase: str, done: int, total: int) -> None:
