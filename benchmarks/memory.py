@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.scene import Scene, benchmark_config
-from benchmarks.subjects import autocast, subject
+from benchmarks.subjects import subject
 from fila_lab.config import FilaError
+from fila_lab.modeling.precision import autocast
 
 SUBJECTS = ("bare", "none", "concat", "addition", "cross_attention", "upsample and window")
 STATUS = Path("/proc/self/status")

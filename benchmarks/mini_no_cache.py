@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.mini_training import ARMS, arm_config, lightning_block, one_thread, open_cell, quiet
 from fila_lab.config import RunConfig, load_study
+from fila_lab.modeling.precision import autocast
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, prepare_caches
 from fila_lab.training.batches import CellData
@@ -75,7 +76,7 @@ def evaluation_block(module: FilaModule, data: CellData) -> float:
     """Validation pages read and answered per second."""
     module.eval()
     started, images = time.perf_counter(), 0
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=module.config.runtime.precision == "bf16"):
+    with torch.inference_mode(), autocast(module.config.runtime.precision):
         for batch in data.val_dataloader():
             module.predict_step(batch, 0)
             images += len(batch.rows)

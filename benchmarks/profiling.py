@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from benchmarks.scene import Scene
-from benchmarks.subjects import Call, Subject, autocast, wrap_fusions
+from benchmarks.subjects import Call, Subject, wrap_fusions
+from fila_lab.modeling.precision import autocast
 
 Operators = list[tuple[str, float]]
 """(operator with its input shapes, share of the profiled time), greatest first."""

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from benchmarks.arrangements import ARRANGEMENTS
 from benchmarks.scene import Scene
 from fila_lab.modeling import HybridEncoder
@@ -80,8 +78,3 @@ def subject(scene: Scene, name: str) -> Subject:
         return Subject(name, lambda: scene.encode(encoder), encoder)
     arrangement = ARRANGEMENTS[name](scene).eval()
     return Subject(name, lambda: arrangement(scene))
-
-
-def autocast(precision: str) -> torch.autocast:
-    """`fp32`: nothing; `bf16`: bfloat16 autocast on the CPU, for all subjects alike."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.subjects import Subject, autocast
+from benchmarks.subjects import Subject
 from fila_lab.config import RunConfig
 from fila_lab.cost.count import flops_of
+from fila_lab.modeling.precision import autocast
 
 Tick = Callable[[str], None]
 

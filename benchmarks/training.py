@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.subjects import autocast
 from benchmarks.timing import Tick
 from fila_lab.config import RunConfig, resolve_run
 from fila_lab.config.counts import detail_size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
+from fila_lab.modeling.precision import autocast
 
 STEPS = 4
 """Steps a turn."""

@@ -19,8 +19,9 @@ from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
-from fila_lab.cost.subject import autocast, build_subject, largest_canvas, synthetic_batch
+from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel
+from fila_lab.modeling.precision import autocast
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _kept(config: RunConfig, images: int, canvas: Size | None, oracle_channels: 
             kept[inside[-1]] += storage.nbytes()
         return tensor
 
-    with _shapes_of(config, oracle_channels) as model, autocast(config, "cpu"), probed(model, probe):
+    with _shapes_of(config, oracle_channels) as model, autocast(config.runtime.precision, "cpu"), probed(model, probe):
         batch = synthetic_batch(config, images, canvas, "cpu", oracle_channels)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model(batch)

@@ -22,7 +22,8 @@ from fila_lab.config.run import RunConfig
 from fila_lab.cost.closed.parts import ORACLE_CHANNELS
 from fila_lab.cost.memory import MEASUREMENTS
 from fila_lab.cost.resident import Peaks
-from fila_lab.cost.subject import autocast, device_of
+from fila_lab.cost.subject import device_of
+from fila_lab.modeling.precision import autocast
 
 log = logging.getLogger("fila_lab")
 
@@ -64,7 +65,7 @@ def load_kernels(config: RunConfig) -> None:
     device = device_of(config)
     pixels = torch.rand(1, 3, 32, 32, device=device)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), torch.nn.Flatten(), torch.nn.Linear(512, 8)).to(device)
-    with autocast(config, device):
+    with autocast(config.runtime.precision, device):
         model(pixels).float().sum().backward()
 
 

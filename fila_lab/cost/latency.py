@@ -11,8 +11,9 @@ import torch
 
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.closed.parts import ORACLE_CHANNELS
-from fila_lab.cost.subject import autocast, build_subject, device_of, synthetic_batch
+from fila_lab.cost.subject import build_subject, device_of, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch
+from fila_lab.modeling.precision import autocast
 
 WARM_UP = 3
 """Rounds before the clock runs: kernels are chosen and memory is claimed in them."""
@@ -96,7 +97,7 @@ def _forward(model: FilaModel, batch: VisionBatch, config: RunConfig) -> float:
     """Seconds of one pass."""
     device = batch.tiles.device.type
     torch.set_num_threads(config.runtime.threads)
-    with torch.inference_mode(), autocast(config, device):
+    with torch.inference_mode(), autocast(config.runtime.precision, device):
         began = time.perf_counter()
         model(batch)
         if device == "cuda":

@@ -12,8 +12,9 @@ from fila_lab.config.run import RunConfig
 from fila_lab.cost.passes import language_inputs
 from fila_lab.cost.probe import LANGUAGE, OTHER, probed
 from fila_lab.cost.resident import MEBIBYTE, Peaks, forget_peak, resident
-from fila_lab.cost.subject import autocast, build_language_subject, build_subject, build_vision, device_of, synthetic_batch
+from fila_lab.cost.subject import build_language_subject, build_subject, build_vision, device_of, synthetic_batch
 from fila_lab.modeling.attention import attention_backend
+from fila_lab.modeling.precision import autocast
 
 STEPS = 2
 """The second step has the optimiser's moments as well."""
@@ -30,7 +31,7 @@ def train_steps(config: RunConfig, batch_size: int | None, oracle_channels: int)
     optimiser = torch.optim.AdamW(trainable, lr=1e-4, foreach=True)
     for _ in range(STEPS):
         optimiser.zero_grad()
-        with autocast(config, device):
+        with autocast(config.runtime.precision, device):
             loss = model(batch, labels).loss
         assert loss is not None
         loss.backward()
@@ -66,7 +67,7 @@ def _seeing(config: RunConfig, oracle_channels: int) -> Peaks:
         settle(name)
 
     _forget(device)
-    with torch.inference_mode(), autocast(config, device), probed(model, probe):
+    with torch.inference_mode(), autocast(config.runtime.precision, device), probed(model, probe):
         model.see(batch)
     settle(OTHER)
     return {name: max(0, peak - base) / MEBIBYTE for name, peak in peaks.items()}
@@ -79,7 +80,7 @@ def _reading(config: RunConfig) -> Peaks:
     prompt = language_inputs(config)
     base = _now(device)
     _forget(device)
-    with torch.inference_mode(), autocast(config, device), attention_backend(config.runtime.attention):
+    with torch.inference_mode(), autocast(config.runtime.precision, device), attention_backend(config.runtime.attention):
         language.model(inputs_embeds=prompt, use_cache=False)
     return {LANGUAGE: max(0, _peak(device) - base) / MEBIBYTE}
 

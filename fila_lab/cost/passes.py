@@ -15,10 +15,11 @@ from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, probed
-from fila_lab.cost.subject import autocast, device_of, largest_canvas
+from fila_lab.cost.subject import device_of, largest_canvas
 from fila_lab.modeling import FilaModel, VisionBatch
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.causal import CausalReader
+from fila_lab.modeling.precision import autocast
 
 SIDE = 4096
 """Of the square matrices whose product is the machine's peak."""
@@ -39,7 +40,7 @@ def see_seconds(model: FilaModel, batch: VisionBatch, config: RunConfig) -> Seco
         yield
         spent[name] += _now(device) - began
 
-    with torch.inference_mode(), autocast(config, device), probed(model, probe):
+    with torch.inference_mode(), autocast(config.runtime.precision, device), probed(model, probe):
         began = _now(device)
         model.see(batch)
         whole = _now(device) - began
@@ -63,7 +64,7 @@ def language_pass(language: PreTrainedModel, config: RunConfig) -> Callable[[], 
 
     @torch.inference_mode()
     def run() -> Seconds:
-        with autocast(config, device), attention_backend(config.runtime.attention):
+        with autocast(config.runtime.precision, device), attention_backend(config.runtime.attention):
             kind = torch.bfloat16 if config.runtime.precision == "bf16" else torch.float32
             cache = DynamicCache(config=language.config)
             for layer in range(language.config.num_hidden_layers):

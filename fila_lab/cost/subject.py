@@ -148,8 +148,3 @@ def synthetic_batch(
 def device_of(config: RunConfig) -> str:
     """Where the arm is measured: on the GPU it asks for, else on the CPU (so that large presets can be measured anywhere)."""
     return "cuda" if config.runtime.accelerator == "gpu" and torch.cuda.is_available() else "cpu"
-
-
-def autocast(config: RunConfig, device: str) -> torch.autocast:
-    """The arm's precision."""
-    return torch.autocast(device, torch.bfloat16, enabled=config.runtime.precision == "bf16")

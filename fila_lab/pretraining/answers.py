@@ -26,6 +26,7 @@ from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
 from fila_lab.modeling.answers import Truth, load_answer_parts, load_truth, save_answer_parts, unexplained
 from fila_lab.modeling.attention import attention_backend
+from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.weights import file_sha256, weights_sha256
@@ -143,7 +144,7 @@ def _tokens_and_truth(model: FilaModel, truth: Truth, config: RunConfig, pages: 
         tiles = canvas.view(count, across, tile, across, tile, 3).transpose(2, 3).reshape(count, across * across, tile, tile, 3)
         overview = F.interpolate(canvas.permute(0, 3, 1, 2).float(), size=(tile, tile), mode="area").permute(0, 2, 3, 1)
         images = torch.cat([overview.round().to(torch.uint8)[:, None], tiles], dim=1).flatten(0, 1)
-        with torch.autocast("cpu", torch.bfloat16), attention_backend(config.runtime.attention):
+        with autocast("bf16"), attention_backend(config.runtime.attention):
             features = model.encoder.vit(normalise(images)).float()
         tokens.append(raster(features.unflatten(0, (count, -1)), across, across, geometry.grid).flatten(0, 1))
         found = [_symbolic(record, side) for record in pages.records[start : start + 100]]

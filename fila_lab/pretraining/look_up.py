@@ -17,6 +17,7 @@ from fila_lab.data.seam.truth import token_truth
 from fila_lab.modeling import FilaModel, component_seed
 from fila_lab.modeling.answers import Truth
 from fila_lab.modeling.language import closing_token, text_ids
+from fila_lab.modeling.precision import autocast
 
 IGNORED = -100
 REPORT = 200
@@ -106,7 +107,7 @@ class _Pupil:
 
     def answered(self, chosen: list[SymbolicPage], errors: AnswerRecipe) -> tuple[Tensor, Tensor]:
         """Loss, and whether each page's question (one of those that may be asked) is answered right [B]."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("bf16"):
             visual = self.truth(page_truth(chosen, self.config, errors, self.generator))
             asked = [page.asked[int(self.generator.integers(len(page.asked)))] for page in chosen]
             return answer_loss(self.model, visual, chosen[0].canvas, asked)

@@ -21,6 +21,7 @@ from fila_lab.config import FilaError, RunConfig, load_preset
 from fila_lab.data.seam.content import ALPHABET, COLOURS
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
+from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
 from fila_lab.modeling.weights import file_sha256, load_weights, save_weights
@@ -173,7 +174,7 @@ def pretrain(
     for step in range(steps):
         pixels, classes, colours = task.batch(recipe.batch_size, generator)
         # The plain attention kernel: on sequences this short the fused one's backward takes most of a CPU step.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with autocast("bf16"), sdpa_kernel(SDPBackend.MATH):
             logits = task(pixels)
         loss = dense_loss(logits, classes, colours, N_CLASSES)
         optimiser.zero_grad(set_to_none=True)
@@ -219,7 +220,7 @@ def evaluate(task: VitTask | ConvNextTask, seed: int, batches: int = 12) -> dict
     totals: dict[str, float] = {}
     for _ in range(batches):
         pixels, classes, colours = task.batch(128, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("bf16"):
             logits = task(pixels)
         for name, value in dense_scores(logits, classes, colours, N_CLASSES).items():
             totals[name] = totals.get(name, 0.0) + value

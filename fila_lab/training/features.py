@@ -33,6 +33,7 @@ from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.pixels import CLIP
+from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.weights import weights_sha256
 
 SCHEMA = 2
@@ -194,7 +195,7 @@ class _Tower:
             self.records[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r+")
         group = self.pool.groups[name]
         pixels = torch.from_numpy(np.array(group.detail[start : start + CHUNK]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.runtime.precision == "bf16"):
+        with autocast(self.config.runtime.precision):
             maps = frozen_maps(self.tower, pixels, self.config, group.geometry.rows, group.geometry.cols)
         flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
         self.records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()

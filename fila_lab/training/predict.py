@@ -18,6 +18,7 @@ from fila_lab.imaging.pictures import check_replaceable, picture_format, save_pi
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.fit import require_fit
 from fila_lab.modeling.language import text_ids
+from fila_lab.modeling.precision import autocast
 from fila_lab.training.cell import TRAINED_PARTS
 from fila_lab.training.features import needs_detail
 from fila_lab.training.questions import examples_if_unlike, unknown_tokens
@@ -62,7 +63,7 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
         detail=detail,
         layout=prepared.geometry.layout,
     )
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16"):
+    with autocast(config.runtime.precision):
         answer = model.eval().generate(batch, MAX_NEW_TOKENS)[0]
     lines = [answer, *(f"note: {note}" for note in _notes(question, answer, model, prepared))]
     draw_tiles(prepared, f"{question}  ->  {answer}", picture)

@@ -20,6 +20,7 @@ from fila_lab.evaluation.positions import token_positions
 from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, random_convnext
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion.factorised import FactorisedFusion
+from fila_lab.modeling.precision import autocast
 from fila_lab.training.batches import Collator
 from fila_lab.training.cell import TRAINED_PARTS, open_data, run_cell
 from fila_lab.training.features import cacheable, cached_features, frozen_maps, needs_detail
@@ -106,7 +107,7 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
     for number, (off, silent) in enumerate((switches | {EVERYTHING: pairs}).items()):
         for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
             made = collator(batch, training=False)
-            with watched(model.encoder, off=silent), _precision(model.config):
+            with watched(model.encoder, off=silent), autocast(model.config.runtime.precision):
                 given = model.generate(made.vision, made.answer_tokens)
             right = [answer == wanted for answer, wanted in zip(given, made.answers, strict=True)]
             frames.append(collator.pool.meta.iloc[batch][ITEM].assign(off=off, correct=right))
@@ -179,7 +180,7 @@ def _seen(model: FilaModel, vision: VisionBatch) -> list[Seen]:
         if isinstance(part, FactorisedFusion) and isinstance(part.gate, nn.Linear)
     ]
     try:
-        with watched(model.encoder, watch), _precision(model.config), torch.inference_mode():
+        with watched(model.encoder, watch), autocast(model.config.runtime.precision), torch.inference_mode():
             model.see(vision)
     finally:
         for hook in hooks:
@@ -194,7 +195,7 @@ def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: Visio
         return {}
     group, at = pool.locate(batch)
     tower = random_convnext(config.convnext).eval()
-    with _precision(config):
+    with autocast(config.runtime.precision):
         maps = frozen_maps(tower, torch.from_numpy(np.array(group.detail[at])), config, vision.rows, vision.cols)
     details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample, layout=vision.layout)
     return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.interactions}
@@ -224,7 +225,3 @@ def _acting(pair: Interaction, before: np.ndarray, after: np.ndarray, gate: np.n
 def _collator(model: FilaModel, pool: Pool, cache_dir: Path, progress: Progress | None) -> Collator:
     features = cached_features(model.config, pool, cache_dir, progress=progress) if cacheable(model.config) else None
     return Collator(model.config, pool, features, model.tokenizer)
-
-
-def _precision(config: RunConfig) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=config.runtime.precision == "bf16")
