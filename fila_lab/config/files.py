@@ -97,18 +97,20 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, or leave it as it was: temporary name, fsync, rename, fsync of the folder.
+@contextmanager
+def becoming(path: Path, durable: bool = True, number: int | None = None) -> Iterator[Path]:
+    """A temporary path to be filled in the block, which then becomes `path`, or leaves it as it was: fsync, rename, fsync of the folder.
 
+    durable: whether it is to outlast a machine that stops, and not only a process that does (then nothing is synced).
+    number: as in `temporary_path`.
     Raises:
-        OSError: the disk is full or the folder cannot be written; the temporary file is removed.
+        OSError: the disk is full or the folder cannot be written; the temporary file is removed, as after any other error.
     """
-    temporary = temporary_path(path)
+    temporary = temporary_path(path, number)
     try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            _fsync(handle.fileno())
+        yield temporary
+        if durable:
+            sync(temporary)
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
@@ -116,7 +118,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say which
         raise
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
+
+
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+    """Replace `path` by `content`, or leave it as it was; see `becoming`.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    with becoming(path, durable) as temporary:
+        temporary.write_bytes(content)
 
 
 def try_lock(handle: IO[str], *, shared: bool = False) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fila_lab.config.files import write_atomically
+from fila_lab.config.hashing import file_sha256
 from fila_lab.config.json_files import read_json
 
 MANIFEST = "MANIFEST.json"
@@ -24,12 +24,6 @@ class Mark:
     budget: str
     files: dict[str, str]
     """POSIX path below the folder -> sha256."""
-
-
-def sha256(path: Path) -> str:
-    """64 hex digits of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_mark(folder: Path) -> Mark | None:
@@ -68,5 +62,5 @@ def renew_mark(folder: Path, written: Iterable[Path]) -> None:
     """Take files that a verb has just written below a published folder into its mark; nothing where it carries none."""
     mark = read_mark(folder)
     if mark is not None:
-        fresh = {path.relative_to(folder).as_posix(): sha256(path) for path in written}
+        fresh = {path.relative_to(folder).as_posix(): file_sha256(path) for path in written}
         write_mark(folder, Mark(mark.study, mark.budget, mark.files | fresh))

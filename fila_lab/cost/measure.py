@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from fila_lab.config.files import write_atomically
 from fila_lab.config.run import RunConfig
 from fila_lab.cost.closed.components import component_costs
 from fila_lab.cost.closed.memory import memory_bytes, widest_bytes
@@ -58,7 +59,8 @@ def measure_arms(
     seconds = forward_seconds(runnable, **timing) if runnable else {}
     milliseconds = {arm: [1000 * value for value in values] for arm, values in seconds.items()}
     out.mkdir(parents=True, exist_ok=True)
-    (out / ROUNDS_FILE).write_text(json.dumps({"batch_size": batch_size, "milliseconds_per_image": milliseconds}) + "\n", encoding="utf-8")
+    told = {"batch_size": batch_size, "milliseconds_per_image": milliseconds}
+    write_atomically(out / ROUNDS_FILE, (json.dumps(told) + "\n").encode())
     costs: dict[str, dict[str, float]] = {}
     for number, (arm, config) in enumerate(configs.items()):
         progress("counting", number, len(configs))

@@ -14,6 +14,7 @@ from torch import nn
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.counts import llm_tokens
+from fila_lab.config.files import write_atomically
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_run
 from fila_lab.config.run import RunConfig, Size
@@ -204,12 +205,10 @@ def open_state(out: Path) -> dict[str, Measured]:
 
 
 def write_state(out: Path, state: Mapping[str, Measured]) -> None:
-    """Replace the file in one step."""
+    """Replace the file."""
     out.mkdir(parents=True, exist_ok=True)
     content = {"code": measuring_code(), "settings": {name: _dump(part) for name, part in state.items()}}
-    fresh = out / f"{STATE}.new"
-    fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(out / STATE)
+    write_atomically(out / STATE, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _dump(measured: Measured) -> dict[str, Any]:

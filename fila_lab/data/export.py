@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -20,7 +18,7 @@ from PIL import Image
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.faults import cannot_write
-from fila_lab.config.files import file_lock, sync
+from fila_lab.config.files import file_lock, sync, write_atomically, written_for
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.json_files import read_json
 from fila_lab.config.run import GeometryConfig
@@ -36,7 +34,6 @@ CHUNK = 32
 """Items between two points at which a stopped export goes on."""
 PNG_LEVEL = 1
 """Compression: higher levels take several times as long to save a few percent."""
-_TEMPORARY = re.compile(r".+\.\d+\.tmp")
 FIELDS: tuple[str, ...] = (*(name for name in COLUMNS if name != "row"), "image", "x0", "y0", "x1", "y1", "marks")
 
 
@@ -115,17 +112,17 @@ def _write(
             progress(what, done, items)
     lines = [json.loads(line) for start in starts for line in _chunk(partial, start).read_text(encoding="utf-8").splitlines()]
     counts = dict(sorted(Counter(line["task"] for line in lines if line["place"] == lines[0]["place"] or split != "test").items()))
-    _replace(partial / f"{split}.json", json.dumps([_conversation(line) for line in lines], indent=1).encode() + b"\n")
+    _put(partial / f"{split}.json", json.dumps([_conversation(line) for line in lines], indent=1).encode() + b"\n")
     table = io.BytesIO()
     pd.DataFrame(lines, columns=list(FIELDS)).to_parquet(table, index=False)
-    _replace(partial / f"{split}.parquet", table.getvalue())
-    _replace(partial / "README.md", data_card(seam, geometry, counts, split).encode())
+    _put(partial / f"{split}.parquet", table.getvalue())
+    _put(partial / "README.md", data_card(seam, geometry, counts, split).encode())
     settings = {"seam": seam.model_dump(mode="json"), "geometry": geometry.model_dump(mode="json")}
-    _replace(partial / "export.json", json.dumps({"key": key, "split": split, "items": counts} | settings, indent=1).encode() + b"\n")
+    _put(partial / "export.json", json.dumps({"key": key, "split": split, "items": counts} | settings, indent=1).encode() + b"\n")
     shutil.rmtree(partial / "chunks")
-    for left_over in partial.rglob("*.tmp"):  # of processes that were killed
-        if _TEMPORARY.fullmatch(left_over.name):
-            left_over.unlink()
+    for path in partial.rglob(".*.tmp"):  # of processes that were killed
+        if written_for(path.name) is not None:
+            path.unlink()
 
 
 def _conversation(line: dict[str, Any]) -> dict[str, Any]:
@@ -148,9 +145,9 @@ class _Exporter:
                 image = f"images/{item.item_id}-{item.place}.png"
                 page = io.BytesIO()
                 item.image.save(page, "PNG", compress_level=PNG_LEVEL)
-                _replace(self.partial / image, page.getvalue())
+                _put(self.partial / image, page.getvalue())
                 lines.append(json.dumps(_line(item, index, image)) + "\n")
-        _replace(_chunk(self.partial, span[0]), "".join(lines).encode())
+        _put(_chunk(self.partial, span[0]), "".join(lines).encode())
         return span[1] - span[0]
 
 
@@ -176,11 +173,9 @@ def _drawn(partial: Path, start: int) -> bool:
     return bool(lines)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Whole or not at all, however often the process is killed."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+def _put(path: Path, content: bytes) -> None:
+    """Whole or not at all, however often the process is killed; what a machine's stop leaves, `_drawn` looks at."""
+    write_atomically(path, content, durable=False)
 
 
 __all__ = ["FIELDS", "export", "export_key"]

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.hashing import file_sha256
 from fila_lab.config.weights import LEFT_OUT, require_weights
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.fit import require_alike, require_facts, require_fit
@@ -57,12 +58,6 @@ def facts_of(tower: Tower) -> dict[str, str]:
     if isinstance(tower, VitTower):
         return {"vit.heads": str(tower.config.heads), "vit.quick_gelu": str(tower.config.quick_gelu)}
     return {}
-
-
-def file_sha256(path: Path) -> str:
-    """64 hex digits over a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def weights_sha256(source: str | nn.Module, field: str = "weights") -> str:

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig, resolve_run
+from fila_lab.config.files import becoming, write_atomically
+from fila_lab.config.hashing import file_sha256
 from fila_lab.data.seam.symbolic import SymbolicPage
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
@@ -29,7 +31,7 @@ from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
-from fila_lab.modeling.weights import file_sha256, weights_sha256
+from fila_lab.modeling.weights import weights_sha256
 from fila_lab.pretraining.look_up import AnswerRecipe, page_truth, train_look_up
 from fila_lab.pretraining.pages import DensePages, dense_pages
 
@@ -75,7 +77,8 @@ def pretrain_answers(
     scores["projector_error"] = _train_projector(model, truth, config, recipe, seed, workers, progress)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{preset}_answers.safetensors"
-    save_answer_parts(model, path, {"truth": truth})
+    with becoming(path) as temporary:
+        save_answer_parts(model, temporary, {"truth": truth})
     card = {
         "parts": "language model, row separator, projector",
         "parameters": sum(p.numel() for part in (model.language, model.separator, model.projector) for p in part.parameters()),
@@ -93,7 +96,7 @@ def pretrain_answers(
         "torch": torch.__version__,
         "sha256": file_sha256(path),
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
     return scores
 
 

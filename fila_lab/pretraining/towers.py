@@ -18,13 +18,15 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fila_lab.config import FilaError, RunConfig, load_preset
+from fila_lab.config.files import becoming, write_atomically
+from fila_lab.config.hashing import file_sha256
 from fila_lab.data.seam.content import ALPHABET, COLOURS
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
-from fila_lab.modeling.weights import file_sha256, load_weights, save_weights
+from fila_lab.modeling.weights import load_weights, save_weights
 from fila_lab.pretraining.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
 from fila_lab.pretraining.pages import CLASSES, DensePages, dense_pages
 
@@ -191,8 +193,8 @@ def pretrain(
     task.pages = held_out
     scores = evaluate(task, seed)
     path = out / f"{preset}_{tower}.safetensors"
-    save_weights(task.tower, path.with_suffix(".partial"))
-    path.with_suffix(".partial").replace(path)
+    with becoming(path) as temporary:
+        save_weights(task.tower, temporary)
     card = {
         "tower": tower,
         "parameters": sum(p.numel() for p in task.tower.parameters()),
@@ -208,7 +210,7 @@ def pretrain(
         "torch": torch.__version__,
         "sha256": file_sha256(path),
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
     return scores
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
+from fila_lab.config.hashing import file_sha256
 from fila_lab.config.renamed import SCHEMA
+
 
 PACKAGE = Path(__file__).parents[1]
 SHAPING = (
@@ -59,13 +61,13 @@ def weights_hashes(config: RunConfig) -> dict[str, str]:
         spec = getattr(config, name).weights
         path = require_weights(f"{name}.weights", spec)
         if path is not None:
-            hashes[name] = file_sha256(path)
+            hashes[name] = known_sha256(path)
     folder = Path(config.language.weights)
     if config.language.weights != "random" and folder.is_dir():
         digest = hashlib.sha256()
         for path in sorted(folder.glob("*")):
             if path.is_file():
-                digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+                digest.update(f"{path.name} {known_sha256(path)}\n".encode())
         hashes["language"] = digest.hexdigest()
     return hashes
 
@@ -106,13 +108,12 @@ def shaping_files() -> list[Path]:
     return sorted(files - skipped)
 
 
-def file_sha256(path: Path) -> str:
-    """64 hex digits of a file's bytes; read once for as long as size and time of change stay."""
+def known_sha256(path: Path) -> str:
+    """`file_sha256`; read once for as long as size and time of change stay."""
     state = path.stat()
     return _sha256(str(path.resolve()), state.st_size, state.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: str, size: int, changed: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(Path(path))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from fila_lab.config.base import MachineError
 from fila_lab.config.faults import machine_fault
-from fila_lab.config.files import sync, temporary_path, try_lock, written_for
+from fila_lab.config.files import becoming, try_lock, written_for
 from fila_lab.studies.sqlite import SQLITE_FILES, sqlite_url
 
 if TYPE_CHECKING:
@@ -105,13 +105,9 @@ def _make(path: Path) -> None:
     """MLflow's migrations take seconds, and a database that was killed in them cannot be opened again."""
     from mlflow.tracking import MlflowClient
 
-    temporary = temporary_path(path, next(_MADE))  # MLflow believes for the rest of a process what it has seen at an address
-    try:
-        with _unpooled():
+    try:  # MLflow believes for the rest of a process what it has seen at an address
+        with becoming(path, number=next(_MADE)) as temporary, _unpooled():
             MlflowClient(sqlite_url(temporary)).search_experiments(max_results=1)
-        sync(temporary)
-        temporary.rename(path)
-        sync(path.parent)
     finally:
         _clear(path.parent)
 

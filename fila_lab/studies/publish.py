@@ -13,7 +13,8 @@ from pathlib import Path
 
 from fila_lab.config import FilaError
 from fila_lab.config.files import sync
-from fila_lab.config.published import MANIFEST, Mark, read_mark, sha256, write_mark
+from fila_lab.config.hashing import file_sha256
+from fila_lab.config.published import MANIFEST, Mark, read_mark, write_mark
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.replace import begin, entries, swap
 
@@ -54,7 +55,7 @@ def publish(source: Path, target: Path) -> int:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
                 sync(copy)
-            mark = Mark(plan["study"]["name"], plan["budget"], {path.relative_to(source).as_posix(): sha256(path) for path in files})
+            mark = Mark(plan["study"]["name"], plan["budget"], {path.relative_to(source).as_posix(): file_sha256(path) for path in files})
             _refuse_changed(target, before, mark)
             write_mark(fresh, mark)
             swap(fresh, home, before)
@@ -145,4 +146,4 @@ def _changed(path: Path, published: str | None, fresh: str | None, is_mark: bool
         return False
     if path.is_symlink() or not path.is_file():
         return True
-    return sha256(path) not in (published, fresh)
+    return file_sha256(path) not in (published, fresh)

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import is_out_of_memory, machine_fault
-from fila_lab.config.files import sync, temporary_path
+from fila_lab.config.files import becoming
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.data.pool import Pool, build_pool
 from fila_lab.data.sampler import BucketBatches
@@ -256,15 +256,8 @@ def save_trained(module: FilaModule, config: RunConfig, path: Path) -> None:
     trained = {name for name, parameter in module.model.named_parameters() if parameter.requires_grad}
     state = {name: value.detach().cpu().contiguous() for name, value in module.model.state_dict().items() if name in trained}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path)
-    try:
+    with becoming(path) as temporary:
         save_file(state, temporary, metadata={"config": config.model_dump_json()})
-        sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fila_lab.config import ConfigError, FilaError, MachineError
-from fila_lab.config.files import cache_limit, file_lock, left_over, sync, temporary_path, try_lock, write_atomically
+from fila_lab.config.files import becoming, cache_limit, file_lock, left_over, sync, temporary_path, try_lock, write_atomically, written_for
 
 UNABLE = [errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK]
 
@@ -99,6 +99,20 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_it_returns(t
     monkeypatch.setattr(os, "fsync", noted)
     write_atomically(tmp_path / "file", b"content")
     assert seen == [("file", False), ("folder", True)]
+
+
+def test_what_a_process_may_lose_is_not_synced_and_still_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: pytest.fail("synced"))
+    (tmp_path / "file").write_bytes(b"former")
+    with becoming(tmp_path / "file", durable=False) as temporary:
+        temporary.write_bytes(b"half")
+        assert written_for(temporary.name) == "file"
+        assert (tmp_path / "file").read_bytes() == b"former"
+    assert (tmp_path / "file").read_bytes() == b"half"
+    with pytest.raises(KeyboardInterrupt), becoming(tmp_path / "file", durable=False) as temporary:
+        temporary.write_bytes(b"other")
+        raise KeyboardInterrupt
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"half")]
 
 
 @pytest.mark.parametrize("path", [None, "other"])

@@ -9,11 +9,12 @@ import timm
 import torch
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.hashing import file_sha256
 from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, VitConfig
 from fila_lab.modeling import ConvNextTower, VitTower, build_model, build_vit, component_seed
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.seeds import component_rng
-from fila_lab.modeling.weights import file_sha256, load_weights, save_weights, weights_sha256
+from fila_lab.modeling.weights import load_weights, save_weights, weights_sha256
 
 TINY = VitConfig(width=32, layers=3, heads=4, feature_layer=-1)
 SMALL = GeometryConfig(tile=42, patch=14, canvases=((84, 84),), detail_cells=3)

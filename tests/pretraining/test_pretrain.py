@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fila_lab.config import FilaError, load_preset, resolve_run
+from fila_lab.config.hashing import file_sha256
 from fila_lab.config.weights import PACKAGE_WEIGHTS
 from fila_lab.data import parallel
 from fila_lab.data.seam.content import COLOURS
@@ -18,7 +19,6 @@ from fila_lab.data.seam.truth import CLASSES as TRUTH_CLASSES
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import load_answer_parts
-from fila_lab.modeling.weights import file_sha256
 from fila_lab.pretraining import towers
 from fila_lab.pretraining.answers import pretrain_answers
 from fila_lab.pretraining.look_up import AnswerRecipe, page_truth

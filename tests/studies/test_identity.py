@@ -14,7 +14,7 @@ import fila_lab
 from fila_lab.config import ConfigError, RunConfig, resolve_run
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.studies import identity
-from fila_lab.studies.identity import cell_id, changed_weights, code_hash, data_hash, file_sha256, shaping_files, weights_hashes
+from fila_lab.studies.identity import cell_id, changed_weights, code_hash, data_hash, known_sha256, shaping_files, weights_hashes
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
@@ -102,7 +102,7 @@ def test_a_files_hash_follows_its_bytes(tmp_path: Path) -> None:
     for moment, content in enumerate((b"", b"one", b"two", b"longer than that")):
         path.write_bytes(content)
         os.utime(path, ns=(moment, moment))  # a clock may be coarser than two writes
-        assert file_sha256(path) == hashlib.sha256(content).hexdigest()
+        assert known_sha256(path) == hashlib.sha256(content).hexdigest()
 
 
 def test_code_is_the_hash_of_the_files_that_shape_results_in_their_order() -> None:

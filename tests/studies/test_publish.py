@@ -14,7 +14,8 @@ from thin_study import Bench
 
 from fila_lab.analysis import load_study_frame
 from fila_lab.config import FilaError
-from fila_lab.config.published import MANIFEST, read_mark, renew_mark, sha256
+from fila_lab.config.hashing import file_sha256
+from fila_lab.config.published import MANIFEST, read_mark, renew_mark
 from fila_lab.studies.publish import publish
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -46,7 +47,7 @@ def test_a_published_folder_reads_like_the_run_and_holds_no_checkpoint(done: Ben
     assert not (target / "mlflow.db").exists()
     mark = read_mark(target)
     assert mark is not None
-    assert mark.files == {name: sha256(target / name) for name in tree(target) if (target / name).is_file() and name != MANIFEST}
+    assert mark.files == {name: file_sha256(target / name) for name in tree(target) if (target / name).is_file() and name != MANIFEST}
     assert [path.name for path in target.parent.iterdir()] == ["thin"]
 
 
