@@ -11,10 +11,8 @@ import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.config.data import PLACES
+from fila_lab.config.flips import SHOWN, most_divided
 from fila_lab.config.json_files import read_json
-
-SHOWN = 12
-"""Triplets in a report's gallery."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,8 @@ def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, shown: int
         return []
     entries = _entries(folder.out / "gallery")
     chosen = predictions[predictions["item_id"].isin(entries)] if entries else predictions
-    counts = chosen.groupby(["item_id", "arm", "place"], sort=False)["correct"].agg(["sum", "count"])
-    share = (counts["sum"] / counts["count"]).unstack("place")
-    # A large gain from cut to another place, in many arms but not in all alike, makes a telling triplet.
-    spread = (share.max(axis=1) - share.min(axis=1)).unstack("arm")
-    score = spread.sum(axis=1) + share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
-    best = score[score > 0].sort_values(ascending=False, kind="stable").index[:shown]
-    flips = [_flip(item, entries.get(str(item)), chosen[chosen["item_id"] == item], folder) for item in best]
+    best = most_divided(chosen, shown)
+    flips = [_flip(item, entries.get(item), chosen[chosen["item_id"] == item], folder) for item in best]
     return [flip for flip in flips if flip.flips or len({a.mark for p in flip.answers.values() for a in p.values()}) > 1]
 
 
@@ -74,7 +67,7 @@ def flips_table(folder: StudyFolder, flips: list[Flip]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _flip(item: Any, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder) -> Flip:
+def _flip(item: str, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder) -> Flip:
     answers: dict[str, dict[str, Answer]] = {}
     for arm in folder.arms:
         for place in PLACES:
@@ -86,7 +79,7 @@ def _flip(item: Any, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: S
     cut = rows.loc[rows["place"] == "cut", "cut_fraction"] if "cut_fraction" in rows else pd.Series(dtype=float)
     fraction = float(entry["cut_fraction"]) if entry else float(cut.max()) if len(cut) else float("nan")
     pictures = _pictures(folder.out / "gallery", entry) if entry else {}
-    return Flip(str(item), str(first.get("question", "")), str(first.get("answer", "")), fraction, pictures, answers)
+    return Flip(item, str(first.get("question", "")), str(first.get("answer", "")), fraction, pictures, answers)
 
 
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:

@@ -6,10 +6,11 @@ import io
 import os
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.files import write_atomically
+from fila_lab.imaging.geometry import Geometry
 
 MARK = "fila_lab"
 """What a picture's EXIF tag Software says, in every format that has EXIF."""
@@ -47,6 +48,15 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     picture.save(buffer, picture_format(path), exif=exif)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
+
+
+def draw_seams(picture: Image.Image, geometry: Geometry, scale: float, colour: tuple[int, int, int], width: int = 1) -> None:
+    """Lines where tiles meet, on a picture of the canvas or the page on it; scale: of the picture's px to the canvas'."""
+    pen = ImageDraw.Draw(picture)
+    for x in geometry.seams_x:
+        pen.line((x * scale, 0, x * scale, picture.height), fill=colour, width=width)
+    for y in geometry.seams_y:
+        pen.line((0, y * scale, picture.width, y * scale), fill=colour, width=width)
 
 
 def _is_ours(path: Path) -> bool:

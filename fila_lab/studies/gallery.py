@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 from fila_lab.config.files import write_atomically
+from fila_lab.config.flips import most_divided
 from fila_lab.studies.plan import Plan
 from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-SHOWN = 12
 COLUMNS = ["item_id", "place", "correct"]
 
 
@@ -27,21 +27,9 @@ def write_gallery(plan: Plan, store: ResultStore) -> int:
             parts.append(predictions[COLUMNS].assign(arm=cell.arm))
     if not parts:
         return 0
-    chosen = most_divided(pd.concat(parts), SHOWN)
-    from fila_lab.training.gallery import draw_triplets
+    chosen = most_divided(pd.concat(parts))
+    from fila_lab.data.seam.gallery import draw_triplets
 
     entries = draw_triplets(plan.cells[0].config, chosen, store.root / "gallery")
     write_atomically(store.root / "gallery" / "gallery.json", json.dumps(entries, indent=1).encode())
     return len(entries)
-
-
-def most_divided(predictions: pd.DataFrame, count: int) -> list[str]:
-    """Item ids by how much their places differ within arms and their arms differ at all, most first; ties in id order.
-
-    predictions: item_id, place, correct, arm; a row a seed.
-    """
-    share = predictions.groupby(["item_id", "arm", "place"])["correct"].mean().unstack("place")
-    between_places = (share.max(axis=1) - share.min(axis=1)).unstack("arm").sum(axis=1)
-    between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
-    score = (between_places + between_arms).sort_values(ascending=False, kind="stable")
-    return [str(item) for item in score[score > 0].index[:count]]

@@ -30,11 +30,11 @@ SHAPING = (
 NOT_SHAPING = (
     "data/seam/card.py",
     "data/export.py",
+    "data/seam/gallery.py",
     "data/seam/preview.py",
     "data/seam/symbolic.py",
     "evaluation/alignment.py",
     "evaluation/positions.py",
-    "training/gallery.py",
     "training/predict.py",
     "training/probe.py",
 )

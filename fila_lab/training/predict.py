@@ -14,7 +14,7 @@ from fila_lab.config.counts import llm_tokens
 from fila_lab.config.json_files import parse_json
 from fila_lab.config.renamed import present_run
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
-from fila_lab.imaging.pictures import check_replaceable, picture_format, save_picture
+from fila_lab.imaging.pictures import check_replaceable, draw_seams, picture_format, save_picture
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.fit import require_fit
 from fila_lab.modeling.language import text_ids
@@ -25,6 +25,7 @@ from fila_lab.training.questions import examples_if_unlike, unknown_tokens
 
 ENLARGE = 6
 """Picture pixels per canvas pixel, for small tiles."""
+SEAM = (220, 30, 30)
 MAX_NEW_TOKENS = 32
 MAX_QUESTION_TOKENS = 2048
 """A question this long takes seconds on a CPU; time grows with the square."""
@@ -158,14 +159,11 @@ def draw_tiles(prepared: Prepared, title: str, path: Path) -> None:
     overview = _enlarged(prepared.overview, factor)
     gap, head = 12, 24
     sheet = Image.new("RGB", (canvas.width + gap + overview.width, head + max(canvas.height, overview.height)), "white")
+    draw_seams(canvas, prepared.geometry, factor, SEAM, width=2)
     sheet.paste(canvas, (0, head))
     sheet.paste(overview, (canvas.width + gap, head))
     pen = ImageDraw.Draw(sheet)
     _write_head(pen, title, sheet.width - 8)
-    for x in prepared.geometry.seams_x:
-        pen.line((x * factor, head, x * factor, head + canvas.height), fill=(220, 30, 30), width=2)
-    for y in prepared.geometry.seams_y:
-        pen.line((0, head + y * factor, canvas.width, head + y * factor), fill=(220, 30, 30), width=2)
     try:
         save_picture(sheet, path)
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_what_a_process_may_lose_is_not_synced_and_still_whole(tmp_path: Path, m
         assert written_for(temporary.name) == "file"
         assert (tmp_path / "file").read_bytes() == b"former"
     assert (tmp_path / "file").read_bytes() == b"half"
-    with pytest.raises(KeyboardInterrupt), becoming(tmp_path / "file", durable=False) as temporary:
+    with suppress(KeyboardInterrupt), becoming(tmp_path / "file", durable=False) as temporary:
         temporary.write_bytes(b"other")
         raise KeyboardInterrupt
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"half")]

@@ -11,7 +11,7 @@ from fila_lab.config.base import FilaError
 from fila_lab.data.seam.content import fonts
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.imaging import Geometry, prepare
-from fila_lab.imaging.pictures import check_replaceable, picture_format, save_picture
+from fila_lab.imaging.pictures import check_replaceable, draw_seams, picture_format, save_picture
 
 CELL = 384
 """Side of a picture on the sheet, px."""
@@ -77,11 +77,7 @@ def _marked(item: SeamItem, suite: SeamSuite) -> Image.Image:
     for step in range(suite.patch, max(image.size), suite.patch):
         draw.line([(step, 0), (step, image.height)], fill=PATCH)
         draw.line([(0, step), (image.width, step)], fill=PATCH)
-    to_page = suite.patch / suite.geometry.patch
-    for x in geometry.seams_x:
-        draw.line([(x * to_page, 0), (x * to_page, image.height)], fill=SEAM, width=3)
-    for y in geometry.seams_y:
-        draw.line([(0, y * to_page), (image.width, y * to_page)], fill=SEAM, width=3)
+    draw_seams(image, geometry, suite.patch / suite.geometry.patch, SEAM, width=3)
     x0, y0, x1, y1 = item.target_box
     draw.rectangle((x0 - 3, y0 - 3, x1 + 2, y1 + 2), outline=TARGET, width=3)
     return _enlarged(image)

@@ -9,8 +9,9 @@ from typing import Any
 from PIL import ImageDraw
 
 from fila_lab.config import RunConfig
-from fila_lab.data.seam import SeamSuite
+from fila_lab.data.seam.suite import SeamSuite
 from fila_lab.imaging import Geometry
+from fila_lab.imaging.pictures import draw_seams
 
 SEAM, TARGET = (220, 30, 30), (20, 90, 220)
 PICTURE = 256
@@ -28,12 +29,8 @@ def draw_triplets(config: RunConfig, item_ids: Sequence[str], folder: Path) -> l
         for item in suite.triplet(split, int(index)):
             page = item.image.copy()
             geometry = Geometry.of(*page.size, config.geometry.reference)  # the seams that the places are about
-            pen = ImageDraw.Draw(page)
-            for x in geometry.seams_x:
-                pen.line((x / geometry.scale, 0, x / geometry.scale, page.height), fill=SEAM)
-            for y in geometry.seams_y:
-                pen.line((0, y / geometry.scale, page.width, y / geometry.scale), fill=SEAM)
-            pen.rectangle(item.target_box, outline=TARGET)
+            draw_seams(page, geometry, 1 / geometry.scale, SEAM)
+            ImageDraw.Draw(page).rectangle(item.target_box, outline=TARGET)
             images[item.place] = f"{item_id}-{item.place}.png"
             page.thumbnail((PICTURE, PICTURE))
             page.quantize(64).save(folder / images[item.place], optimize=True)

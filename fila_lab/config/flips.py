@@ -1,0 +1,23 @@
+"""Which triplets tell most: one choice for the run that draws them and for the report that shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 12
+"""Triplets in a gallery."""
+
+
+def most_divided(predictions: pd.DataFrame, count: int = SHOWN) -> list[str]:
+    """Item ids by how much their places differ within arms and their arms differ at all, most first; ties in id order.
+
+    predictions: item_id, place, correct, arm; a row a seed.
+    """
+    share = predictions.groupby(["item_id", "arm", "place"])["correct"].mean().unstack("place")
+    between_places = (share.max(axis=1) - share.min(axis=1)).unstack("arm").sum(axis=1)
+    between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
+    score = (between_places + between_arms).sort_values(ascending=False, kind="stable")
+    return [str(item) for item in score[score > 0].index[:count]]
