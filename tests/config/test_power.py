@@ -154,8 +154,8 @@ def test_seeds_needed_as_in_the_design() -> None:
 def test_the_public_name_is_the_function_whatever_was_imported_before() -> None:
     for module in ("verdicts", "crossed", "selfcheck", "report"):
         importlib.import_module(f"fila_lab.analysis.{module}")
-    assert fila_lab.analysis.power is power
-    assert callable(fila_lab.analysis.power)
+    assert fila_lab.power is power
+    assert callable(fila_lab.power)
 
 
 def test_planning_needs_neither_scipy_nor_pandas_for_it() -> None:
