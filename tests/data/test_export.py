@@ -14,6 +14,7 @@ from PIL import Image
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
+from fila_lab.config.files import temporary_path
 from fila_lab.config.run import GeometryConfig
 from fila_lab.data import export as export_module
 from fila_lab.data import parallel
@@ -113,7 +114,7 @@ def test_a_stopped_export_goes_on_and_a_finished_one_stays(
             export(DATA, geometry, "test", 7, tmp_path / "items")
     assert not (tmp_path / "items").exists()
     (partial,) = tmp_path.iterdir()
-    (partial / "images" / "half.png.1.tmp").write_bytes(b"")  # as a killed process leaves it
+    temporary_path(partial / "images" / "half.png").write_bytes(b"")  # as a killed process leaves it
     done: list[int] = []
     export(DATA, geometry, "test", 7, tmp_path / "items", progress=lambda what, n, total: done.append(n))
     assert done[0] > 3, "the first chunk is not drawn again"
@@ -133,10 +134,10 @@ def test_what_cannot_be_written_is_named(exported: Path, geometry: GeometryConfi
     with pytest.raises(FilaError, match="items=0"):
         export(DATA, geometry, "test", 0, tmp_path / "none")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(export_module, "_replace", full)
+    monkeypatch.setattr(export_module, "write_atomically", full)
     with pytest.raises(FilaError, match=r"out=.*No space left.*free space"):
         export(DATA, geometry, "val", 2, tmp_path / "full")
 
