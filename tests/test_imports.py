@@ -108,7 +108,13 @@ def test_no_file_asks_the_package_it_lies_in() -> None:
     wrong = []
     for path in PACKAGE.rglob("*.py"):
         around = {dotted(path.parents[level]): path.parents[level] / "__init__.py" for level in range(len(path.relative_to(PACKAGE).parts))}
-        handed = {f"{package}.{name}" for package, init in around.items() if init != path for name in homes_of(init)}
+        handed = {
+            f"{package}.{name}"
+            for package, init in around.items()
+            if init != path
+            for name, home in homes_of(init).items()
+            if home != f"{package}.{name}"
+        }
         wrong += [f"{path.relative_to(PACKAGE)}:{line} imports {name}" for line, name in imports(path) if name in handed]
     assert not wrong
 
@@ -122,13 +128,11 @@ def import_graph() -> dict[str, set[str]]:
 
     def home(full: str) -> str:
         """The module in which a dotted name (a module, or something in one) is defined."""
-        while full in homes or full.rpartition(".")[0] in homes:
-            package, _, name = full.rpartition(".")
-            further = homes.get(package, {}).get(name)
-            if further is None:
-                break
-            full = further
-        return full if full in modules else full.rpartition(".")[0]
+        package, _, name = full.rpartition(".")
+        further = homes.get(package, {}).get(name, full)
+        if further != full:
+            return home(further)
+        return full if full in modules else package
 
     graph: dict[str, set[str]] = {}
     for name in modules.keys() - packages.keys():

@@ -11,7 +11,6 @@ from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.renamed import SCHEMA
 
-
 PACKAGE = Path(__file__).parents[1]
 SHAPING = (
     "config/run.py",
