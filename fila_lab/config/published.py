@@ -47,7 +47,7 @@ def altered(folder: Path) -> list[str]:
 
 def _is(path: Path, digest: str) -> bool:
     try:
-        return sha256(path) == digest
+        return file_sha256(path) == digest
     except (OSError, ValueError):
         return False
 
