@@ -17,7 +17,8 @@ from synthetic import write_study
 from fila_lab import analysis
 from fila_lab.analysis import report
 from fila_lab.analysis.findings import Findings
-from fila_lab.config.published import Mark, altered, renew_mark, sha256, write_mark
+from fila_lab.config.hashing import file_sha256
+from fila_lab.config.published import Mark, altered, renew_mark, write_mark
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +221,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 def _publish(folder: Path) -> None:
-    files = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}
+    files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in folder.rglob("*") if path.is_file()}
     write_mark(folder, Mark("of_no_published_results", "full", files))
 
 
