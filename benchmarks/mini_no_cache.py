@@ -23,8 +23,7 @@ from fila_lab.config import RunConfig, load_study
 from fila_lab.modeling.precision import autocast
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, prepare_caches
-from fila_lab.training.batches import CellData
-from fila_lab.training.cell import open_data
+from fila_lab.training.data import CellData, open_data
 from fila_lab.training.features import cached_features
 
 STUDY, BUDGET = Path(__file__).parents[1] / "experiments" / "fusion_methods.yaml", "small"

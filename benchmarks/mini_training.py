@@ -27,10 +27,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import RunConfig, resolve_run
+from fila_lab.data import StoredPool
 from fila_lab.training import FilaModule, prepare_caches, run_cell
-from fila_lab.training.batches import Batch, CellData, Collator
-from fila_lab.training.cell import make_trainer, open_data
-from fila_lab.training.features import Features, cacheable, cached_features
+from fila_lab.training.batches import Batch
+from fila_lab.training.cell import make_trainer
+from fila_lab.training.data import CellData, open_data, seen_features
+from fila_lab.training.features import Features
 
 ARMS = ("none", "concat", "addition", "cross_attention")
 BACKENDS = ("math", "flash", "auto")
@@ -50,15 +52,15 @@ def arm_config(arm: str, steps: int, **runtime: Any) -> RunConfig:
 def open_cell(config: RunConfig, cache_dir: Path, in_ram: bool = False) -> CellData:
     """The data of a cell; `in_ram` copies what the caches map, so that reading costs no more than memory does."""
     tokenizer = FilaModule.from_config(config).model.tokenizer
-    collators = {}
-    for split, pool in open_data(config, cache_dir, SPLITS).items():
-        seen = cached_features(config, pool, cache_dir) if cacheable(config) else None
-        if in_ram:
-            for group in pool.groups.values():
-                vars(group).update({name: np.array(getattr(group, name)) for name in ("tiles", "overview", "detail")})
-            seen = Features({name: np.array(array) for name, array in seen.records.items()}, seen.shapes) if seen else None
-        collators[split] = Collator(config, pool, seen, tokenizer)
-    return CellData(config, collators["train"], collators["val"], collators["test"])
+    pools = open_data(config, cache_dir, SPLITS)
+    features = seen_features(config, pools, cache_dir)
+    for name, pool in pools.items() if in_ram else ():
+        assert isinstance(pool, StoredPool)
+        for group in pool.groups.values():
+            vars(group).update({array: np.array(getattr(group, array)) for array in ("tiles", "overview", "detail")})
+        seen = features[name]
+        features[name] = Features({part: np.array(array) for part, array in seen.records.items()}, seen.shapes) if seen else None
+    return CellData(config, pools, features, tokenizer)
 
 
 class Between(Callback):

@@ -35,7 +35,7 @@ def probe(
     fila-lab probe runs/fusion_methods-full/cells/0123456789abcdef --items 200
     """
     from fila_lab.cli.progress import Bar
-    from fila_lab.studies.folder import default_cache
+    from fila_lab.config.files import default_cache
 
     cell = None if arm is None and Path(target).is_dir() else _study_run(target, arm, seed, budget, sets)
     from fila_lab.training.probe import probe_cell, trained_cell

@@ -8,6 +8,7 @@ from fila_lab.config.idle_controls import check_control
 from fila_lab.config.interactions import check_interactions, feature_index
 from fila_lab.config.run import FUSIONS, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
+from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image
 from fila_lab.config.weights import check_weights, weights_file
 
@@ -160,14 +161,19 @@ def _check_vit_scale(config: RunConfig) -> None:
 
 def _check_data(config: RunConfig) -> None:
     data, train = config.data, config.train
-    for field, items, pool in (("train", data.train_items, data.train_pool), ("val", data.val_items, data.val_pool)):
-        if items > pool:
+    drawn = (
+        ("train", data.train, data.train_items, data.train_pool),
+        ("val", data.validate or data.train, data.val_items, data.val_pool),
+    )
+    for field, suites, items, pool in drawn:
+        generated = all(suite.suite == SEAM for suite in suites)  # files say how many rows they have when they are opened
+        if generated and items is not None and items > pool:
             raise ConfigError(f"data.{field}_items = {items} is more than data.{field}_pool = {pool}; draw fewer or enlarge the pool")
-    if train.batch_size > data.train_items:
+    if data.train_items is not None and train.batch_size > data.train_items:
         raise ConfigError(f"train.batch_size = {train.batch_size} is more than data.train_items = {data.train_items}; shrink the batch")
     _check_seam(data.seam, config.geometry.tile)
     known = [name for name, share in data.seam.tasks.items() if share > 0]
-    for name in data.train_tasks or ():
+    for name in data.train_tasks or () if all(suite.suite == SEAM for suite in data.train) else ():
         if name not in known:
             raise ConfigError(
                 f"data.train_tasks: {name!r} is not among data.seam.tasks{did_you_mean(name, known)}; choose {', '.join(known)}"

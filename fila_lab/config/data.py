@@ -1,12 +1,14 @@
-"""The data of a run: how the generated items are made (`data.seam`), and how many are drawn and trained on. Nothing here imports torch."""
+"""The data of a run: where items come from, how the generated ones are made (`data.seam`), and how many are drawn. Imports no torch."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fila_lab.config.base import Number, Positive, Seed, Strict, Whole
+from fila_lab.config.suites import SEAM, EvaluationConfig, SuiteConfig, Suites, named
 
 SeamTask = Literal["reading", "document", "table", "chart", "counting", "spatial", "attribute", "presence", "coarse"]
 SEAM_TASKS: tuple[SeamTask, ...] = get_args(SeamTask)
@@ -49,15 +51,42 @@ class SeamConfig(Strict):
     seed: Seed = 0
 
 
-class DataConfig(Strict):
-    """The items: how many. Pools are fixed; a seed draws its training items from the pool."""
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # `validate` is also the name of a method that pydantic keeps from its first version
 
-    seam: SeamConfig = SeamConfig()
-    train_pool: Positive = 12000
-    train_items: Positive = Field(default=8000, description="items a seed draws from the pool")
-    train_tasks: tuple[str, ...] | None = Field(
-        default=None, description="train a specialist: of the items a seed draws, only those of these tasks; tests are on all. null: all"
-    )
-    val_items: Positive = Field(default=400, description="validation items a seed draws")
-    val_pool: Positive = 1600
-    test_triplets: Positive = Field(default=2000, description="fixed test pool, tasks together")
+    class DataConfig(Strict):
+        """Where items come from, and how many. Pools are fixed; a seed draws its training items from the pool."""
+
+        train: Suites = Field(default=(SuiteConfig(),), description="what is trained on: a suite, or a list of them")
+        validate: Suites | None = Field(  # type: ignore[assignment]
+            default=None, description="what is validated on; null: the `val` rows of the training suites"
+        )
+        evaluate: dict[str, EvaluationConfig] = Field(
+            default={SEAM: EvaluationConfig(suite=SEAM)}, description="what cells are tested on: name -> suite"
+        )
+        seam: SeamConfig = SeamConfig()
+        train_pool: Positive = Field(default=12000, description="items of the seam suite's training pool")
+        train_items: Positive | None = Field(default=8000, description="items a seed draws from the pool; null: all")
+        train_tasks: tuple[str, ...] | None = Field(
+            default=None, description="train a specialist: of the items a seed draws, only those of these tasks; tests stay. null: all"
+        )
+        val_items: Positive | None = Field(default=400, description="validation items a seed draws; null: all")
+        val_pool: Positive = Field(default=1600, description="items of the seam suite's validation pool")
+        test_triplets: Positive = Field(default=2000, description="the seam suite's fixed test pool, tasks together")
+        bad_rows: Number = Field(default=0.01, ge=0, lt=1, description="share of rows that may be unusable before a cell stops")
+        workers: Whole = Field(default=1, ge=0, description="processes that read and prepare files; changes no result")
+
+        @field_validator("evaluate")
+        @classmethod
+        def _names(cls, suites: dict[str, EvaluationConfig]) -> dict[str, EvaluationConfig]:
+            """Every entry has a name of its own, and its suite's."""
+            for name in suites:
+                if name in ("train", "val") or not name or "/" in name:
+                    raise ValueError(f"evaluate: {name!r} cannot be the name of a test; choose another, without a slash")
+            return named(suites)
+
+        @property
+        def draws_seam(self) -> bool:
+            """Whether any of its items are the seam suite's."""
+            validate: tuple[SuiteConfig, ...] = self.validate or ()
+            return any(one.suite == SEAM for one in (*self.train, *validate, *self.evaluate.values()))

@@ -186,6 +186,11 @@ CACHE_GIB = 40.0
 """How large the feature cache may become, unless FILA_LAB_CACHE_GIB says so."""
 
 
+def default_cache() -> Path:
+    """Pools, features and lists of files, shared by all studies: $FILA_LAB_CACHE, else `runs/cache`."""
+    return Path(os.environ.get("FILA_LAB_CACHE") or Path("runs") / "cache")
+
+
 def cache_limit() -> float:
     """Bytes that the feature cache may have: $FILA_LAB_CACHE_GIB gibibytes, else CACHE_GIB.
 

@@ -6,13 +6,17 @@ tasks. Tests hold the names equal to what `fila_lab.evaluation` computes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.data import PLACES, SEAM_TASKS
 from fila_lab.config.run import RunConfig
 from fila_lab.config.score_names import SCORES, score_names
+from fila_lab.config.suites import SEAM, SuiteConfig
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 MEAN = "exact/mean"
 ACCURACY = "exact"
@@ -42,24 +46,34 @@ def is_score(kind: str) -> bool:
     return kind in SCORES or kind in score_names()
 
 
-def task_scores(config: RunConfig) -> dict[str, str]:
-    """Task whose items are drawn -> the score it is judged by."""
-    return dict.fromkeys(tasks_of(config), ACCURACY)
+def task_scores(config: RunConfig, validation: bool = False, further: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """Task -> the score it is judged by."""
+    return {**dict.fromkeys(tasks_of(config, validation), ACCURACY), **further}
 
 
-def tasks_of(config: RunConfig) -> tuple[str, ...]:
-    """The tasks whose items are drawn: those of `data.seam.tasks` with a share."""
-    return tuple(name for name, share in config.data.seam.tasks.items() if share > 0)
+def tasks_of(config: RunConfig, validation: bool = False) -> tuple[str, ...]:
+    """The seam suite's tasks with a share, where tests (or validation rows) are drawn from it."""
+    data = config.data
+    validate: Sequence[SuiteConfig] = data.validate or data.train
+    if SEAM not in [suite.suite for suite in (validate if validation else data.evaluate.values())]:
+        return ()
+    return tuple(name for name, share in data.seam.tasks.items() if share > 0)
 
 
-def metric_names(config: RunConfig, validation: bool = False) -> tuple[str, ...]:
-    """Every metric a cell of this run reports: on the test pool, or (`validation`) on validation items, which have one place each."""
+def metric_names(config: RunConfig, validation: bool = False, further: Mapping[str, str] = NOTHING) -> tuple[str, ...]:
+    """Every metric a cell of this run reports: on what it is tested on, or (`validation`) on validation items, which have one place each.
+
+    further: the tasks of other suites than the seam suite, which are known once these are opened -> the score of each.
+    """
     places = tuple(place for place in PLACES if place in config.data.seam.places) if validation else PLACES
-    names = [MEAN]
-    for task, score in task_scores(config).items():
-        names += [f"{score}/{task}", *(f"{score}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
+    tasks = tasks_of(config, validation)
+    names = [MEAN] if tasks or ACCURACY in further.values() else []
+    for task in tasks:
+        names += [f"{ACCURACY}/{task}", *(f"{ACCURACY}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
         if not validation:
             names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, BLIND)]
+    for task, score in further.items():
+        names += [f"{score}/{task}", f"{COUNT}/{task}"]
     return tuple(names)
 
 
@@ -69,16 +83,16 @@ def is_share(name: str) -> bool:
     return kind in (BLIND, *BY_TRIPLET) or is_score(kind)
 
 
-def check_metric(field: str, name: str, config: RunConfig, validation: bool = False) -> None:
+def check_metric(field: str, name: str, config: RunConfig, validation: bool = False, further: Mapping[str, str] = NOTHING) -> None:
     """Refuse a metric that is none, counts items, or that this run's data cannot give.
 
     Raises:
         ConfigError: with what would do.
     """
-    known = metric_names(config, validation)
+    known = metric_names(config, validation, further)
     if name in known and parse_metric(name).kind != COUNT:
         return
-    raise ConfigError(f"{field} = {name!r} {_why_not(name, config, validation, known)}")
+    raise ConfigError(f"{field} = {name!r} {_why_not(name, config, validation, known, further)}")
 
 
 def check_margin(margin: float, metrics: Sequence[str]) -> None:
@@ -93,10 +107,10 @@ def check_margin(margin: float, metrics: Sequence[str]) -> None:
         raise ConfigError(f"margin = {margin:g} is no share, but {shares[0]} is one, between 0 and 1; {meant}")
 
 
-def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str]) -> str:
+def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str], further: Mapping[str, str]) -> str:
     """The rest of the message: what is wrong with the name, and what would do."""
     kind, task, place = parse_metric(name)
-    scores = task_scores(config)
+    scores = task_scores(config, validation, further)
     tasks = tuple(scores)
     usable = [other for other in known if parse_metric(other).kind != COUNT]
     if kind == COUNT and task in tasks and not place:

@@ -219,6 +219,7 @@ class LanguageConfig(Strict):
     )
     weights: str = "random"
     trainable: Flag = True
+    answer_tokens: Positive = Field(default=32, description="most tokens of an answer, its end included")
     dtype: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="type of its weights; null: float32 where they train, the checkpoint's own where they are frozen"
     )

@@ -1,7 +1,9 @@
 """Items and where they come from: the contract of a suite, materialised pools, and canvas-bucketed batches. No torch here."""
 
-from fila_lab.data.pool import Group, Pool, build_pool, draw_seed_items, pool_key
+from fila_lab.data.pool import Bucket, Pixels, Pool, draw_seed_items
+from fila_lab.data.read_pool import ReadPool
 from fila_lab.data.sampler import BucketBatches
+from fila_lab.data.stored_pool import Group, StoredPool, pool_key, stored_pool
 from fila_lab.data.streams import stream
 from fila_lab.data.suite import (
     SPLITS,
@@ -22,6 +24,7 @@ from fila_lab.data.suite import (
 
 __all__ = [
     "SPLITS",
+    "Bucket",
     "BucketBatches",
     "Glyph",
     "Group",
@@ -29,17 +32,20 @@ __all__ = [
     "ImageFile",
     "Item",
     "Opening",
+    "Pixels",
     "Pool",
+    "ReadPool",
     "SetAside",
+    "StoredPool",
     "Suite",
     "TaskRule",
     "Turn",
     "UnusableRow",
     "available_suites",
-    "build_pool",
     "draw_seed_items",
     "open_suite",
     "pool_key",
     "register_suite",
+    "stored_pool",
     "stream",
 ]

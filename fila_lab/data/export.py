@@ -23,9 +23,8 @@ from fila_lab.config.hashing import config_hash
 from fila_lab.config.json_files import read_json
 from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
-from fila_lab.data.pool import code_state
-from fila_lab.data.pool_build import COLUMNS, item_line
 from fila_lab.data.seam.card import data_card
+from fila_lab.data.seam.opened import code_state
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.data.suite import as_split
 
@@ -34,7 +33,10 @@ CHUNK = 32
 """Items between two points at which a stopped export goes on."""
 PNG_LEVEL = 1
 """Compression: higher levels take several times as long to save a few percent."""
-FIELDS: tuple[str, ...] = (*(name for name in COLUMNS if name != "row"), "image", "x0", "y0", "x1", "y1", "marks")
+_OF_AN_ITEM = (
+    "item_id", "split", "task", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length", "evidence",
+)  # fmt: skip
+FIELDS: tuple[str, ...] = (*_OF_AN_ITEM, "index", "distractors", "canvas", "image", "x0", "y0", "x1", "y1", "marks")
 
 
 def export(
@@ -154,7 +156,8 @@ class _Exporter:
 def _line(item: SeamItem, index: int, image: str) -> dict[str, Any]:
     box = dict(zip(("x0", "y0", "x1", "y1"), item.target_box, strict=True))
     marks = json.dumps([[glyph.char, glyph.colour, glyph.role, *glyph.box] for glyph in item.glyphs])
-    return item_line(item, index) | {"canvas": f"{item.canvas[0]}x{item.canvas[1]}", "image": image, "marks": marks} | box
+    known = {name: getattr(item, name) for name in _OF_AN_ITEM} | {"index": index, "distractors": len(item.shown)}
+    return known | {"canvas": f"{item.canvas[0]}x{item.canvas[1]}", "image": image, "marks": marks} | box
 
 
 def _chunk(partial: Path, start: int) -> Path:

@@ -1,129 +1,195 @@
-"""A split's items, materialised once: memory-mapped arrays by canvas, a table of what is asked, and a content hash.
+"""A split's rows, and how batches read them: what training, evaluation and costs know of data.
 
-A pool lives in `<cache_dir>/pools/<key>/`; the key hashes everything its bytes depend on. It is a sealed folder (`fila_lab.data.sealed`):
-built under a temporary name, renamed when complete, and looked at before it is believed. Seeds draw their items from the pool, they never
-make new ones.
+Two kinds stand behind the contract. A *StoredPool* holds items that were drawn once, as memory maps; a *ReadPool* reads files when a batch
+asks for them. `open_pool` chooses by the suite.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import DataConfig
-from fila_lab.config.faults import cannot_write
 from fila_lab.config.run import GeometryConfig
-from fila_lab.data.parallel import Progress
-from fila_lab.data.pool_build import ARRAYS, fill, held_arrays, page_geometry
-from fila_lab.data.sealed import Files, digests, look, opened, seal
+from fila_lab.config.tiling import chosen_canvas, tile_layout
 from fila_lab.data.streams import stream
-from fila_lab.data.suite import as_split
+from fila_lab.data.suite import Oracle, SetAside, TaskRule, Turn
 from fila_lab.imaging import Geometry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 3
-MARK = "pool.json"
-_PACKAGES = ("pillow", "numpy", "pycountry", "scikit-image", "scikit-learn", "matplotlib", "statsmodels")
+TEXT = "text"
+"""Bucket of the rows without an image."""
+FOREIGN_STRIDE = 7
+"""`foreign` reads the maps of the image this many further on in its bucket, or the next one where that is the image itself."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """The items of one canvas (width, height), as read-only memory maps: N items of n tiles."""
+class Bucket:
+    """What the rows of one batch share. `geometry`: of one of its images (canvas, tiles, layout and detail size are those of all), None
+    where there is no image; `canvas`: the canvas the images are made for, which the tiling can have chosen otherwise."""
 
-    folder: Path
+    name: str
+    geometry: Geometry | None
     canvas: tuple[int, int]
-    geometry: Geometry
-
-    def _open(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{canvas_name(self.canvas)}_{name}.npy", mmap_mode="r")
-
-    @cached_property
-    def tiles(self) -> np.ndarray:
-        """uint8 [N, n, T, T, 3]"""
-        return self._open("tiles")
-
-    @cached_property
-    def overview(self) -> np.ndarray:
-        """uint8 [N, T, T, 3]"""
-        return self._open("overview")
-
-    @cached_property
-    def detail(self) -> np.ndarray:
-        """uint8 [N, Hd, Wd, 3]; only where the geometry `has_detail`"""
-        return self._open("detail")
-
-    @cached_property
-    def glyphs(self) -> np.ndarray:
-        """float32 [N, G, 6], padded glyph records (`fila_lab.data.seam.truth`)"""
-        return self._open("glyphs")
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """int32 [N], valid records of each item"""
-        return self._open("counts")
-
-    def __len__(self) -> int:
-        return len(self.counts)
 
 
-class Pool:
-    """An opened pool whose files have the sizes that were written; `build_pool` looks at their contents too.
+@dataclass(frozen=True)
+class Pixels:
+    """B rows of one bucket, in the order asked for, less those that cannot be read.
 
-    `meta` has a row an item: item_id, index, split, task, place, question, answer, image_id, cut_fraction, axis, addressing, length,
-    distractors, evidence, canvas ("84x84", width x height) and row (its place in that canvas' group).
+    rows: int64 [B]; tiles: uint8 [B, n, T, T, 3]; overview: uint8 [B, T, T, 3]; detail: uint8 [B, Hd, Wd, 3], where it was asked for; all
+    None without images.
     """
 
-    def __init__(self, folder: Path, geometry: GeometryConfig, patch_px: int) -> None:
-        self.folder = folder
-        card = look(folder, MARK, contents=False)
-        self.key: str = card["key"]
-        self.split: str = card["split"]
-        self.content_hash: str = card["content_hash"]
-        self._arrays = held_arrays(geometry)
-        self.groups: dict[str, Group] = {}
-        for name in card["groups"]:
-            width, height = (int(side) for side in name.split("x"))
-            self.groups[name] = Group(folder, (width, height), page_geometry((width, height), geometry, patch_px))
+    rows: np.ndarray
+    tiles: np.ndarray | None
+    overview: np.ndarray | None
+    detail: np.ndarray | None
+    aside: tuple[SetAside, ...] = ()
 
-    @cached_property
-    def meta(self) -> pd.DataFrame:
-        import pandas as pd
 
-        return pd.read_parquet(self.folder / "meta.parquet")
+class Pool(ABC):
+    """Rows of one split.
 
-    def hold(self) -> Pool:
-        """Open every map and the table now: what is open stays readable when the folder is replaced or removed. Returns itself."""
-        for group in self.groups.values():
-            for name in self._arrays:
-                getattr(group, name)
-        _ = self.meta
-        return self
+    `meta` has a row an item: index (of its heading), task, canvas (its bucket) and row (its place there), and further columns where they
+    are at hand; `describe` gives the rest.
+    """
+
+    split: str
+    content_hash: str
+    """Of all that its rows are."""
+    meta: pd.DataFrame
+    buckets: Mapping[str, Bucket]
+    rules: Mapping[str, TaskRule]
+    oracle: Oracle | None = None
+    aside: Sequence[SetAside] = ()
+    """Rows that were found unusable when it was opened."""
+
+    @abstractmethod
+    def pixels(self, rows: np.ndarray, detail: bool) -> Pixels:
+        """The pixels of rows of one bucket."""
+
+    @abstractmethod
+    def turns(self, rows: np.ndarray) -> list[tuple[Turn, ...]]:
+        """What is asked of each row, and its accepted answers."""
+
+    @abstractmethod
+    def describe(self, rows: np.ndarray) -> pd.DataFrame:
+        """item_id, task, place, question, answer, image_id and what else is known of each row; with `answers` (a list) where more than
+        one is accepted."""
+
+    def truth(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(records float32 [B, G, R], padded, and how many are valid [B]) of rows of one bucket.
+
+        Raises:
+            FilaError: the suite does not know what stands where.
+        """
+        raise FilaError(
+            f"the {self.split} items come without glyphs, so fusion.control='oracle_map' and train.truth_weight have no truth to tell; "
+            "only suites that draw their items know it"
+        )
 
     def __len__(self) -> int:
         return len(self.meta)
 
     @cached_property
-    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.meta["canvas"].to_numpy(dtype=object), self.meta["row"].to_numpy()
+    def canvases(self) -> np.ndarray:
+        """The bucket of each row."""
+        return self.meta["canvas"].to_numpy(dtype=object)
 
-    def locate(self, items: Sequence[int] | np.ndarray) -> tuple[Group, np.ndarray]:
-        """The group of some rows of `meta` that share a canvas, and their rows in it. ValueError where they do not share one."""
-        canvases, rows = self._rows
-        names = set(canvases[np.asarray(items)])
+    @cached_property
+    def tasks(self) -> np.ndarray:
+        """The task of each row."""
+        return self.meta["task"].to_numpy(dtype=object)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where each row stands in its bucket."""
+        return self.meta["row"].to_numpy()
+
+    def bucket(self, rows: np.ndarray | Sequence[int]) -> Bucket:
+        """The bucket that some rows share. ValueError where they do not share one."""
+        names = set(self.canvases[np.asarray(rows)])
         if len(names) != 1:
             raise ValueError(f"items of one canvas are needed, got {sorted(names)}")
-        return self.groups[names.pop()], rows[np.asarray(items)]
+        return self.buckets[names.pop()]
+
+    def drawn(self, seed: int, n: int, name: str) -> np.ndarray:
+        """`n` rows by the stream (seed, name)."""
+        return stream(seed, name).permutation(len(self))[:n]
+
+    def images(self) -> np.ndarray:
+        """A number a row, equal where rows share an image or the page of a triplet."""
+        return self.meta["index"].to_numpy()
+
+    @cached_property
+    def foreign(self) -> np.ndarray:
+        """For each row another row of its bucket, with another image and at the same place of its heading: whose maps `foreign` reads.
+
+        Raises:
+            FilaError: a bucket has a single image.
+        """
+        image, index = self.images(), self.meta["index"].to_numpy()
+        other = np.arange(len(self))
+        for name in self.buckets:
+            own = np.flatnonzero(self.canvases == name)
+            if name == TEXT or not len(own):
+                continue
+            own = own[np.argsort(self.meta["row"].to_numpy()[own], kind="stable")]
+            heading = np.r_[0, np.cumsum(np.diff(index[own]) != 0)]
+            first = np.flatnonzero(np.r_[True, np.diff(heading) != 0])
+            other[own] = own[_another(heading, first, image[own], f"canvas {name} of the {self.split} pool")]
+        return other
+
+
+def _another(heading: np.ndarray, first: np.ndarray, image: np.ndarray, where: str) -> np.ndarray:
+    """For each place in a bucket the place FOREIGN_STRIDE headings on, or the nearest further one that shows another image."""
+    count, place = len(first), np.arange(len(heading))
+    if len(set(image)) < 2:
+        raise FilaError(
+            f"fusion.control='foreign': {where} has 1 image, and no other whose map could be read; "
+            "enlarge data.train_pool, data.val_pool or data.test_triplets, or give more files"
+        )
+    size = np.diff(np.r_[first, len(heading)])
+    within = place - first[heading]
+    chosen = np.full(len(heading), -1)
+    left = place
+    strides = (FOREIGN_STRIDE if FOREIGN_STRIDE % count else 1, *range(1, count))
+    for stride in strides:
+        target = (heading[left] + stride) % count
+        there = first[target] + np.minimum(within[left], size[target] - 1)
+        fits = image[there] != image[left]
+        chosen[left[fits]] = there[fits]
+        left = left[~fits]
+        if not len(left):
+            return chosen
+    raise AssertionError("two images, and none differs")
+
+
+def bucket_of(size: tuple[int, int] | None, config: GeometryConfig, name: str = "") -> Bucket:
+    """The bucket of an image of (width, height) px, under the suite's own `name` where it has one.
+
+    ConfigError where the geometry does not fit the image.
+    """
+    if size is None:
+        return Bucket(TEXT, None, (0, 0))
+    geometry = Geometry.of(*size, config)
+    canvas = chosen_canvas(config.reference, size)
+    if not name:
+        name = canvas_name(canvas)
+        if config.tiling.own_canvases:
+            name += f" on {canvas_name(geometry.canvas)}"
+        if geometry.layout != tile_layout(config, geometry.canvas):
+            (left, right), (top, bottom) = geometry.layout.kept_x, geometry.layout.kept_y
+            name += f" [{left}:{right}, {top}:{bottom}]"
+    return Bucket(name, geometry, canvas)
 
 
 def canvas_name(canvas: tuple[int, int]) -> str:
@@ -131,78 +197,14 @@ def canvas_name(canvas: tuple[int, int]) -> str:
     return f"{canvas[0]}x{canvas[1]}"
 
 
-def build_pool(
-    data: DataConfig, geometry: GeometryConfig, split: str, cache_dir: Path, workers: int = 1, progress: Progress | None = None
-) -> Pool:
-    """The pool of a split, built with `workers` processes if it is not there.
-
-    It holds `train_pool` or `val_pool` items, or `test_triplets` items at three places each. Safe to call from several processes at once:
-    one builds, the others wait. One that is damaged is built anew, with a warning.
-
-    Raises:
-        MachineError: the folder cannot be written, the disk is full.
-        FilaError: nothing is selected.
-    """
-    as_split(split)
-    key = pool_key(data, geometry, split)
-
-    def read(folder: Path) -> Pool:
-        look(folder, MARK, contents=True)
-        return Pool(folder, geometry, 32 * data.seam.page_scale).hold()
-
-    def make(folder: Path) -> None:
-        groups = fill(folder, data, geometry, split, workers, progress)
-        files = digests(folder)
-        card = {"schema": SCHEMA, "key": key, "split": split, "groups": groups, "content_hash": _content_hash(folder, files)}
-        seal(folder, MARK, card, files)
-
-    try:
-        return opened(Path(cache_dir) / "pools" / key, f"the {split} pool", read, make, make_room=lambda: None)
-    except OSError as error:
-        raise cannot_write(error, f"cache_dir={cache_dir}: the {split} pool", "choose another cache folder") from error
-
-
-def _content_hash(folder: Path, files: Files) -> str:
-    """Over the arrays and what is asked; the parquet file's bytes depend on its library."""
-    digest = hashlib.sha256()
-    for name, (_, sha256) in files.items():
-        if name.endswith(".npy"):
-            digest.update(name.encode() + bytes.fromhex(sha256))
-    digest.update((folder / "meta.jsonl").read_bytes())
-    return digest.hexdigest()
-
-
-def pool_key(data: DataConfig, geometry: GeometryConfig, split: str) -> str:
-    """16 hex digits over all that the bytes of a pool depend on; how many items a seed draws is not among it."""
-    size = {"train": "train_pool", "val": "val_pool", "test": "test_triplets"}[as_split(split)]
-    state = [SCHEMA, split, getattr(data, size), data.seam.model_dump(mode="json"), geometry.model_dump(mode="json"), code_state()]
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@cache
-def code_state() -> list[str]:
-    """The source files and package versions that the bytes of items depend on."""
-    from PIL import features
-
-    import fila_lab.imaging
-
-    here = Path(__file__).parent
-    sources = (
-        [here / "pool_build.py", here / "streams.py"]
-        + sorted((here / "seam").rglob("*.py"))
-        + sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))
-        + [here.parent / "config" / f"{name}.py" for name in ("canvas_rules", "tiling")]
-    )
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
-    return hashes + [f"{name} {version(name)}" for name in _PACKAGES] + [f"freetype {features.version('freetype2')}"]
-
-
-def draw_seed_items(pool: Pool, seed: int, n: int, name: str) -> np.ndarray:
-    """The `n` rows of `pool.meta` that a seed draws, in random order, without repetition; depends on (seed, name) and the pool's size."""
-    if not 0 < n <= len(pool):
+def draw_seed_items(pool: Pool, seed: int, n: int | None, name: str) -> np.ndarray:
+    """The `n` rows of a pool (None: all) that a seed draws, in random order, without repetition; depends on (seed, name) and the pool's
+    size."""
+    wanted = len(pool) if n is None else n
+    if not 0 < wanted <= len(pool):
         field = {"train": "data.train_items", "val": "data.val_items"}.get(pool.split, "items")
         raise FilaError(f"{field}={n}, but the {pool.split} pool has {len(pool)} items; choose 1 to {len(pool)}, or enlarge the pool")
-    return stream(seed, name).permutation(len(pool))[:n]
+    return pool.drawn(seed, wanted, name)
 
 
-__all__ = ["ARRAYS", "Group", "Pool", "build_pool", "canvas_name", "draw_seed_items", "pool_key"]
+__all__ = ["TEXT", "Bucket", "Pixels", "Pool", "bucket_of", "canvas_name", "draw_seed_items"]

@@ -106,11 +106,13 @@ class Item:
 @dataclass(frozen=True)
 class TaskRule:
     """How a task is asked and judged: `score`, a name of `fila_lab.evaluation.SCORES`; `ending`: what stands behind every question;
-    `aggregate`: how rows become the benchmark's own figures, a name of `fila_lab.evaluation.AGGREGATES`."""
+    `aggregate`: how rows become the benchmark's own figures, a name of `fila_lab.evaluation.AGGREGATES`; `by`: known columns whose levels
+    get figures of their own."""
 
     score: str = "exact"
     ending: str = ""
     aggregate: str = "mean"
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from fila_lab.evaluation.aggregates import AGGREGATES, Scored
 from fila_lab.evaluation.blind import question_only
+from fila_lab.evaluation.cells import aggregated, judged, measured
 from fila_lab.evaluation.judge import aggregate, scored_rows
 from fila_lab.evaluation.scores import SCORES, Score
 from fila_lab.evaluation.seam import Interval, seam_gap_interval, summarise, triplet_table
@@ -13,6 +14,9 @@ __all__ = [
     "Score",
     "Scored",
     "aggregate",
+    "aggregated",
+    "judged",
+    "measured",
     "question_only",
     "scored_rows",
     "seam_gap_interval",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.json_files import parse_json
 from fila_lab.data.benchmarks import BenchmarkSuite
 from fila_lab.data.benchmarks.rows import Question
 from fila_lab.evaluation.judge import aggregate, chosen
@@ -99,8 +99,8 @@ def _row(question: Question, said: str) -> dict[str, object]:
 
 def _prediction(line: str, where: str, number: int) -> Prediction:
     try:
-        content = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(line)
+    except ValueError as error:
         raise FilaError(f'{where}: no JSON ({error}); a line is {{"id": ..., "prediction": "..."}}') from None
     if not isinstance(content, dict) or "id" not in content or "prediction" not in content:
         has = f"fields {', '.join(content)}" if isinstance(content, dict) else type(content).__name__

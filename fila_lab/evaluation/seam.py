@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES
+from fila_lab.config.metrics import ACCURACY, MEAN
 
 _CHUNK = 1 << 22
 """Bootstrap weights held at once."""
@@ -25,21 +27,24 @@ class Interval:
     clusters: int
 
 
-def summarise(predictions: pd.DataFrame) -> dict[str, float]:
+def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None) -> dict[str, float]:
     """Metrics of a predictions frame (columns item_id, task, place, correct; one row an item and place), all shares except `n/`.
 
-    `exact/<task>` is the mean over its places of `exact/<task>/<place>`, and `exact/mean` the mean over tasks. Gaps and
-    fragmentation errors are over triplets; a task whose items have one place each (validation) has none: those names are then absent.
+    `scores`: the score by which a task is judged, `exact` where none is named; the mean of another is that of the column `score`.
+    `<score>/<task>` is the mean over its places of `<score>/<task>/<place>`, and `exact/mean` the mean over the tasks judged so. Gaps and
+    fragmentation errors are over triplets; a task whose items have one place each, or none, has none: those names are then absent.
     Raises FilaError for an empty or malformed frame, and for a task in which only some items are whole triplets.
     """
-    frame = _checked(predictions)
+    judged_by = {task: name for task, name in (scores or {}).items() if name != ACCURACY}
+    frame = _checked(predictions, *(("score",) if judged_by else ()))
     metrics: dict[str, float] = {}
     for task, rows in frame.groupby("task", sort=True):
-        by_place = rows.groupby("place")["correct"].mean()
+        kind = judged_by.get(str(task), ACCURACY)
+        by_place = rows.groupby("place")["correct" if kind == ACCURACY else "score"].mean()
         for place in PLACES:
             if place in by_place.index:
-                metrics[f"exact/{task}/{place}"] = float(by_place[place])
-        metrics[f"exact/{task}"] = float(by_place.mean())
+                metrics[f"{kind}/{task}/{place}"] = float(by_place[place])
+        metrics[f"{kind}/{task}"] = float(by_place.mean())
         metrics[f"n/{task}"] = float(rows["item_id"].nunique())
         table = _triplets(rows, str(task))
         if len(table):
@@ -48,8 +53,8 @@ def summarise(predictions: pd.DataFrame) -> dict[str, float]:
             metrics[f"sham_gap/{task}"] = float(intact.mean() - sham.mean())
             metrics[f"fragmentation/{task}"] = float((sham & ~cut).mean())
             metrics[f"fragmentation_reverse/{task}"] = float((~sham & cut).mean())
-    metrics["exact/mean"] = float(np.mean([metrics[f"exact/{task}"] for task in frame["task"].unique()]))
-    return metrics
+    exact = [metrics[f"{ACCURACY}/{task}"] for task in frame["task"].unique() if task not in judged_by]
+    return metrics | ({MEAN: float(np.mean(exact))} if exact else {})
 
 
 def triplet_table(predictions: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
@@ -127,7 +132,7 @@ def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:
     gaps = [column for column in needed if frame[column].isna().any()]
     if gaps:
         raise FilaError(f"predictions: columns {', '.join(gaps)} have empty values; every row needs them")
-    unknown = sorted(set(map(str, frame["place"].unique())) - set(PLACES))
+    unknown = sorted(set(map(str, frame["place"].unique())) - {*PLACES, ""})
     if unknown:
         raise FilaError(f"predictions: unknown place {', '.join(map(repr, unknown))}; places are {', '.join(PLACES)}")
     if not frame["correct"].isin([0, 1]).all():

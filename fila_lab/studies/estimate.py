@@ -139,7 +139,7 @@ def cell_seconds(config: RunConfig, test: bool = True) -> float:
     data, train = config.data, config.train
     cached = not config.convnext.trainable and config.runtime.feature_cache
     reading = forward_flops(config) - (component_costs(config)["convnext"].flops if cached else 0)
-    read = (3 * data.test_triplets if test else 0) + data.val_items * max(1, train.steps // train.validate_every)
+    read = (3 * data.test_triplets if test else 0) + (data.val_items or data.val_pool) * max(1, train.steps // train.validate_every)
     flops = train.steps * train.batch_size * training_flops(config, cached_features=cached) + read * reading
     return flops / _rate(config)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fila_lab.config import FilaError, StudyConfig
 from fila_lab.config.declaration import DECLARED, Declared, changes, declaration
+from fila_lab.config.files import default_cache as default_cache
 from fila_lab.config.files import move_aside, write_atomically
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
@@ -26,11 +27,6 @@ RUNS = Path("runs")
 def default_out(study: StudyConfig, budget: str) -> Path:
     """`runs/<study>-<budget>`."""
     return RUNS / f"{study.name}-{budget}"
-
-
-def default_cache() -> Path:
-    """Pools and features shared by all studies: $FILA_LAB_CACHE, else `runs/cache`."""
-    return Path(os.environ.get("FILA_LAB_CACHE") or RUNS / "cache")
 
 
 def read_plan(root: Path) -> dict[str, Any] | None:

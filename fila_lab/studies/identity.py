@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
+from fila_lab.config.files import default_cache
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.renamed import SCHEMA
+from fila_lab.config.seam_identity import seam_identity
+from fila_lab.config.suites import SEAM
 
 PACKAGE = Path(__file__).parents[1]
+OTHER_SCORES = tuple(
+    f"evaluation/scores/{name}.py" for name in ("annotators", "letters", "mathvista", "numbers", "ocr", "similarity", "yes_no")
+)
+"""Scores that the seam suite's cells do not use."""
 SHAPING = (
     "config/run.py",
     "config/data.py",
@@ -19,6 +28,9 @@ SHAPING = (
     "config/canvas_rules.py",
     "config/strategies.py",
     "config/tiling.py",
+    "config/suites.py",
+    "config/seam_identity.py",
+    "config/benchmarks",
     "imaging",
     "modeling",
     "data",
@@ -38,16 +50,27 @@ NOT_SHAPING = (
     "training/probe.py",
 )
 """Tools in those rooms that no cell calls (pretrained towers enter a cell's id by the hash of their weights)."""
+BENCHMARKS = "benchmarks"
+WINGS = {
+    SEAM: ("data/seam",),
+    "llava": ("data/llava", "data/image_files.py"),
+    BENCHMARKS: ("data/benchmarks", "config/benchmarks", "evaluation/aggregates", *OTHER_SCORES),
+}
+"""Files and folders that only cells on a suite can run; benchmarks share theirs."""
 
 
 def cell_id(config: RunConfig) -> str:
     """16 hex digits over everything that can change the result: schema, every field, data, and the bytes of weights files.
 
-    The preset's name stays out, and so do the paths of weights files: their sha256 stands for them. Raises ConfigError when
-    a weights file is missing.
+    The preset's name stays out, and so do the paths of weights and data files: their contents stand for them. Raises FilaError when one is
+    missing.
     """
-    fields: dict[str, Any] = config.model_dump(mode="json")
+    fields: dict[str, Any] = config.model_dump(mode="json", exclude={"data": {"workers"}})
     del fields["preset"]
+    data = fields["data"]
+    for suite in (*data["train"], *(data["validate"] or ()), *data["evaluate"].values()):
+        for path in ("path", "images", "definition"):
+            del suite[path]
     for name, digest in weights_hashes(config).items():
         fields[name]["weights"] = f"sha256:{digest}"
     return config_hash({"schema": SCHEMA, "run": fields, "data": data_hash(config)})
@@ -82,29 +105,56 @@ def changed_weights(expected: str, config: RunConfig) -> str:
 
 
 def data_hash(config: RunConfig) -> str:
-    """16 hex digits over what shapes the items of the pools; how many of them a seed draws, and how towers see them
-    (`vit_scale`, `tiling`), stay out."""
-    data = config.data.model_dump(mode="json", exclude={"train_items", "train_tasks", "val_items"})
-    geometry = config.geometry.model_dump(mode="json", include={"tile", "patch", "canvases", "canvas_rule"})
-    return config_hash({"data": data, "geometry": geometry})
+    """16 hex digits over the identities of all its suites; how many of their items a seed draws, and how towers see them (`vit_scale`,
+    `tiling`), stay out."""
+    return config_hash({split: identities(config, split) for split in ("train", "val", "test")})
 
 
-def code_hash() -> str:
-    """16 hex digits over the source files that shape results; recorded with each result, so that mixed code is noticed."""
+def identities(config: RunConfig, split: str) -> list[dict[str, Any]]:
+    """Each suite behind a run's `train`, `val` or `test` rows: its items, and how they are asked and judged."""
+    data, geometry = config.data, config.geometry
+    suites = {"train": data.train, "val": data.validate or data.train, "test": tuple(data.evaluate.values())}[split]
+    if all(suite.suite == SEAM for suite in suites):  # known without opening it
+        return [{"suite": SEAM, "items": seam_identity(data, geometry, split)} for _ in suites]
+    from fila_lab.data.opening import sources
+
+    found = []
+    for source in sources(data, geometry, default_cache(), split):
+        rules = {task: asdict(rule) for task, rule in source.suite.tasks().items()}
+        found.append({"suite": source.config.suite, "items": source.suite.identity(source.split), "rules": rules})
+    return found
+
+
+def suites_of(config: RunConfig) -> frozenset[str]:
+    """The names of a run's suites."""
+    data = config.data
+    return frozenset(suite.suite for suite in (*data.train, *(data.validate or ()), *data.evaluate.values()))
+
+
+def code_hash(suites: Collection[str] = (SEAM,)) -> str:
+    """16 hex digits over the source files that shape results of cells on these suites; recorded with each result, so that mixed code is
+    noticed."""
     digest = hashlib.sha256()
-    for path in shaping_files():
+    for path in shaping_files(suites):
         digest.update(f"{path.relative_to(PACKAGE).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def shaping_files() -> list[Path]:
-    """The Python files behind `code_hash`, in a fixed order."""
-    skipped = {PACKAGE / name for name in NOT_SHAPING}
-    files: set[Path] = set()
-    for name in SHAPING:
-        path = PACKAGE / name
-        files.update(path.rglob("*.py") if path.is_dir() else [path])
+def shaping_files(suites: Collection[str] = (SEAM,)) -> list[Path]:
+    """The files behind `code_hash`, in a fixed order: of the wings of suites only those that are used."""
+    files, skipped = _files(SHAPING), _files(NOT_SHAPING)
+    for suite, wing in WINGS.items():
+        if suite not in suites and not (suite == BENCHMARKS and set(suites) - set(WINGS)):
+            skipped |= _files(wing)
     return sorted(files - skipped)
+
+
+def _files(names: Iterable[str]) -> set[Path]:
+    found: set[Path] = set()
+    for name in names:
+        path = PACKAGE / name
+        found.update([*path.rglob("*.py"), *path.rglob("*.yaml")] if path.is_dir() else [path])
+    return found
 
 
 def known_sha256(path: Path) -> str:

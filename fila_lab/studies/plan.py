@@ -9,10 +9,12 @@ from typing import Any, Literal
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
 from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.contrasts import check_contrasts
+from fila_lab.config.files import default_cache
 from fila_lab.config.metrics import check_margin, check_metric
+from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
-from fila_lab.studies.identity import cell_id
+from fila_lab.studies.identity import cell_id, suites_of
 
 Phase = Literal["main", "tuning"]
 
@@ -227,15 +229,29 @@ def _check_metrics(study: StudyConfig, cells: list[CellSpec], tunes: bool) -> No
         if family.metric is not None:
             judged = [arm for arms in family.comparisons if set(arms) <= set(runs) for arm in arms]
             asked[f"families.{name}.metric"] = (family.metric, list(dict.fromkeys(judged)) or list(runs)[:1])
+    tasks: dict[str, dict[str, str]] = {}
     for path, (metric, arms) in asked.items():
         for arm in arms:
             try:
-                check_metric(path, metric, runs[arm])
+                check_metric(path, metric, runs[arm], further=_further(runs[arm], "test", tasks))
                 if tunes and path == "metric":
-                    check_metric(path, metric, runs[arm], validation=True)
+                    check_metric(path, metric, runs[arm], validation=True, further=_further(runs[arm], "val", tasks))
             except ConfigError as error:
                 raise ConfigError(f"{where}, arm {arm!r}: {error}") from None
     try:
         check_margin(study.margin, [metric for metric, _ in asked.values()])
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _further(config: RunConfig, split: str, known: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The tasks of a run that are not the seam suite's -> their scores; suites are opened once for all arms that share them."""
+    if suites_of(config) == {SEAM}:
+        return {}
+    key = f"{split} {config_hash(config.data)} {config_hash(config.geometry)}"
+    if key not in known:
+        from fila_lab.data.opening import further_tasks
+
+        rules = further_tasks(config.data, config.geometry, default_cache(), split)
+        known[key] = {task: rule.score for task, rule in rules.items()}
+    return known[key]

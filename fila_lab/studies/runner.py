@@ -14,7 +14,7 @@ from fila_lab.config.files import cache_limit, write_atomically
 from fila_lab.studies.arms import budget_name
 from fila_lab.studies.claim import check_free, tidy
 from fila_lab.studies.folder import check_code, check_owner, default_out, set_damaged_plan_aside
-from fila_lab.studies.identity import code_hash
+from fila_lab.studies.identity import code_hash, suites_of
 from fila_lab.studies.lock import Shard, StudyLock
 from fila_lab.studies.machine import check_devices
 from fila_lab.studies.options import Options
@@ -106,7 +106,7 @@ def _drive(study_path: Path, root: Path, plan: Plan, options: Options, console: 
         alone = options.shard is None
         tidy(root, alone)
         store.repair(alone)
-        code = code_hash()
+        code = code_hash({suite for cell in plan.cells for suite in suites_of(cell.config)})
         check_code(store, code, options.allow_mixed)
         write_atomically(root / "study.yaml", study_path.read_bytes())
         return StudyRun(plan, store, options, code, console or Console(stderr=True)).run()

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import KILLED
+from fila_lab.config.files import default_cache
 from fila_lab.studies import tracking
 from fila_lab.studies.arms import get_budget
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
@@ -24,7 +25,7 @@ from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
 from fila_lab.studies.engines import Engine, Event, Finished, Job, Progress, Undone, make_engine
 from fila_lab.studies.faults import Faults
-from fila_lab.studies.folder import default_cache, read_plan, write_plan
+from fila_lab.studies.folder import read_plan, write_plan
 from fila_lab.studies.identity import changed_weights
 from fila_lab.studies.manifest import cell_manifest, stamp
 from fila_lab.studies.options import Options

@@ -6,7 +6,7 @@ import logging
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +22,16 @@ from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import is_out_of_memory, machine_fault
 from fila_lab.config.files import becoming
 from fila_lab.config.renamed import SCHEMA
-from fila_lab.data.pool import Pool, build_pool
-from fila_lab.data.sampler import BucketBatches
-from fila_lab.evaluation import question_only, summarise
+from fila_lab.data.pool import Pool
+from fila_lab.data.stored_pool import StoredPool
+from fila_lab.data.suite import SPLITS, SetAside
+from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel, build_convnext
 from fila_lab.modeling.answers import PARTS, is_answer_file
 from fila_lab.modeling.weights import weights_sha256
-from fila_lab.training.batches import CellData, Collator
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
-from fila_lab.training.features import Features, cacheable, cached_features, needs_detail
+from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_features
+from fila_lab.training.features import needs_detail
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
@@ -39,20 +40,6 @@ from fila_lab.training.shares import gathered
 
 TRAINED_PARTS = "model.safetensors"
 """Name of the file with a cell's trained parts."""
-PREDICTION_COLUMNS = [
-    "item_id",
-    "task",
-    "place",
-    "question",
-    "answer",
-    "image_id",
-    "cut_fraction",
-    "axis",
-    "addressing",
-    "length",
-    "canvas",
-    "evidence",
-]
 
 
 @dataclass
@@ -99,15 +86,15 @@ def run_cell(
         if shared_out(config):
             return run_ranks(config, {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint}, progress)
         with ctrl_c_passes(), _quiet_lightning():
-            metrics, validation, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
+            result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
         if (fault := machine_fault(error)) is not None:
             raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
         failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=-12)}
-        return CellOutcome(_result(config, "failed", {}, {}, record.curve, timing, failure))
+        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure))
     timing["total"] = time.perf_counter() - started + record.earlier
-    return CellOutcome(_result(config, "done", metrics, validation, record.curve, timing, None), predictions, provenance)
+    return CellOutcome(_result(config, "done", result, record.curve, timing, None), predictions, provenance)
 
 
 def failure_kind(error: Exception) -> str:
@@ -119,20 +106,11 @@ def failure_kind(error: Exception) -> str:
     return "bad_input" if isinstance(error, FilaError) else "error"
 
 
-def open_data(
-    config: RunConfig, cache_dir: Path, splits: tuple[str, ...], workers: int = 1, progress: Progress | None = None
-) -> dict[str, Pool]:
-    """The pools of the named splits, built into the cache when they are not there yet."""
-    return {split: build_pool(config.data, config.geometry, split, cache_dir, workers, progress) for split in splits}
-
-
 def prepare_caches(configs: list[RunConfig], cache_dir: Path, workers: int, progress: Progress | None = None) -> None:
     """Build every pool and every feature file that these cells will read, once, with all workers; then cells only read."""
     for config in configs:
-        pools = open_data(config, cache_dir, ("train", "val", "test"), workers, progress)
-        if cacheable(config):
-            for pool in pools.values():
-                cached_features(config, pool, cache_dir, workers, progress)
+        pools = open_data(config, cache_dir, SPLITS, workers, progress)
+        seen_features(config, pools, cache_dir, workers, progress)
 
 
 def _run(
@@ -144,19 +122,18 @@ def _run(
     checkpoint: Path | None,
     timing: dict,
     record: Recorder,
-) -> tuple[dict[str, float], dict[str, float], pd.DataFrame | None, dict[str, Any]]:
+) -> tuple[dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
+    """(what the result says of quality and of rows that could not be used, predictions, provenance)"""
     set_up_device(config)
     with _timed(timing, "data"):
-        pools = open_data(config, cache_dir, ("train", "val", "test") if test else ("train", "val"), progress=progress)
+        pools = open_data(config, cache_dir, SPLITS if test else (TRAIN, VAL), progress=progress)
     with _timed(timing, "features"):
-        seen: dict[str, Features | None] = dict.fromkeys(pools)
-        if cacheable(config):
-            seen |= {name: cached_features(config, pool, cache_dir, progress=progress) for name, pool in pools.items()}
+        seen = seen_features(config, pools, cache_dir, progress=progress)
     with _timed(timing, "start"):
-        module = FilaModule.from_config(config)
+        module = FilaModule.from_config(config, detail_branch=None in seen.values())
         weights = weights_used(config, module.model)
-        collators = {name: Collator(config, pool, seen[name], module.model.tokenizer) for name, pool in pools.items()}
-        data = CellData(config, collators["train"], collators["val"], collators.get("test"))
+        data = CellData(config, pools, seen, module.model.tokenizer)
+        record.most_aside = config.data.bad_rows * sum(map(len, pools.values()))
         trainer = make_trainer(config, workdir, record)
     with _timed(timing, "train"):
         trainer.fit(module, data, ckpt_path=resumable(workdir, config))
@@ -168,19 +145,32 @@ def _run(
         answers = trainer.predict(module, data)
         assert answers is not None
         loaders = [gathered(loader) for loader in (answers if test else [answers])]
-        validation = summarise(predictions_frame(data.val, data.val_rows, loaders[0]))
-        predictions, metrics = None, {}
+        validation = measured(predictions_frame(pools[VAL], loaders[0]), pools[VAL].rules)
+        predictions, metrics, benchmarks = None, {}, {}
         if test:
-            predictions = predictions_frame(collators["test"], np.arange(len(pools["test"].meta)), loaders[1])
-            metrics = summarise(predictions) | question_only(pools["train"].meta.iloc[data.train_rows], pools["test"].meta)
+            tested = {name: predictions_frame(pools[name], told) for name, told in zip(data.tests, loaders[1:], strict=True)}
+            rules = {task: rule for name in data.tests for task, rule in pools[name].rules.items()}
+            predictions = pd.concat(tested.values(), ignore_index=True) if len(tested) > 1 else next(iter(tested.values()))
+            metrics = measured(predictions, rules) | _blind(data, pools)
+            benchmarks = {name: own for name, frame in tested.items() if (own := aggregated(frame, pools[name].rules))}
     with _timed(timing, "save"):
         if checkpoint is not None:
             save_trained(module, config, checkpoint)
     timing["train"] += record.earlier
-    timing |= record.seconds | {"loading": sum(collator.seconds for collator in collators.values())}
+    timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
     provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
-    return metrics, validation, predictions, provenance
+    aside = {name: _told(pool.aside) for name, pool in pools.items()} | {"unreadable": _told(list(record.aside.values()))}
+    kept = {name: told for name, told in aside.items() if told}
+    return {"metrics": metrics, "validation": validation, "benchmarks": benchmarks, "set_aside": kept}, predictions, provenance
+
+
+def _told(rows: Sequence[SetAside]) -> dict[str, dict[str, Any]]:
+    """Reason -> how many rows were not used for it, and the first of them in a sentence."""
+    told: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        told.setdefault(row.reason, {"rows": 0, "first": row.message})["rows"] += 1
+    return told
 
 
 def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
@@ -197,13 +187,21 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
     return weights
 
 
-def predictions_frame(collator: Collator, rows: np.ndarray, batches: list[list[str]]) -> pd.DataFrame:
-    """One line an item: its metadata, the answer given, and whether it is exactly right."""
-    order = np.concatenate(list(BucketBatches(collator.canvas.tolist(), rows, collator.config.train.eval_batch_size, None)))
-    frame = collator.pool.meta.iloc[order][PREDICTION_COLUMNS].copy()
-    frame["prediction"] = [answer for batch in batches for answer in batch]
-    frame["correct"] = frame["prediction"] == frame["answer"]
+def predictions_frame(pool: Pool, batches: list[list[tuple[int, str]]]) -> pd.DataFrame:
+    """One line an item that could be read: what is known of it, the answer given, its score, and whether it is right."""
+    told = [each for batch in batches for each in batch]
+    rows = np.array([row for row, _ in told], np.int64)
+    frame = judged(pool.describe(rows).assign(prediction=[answer for _, answer in told]), pool.rules)
     return frame.sort_values(["item_id", "place"], kind="stable").reset_index(drop=True)
+
+
+def _blind(data: CellData, pools: Mapping[str, Pool]) -> dict[str, float]:
+    """What the question alone is worth, of tests whose suite is trained on too and whose rows are at hand."""
+    train = pools[TRAIN]
+    stored = [pools[name] for name in data.tests if isinstance(pools[name], StoredPool)]
+    if not isinstance(train, StoredPool) or not stored:
+        return {}
+    return question_only(train.meta.iloc[data.rows[TRAIN]], pd.concat([pool.meta for pool in stored], ignore_index=True))
 
 
 def set_up_device(config: RunConfig) -> None:
@@ -270,15 +268,12 @@ def _timed(timing: dict[str, float], part: str) -> Iterator[None]:
         timing[part] = time.perf_counter() - clock
 
 
-def _result(
-    config: RunConfig, status: str, metrics: dict, validation: dict, curve: list, timing: dict, failure: dict | None
-) -> dict[str, Any]:
+def _result(config: RunConfig, status: str, found: Mapping[str, Any], curve: list, timing: dict, failure: dict | None) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "status": status,
         "config": config.model_dump(mode="json"),
-        "metrics": metrics,
-        "validation": validation,
+        **{name: found.get(name, {}) for name in ("metrics", "validation", "benchmarks", "set_aside")},
         "curve": curve,
         "timing": {name: round(value, 3) for name, value in timing.items()},
         "failure": failure,

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import cache_limit
 from fila_lab.config.strategies import has_convnext
 from fila_lab.data.parallel import in_chunks
-from fila_lab.data.pool import Pool
+from fila_lab.data.pool import Bucket
 from fila_lab.data.pool_build import reserve
 from fila_lab.data.sealed import digests, discard, look, opened, seal, under_way
+from fila_lab.data.stored_pool import Group, StoredPool
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail_input import stage_maps
@@ -81,7 +82,7 @@ def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tup
     return [(dim, height // stride, width // stride) for dim, stride in zip(config.dims, (4, 8, 16, 32), strict=True)]
 
 
-def features_key(config: RunConfig, pool: Pool) -> str:
+def features_key(config: RunConfig, pool: StoredPool) -> str:
     """16 hex digits over everything that shapes a record."""
     tower = build_convnext(config)
     parts = {
@@ -101,7 +102,7 @@ def features_key(config: RunConfig, pool: Pool) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def cached_features(config: RunConfig, pool: Pool, cache_dir: Path, workers: int = 1, progress: Progress | None = None) -> Features:
+def cached_features(config: RunConfig, pool: StoredPool, cache_dir: Path, workers: int = 1, progress: Progress | None = None) -> Features:
     """The pool's features: from the cache, or computed into it first; what is damaged there is computed anew, with a warning.
 
     Raises:
@@ -159,7 +160,7 @@ def _evict(root: Path, needed: int) -> None:
 
 
 def _compute(
-    config: RunConfig, pool: Pool, folder: Path, wanted: dict[str, tuple[int, int]], workers: int, progress: Progress | None
+    config: RunConfig, pool: StoredPool, folder: Path, wanted: dict[str, tuple[int, int]], workers: int, progress: Progress | None
 ) -> float:
     """Fill the records [N, length] of every canvas; returns the seconds. Their disk space is taken first: on a full disk a memory map
     would kill the process instead of raising OSError."""
@@ -171,7 +172,7 @@ def _compute(
         chunks += [(name, start) for start in range(0, shape[0], CHUNK)]
     started, threads = time.perf_counter(), torch.get_num_threads()
     try:
-        for done, _ in enumerate(in_chunks(_Tower, (config, pool.folder, folder), chunks, workers, "features"), 1):
+        for done, _ in enumerate(in_chunks(_Tower, (config, pool.folder, pool.buckets, folder), chunks, workers, "features"), 1):
             if progress:
                 progress("features", done, len(chunks))
     finally:
@@ -182,10 +183,10 @@ def _compute(
 class _Tower:
     """Computes the records of a chunk, with one thread."""
 
-    def __init__(self, config: RunConfig, pool_folder: Path, folder: Path) -> None:
+    def __init__(self, config: RunConfig, pool_folder: Path, buckets: Mapping[str, Bucket], folder: Path) -> None:
         torch.set_num_threads(1)
         self.config, self.folder = config, folder
-        self.pool = Pool(pool_folder, config.geometry, 32 * config.data.seam.page_scale)
+        self.groups = {name: Group(pool_folder, bucket) for name, bucket in buckets.items()}
         self.tower = build_convnext(config).eval().to(memory_format=torch.channels_last)
         self.records: dict[str, np.ndarray] = {}
 
@@ -193,9 +194,11 @@ class _Tower:
         name, start = chunk
         if name not in self.records:
             self.records[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r+")
-        group = self.pool.groups[name]
+        group = self.groups[name]
+        geometry = group.bucket.geometry
+        assert geometry is not None  # stored items have images
         pixels = torch.from_numpy(np.array(group.detail[start : start + CHUNK]))
         with autocast(self.config.runtime.precision):
-            maps = frozen_maps(self.tower, pixels, self.config, group.geometry.rows, group.geometry.cols)
+            maps = frozen_maps(self.tower, pixels, self.config, geometry.rows, geometry.cols)
         flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
         self.records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()

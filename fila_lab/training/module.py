@@ -23,12 +23,14 @@ from fila_lab.config import (
     VitConfig,
 )
 from fila_lab.data.seam.truth import TRUTH, truth_channels
+from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
-from fila_lab.training.batches import IGNORE, Batch
+from fila_lab.training.batches import Batch
 from fila_lab.training.checkpoints import hyper_parameters
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
 from fila_lab.training.shares import averaged, shared_unexplained, summed, world
+from fila_lab.training.texts import IGNORE
 
 
 class NotFiniteError(RuntimeError):
@@ -42,6 +44,7 @@ class FilaModule(L.LightningModule):
         geometry, vit, convnext, fusion, projector, language, train, runtime: the parts of a RunConfig.
         seed: every component draws its initial weights from its own stream of this seed.
         preset: name of the preset, for the record.
+        detail_branch: whether the ConvNeXt is there to see what no cache has seen; null: where the run reads no cached features.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class FilaModule(L.LightningModule):
         runtime: RuntimeConfig = RuntimeConfig(),  # noqa: B008 (frozen)
         seed: int = 0,
         preset: str = "mini",
+        detail_branch: bool | None = None,
     ) -> None:
         super().__init__()
         self.config = RunConfig(
@@ -63,7 +67,8 @@ class FilaModule(L.LightningModule):
             projector=projector, language=language, train=train, runtime=runtime,
         )  # fmt: skip
         self.save_hyperparameters(hyper_parameters(self.config))
-        self.model: FilaModel = build_model(self.config, oracle_channels=truth_channels(), detail_branch=not cacheable(self.config))
+        sees = not cacheable(self.config) if detail_branch is None else detail_branch
+        self.model: FilaModel = build_model(self.config, oracle_channels=truth_channels(), detail_branch=sees)
         self.truth: Truth | None = None
         if train.truth_weight:
             self.truth = Truth(4 * TRUTH, language.width).requires_grad_(False)
@@ -74,10 +79,10 @@ class FilaModule(L.LightningModule):
         self.forward_model = torch.compile(self.model) if runtime.compile else self.model
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> FilaModule:
+    def from_config(cls, config: RunConfig, detail_branch: bool | None = None) -> FilaModule:
         """The module of a cell."""
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
-        return cls(**{part: getattr(config, part) for part in parts})
+        return cls(**{part: getattr(config, part) for part in parts}, detail_branch=detail_branch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint holds what trains: frozen parts are the config's."""
@@ -104,6 +109,10 @@ class FilaModule(L.LightningModule):
         """This rank's part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients, is that loss."""
         tokens = (batch.labels != IGNORE).sum()
         everywhere = summed(tokens)
+        if batch.vision is None:  # none of its rows could be read: the step counts, and nothing is learned from it
+            nothing = sum((parameter.sum() for parameter in self.model.trainable_parameters()), torch.zeros((), device=self.device)) * 0.0
+            self.log("loss", averaged(nothing.detach()), logger=True)
+            return nothing
         if not everywhere:
             raise FilaError("a training batch has no answer tokens, so nothing could be learned from it; give every item an answer")
         output = self.forward_model(self.seen(batch.vision), batch.labels)
@@ -124,15 +133,20 @@ class FilaModule(L.LightningModule):
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        if batch.spare:
+        if batch.spare or batch.vision is None:
             self.log("validation", 0.0, batch_size=0, on_epoch=True, sync_dist=True)
             return
-        answers = self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
-        right = sum(given == wanted for given, wanted in zip(answers, batch.answers, strict=True))
-        self.log("validation", right / len(answers), batch_size=len(answers), on_epoch=True, sync_dist=True)
+        given = self.model.generate(self.seen(batch.vision), max_new_tokens=self.config.language.answer_tokens)
+        told = zip(given, batch.answers, batch.scores, strict=True)
+        right = sum(_score(name)(answer, accepted) for answer, accepted, name in told if accepted)
+        self.log("validation", right / len(given), batch_size=len(given), on_epoch=True, sync_dist=True)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[str]:
-        return [] if batch.spare else self.model.generate(self.seen(batch.vision), max_new_tokens=batch.answer_tokens)
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[tuple[int, str]]:
+        """(row of the pool, answer) of each row that could be read."""
+        if batch.spare or batch.vision is None:
+            return []
+        given = self.model.generate(self.seen(batch.vision), max_new_tokens=self.config.language.answer_tokens)
+        return list(zip(batch.rows, given, strict=True))
 
     def configure_optimizers(self) -> Any:
         train = self.config.train
@@ -152,3 +166,9 @@ class FilaModule(L.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor), "interval": "step"},
         }
+
+
+def _score(name: str) -> Score:
+    """The score by which a learning curve judges a row: its own, or, where that reads more than texts, being equal but for letter case."""
+    own = SCORES[name]
+    return SCORES["exact_nocase"] if own.known else own

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fila_lab.config import FilaError, RunConfig
-from fila_lab.data import BucketBatches, Pool, draw_seed_items
+from fila_lab.config.suites import SEAM
+from fila_lab.data import BucketBatches, Pool, StoredPool, draw_seed_items
 from fila_lab.data.seam import SeamSuite
 from fila_lab.evaluation.alignment import MapFit, retrieval
 from fila_lab.evaluation.positions import token_positions
@@ -22,7 +23,8 @@ from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion.factorised import FactorisedFusion
 from fila_lab.modeling.precision import autocast
 from fila_lab.training.batches import Collator
-from fila_lab.training.cell import TRAINED_PARTS, open_data, run_cell
+from fila_lab.training.cell import TRAINED_PARTS, run_cell
+from fila_lab.training.data import VAL, open_data
 from fila_lab.training.features import cacheable, cached_features, frozen_maps, needs_detail
 from fila_lab.training.predict import load_trained
 from fila_lab.training.record import Progress
@@ -53,12 +55,14 @@ def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress
             "choose a cell without overlap"
         )
     torch.set_num_threads(config.runtime.threads)
-    pools = open_data(config, cache_dir, ("val", "test"), progress=progress)
+    pools = {name: pool for name, pool in open_data(config, cache_dir, ("val", "test"), progress=progress).items() if name in (VAL, SEAM)}
+    if SEAM not in pools or not isinstance(pools[VAL], StoredPool):
+        raise FilaError(f"cell {cell}: a probe asks what stands where, which only items of the seam suite know; choose a cell tested on it")
     collators = {name: _collator(model, pool, cache_dir, progress) for name, pool in pools.items()}
-    drawn = draw_seed_items(pools["val"], config.seed, min(items, config.data.val_items), "val_items")
-    tests = np.flatnonzero(pools["test"].meta["index"].to_numpy() < items)
-    tokens, alignment = look(model, collators["val"], drawn)
-    return {"tokens": tokens, "alignment": alignment, "attribution": switch_off(model, collators["test"], tests, progress)}
+    drawn = draw_seed_items(pools[VAL], config.seed, min(items, config.data.val_items or len(pools[VAL])), "val_items")
+    tests = np.flatnonzero(pools[SEAM].meta["index"].to_numpy() < items)
+    tokens, alignment = look(model, collators[VAL], drawn)
+    return {"tokens": tokens, "alignment": alignment, "attribution": switch_off(model, collators[SEAM], tests, progress)}
 
 
 def trained_cell(config: RunConfig, folder: Path, cache_dir: Path, progress: Progress | None = None) -> Path:
@@ -105,12 +109,13 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
     switches: dict[str, Collection[Interaction]] = {NOTHING: ()} | {f"{s}->{layer}": ((s, layer),) for s, layer in pairs}
     frames = []
     for number, (off, silent) in enumerate((switches | {EVERYTHING: pairs}).items()):
-        for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
+        for batch in BucketBatches(collator.pool.canvases.tolist(), rows, model.config.train.eval_batch_size, None):
             made = collator(batch, training=False)
+            assert made.vision is not None
             with watched(model.encoder, off=silent), autocast(model.config.runtime.precision):
-                given = model.generate(made.vision, made.answer_tokens)
-            right = [answer == wanted for answer, wanted in zip(given, made.answers, strict=True)]
-            frames.append(collator.pool.meta.iloc[batch][ITEM].assign(off=off, correct=right))
+                given = model.generate(made.vision, model.config.language.answer_tokens)
+            right = [answer in accepted for answer, accepted in zip(given, made.answers, strict=True)]
+            frames.append(collator.pool.describe(batch)[ITEM].assign(off=off, correct=right))
         if progress:
             progress("switching off", number + 1, len(switches) + 1)
     return pd.concat(frames, ignore_index=True)
@@ -149,9 +154,10 @@ def _pages(
 ) -> Iterator[tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, Cells, pd.DataFrame]]:
     """Batch by batch and interaction by interaction: tokens before and after, gate, cells, and a frame of the places, one row a token."""
     suite = SeamSuite(model.config.data.seam, model.config.geometry)
-    for batch in BucketBatches(collator.canvas.tolist(), rows, model.config.train.eval_batch_size, None):
+    for batch in BucketBatches(collator.pool.canvases.tolist(), rows, model.config.train.eval_batch_size, None):
         places = pd.concat([_places(suite, collator.pool, row) for row in batch], ignore_index=True)
         vision = collator(batch, training=False).vision
+        assert vision is not None
         random = _random_cells(model, collator.pool, batch, vision)
         for pair, before, after, gate, own in _seen(model, vision):
             cells = {} if own is None else {"trained": own, "random": random[pair]}
@@ -193,10 +199,11 @@ def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: Visio
     config, encoder = model.config, model.encoder
     if not needs_detail(config):
         return {}
-    group, at = pool.locate(batch)
+    detail = pool.pixels(batch, detail=True).detail
+    assert detail is not None
     tower = random_convnext(config.convnext).eval()
     with autocast(config.runtime.precision):
-        maps = frozen_maps(tower, torch.from_numpy(np.array(group.detail[at])), config, vision.rows, vision.cols)
+        maps = frozen_maps(tower, torch.from_numpy(detail), config, vision.rows, vision.cols)
     details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample, layout=vision.layout)
     return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.interactions}
 
@@ -210,7 +217,9 @@ def _places(suite: SeamSuite, pool: Pool, row: int) -> pd.DataFrame:
     """One page's tokens: the item's columns and k, where each token lies and what it shows."""
     meta = pool.meta.iloc[row]
     item = suite.item(pool.split, int(meta["index"]), str(meta["place"]))
-    places = token_positions(item, pool.groups[meta["canvas"]].geometry)
+    geometry = pool.bucket([row]).geometry
+    assert geometry is not None
+    places = token_positions(item, geometry)
     return places.assign(k=suite.geometry.cells_a_side, **{name: meta[name] for name in ITEM})[[*ITEM, "k", *places.columns]]
 
 
@@ -223,5 +232,7 @@ def _acting(pair: Interaction, before: np.ndarray, after: np.ndarray, gate: np.n
 
 
 def _collator(model: FilaModel, pool: Pool, cache_dir: Path, progress: Progress | None) -> Collator:
-    features = cached_features(model.config, pool, cache_dir, progress=progress) if cacheable(model.config) else None
+    if not (isinstance(pool, StoredPool) and cacheable(model.config)):
+        return Collator(model.config, pool, None, model.tokenizer)
+    features = cached_features(model.config, pool, cache_dir, progress=progress)
     return Collator(model.config, pool, features, model.tokenizer)

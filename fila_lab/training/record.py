@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from fila_lab.config import FilaError
+from fila_lab.data.suite import SetAside
 from fila_lab.training.shares import averaged
 
 Progress = Callable[[str, int, int], None]
@@ -32,8 +35,15 @@ class Recorder(Callback):
         """Seconds of training that lie behind the checkpoint this one went on from."""
         self._losses: list[torch.Tensor] = []
         self._clock = self._began = 0.0
+        self._stepped = False
         self.due = False
         """Whether the validation of the last step is still to come."""
+        self.waited = 0.0
+        """Seconds between training steps, in which batches were waited for."""
+        self.aside: dict[str, SetAside] = {}
+        """Rows that could not be read, by id."""
+        self.most_aside = math.inf
+        """Of more than so many the cell is stopped."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the curve and the times depend on: entries, losses of the open window, whether a validation is due."""
@@ -54,11 +64,25 @@ class Recorder(Callback):
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._clock = time.perf_counter()
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        now = time.perf_counter()
+        self.waited += now - self._clock if self._stepped else 0.0
+        self._clock, self._stepped = now, False
+        self._set_aside(batch)
+
+    def _set_aside(self, batch: Any) -> None:
+        """FilaError where too many rows cannot be read."""
+        self.aside |= {row.row: row for row in batch.aside}
+        if len(self.aside) > self.most_aside:
+            first = next(iter(self.aside.values()))
+            raise FilaError(
+                f"{len(self.aside)} rows cannot be read, more than data.bad_rows allows; the first: {first.message}; mend the files "
+                "(fila-lab data check lists them), or raise data.bad_rows"
+            )
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._stop("train_steps")
+        self._clock, self._stepped = time.perf_counter(), True
         self.images += len(batch.rows)
         self._losses.append(averaged(outputs["loss"].detach()))
         step = trainer.global_step
@@ -73,8 +97,9 @@ class Recorder(Callback):
             if self.progress:
                 self.progress("train", step, self.total)
 
-    def on_validation_batch_start(self, *_: Any) -> None:
-        self._clock = time.perf_counter()
+    def on_validation_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, *_: Any) -> None:
+        self._clock, self._stepped = time.perf_counter(), False
+        self._set_aside(batch)
 
     def on_validation_batch_end(self, *_: Any) -> None:
         self._stop("validation_steps")
@@ -84,8 +109,9 @@ class Recorder(Callback):
         if self.curve and "validation" in trainer.callback_metrics:
             self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
 
-    def on_predict_batch_start(self, *_: Any) -> None:
+    def on_predict_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, *_: Any) -> None:
         self._clock = time.perf_counter()
+        self._set_aside(batch)
 
     def on_predict_batch_end(self, *_: Any) -> None:
         self._stop("evaluate_steps")

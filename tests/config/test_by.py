@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from fila_lab.config import resolve_run
 from fila_lab.config.study import Family, StudyConfig
 from fila_lab.config.subgroups import SUBGROUPS
+from fila_lab.data.seam import Seam
 from fila_lab.studies.plan import study_hash
-from fila_lab.training.cell import PREDICTION_COLUMNS
 
 
 def study(primary: str = "exact/reading", **family: Any) -> StudyConfig:
@@ -56,7 +57,9 @@ def test_what_can_split() -> None:
 
 
 def test_every_column_stands_in_the_predictions() -> None:
-    assert set(SUBGROUPS) <= set(PREDICTION_COLUMNS)
+    run = resolve_run("mini")
+    (item,) = Seam(run.data, run.geometry).items("val", 0)
+    assert set(SUBGROUPS) <= {"task", "place", "canvas", *item.known}
 
 
 def test_it_is_declared_in_advance_where_it_stands_and_changes_nothing_where_not() -> None:

@@ -19,8 +19,9 @@ import pytest
 from fila_lab.config import MachineError
 from fila_lab.config.data import DataConfig
 from fila_lab.config.run import GeometryConfig
-from fila_lab.data import Pool, build_pool
+from fila_lab.data import StoredPool
 from fila_lab.data.sealed import DamagedError, digests, discard, look, opened, seal, under_way
+from fila_lab.data.seam import seam_pool
 
 DATA = DataConfig(train_pool=12, val_pool=8, test_triplets=2)
 MARK = "mark.json"
@@ -55,20 +56,20 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture
-def pool(tmp_path_factory: pytest.TempPathFactory, geometry: GeometryConfig, made: Path) -> Pool:
+def pool(tmp_path_factory: pytest.TempPathFactory, geometry: GeometryConfig, made: Path) -> StoredPool:
     copy = tmp_path_factory.mktemp("copy") / "cache"
     shutil.copytree(made, copy)
-    return build_pool(DATA, geometry, "val", copy)
+    return seam_pool(DATA, geometry, "val", copy)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, geometry: GeometryConfig) -> Path:
     cache = tmp_path_factory.mktemp("made")
-    build_pool(DATA, geometry, "val", cache)
+    seam_pool(DATA, geometry, "val", cache)
     return cache
 
 
-def content(pool: Pool) -> dict[str, bytes]:
+def content(pool: StoredPool) -> dict[str, bytes]:
     """Every byte that a cell could read."""
     parts = ("tiles", "overview", "detail", "glyphs", "counts")
     arrays = {f"{name} {part}": getattr(group, part).tobytes() for name, group in pool.groups.items() for part in parts}
@@ -78,15 +79,15 @@ def content(pool: Pool) -> dict[str, bytes]:
 @pytest.mark.parametrize("file", ["_tiles.npy", "_detail.npy", "_counts.npy", "meta.parquet", "meta.jsonl", "pool.json"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_pool_is_made_anew_with_one_warning(
-    damage: str, file: str, pool: Pool, geometry: GeometryConfig, caplog: pytest.LogCaptureFixture
+    damage: str, file: str, pool: StoredPool, geometry: GeometryConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     right = content(pool)
     path = next(path for path in sorted(pool.folder.iterdir()) if path.name.endswith(file))
     DAMAGES[damage](path)
     with caplog.at_level(logging.WARNING, "fila_lab"):
-        mended = build_pool(DATA, geometry, "val", pool.folder.parents[1])
+        mended = seam_pool(DATA, geometry, "val", pool.folder.parents[1])
         assert content(mended) == right
-        assert content(build_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
+        assert content(seam_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
     assert [record.getMessage().count("is damaged") for record in caplog.records] == [1]
     if damage in ("missing", "a folder"):
         assert content(pool) == right, "maps that are open stay readable"
@@ -94,22 +95,22 @@ def test_a_damaged_pool_is_made_anew_with_one_warning(
 
 
 @pytest.mark.parametrize("gone", ["pool", "pools", "cache"])
-def test_a_cache_that_vanishes_is_made_anew_and_open_pools_stay_whole(gone: str, pool: Pool, geometry: GeometryConfig) -> None:
+def test_a_cache_that_vanishes_is_made_anew_and_open_pools_stay_whole(gone: str, pool: StoredPool, geometry: GeometryConfig) -> None:
     right = content(pool)
     shutil.rmtree({"pool": pool.folder, "pools": pool.folder.parent, "cache": pool.folder.parents[1]}[gone])
     assert content(pool) == right, "everything was opened at once"
-    assert content(build_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
+    assert content(seam_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
 
 
-def test_a_file_in_the_place_of_the_folder_is_replaced(pool: Pool, geometry: GeometryConfig) -> None:
+def test_a_file_in_the_place_of_the_folder_is_replaced(pool: StoredPool, geometry: GeometryConfig) -> None:
     right = content(pool)
     shutil.rmtree(pool.folder)
     pool.folder.write_text("not a pool", encoding="utf-8")
-    assert content(build_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
+    assert content(seam_pool(DATA, geometry, "val", pool.folder.parents[1])) == right
 
 
 def test_a_process_without_open_files_left_does_not_take_a_cache_for_damaged(
-    pool: Pool, geometry: GeometryConfig, monkeypatch: pytest.MonkeyPatch
+    pool: StoredPool, geometry: GeometryConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(*_: object, **__: object) -> object:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -118,7 +119,7 @@ def test_a_process_without_open_files_left_does_not_take_a_cache_for_damaged(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", none_left)
         with pytest.raises(MachineError, match=r"Too many open files.*ulimit -n"):
-            build_pool(DATA, geometry, "val", pool.folder.parents[1])
+            seam_pool(DATA, geometry, "val", pool.folder.parents[1])
     assert pool.folder.stat().st_ino == before
 
 
@@ -128,10 +129,10 @@ def test_a_full_cache_is_the_machines_fault_and_enlarged_it_is_filled(
     small = disk("256k")
     message = r"cache_dir=.*val pool cannot be written \(No space left on device\); free space there"
     with pytest.raises(MachineError, match=message):
-        build_pool(DATA, geometry, "val", small)
+        seam_pool(DATA, geometry, "val", small)
     assert [path.suffix for path in (small / "pools").iterdir()] == [".lock"]
     subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
-    assert content(build_pool(DATA, geometry, "val", small)) == content(build_pool(DATA, geometry, "val", made))
+    assert content(seam_pool(DATA, geometry, "val", small)) == content(seam_pool(DATA, geometry, "val", made))
 
 
 def make(folder: Path, value: int = 7) -> None:

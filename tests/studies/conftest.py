@@ -19,7 +19,7 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture(autouse=True)
 def settled_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """One code hash for all runs of a test, even while somebody edits the package."""
-    monkeypatch.setattr(runner, "code_hash", lambda: "code")
+    monkeypatch.setattr(runner, "code_hash", lambda *_: "code")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fila_lab.studies import run_study, runner
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits it ignored
-    runner.code_hash = lambda: "code"  # type: ignore[assignment]
+    runner.code_hash = lambda *_: "code"  # type: ignore[assignment]
     study, out, budget, engine, *further = sys.argv[1:]
     options = {"tracking": False, **json.loads(further[0] if further else "{}")}
     if options.pop("real", False):

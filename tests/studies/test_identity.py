@@ -30,11 +30,18 @@ def sha16(value: object) -> str:
 def by_hand(config: RunConfig, **hashes: str) -> str:
     """The id by its definition. hashes: sha256 of weights that are files, by room."""
     fields = config.model_dump(mode="json")
-    data = {key: value for key, value in fields["data"].items() if key not in ("train_items", "train_tasks", "val_items")}
-    geometry = {key: fields["geometry"][key] for key in ("tile", "patch", "canvases", "canvas_rule")}
-    shaping = sha16({"data": data, "geometry": geometry})
+    data, geometry = fields["data"], {key: fields["geometry"][key] for key in ("tile", "patch", "canvases", "canvas_rule")}
+    items = {"train": data["train_pool"], "val": data["val_pool"], "test": data["test_triplets"]}
+    pools = {
+        split: sha16({"schema": 1, "seam": data["seam"], "geometry": geometry, "split": split, "items": number})
+        for split, number in items.items()
+    }
+    shaping = sha16({split: [{"suite": "seam", "items": pool}] for split, pool in pools.items()})
     assert data_hash(config) == shaping
-    del fields["preset"]
+    del fields["preset"], data["workers"]
+    for suite in (*data["train"], *data["evaluate"].values()):
+        for path in ("path", "images", "definition"):
+            del suite[path]
     for room, digest in hashes.items():
         fields[room]["weights"] = f"sha256:{digest}"
     return sha16({"schema": SCHEMA, "run": fields, "data": shaping})
@@ -105,17 +112,20 @@ def test_a_files_hash_follows_its_bytes(tmp_path: Path) -> None:
         assert known_sha256(path) == hashlib.sha256(content).hexdigest()
 
 
-def test_code_is_the_hash_of_the_files_that_shape_results_in_their_order() -> None:
+@pytest.mark.parametrize("suites", [{"seam"}, {"llava"}, {"docvqa"}, {"seam", "llava", "pope", "vqav2"}])
+def test_code_is_the_hash_of_the_files_that_cells_on_these_suites_can_run(suites: set[str]) -> None:
+    """In their order; a benchmark more outdates no result on generated items."""
     package = Path(fila_lab.__file__).parent
-    files = shaping_files()
+    files = shaping_files(suites)
     assert files == sorted(files)
-    assert all(path.is_file() and path.suffix == ".py" for path in files)
     names = {path.relative_to(package).as_posix() for path in files}
     assert {name for name in identity.SHAPING if name.endswith(".py")} <= names
     assert not names & set(identity.NOT_SHAPING)
     assert all((package / name).is_file() for name in identity.NOT_SHAPING), "what is left out is there to be left out"
-    rooms = {name for name in identity.SHAPING if not name.endswith(".py")}
-    every = {path.relative_to(package).as_posix() for room in rooms for path in (package / room).rglob("*.py")}
-    assert names == (every | {name for name in identity.SHAPING if name.endswith(".py")}) - set(identity.NOT_SHAPING)
+    assert {"training/cell.py", "data/pool.py", "modeling/model.py", "evaluation/seam.py", "evaluation/scores/texts.py"} <= names
+    used = {"seam": "seam" in suites, "llava": "llava" in suites, "benchmarks": bool(suites - {"seam", "llava"})}
+    for wing, there in used.items():
+        assert any(name.startswith(f"data/{wing}/") for name in names) == there
+    assert ("config/benchmarks/docvqa.yaml" in names) == ("evaluation/scores/letters.py" in names) == used["benchmarks"]
     lines = [f"{path.relative_to(package).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files]
-    assert code_hash() == hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+    assert code_hash(suites) == hashlib.sha256("".join(lines).encode()).hexdigest()[:16]

@@ -114,7 +114,7 @@ def test_results_of_other_code_are_not_mixed(bench: Bench, monkeypatch: pytest.M
     from fila_lab.studies import runner
 
     bench.run()
-    monkeypatch.setattr(runner, "code_hash", lambda: "newer")
+    monkeypatch.setattr(runner, "code_hash", lambda *_: "newer")
     with pytest.raises(FilaError, match=r"other code \(6 by code; this is newer\).*--allow-mixed"):
         bench.run()
     bench.run(allow_mixed=True)

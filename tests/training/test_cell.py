@@ -6,27 +6,24 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from tiny_run import TINY, tiny
 
-from fila_lab.config import FilaError, MachineError, RunConfig, config_hash, load_study, resolve_run
+from fila_lab.config import MachineError, RunConfig, config_hash, load_study, resolve_run
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, run_cell
-from fila_lab.training.batches import CellData, Collator, _share, foreign_rows
-from fila_lab.training.cell import failure_kind, make_trainer, open_data, weights_used
-from fila_lab.training.features import cacheable, cached_features
+from fila_lab.training.cell import failure_kind, make_trainer, weights_used
+from fila_lab.training.data import TRAIN, CellData, open_data, seen_features
 from fila_lab.training.module import NotFiniteError
 from fila_lab.training.predict import load_trained, predict
 
 
 def cell_data(config: RunConfig, module: FilaModule, cache_dir: Path) -> CellData:
     pools = open_data(config, cache_dir, ("train", "val", "test"))
-    seen = {name: cached_features(config, pool, cache_dir) if cacheable(config) else None for name, pool in pools.items()}
-    return CellData(config, *(Collator(config, pools[name], seen[name], module.model.tokenizer) for name in ("train", "val", "test")))
+    return CellData(config, pools, seen_features(config, pools, cache_dir), module.model.tokenizer)
 
 
 def test_the_same_cell_twice_gives_the_same_numbers_to_the_last_bit(cache_dir: Path, tmp_path: Path) -> None:
@@ -89,33 +86,11 @@ def test_batches_have_one_canvas_and_labels_cover_the_answer_and_its_end(cache_d
     module = FilaModule.from_config(config)
     data = cell_data(config, module, cache_dir)
     for batch in islice(data.train_dataloader(), 8):
-        assert len({data.train.canvas[row] for row in batch.rows}) == 1
+        assert len({data.collators[TRAIN].pool.canvases[row] for row in batch.rows}) == 1
         for labels, answer in zip(batch.labels, batch.answers, strict=True):
             ids = labels[labels >= 0]
-            assert module.model.tokenizer.decode(ids, skip_special_tokens=True) == answer
+            assert module.model.tokenizer.decode(ids, skip_special_tokens=True) == answer[0]
             assert ids[-1] == module.model.tokenizer.eos_token_id
-
-
-@pytest.mark.parametrize("places", [1, 3])
-@pytest.mark.parametrize("items", [2, 3, 6, 7, 8, 14, 15])
-def test_a_foreign_row_is_another_items_same_place_for_every_size_of_a_group(items: int, places: int) -> None:
-    rows = np.arange(items * places)
-    foreign = foreign_rows(len(rows), places, "84x84")
-    assert (foreign // places != rows // places).all()
-    assert (foreign % places == rows % places).all()
-    assert sorted(foreign) == rows.tolist()
-
-
-def test_a_group_of_one_item_has_no_foreign_map() -> None:
-    with pytest.raises(FilaError, match=r"84x42 of the test pool has 1 item.*data.test_triplets"):
-        foreign_rows(3, 3, "84x42 of the test pool")
-
-
-def test_ranks_share_a_batch_and_each_takes_the_step() -> None:
-    batch = np.arange(10, 17)
-    shares = [_share(batch, rank, 2) for rank in range(2)]
-    assert sorted(np.concatenate(shares)) == batch.tolist()
-    assert [_share(batch[:1], rank, 3).tolist() for rank in range(3)] == [[10], [10], [10]]
 
 
 def test_without_the_cache_a_cell_has_nearly_the_same_losses_and_another_identity(cache_dir: Path, tmp_path: Path) -> None:
@@ -147,18 +122,6 @@ def test_the_weights_of_a_cell_are_those_it_started_from(cache_dir: Path, tmp_pa
     assert starts[0] == starts[1]
     assert set(starts[0]) == {"vit", "language"}
     assert set(run_cell(tiny(), workdir=tmp_path, cache_dir=cache_dir).provenance["weights"]) == {"vit", "convnext"}
-
-
-def test_foreign_maps_are_another_items(cache_dir: Path) -> None:
-    config = tiny(fusion__name="concat", fusion__control="foreign", data__test_triplets=60)
-    collator = cell_data(config, FilaModule.from_config(config), cache_dir).test
-    assert collator is not None
-    for name, group in collator.pool.groups.items():
-        rows = collator.pool.meta.query("canvas == @name").sort_values("row")
-        own = rows["item_id"].to_numpy()
-        at = rows["row"].to_numpy()
-        assert (own != own[collator._detail_rows(name, at)]).all()
-        assert len(group) == len(own)
 
 
 def test_a_failure_is_an_outcome_with_its_cause(cache_dir: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from fila_lab.data import parallel
 from fila_lab.modeling import build_convnext, normalise
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.studies.prepare import use_of_caches
-from fila_lab.training.cell import open_data
+from fila_lab.training.data import open_data
 from fila_lab.training.features import cacheable, cached_features, features_key
 
 
@@ -48,7 +48,7 @@ def test_records_hold_what_the_run_shows_the_tower(cache_dir: Path, tmp_path: Pa
     for name, group in pool.groups.items():
         pixels = torch.from_numpy(np.array(group.detail))
         with torch.inference_mode():
-            shown = stage_maps(tower, pixels, config, group.geometry.rows, group.geometry.cols)
+            shown = stage_maps(tower, pixels, config, group.bucket.geometry.rows, group.bucket.geometry.cols)
             plain = tower(normalise(pixels))
         for stage, here in enumerate(cached.maps(name, np.arange(len(group)))):
             torch.testing.assert_close(here.float(), shown[stage], rtol=2e-2, atol=2e-2)
@@ -109,7 +109,7 @@ def test_damaged_features_are_computed_anew_with_one_warning(
     damage: str, file: str, cache_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny(fusion__name="concat")
-    pool = open_data(config, cache_dir, ("test",))["test"]
+    pool = open_data(config, cache_dir, ("test",))["seam"]
     right = {name: record.tobytes() for name, record in cached_features(config, pool, tmp_path).records.items()}
     folder = tmp_path / "features" / features_key(config, pool)
     path = folder / (f"{next(iter(pool.groups))}.npy" if file == "records" else file)
@@ -149,7 +149,7 @@ def test_what_was_used_longest_ago_makes_room_and_what_is_in_use_stays_readable(
     first = cached_features(config, pools["val"], tmp_path)
     right = {name: record.tobytes() for name, record in first.records.items()}
     monkeypatch.setenv("FILA_LAB_CACHE_GIB", "1e-6")
-    cached_features(config, pools["test"], tmp_path)
+    cached_features(config, pools["seam"], tmp_path)
     assert not (tmp_path / "features" / features_key(config, pools["val"])).exists()
     assert {name: record.tobytes() for name, record in first.records.items()} == right
     monkeypatch.setenv("FILA_LAB_CACHE_GIB", "10G")

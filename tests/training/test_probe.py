@@ -14,7 +14,7 @@ from fila_lab.config import FilaError
 from fila_lab.modeling import FilaModel
 from fila_lab.training import probe, run_cell
 from fila_lab.training.batches import Collator
-from fila_lab.training.cell import open_data
+from fila_lab.training.data import open_data
 from fila_lab.training.features import cached_features
 from fila_lab.training.predict import load_trained
 from fila_lab.training.probe import look, probe_cell, switch_off, trained_cell, watched
@@ -38,7 +38,7 @@ def model(cell: tuple[Path, pd.DataFrame]) -> FilaModel:
 
 
 def collator(model: FilaModel, cache_dir: Path, split: str) -> Collator:
-    pool = open_data(model.config, cache_dir, (split,))[split]
+    (pool,) = open_data(model.config, cache_dir, (split,)).values()
     return Collator(model.config, pool, cached_features(model.config, pool, cache_dir), model.tokenizer)
 
 
@@ -64,7 +64,7 @@ def test_a_probe_gives_three_tidy_frames_and_agrees_with_the_cell(cell: tuple[Pa
 
 def test_switching_off_is_a_fusion_that_adds_nothing(model: FilaModel, cache_dir: Path) -> None:
     batch = collator(model, cache_dir, "val")
-    rows = np.flatnonzero(batch.canvas == batch.canvas[0])[:4]
+    rows = np.flatnonzero(batch.pool.canvases == batch.pool.canvases[0])[:4]
     vision = batch(rows, training=False).vision
     pairs = model.encoder.interactions
     with torch.no_grad():

@@ -20,12 +20,15 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from fila_lab.config import MachineError, RunConfig
+from fila_lab.data.suite import Turn
 from fila_lab.modeling.answers import Truth
 from fila_lab.training import run_cell
-from fila_lab.training.batches import IGNORE, Batch, Collator, Stream
-from fila_lab.training.cell import open_data
+from fila_lab.training.batches import Batch, Collator
+from fila_lab.training.data import open_data
 from fila_lab.training.module import FilaModule
 from fila_lab.training.shares import gathered
+from fila_lab.training.streams import Stream
+from fila_lab.training.texts import IGNORE
 
 WORLD = 2
 
@@ -69,9 +72,8 @@ def _batches(config: RunConfig, cache_dir: Path, rank: int, world: int, truth: b
     pool = open_data(config, cache_dir, ("train",))["train"]
     collator = Collator(config, pool, None, FilaModule.from_config(config).model.tokenizer)
     draw = np.random.default_rng(0)
-    answers = [[3 + int(n) for n in draw.integers(90, size=draw.integers(1, 10))] for _ in range(len(pool.meta))]
-    prompts = [[5, 6, 7]] * len(answers)
-    collator.texts = type(collator.texts)(prompts, answers, 0)
+    answers = ["".join(draw.choice(list("ABCDEFGH"), draw.integers(0, 9))) for _ in range(len(pool))]
+    pool.turns = lambda rows: [(Turn("red", (answers[row],)),) for row in rows]  # type: ignore[method-assign]
     rows = np.flatnonzero(pool.meta["canvas"].to_numpy() == pool.meta["canvas"].iloc[0])
     found = []
     for batch in (rows[:7], rows[1:3], rows[2:3]):

@@ -8,8 +8,7 @@ import numpy as np
 from tiny_run import tiny
 
 from fila_lab.training import FilaModule, run_cell
-from fila_lab.training.batches import CellData, Collator
-from fila_lab.training.cell import open_data
+from fila_lab.training.data import TRAIN, VAL, CellData, open_data
 
 SHARES = {"reading": 0.5, "coarse": 0.5}
 
@@ -20,11 +19,11 @@ def test_a_specialist_trains_on_its_part_of_the_generalists_items_and_is_tested_
         config = tiny(fusion__name="none", data__seam__tasks=SHARES, data__train_tasks=tasks)
         pools = open_data(config, cache_dir, ("train", "val", "test"))
         tokenizer = FilaModule.from_config(config).model.tokenizer
-        data = CellData(config, *(Collator(config, pools[name], None, tokenizer) for name in ("train", "val", "test")))
-        rows[tasks] = data.train_rows
-        seen = set(pools["train"].meta["task"].iloc[data.train_rows])
+        data = CellData(config, pools, dict.fromkeys(pools), tokenizer)
+        rows[tasks] = data.rows[TRAIN]
+        seen = set(pools[TRAIN].meta["task"].iloc[data.rows[TRAIN]])
         assert seen == (set(tasks) if tasks else set(SHARES))
-        assert len(data.val_rows) == config.data.val_items
+        assert len(data.rows[VAL]) == config.data.val_items
     assert sorted(np.concatenate([rows["reading",], rows["coarse",]])) == sorted(rows[None])
     assert [row for row in rows[None] if row in set(rows["coarse",])] == list(rows["coarse",]), "in the generalist's order"
 

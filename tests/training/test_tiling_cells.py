@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_run import tiny
 
 from fila_lab.config import RunConfig
-from fila_lab.data.pool import build_pool
+from fila_lab.data.seam import seam_pool
 from fila_lab.data.seam.truth import TRUTH_CHANNELS, truth_maps
 from fila_lab.studies.identity import cell_id, data_hash
 from fila_lab.training import run_cell
@@ -49,7 +49,7 @@ def test_a_cell_trains_and_answers_the_same_items(name: str, cache_dir: Path, tm
     outcome = run_cell(config, workdir=tmp_path / "work", cache_dir=cache_dir, checkpoint=tmp_path / "cell" / "model.safetensors")
     assert outcome.result["failure"] is None
     assert outcome.predictions is not None
-    meta = build_pool(plain.data, plain.geometry, "test", cache_dir).meta
+    meta = seam_pool(plain.data, plain.geometry, "test", cache_dir).meta
     shared = ["item_id", "place", "question", "answer", "cut_fraction", "canvas"]
     answered, asked = (frame[shared].sort_values(["item_id", "place"], ignore_index=True) for frame in (outcome.predictions, meta))
     assert answered.equals(asked)
@@ -63,12 +63,12 @@ def test_a_cell_trains_and_answers_the_same_items(name: str, cache_dir: Path, tm
 @pytest.mark.parametrize("name", TILINGS)
 def test_the_truth_lies_where_the_detail_input_shows_it(name: str, cache_dir: Path) -> None:
     config = cell(name)
-    pool = build_pool(config.data, config.geometry, "train", cache_dir)
+    pool = seam_pool(config.data, config.geometry, "train", cache_dir)
     for group in pool.groups.values():
-        where = group.geometry
-        for maps, stride in zip(truth_maps(group.glyphs, group.counts, where, group.canvas), (4, 8, 16, 32), strict=True):
+        where, canvas = group.bucket.geometry, group.bucket.canvas
+        for maps, stride in zip(truth_maps(group.glyphs, group.counts, where, canvas), (4, 8, 16, 32), strict=True):
             for page, (glyphs, count) in enumerate(zip(group.glyphs, group.counts, strict=True)):
-                to_page = where.image_size[0] / group.canvas[0]  # records are in px of the canvas that the page is made for
+                to_page = where.image_size[0] / canvas[0]  # records are in px of the canvas that the page is made for
                 places = [where.to_canvas((x, y, x, y))[:2] for x, y in glyphs[:count, 2:4] * to_page]
                 scale_x, scale_y = where.detail_scales
                 cells = {(int(y * scale_y / stride + 1e-4), int(x * scale_x / stride + 1e-4)) for x, y in places}

@@ -15,7 +15,7 @@ from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import Truth, save_answer_parts, unexplained
 from fila_lab.training import run_cell
 from fila_lab.training.batches import Collator
-from fila_lab.training.cell import open_data
+from fila_lab.training.data import open_data
 from fila_lab.training.module import FilaModule
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.json_files import parse_json
 from fila_lab.data.benchmarks.images import InTable, is_base64
 from fila_lab.data.benchmarks.parquet import parquet_rows
 
@@ -54,12 +55,12 @@ def read_rows(path: Path, place: str = "", columns: Collection[str] = (), fields
 def _json(path: Path, place: str) -> Rows:
     text = path.read_text(encoding="utf-8-sig")
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except json.JSONDecodeError as error:
         if not error.msg.startswith("Extra data"):
             raise FilaError(f"{path}, line {error.lineno}: no JSON ({error.msg}); mend it there, or download it again") from None
         return [_object(_line(path, number, line), path, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FilaError(f"{path} cannot be read as JSON ({error}); download it again") from None
     for part in place.split(".") if place else ():
         if not isinstance(content, dict) or part not in content:
@@ -77,8 +78,8 @@ def _json(path: Path, place: str) -> Rows:
 
 def _line(path: Path, number: int, line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
+        return parse_json(line)
+    except ValueError as error:
         raise FilaError(f"{path}, line {number}: no JSON ({error}); mend it there, or download it again") from None
 
 

@@ -11,8 +11,7 @@ from oracle_readers import answer, seen
 from fila_lab.config import resolve_run
 from fila_lab.config.data import SEAM_TASKS, DataConfig, SeamConfig
 from fila_lab.config.run import GeometryConfig
-from fila_lab.data import build_pool
-from fila_lab.data.seam import SeamSuite, content, glyph_records
+from fila_lab.data.seam import SeamSuite, content, glyph_records, seam_pool
 from fila_lab.data.seam.symbolic import symbolic_page
 from fila_lab.data.seam.tasks.spatial import RELATIONS
 from fila_lab.modeling.language import WORDS
@@ -23,7 +22,7 @@ MIXED = {name: 1 / len(NAMES) for name in NAMES}
 
 def test_a_pool_has_room_for_the_marks_of_every_task(geometry: GeometryConfig, tmp_path: Path) -> None:
     data = DataConfig(seam=SeamConfig(page_scale=1, text_height=(10, 14), tasks=MIXED, clutter=2), val_pool=40)
-    pool = build_pool(data, geometry, "val", tmp_path)
+    pool = seam_pool(data, geometry, "val", tmp_path)
     suite = SeamSuite(data.seam, geometry)
     assert len(set(pool.meta["task"])) > 6
     for row in range(0, 40, 3):

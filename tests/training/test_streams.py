@@ -1,39 +1,32 @@
-"""What a batch holds and in which order batches come: against plain references, on pools that are made by hand."""
+"""In which order batches come and who makes them: against plain references, on pools that are made by hand."""
 
 from __future__ import annotations
 
-from itertools import islice
+import sys
+from itertools import islice, zip_longest
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 
-from fila_lab.config import FilaError
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from hand_pool import HandPool
+
+import fila_lab.training.data as data_module
 from fila_lab.data.sampler import BucketBatches
-from fila_lab.training.batches import IGNORE, CellData, Stream, Texts, foreign_rows
+from fila_lab.training import streams
+from fila_lab.training.data import CellData
+from fila_lab.training.streams import Stream
 
 CANVASES = ["84x84", "84x42", "84x84", "42x84", "84x42"] * 6
-
-
-class Pool:
-    """A pool of these canvases, one item a row."""
-
-    split = "train"
-    meta = pd.DataFrame({"task": ["reading"] * len(CANVASES)})
-
-    def __len__(self) -> int:
-        return len(CANVASES)
 
 
 class Rows:
     """A collator that hands back the rows it was given."""
 
-    canvas = np.array(CANVASES, dtype=object)
-    config: Any = None
-    pool = Pool()
+    pool = HandPool([(int(name.split("x")[0]), int(name.split("x")[1])) for name in CANVASES], split="train")
 
     def __call__(self, rows: np.ndarray, training: bool, spare: bool = False) -> tuple[list[int], bool, bool]:
         return rows.tolist(), training, spare
@@ -88,47 +81,42 @@ def test_ranks_evaluate_every_row_once_in_the_batches_of_one(world: int) -> None
     assert [rows for turn in zip(*shares, strict=True) for rows, _, spare in turn if not spare] == whole
 
 
-def test_texts_are_padded_and_only_answers_carry_loss() -> None:
-    prompts, targets = [[5, 6, 7], [8], [9, 10]], [[11, 2], [12, 13, 14, 2], [15, 2]]
-    texts = Texts(prompts, targets, pad=0)
-    ids, lengths, labels = texts(np.array([2, 1]), True)
-    assert ids.tolist() == [[9, 10, 15, 2, 0], [8, 12, 13, 14, 2]]
-    assert lengths.tolist() == [2, 1]
-    assert labels.tolist() == [[IGNORE, IGNORE, 15, 2, IGNORE], [IGNORE, 12, 13, 14, 2]]
-    ids, lengths, labels = texts(np.array([0, 1]), False)
-    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
-    assert lengths.tolist() == [3, 1]
-    assert torch.equal(labels, torch.full((2, 3), IGNORE))
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_worker_processes_make_the_batches_of_one_in_turn(seed: int | None, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader asks its workers in turn; one that has none left is passed over."""
+    whole = list(islice(Stream(Rows(), np.arange(len(CANVASES)), 4, seed), 9))  # type: ignore[arg-type]
+    made = []
+    for worker in range(workers):
+        monkeypatch.setattr(streams, "get_worker_info", lambda worker=worker: SimpleNamespace(id=worker, num_workers=workers))
+        made.append(list(islice(Stream(Rows(), np.arange(len(CANVASES)), 4, seed), 9)))  # type: ignore[arg-type]
+    turns = [each for turn in zip_longest(*made) for each in turn if each is not None]
+    assert turns[: len(whole)] == whole
 
 
-@pytest.mark.parametrize("places", [1, 3])
-@pytest.mark.parametrize("items", [2, 3, 7, 8, 14, 15])
-def test_a_foreign_map_is_another_items_at_the_same_place(items: int, places: int) -> None:
-    rows = foreign_rows(items * places, places, "84x84")
-    for row, other in enumerate(rows):
-        assert other // places != row // places
-        assert other % places == row % places
-    assert sorted(rows) == list(range(items * places)), "every map is read once"
-    if items % 7:
-        assert rows[0] == 7 % items * places
-
-
-def test_a_canvas_of_one_item_has_no_foreign_map() -> None:
-    with pytest.raises(FilaError, match=r"foreign.*1 item"):
-        foreign_rows(3, 3, "84x84 of the test pool")
-
-
-def test_training_goes_on_where_the_trainer_stands() -> None:
+def test_training_goes_on_where_the_trainer_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     """The global step of a resumed trainer is the number of batches that were read, its rank the share."""
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_: Rows())
     config = SimpleNamespace(
         seed=4,
-        data=SimpleNamespace(train_items=20, train_tasks=(), val_items=6),
+        data=SimpleNamespace(train_items=20, train_tasks=(), val_items=6, workers=0),
         train=SimpleNamespace(batch_size=4, eval_batch_size=4),
     )
-    collator = Rows()
-    data = CellData(config, collator, collator, collator)  # type: ignore[arg-type]
+    names = ("train", "val", "seam")
+    data = CellData(config, dict.fromkeys(names, Rows.pool), dict.fromkeys(names), None)  # type: ignore[arg-type]
     data.trainer = SimpleNamespace(global_step=6, global_rank=0, world_size=1)  # type: ignore[assignment]
-    own = [batch.tolist() for batch in islice(BucketBatches(CANVASES, data.train_rows, 4, 4).epochs(), 10)]
+    own = [batch.tolist() for batch in islice(BucketBatches(CANVASES, data.rows["train"], 4, 4).epochs(), 10)]
+    assert len(data.rows["train"]) == 20
     assert [rows for rows, _, _ in islice(data.train_dataloader(), 4)] == own[6:]
     loaders = data.predict_dataloader()
-    assert [sorted(row for rows, _, _ in loader for row in rows) for loader in loaders] == [sorted(data.val_rows), list(range(30))]
+    assert [sorted(row for rows, _, _ in loader for row in rows) for loader in loaders] == [sorted(data.rows["val"]), list(range(30))]
+
+
+def test_a_specialist_trains_on_its_own_tasks_of_the_same_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_: Rows())
+    names, drawn = ("train", "val"), {}
+    for tasks in (None, ("counting",)):
+        data = SimpleNamespace(train_items=20, train_tasks=tasks, val_items=6, workers=0)
+        config = SimpleNamespace(seed=4, data=data)
+        drawn[tasks] = CellData(config, dict.fromkeys(names, Rows.pool), dict.fromkeys(names), None).rows["train"]  # type: ignore[arg-type]
+    assert drawn[("counting",)].tolist() == [row for row in drawn[None] if Rows.pool.tasks[row] == "counting"]

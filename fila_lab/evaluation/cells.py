@@ -1,0 +1,48 @@
+"""A cell's answers judged: a score for each, the metrics of its tasks, and the figures that benchmarks have of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from fila_lab.data.suite import TaskRule
+from fila_lab.evaluation.aggregates import AGGREGATES, Scored
+from fila_lab.evaluation.scores import SCORES
+from fila_lab.evaluation.seam import summarise
+
+
+def judged(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> pd.DataFrame:
+    """The frame (columns task, prediction, answer or answers, and what is known) with `score`, 0 to 1, and `correct`, a score of 1.
+
+    Rows without answers have no score (NaN) and are not correct.
+    """
+    frame = predictions.reset_index(drop=True)
+    several = frame["answers"] if "answers" in frame else frame["answer"].map(lambda answer: [answer])
+    scores = np.full(len(frame), np.nan)
+    for task, rows in frame.groupby("task", sort=False, observed=True):
+        rule = SCORES[rules[str(task)].score]
+        columns = [name for name in (*rule.known, *rule.may_know) if name in rows]
+        known = [{str(name): value for name, value in own.items()} for own in rows[columns].to_dict("records")]
+        scores[rows.index.to_numpy()] = [
+            rule(prediction, tuple(answers), own) if len(answers) else np.nan
+            for prediction, answers, own in zip(rows["prediction"], several[rows.index], known, strict=True)
+        ]
+    return frame.assign(score=scores, correct=scores == 1.0)
+
+
+def measured(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[str, float]:
+    """`<score>/<task>[/<place>]` and what triplets say, of `judged` predictions; tasks without answers have no metric."""
+    there = predictions[predictions["score"].notna()]
+    return summarise(there, {task: rule.score for task, rule in rules.items()}) if len(there) else {}
+
+
+def aggregated(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[str, float]:
+    """The figures of a benchmark whose own aggregate is no mean, or that has parts, of `judged` predictions of one suite."""
+    figures: dict[str, float] = {}
+    for task, rows in predictions[predictions["score"].notna()].groupby("task", observed=True):
+        rule = rules[str(task)]
+        if rule.aggregate != "mean" or rule.by:
+            figures |= AGGREGATES[rule.aggregate](Scored(rows.rename(columns={"item_id": "id"}), rule.score, rule.by))
+    return figures

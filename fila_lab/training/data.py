@@ -1,0 +1,101 @@
+"""The data of a cell: the seed's training and validation rows, and what it is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+
+from fila_lab.config import RunConfig
+from fila_lab.data.opening import open_pools
+from fila_lab.data.parallel import Progress
+from fila_lab.data.pool import Pool, draw_seed_items
+from fila_lab.data.stored_pool import StoredPool
+from fila_lab.training.batches import Collator
+from fila_lab.training.features import Features, cacheable, cached_features
+from fila_lab.training.streams import Stream, loader
+
+TRAIN, VAL = "train", "val"
+
+
+def open_data(
+    config: RunConfig, cache_dir: Path, splits: Sequence[str], workers: int = 1, progress: Progress | None = None
+) -> dict[str, Pool]:
+    """The pools of a run: `train` and `val` by these names, those of `test` by the names of `data.evaluate`.
+
+    Raises:
+        FilaError: a suite cannot be opened, or too many of its rows cannot be used.
+        MachineError: the cache cannot be written.
+    """
+    pools: dict[str, Pool] = {}
+    for split in splits:
+        pools |= open_pools(config.data, config.geometry, cache_dir, split, workers, progress)
+    return pools
+
+
+def seen_features(
+    config: RunConfig, pools: Mapping[str, Pool], cache_dir: Path, workers: int = 1, progress: Progress | None = None
+) -> dict[str, Features | None]:
+    """The frozen tower's features of each stored pool; of files, and where the run reads none, None."""
+    return {
+        name: cached_features(config, pool, cache_dir, workers, progress) if cacheable(config) and isinstance(pool, StoredPool) else None
+        for name, pool in pools.items()
+    }
+
+
+class CellData(L.LightningDataModule):
+    """Batches of a run's pools, in the order that its seed gives them."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        pools: Mapping[str, Pool],
+        features: Mapping[str, Features | None],
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.collators = {name: Collator(config, pool, features[name], tokenizer) for name, pool in pools.items()}
+        data, train = config.data, pools[TRAIN]
+        drawn = draw_seed_items(train, config.seed, data.train_items, "train_items")
+        # A specialist sees of the same draw what a generalist sees of its tasks.
+        own = np.isin(train.tasks[drawn].astype(str), data.train_tasks) if data.train_tasks else slice(None)
+        self.rows = {name: np.arange(len(pool)) for name, pool in pools.items()}
+        self.rows[TRAIN] = drawn[own]
+        self.rows[VAL] = draw_seed_items(pools[VAL], config.seed, data.val_items, "val_items")
+
+    @property
+    def tests(self) -> list[str]:
+        """The names of what it is tested on."""
+        return [name for name in self.collators if name not in (TRAIN, VAL)]
+
+    @property
+    def seconds(self) -> float:
+        """Time that this process spent in making batches."""
+        return sum(collator.seconds for collator in self.collators.values())
+
+    def train_dataloader(self) -> DataLoader:
+        """Endless; after a resume it goes on where the checkpoint stopped."""
+        start = self.trainer.global_step if self.trainer else 0
+        train = self.config.train
+        stream = Stream(self.collators[TRAIN], self.rows[TRAIN], train.batch_size, self.config.seed, start, *self._place())
+        return loader(stream, self.config.data.workers)
+
+    def _place(self) -> tuple[int, int]:
+        """This process's rank, and the number of ranks."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation(VAL)
+
+    def predict_dataloader(self) -> list[DataLoader]:
+        """Validation rows, then those of each test."""
+        return [self._evaluation(name) for name in (VAL, *self.tests)]
+
+    def _evaluation(self, name: str) -> DataLoader:
+        stream = Stream(self.collators[name], self.rows[name], self.config.train.eval_batch_size, None, 0, *self._place())
+        return loader(stream, self.config.data.workers)
