@@ -88,7 +88,8 @@ def damage(path: Path, *, read_only: bool = False) -> str:
         return ""
     except sqlite3.DatabaseError as error:
         return str(error)
-    return "" if read_only or tables >= TABLES else "it has no tables of MLflow"
+    missing = sorted(TABLES - tables)
+    return "" if read_only or not missing else f"it lacks MLflow's tables {', '.join(missing)}"
 
 
 def _open(root: Path, study: str) -> MlflowClient:
