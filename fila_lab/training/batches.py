@@ -38,6 +38,12 @@ class Batch:
     spare: bool = False
     aside: tuple[SetAside, ...] = ()
 
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+        """The same batch on a device; Lightning asks for it, and does not look inside then."""
+        vision = None if self.vision is None else self.vision.to(device)
+        truth = None if self.truth is None else self.truth.to(device, non_blocking=non_blocking)
+        return replace(self, vision=vision, labels=self.labels.to(device, non_blocking=non_blocking), truth=truth)
+
 
 class Collator:
     """Rows of a pool to a Batch.

@@ -50,15 +50,19 @@ ROOMS = (
         ),
         (
             *_in("imaging", "test_geometry", "test_canvas", "test_seams", "test_tilings", "test_prepare"),
-            *_in("config", "test_tiling_costs"),
+            *_in("cost/closed", "test_tiling_costs"),
         ),
     ),
     Room("sampler", ("fila_lab/data/sampler.py", "fila_lab/data/streams.py"), _in("data", "test_sampler")),
-    Room("batches", ("fila_lab/training/batches.py",), _in("training", "test_batches", "test_truth_loss")),
+    Room(
+        "batches",
+        tuple(f"fila_lab/training/{name}.py" for name in ("batches", "data", "streams", "texts")),
+        _in("training", "test_collator", "test_streams", "test_truth_loss"),
+    ),
     Room(
         "scores",
-        ("fila_lab/evaluation/metrics.py", "fila_lab/evaluation/alignment.py"),
-        _in("evaluation", "test_metrics", "test_alignment_score"),
+        ("fila_lab/evaluation/scores/*.py", "fila_lab/evaluation/alignment.py"),
+        _in("evaluation", "test_scores", "test_aggregates", "test_alignment_score"),
     ),
     Room(
         "seam",

@@ -84,7 +84,7 @@ class BenchmarkSuite(Suite):
 
     def tasks(self) -> Mapping[str, TaskRule]:
         rule = self.benchmark
-        return {self.name: TaskRule(rule.score, rule.ending, rule.aggregate)}
+        return {self.name: TaskRule(rule.score, rule.ending, rule.aggregate, rule.by)}
 
     def splits(self) -> Sequence[str]:
         return self.files.splits()

@@ -1,0 +1,116 @@
+"""A cell that trains on files and is tested on files: exported pages in LLaVA's format in, a benchmark's own score out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_run import tiny
+
+from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.data.export import export
+from fila_lab.evaluation import SCORES
+from fila_lab.studies.identity import cell_id
+from fila_lab.training import run_cell
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train`: 24 exported items; `docvqa`: 5 others in DocVQA's own layout, two of them about one page."""
+    folder = tmp_path_factory.mktemp("files")
+    config = tiny()
+    export(config.data.seam, config.geometry, "train", 24, folder / "train")
+    export(config.data.seam, config.geometry, "val", 4, folder / "docvqa")
+    rows = json.loads((folder / "docvqa" / "val.json").read_text(encoding="utf-8"))
+    asked = [
+        {
+            "questionId": number,
+            "question": row["conversations"][0]["value"].removeprefix("<image>\n"),
+            "answers": [row["conversations"][1]["value"], "either"],
+            "image": row["image"],
+            "question_types": ["others"],
+        }
+        for number, row in enumerate([*rows, rows[0]])
+    ]
+    (folder / "docvqa" / "val_v1.0_withQT.json").write_text(json.dumps({"data": asked}), encoding="utf-8")
+    return folder
+
+
+def on_files(files: Path, **more: object) -> RunConfig:
+    return tiny(
+        **{
+            "data__train": {"suite": "llava", "path": str(files / "train"), "options": {"validate_share": 0.25}},
+            "data__train_items": None,
+            "data__val_items": None,
+            "data__evaluate": {"docvqa": {"path": str(files / "docvqa")}},
+            "data__workers": 0,
+            "train__steps": 3,
+            "train__validate_every": 3,
+            **more,
+        }
+    )
+
+
+@pytest.mark.parametrize("fusion", ["none", pytest.param("concat", marks=pytest.mark.slow)])
+def test_a_cell_trains_on_files_and_is_scored_as_the_benchmark_scores(files: Path, fusion: str, tmp_path: Path) -> None:
+    outcome = run_cell(on_files(files, fusion__name=fusion), workdir=tmp_path / "work", cache_dir=tmp_path / "cache")
+    assert outcome.result["failure"] is None, outcome.result["failure"]
+    predictions = outcome.predictions
+    assert predictions is not None
+    assert len(predictions) == 5
+    own = [SCORES["anls"](row.prediction, tuple(row.answers)) for row in predictions.itertuples()]
+    assert predictions["score"].tolist() == own
+    metrics = outcome.result["metrics"]
+    assert metrics == {"anls/docvqa": pytest.approx(sum(own) / 5), "n/docvqa": 5.0}
+    assert "others" in str(outcome.result["benchmarks"]["docvqa"])
+    assert set(outcome.provenance["data_hash"]) == {"train", "val", "docvqa"}
+    assert outcome.result["validation"], "rows of the training file that were kept apart"
+    assert outcome.result["set_aside"] == {}
+
+
+def test_a_damaged_image_is_set_aside_and_too_many_stop_the_cell(files: Path, tmp_path: Path) -> None:
+    asked = json.loads((files / "docvqa" / "val_v1.0_withQT.json").read_text(encoding="utf-8"))["data"]
+    page = files / "docvqa" / asked[0]["image"]
+    assert [row["image"] for row in asked].count(asked[0]["image"]) == 2
+    whole = page.read_bytes()
+    page.write_bytes(whole[: len(whole) // 2])
+    try:
+        few = run_cell(on_files(files, fusion__name="none", data__bad_rows=0.5), workdir=tmp_path / "a", cache_dir=tmp_path / "cache")
+        assert few.result["failure"] is None, few.result["failure"]
+        (reason,) = few.result["set_aside"]["unreadable"].values()
+        assert reason["rows"] == 2
+        assert page.name in reason["first"]
+        assert few.predictions is not None
+        assert len(few.predictions) == 3
+        stopped = run_cell(on_files(files, fusion__name="none", data__bad_rows=0.0), workdir=tmp_path / "b", cache_dir=tmp_path / "cache")
+        assert stopped.result["failure"]["kind"] == "bad_input"
+        assert "data.bad_rows" in stopped.result["failure"]["message"]
+    finally:
+        page.write_bytes(whole)
+
+
+def test_an_id_follows_contents_not_paths(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILA_LAB_CACHE", str(tmp_path / "cache"))
+    first = cell_id(on_files(files))
+    moved = tmp_path / "moved"
+    moved.symlink_to(files)
+    assert cell_id(on_files(moved)) == first
+    assert cell_id(on_files(files, data__workers=3)) == first
+    questions = files / "docvqa" / "val_v1.0_withQT.json"
+    text = questions.read_text(encoding="utf-8")
+    questions.write_text(text.replace("either", "neither"), encoding="utf-8")
+    try:
+        assert cell_id(on_files(files)) != first
+    finally:
+        questions.write_text(text, encoding="utf-8")
+
+
+def test_truth_is_refused_by_name_and_so_is_a_suite_without_validation_rows(files: Path, tmp_path: Path) -> None:
+    oracle = run_cell(on_files(files, fusion__name="concat", fusion__control="oracle_map"), workdir=tmp_path / "o", cache_dir=tmp_path)
+    assert "without glyphs" in oracle.result["failure"]["message"]
+    train = {"suite": "llava", "path": str(files / "train")}
+    bare = run_cell(on_files(files, data__train=train), workdir=tmp_path / "v", cache_dir=tmp_path)
+    assert "data.validate" in bare.result["failure"]["message"]
+    with pytest.raises((ConfigError, FilaError), match="train"):
+        on_files(files, data__evaluate={"train": {"path": "x"}})
