@@ -205,8 +205,7 @@ class _Listing:
             if isinstance(row, BadRow):
                 raise row
             said = read_conversation(row)
-            if b"\\ud" in content or b"\\uD" in content:
-                _check_unicode(said)
+            _check_unicode(said)
         except BadRow as bad:
             aside = bad.aside(self.path.name, number, row)
             self.asides.append(json.dumps([aside.row, aside.reason, aside.message]).encode())
@@ -254,7 +253,10 @@ class _Listing:
 
 
 def _check_unicode(said: Conversation) -> None:
+    text = "".join([said.id, said.source, said.image or "", *said.texts])
+    if text.isascii():
+        return
     try:
-        "".join([said.id, said.source, said.image or "", *said.texts]).encode()
+        text.encode()
     except UnicodeEncodeError:
         raise BadRow("no Unicode", "a text holds half a character (a lone surrogate); write the character out") from None
