@@ -173,6 +173,18 @@ def test_a_row_that_a_chunk_cannot_hold_and_borders_in_texts_are_read(tmp_path: 
     assert [row for _, _, row in json_rows(path)] == rows * 300
 
 
+@pytest.mark.parametrize("style", [{"separators": (",", ":")}, {}, {"indent": 1}, {"indent": 0}, {"separators": (" ,\n ", " : ")}])
+def test_only_rows_at_the_end_of_a_chunk_are_read_alone(style: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands between rows: to fail at each of them would take minutes."""
+    path = write(tmp_path / "rows.json", [{"id": n, "conversations": talk("a", "b" * 50)} for n in range(2000)], **style)
+    monkeypatch.setattr(module, "CHUNK", 1 << 14)
+    alone: list[int] = []
+    whole = module._Window.value
+    monkeypatch.setattr(module._Window, "value", lambda window: alone.append(window.at) or whole(window))
+    assert len(list(json_rows(path))) == 2000
+    assert len(alone) <= path.stat().st_size / (1 << 14) + 2
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\n\n"])
 def test_lines_are_rows_and_a_bad_one_is_alone(tmp_path: Path, ending: str) -> None:
     lines = ['{"id": 1}', "{", '{"id": "é"}', '{"id": "\\ud800"}', "[1]"]

@@ -95,6 +95,7 @@ def _list(path: Path, file: IO[bytes], at: int, report: Report) -> Iterator[Foun
             what = f"{mark!r} stands where a comma or ] is to be" if mark else "the file ends before its ]"
             raise FilaError(f"{path}, line {window.line()}: no JSON ({what}); mend it there, or download it again")
         window.skip()
+        window.next()
     if window.next():
         raise FilaError(f"{path}, line {window.line()}: something stands behind the end of the list; remove it")
 
@@ -158,7 +159,7 @@ class _Window:
         while True:
             try:
                 found, end = self.decode(self.text, self.place)
-                if self.ended or end < len(self.text) or not isinstance(found, int | float):  # a number may go on
+                if self.ended or end < len(self.text) - _CUT or not isinstance(found, int | float):  # a number may go on
                     content = self.text[self.place : end].encode()
                     self.place = end
                     self.at += len(content)
