@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.benchmark import Benchmark, LayoutConfig
+from fila_lab.config.hashing import file_sha256
 from fila_lab.data.benchmarks.expressions import value
 from fila_lab.data.benchmarks.layouts import Source, beside, find, rows_of
-from fila_lab.data.benchmarks.rows import BadRow, Question, name_of, read_question
+from fila_lab.data.benchmarks.rows import BadRow, Question, name_of, placing_fields, read_question
 from fila_lab.data.benchmarks.tables import read_rows
 from fila_lab.data.suite import SPLITS, SetAside
 
@@ -68,7 +68,7 @@ class BenchmarkFiles:
     def digests(self, split: str) -> list[Any]:
         """sha256 of each file that a split comes from, with what its path says."""
         sources = self._sources(self.known(split))
-        return [[_sha256(path), source.named] for source in sources for path in (source.path, *self._further(source))]
+        return [[file_sha256(path), source.named] for source in sources for path in (source.path, *self._further(source))]
 
     def _any_sources(self) -> tuple[Source, ...]:
         return next(iter(self._found.files.values()))
@@ -95,7 +95,7 @@ class BenchmarkFiles:
     def _parsed(self, split: str) -> Read:
         questions: list[Question] = []
         asides: list[SetAside] = []
-        number = 0
+        number, placing = 0, placing_fields(self.layout)
         for source in self._sources(split):
             chosen = self._split_ids(source).get(split, set()) if self.layout.split_ids else None
             for raw in self._joined(source):
@@ -106,7 +106,7 @@ class BenchmarkFiles:
                 name = name_of(self.layout, raw, number)
                 number += 1
                 try:
-                    questions.append(read_question(self.benchmark, self.layout, raw, name))
+                    questions.append(read_question(self.benchmark, self.layout, raw, name, placing))
                 except BadRow as error:
                     asides.append(aside(name, source.path, error.reason, str(error)))
         kept = self._kept(_numbered(questions) if self.layout.shared_ids else questions, asides)
@@ -160,8 +160,3 @@ def _numbered(questions: Sequence[Question]) -> list[Question]:
         seen[question.id] = seen.get(question.id, 0) + 1
         numbered.append(question.renamed(f"{question.id}/{seen[question.id]}"))
     return numbered
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +26,8 @@ class BadRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of a benchmark. `image`: what the row says of it (a path, or where its bytes are), None without one; `raw`: the fields
-    that may say where a path lies."""
+    """A question of a benchmark. `image`: what the row says of it (a path, or where its bytes are), None without one; `places`: the
+    fields that say where a path lies."""
 
     id: str
     image_id: str
@@ -34,7 +35,7 @@ class Question:
     answers: tuple[str, ...]
     image: Any
     known: dict[str, Any]
-    raw: Raw
+    places: Raw
 
     def renamed(self, name: str) -> Question:
         """The same under another id."""
@@ -47,8 +48,8 @@ def name_of(layout: LayoutConfig, raw: Raw, number: int) -> str:
     return str(number) if layout.fields.id is None or found is None else str(plain(found)).strip()
 
 
-def read_question(benchmark: Benchmark, layout: LayoutConfig, raw: Raw, name: str) -> Question:
-    """A row as a question.
+def read_question(benchmark: Benchmark, layout: LayoutConfig, raw: Raw, name: str, placing: Collection[str]) -> Question:
+    """A row as a question; `placing`: `placing_fields` of the layout.
 
     Raises:
         BadRow: it cannot be used.
@@ -73,7 +74,13 @@ def read_question(benchmark: Benchmark, layout: LayoutConfig, raw: Raw, name: st
     lines = [f"{_before(benchmark, raw)}{text}", *(f"{letter}. {option}" for letter, option in options.items())]
     answers = _answers(layout, raw, options)
     image_id = name if own is None else str(plain(own))
-    return Question(name, image_id, "\n".join(lines), answers, image, known, raw)
+    places = {field: found for field in placing if (found := value(raw, field)) is not None}
+    return Question(name, image_id, "\n".join(lines), answers, image, known, places)
+
+
+def placing_fields(layout: LayoutConfig) -> set[str]:
+    """The fields that say, beside the image's own, where a path lies."""
+    return {field for template in layout.images for field in names(template)} - {"image", "image_name"} | {"_base"}
 
 
 def split_options(text: str) -> tuple[str, dict[str, str]]:

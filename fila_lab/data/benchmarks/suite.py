@@ -136,7 +136,7 @@ class BenchmarkSuite(Suite):
 
     def _roots(self, question: Question) -> list[Path]:
         """Where image paths begin: the folder of images, or else the one that was given and the one that the layout begins in."""
-        further = [] if self.options.images else [Path(question.raw["_base"])]
+        further = [] if self.options.images else [Path(question.places["_base"])]
         return list(dict.fromkeys([self._images_root(), *further]))
 
     def _shown(self, split: str) -> _Shown:
@@ -200,7 +200,7 @@ class BenchmarkSuite(Suite):
             return image
         if isinstance(image, str) and is_base64(image):
             return InRow(image, question.id)
-        fields = {**question.raw, "image": image, "image_name": os.path.basename(str(image))}
+        fields = {**question.places, "image": image, "image_name": os.path.basename(str(image))}
         names = [name for template in self.files.layout.images if (name := filled(fields, template))] or [str(image)]
         outside = []
         for root in self._roots(question):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from fila_lab.config.base import FilaError
 from fila_lab.evaluation.scores.base import score
@@ -75,6 +76,7 @@ def vqa_vlmevalkit_normalise(text: str) -> str:
     return _normal(text, _FULL_STOP_ALONE)
 
 
+@lru_cache(maxsize=1 << 16)  # annotators say the same words again and again
 def _normal(text: str, full_stop: re.Pattern[str]) -> str:
     text = text.replace("\n", " ").replace("\t", " ").strip()
     cleaned = text
