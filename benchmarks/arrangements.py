@@ -33,12 +33,12 @@ class TileLoop(nn.Module):
         return DetailMaps(stages, self.encoder.cells, self.encoder.grid, rows, cols)
 
     def _tile(self, pixels: Tensor, maps: DetailMaps, index: int) -> Tensor:
-        cells = {stage: maps.tiles(stage)[[index]] for stage, _ in self.encoder.interactions}
+        cells = {stage: maps.tiles(stage)[[index]] for stage, _ in self.encoder.fusion_points}
         return self._fused(pixels, cells, {stage: maps.context(stage) for stage in cells})
 
     def _fused(self, pixels: Tensor, cells: dict[int, Tensor], contexts: dict[int, FusionContext]) -> Tensor:
         """Normalised pixels [N, 3, T, T] and each stage's cells [N, C, h, w] -> patch tokens [N, g*g, D]."""
-        vit, stages = self.encoder.vit, {layer: stage for stage, layer in self.encoder.interactions}
+        vit, stages = self.encoder.vit, {layer: stage for stage, layer in self.encoder.fusion_points}
         tokens = vit.embed(pixels)
         for layer in range(1, vit.n_used + 1):
             tokens = vit.block(layer - 1, tokens)
@@ -61,7 +61,7 @@ class SeparateOverview(TileLoop):
         return torch.cat([first, rest])
 
     def _pass(self, pixels: Tensor, maps: DetailMaps) -> Tensor:
-        cells = {stage: maps.tiles(stage)[1:] for stage, _ in self.encoder.interactions}
+        cells = {stage: maps.tiles(stage)[1:] for stage, _ in self.encoder.fusion_points}
         return self._fused(pixels, cells, {stage: maps.context(stage) for stage in cells})
 
 

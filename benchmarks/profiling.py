@@ -16,7 +16,7 @@ Operators = list[tuple[str, float]]
 
 
 def fusion_operators(scene: Scene, arm: str, precision: str, top: int = 8) -> Operators:
-    """Operators of all interactions of an arm."""
+    """Operators of all fusion points of an arm."""
     times: Counter[str] = Counter()
     encoder = scene.encoder(arm)
 

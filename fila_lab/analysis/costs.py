@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from fila_lab.analysis.escape import plot_text
 from fila_lab.analysis.style import BASELINE, COLOURS, MARKERS, RC, rows_of
+from fila_lab.config.fusion_points import COMPONENT
 
-PARTS = ("vit", "convnext", "interactions", "projector", "other")
+PARTS = ("vit", "convnext", "fusion points", "projector", "other")
 PART_COLOURS = dict(zip(PARTS, (BASELINE, COLOURS[0], COLOURS[1], COLOURS[2], "#bbbbbb"), strict=True))
 
 
@@ -70,7 +71,7 @@ def fusions_plot(frame: pd.DataFrame) -> Figure | None:
     """What each fusion adds to ViT and ConvNeXt at its size: FLOPs and time in percent; activations it keeps; the encoder's peak memory.
     A panel for what was measured: without rounds there is none for time."""
     settings = _settings(frame[frame["latency_ms"].notna() | frame["peak_memory_mib"].notna()])
-    fused = [(title, [(name, case) for name, case in _cases(own) if len(_of_part(case, "interactions"))]) for title, own in settings]
+    fused = [(title, [(name, case) for name, case in _cases(own) if len(_of_part(case, "fusion points"))]) for title, own in settings]
     fused = [(title, cases) for title, cases in fused if cases]
     shown = [added for added in ADDED if any(np.isfinite(added[1](case)) for _, cases in fused for _, case in cases)]
     if not shown:
@@ -94,15 +95,15 @@ def fusions_plot(frame: pd.DataFrame) -> Figure | None:
 
 
 def _added(case: pd.DataFrame, column: str) -> float:
-    """The interactions' share of ViT and ConvNeXt, percent; NaN where one was not measured."""
+    """The fusion points' share of ViT and ConvNeXt, percent; NaN where one was not measured."""
     towers = case[case["component"].isin(("vit", "convnext"))]
-    return 100 * float(_of_part(case, "interactions")[column].sum(skipna=False) / towers[column].sum(skipna=False))
+    return 100 * float(_of_part(case, "fusion points")[column].sum(skipna=False) / towers[column].sum(skipna=False))
 
 
 ADDED: tuple[tuple[str, Callable[[pd.DataFrame], float]], ...] = (
     ("fusion's FLOPs, % of ViT + ConvNeXt", lambda case: _added(case, "flops")),
     ("fusion's time, % of ViT + ConvNeXt", lambda case: _added(case, "latency_ms")),
-    ("kept by the fusion in training, MiB", lambda case: float(_of_part(case, "interactions")["kept_bytes"].sum()) / 2**20),
+    ("kept by the fusion in training, MiB", lambda case: float(_of_part(case, "fusion points")["kept_bytes"].sum()) / 2**20),
     ("encoder's peak above weights, MiB", lambda case: float(case.loc[case["component"] == "encoder", "peak_memory_mib"].iloc[0])),
 )
 
@@ -149,7 +150,7 @@ def _cases(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _of_part(case: pd.DataFrame, part: str) -> pd.DataFrame:
-    return case[case["component"].str.startswith("interaction") if part == "interactions" else case["component"] == part]
+    return case[case["component"].str.startswith(COMPONENT) if part == "fusion points" else case["component"] == part]
 
 
 def _fits_of(lines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

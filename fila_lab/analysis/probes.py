@@ -1,4 +1,4 @@
-"""Tables and figures of a probe: where fusion acts, whether tokens find their own cells, which interaction carries the gain."""
+"""Tables and figures of a probe: where fusion acts, whether tokens find their own cells, which fusion point carries the gain."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def over_items(rows: pd.DataFrame, column: str) -> Interval:
 
 
 def acting_table(tokens: pd.DataFrame, by: str = "seam") -> pd.DataFrame:
-    """Injection ratio and gate by interaction and by distance to the nearest seam or to the target, in patches: `distance` is a bin's upper
-    end (0: inside the target, inf: beyond FAR); columns stage, layer, distance, injection, low, high, gate, tokens."""
+    """Injection ratio and gate by fusion point and by distance to the nearest seam or to the target, in patches: `distance` is a bin's
+    upper end (0: inside the target, inf: beyond FAR); columns stage, layer, distance, injection, low, high, gate, tokens."""
     if by not in ("seam", "target"):
         raise FilaError(f"by={by!r} is no distance; choose seam or target")
     distance = np.ceil(tokens[f"{by}_patches"])
@@ -53,7 +53,7 @@ def acting_table(tokens: pd.DataFrame, by: str = "seam") -> pd.DataFrame:
 def alignment_table(alignment: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Share of tokens that find their own cells within their tile and within the canvas, each beside its chance.
 
-    By interaction, `tokens` (before or after it), `features` (the cells the fusion is handed, or a random ConvNeXt's) and further columns,
+    By fusion point, `tokens` (before or after it), `features` (the cells the fusion is handed, or a random ConvNeXt's) and further columns,
     such as canvas or content.
     """
     rows = []
@@ -68,7 +68,7 @@ def alignment_table(alignment: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataF
 
 
 def attribution_table(attribution: pd.DataFrame) -> pd.DataFrame:
-    """What switching interactions off costs, by task and place (and `all` places): accuracy, and the loss against `nothing` off with its
+    """What switching fusion points off costs, by task and place (and `all` places): accuracy, and the loss against `nothing` off with its
     95 % t interval over items, paired; switches in the order they were made."""
     switches = list(dict.fromkeys(attribution["off"]))
     rows = []
@@ -102,7 +102,7 @@ def write_probe_figures(frames: Mapping[str, pd.DataFrame], folder: Path) -> lis
 
 
 def distance_plot(tokens: pd.DataFrame) -> Figure:
-    """Injection ratio, and the gate where there is one, against the distance to seam and target; a curve an interaction."""
+    """Injection ratio, and the gate where there is one, against the distance to seam and target; a curve a fusion point."""
     gated = bool(tokens["gate"].notna().any())
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(9.4, 3.1 * (1 + gated)), layout="constrained")
@@ -129,7 +129,7 @@ def distance_plot(tokens: pd.DataFrame) -> Figure:
 
 
 def page_plot(tokens: pd.DataFrame) -> Figure:
-    """Mean injection ratio over the page, a panel a canvas and interaction; seams in red."""
+    """Mean injection ratio over the page, a panel a canvas and fusion point; seams in red."""
     canvases, pairs = sorted(tokens["canvas"].unique()), sorted(set(zip(tokens["stage"], tokens["layer"], strict=True)))
     with matplotlib.rc_context(RC | {"axes.grid": False}):
         figure = Figure(figsize=(1.7 * len(pairs) + 1.6, 1.7 * len(canvases) + 0.4), layout="constrained")
@@ -153,7 +153,7 @@ def page_plot(tokens: pd.DataFrame) -> Figure:
 
 
 def alignment_plot(alignment: pd.DataFrame) -> Figure | None:
-    """Share of tokens that find their own cells within their tile, before and after each interaction; None where no map is read."""
+    """Share of tokens that find their own cells within their tile, before and after each fusion point; None where no map is read."""
     table = alignment_table(alignment)
     if table.empty:
         return None
@@ -178,7 +178,7 @@ def alignment_plot(alignment: pd.DataFrame) -> Figure | None:
 
 
 def attribution_plot(attribution: pd.DataFrame) -> Figure:
-    """Accuracy lost by switching an interaction off, a panel a task, bars by place."""
+    """Accuracy lost by switching a fusion point off, a panel a task, bars by place."""
     table = attribution_table(attribution)
     table = table[table["off"] != "nothing"]
     tasks, offs = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["off"]))

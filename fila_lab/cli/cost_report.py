@@ -99,9 +99,10 @@ _FIT_HEADER = ("arm, component", "precision", "points", "a ms", "1/b GFLOP/s", "
 
 def _arm_row(rows: pd.DataFrame) -> tuple[str, ...]:
     from fila_lab.cli.text import number
+    from fila_lab.config.fusion_points import COMPONENT
 
     encoder = _records(rows[rows["component"] == "encoder"])[0]
-    fusion = rows[rows["component"].str.startswith("interaction")]
+    fusion = rows[rows["component"].str.startswith(COMPONENT)]
     return (
         f"{encoder['arm']}  {encoder['canvas']}  {encoder['detail_cells']}",
         number(encoder["parameters"]),

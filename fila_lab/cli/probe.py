@@ -25,7 +25,7 @@ def probe(
     items: Annotated[int, typer.Option("--items", "-n", min=8, help="Validation items, and test triplets, to look at.")] = 400,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where frames and figures go.")] = Path("runs/probe"),
 ) -> None:
-    """Where does the fusion of a trained cell act, do tokens find their own cells, and which interaction carries the gain?
+    """Where does the fusion of a trained cell act, do tokens find their own cells, and which fusion point carries the gain?
     Takes the cell from the study's result folder where its trained parts were kept, else trains it into DIR/cell. Leaves a parquet
     for each question, and figures.
 
@@ -85,7 +85,7 @@ def _acting(tokens: pd.DataFrame, by: str) -> str:
     from fila_lab.analysis.style import rows_of
     from fila_lab.cli.text import table
 
-    header = ("interaction", f"patches to the {by}, up to", "change / token [95 % over items]", "gate", "tokens")
+    header = ("fusion point", f"patches to the {by}, up to", "change / token [95 % over items]", "gate", "tokens")
     rows = [
         (f"{r.stage}->{r.layer}", f"{r.distance:g}", _bounds(r.injection, r.low, r.high), _number(r.gate), str(r.tokens))
         for r in rows_of(acting_table(tokens, by))
@@ -106,7 +106,7 @@ def _alignment(found: pd.DataFrame) -> str:
 
 
 def _alignment_by(found: pd.DataFrame, by: str) -> str:
-    """The cells that the fusion is handed, before the interaction, by one more column."""
+    """The cells that the fusion is handed, before the fusion point, by one more column."""
     from fila_lab.analysis.probes import alignment_table
     from fila_lab.cli.text import table
 

@@ -56,7 +56,7 @@ def pretrain(
     ] = None,
     solved: Annotated[
         float | None,
-        typer.Option(min=0, help="answers: how often solved families are still drawn; less drills the others.", show_default=False),
+        typer.Option(min=0, help="answers: how often solved tasks are still drawn; less drills the others.", show_default=False),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="answers: with torch.compile, twice as fast; needs a C++ compiler.")] = False,
 ) -> None:
@@ -112,7 +112,7 @@ def pretrain(
 
 
 def calibrate(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="calibration, or families: all nine of mini_families.")] = "calibration",
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="calibration, or families: the tasks of mini_families.")] = "calibration",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Result folder, and where the report goes. Default: runs/STUDY-full.")
     ] = None,

@@ -2,9 +2,9 @@
 
 from fila_lab.config.base import ConfigError, FilaError, MachineError, Strict, did_you_mean
 from fila_lab.config.checks import check_run, known_fusions
+from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.grid import Grid
 from fila_lab.config.hashing import canonical_json, config_hash
-from fila_lab.config.interactions import feature_index, resolve_interactions
 from fila_lab.config.loading import load_preset, load_study, preset_names, resolve_run
 from fila_lab.config.overrides import parse_set
 from fila_lab.config.run import (
@@ -57,7 +57,7 @@ __all__ = [
     "parse_set",
     "preset_names",
     "require_weights",
-    "resolve_interactions",
+    "resolve_fusion_points",
     "resolve_run",
     "weights_file",
 ]

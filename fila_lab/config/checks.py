@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.data import CUT_SHARE, SeamConfig
+from fila_lab.config.fusion_points import check_fusion_points, feature_index
 from fila_lab.config.idle_controls import check_control
-from fila_lab.config.interactions import check_interactions, feature_index
 from fila_lab.config.run import FUSIONS, RunConfig
 from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
 from fila_lab.config.suites import SEAM
@@ -50,7 +50,7 @@ def _check_fusion(config: RunConfig) -> None:
     if fusion.name == "none":
         return
     _check_factors(config)
-    check_interactions(fusion.depth, config.vit.layers, config.vit.feature_layer)
+    check_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer)
     hidden = fusion.hidden or config.vit.width
     if has_heads(fusion) and hidden % fusion.heads:
         raise ConfigError(f"fusion.heads = {fusion.heads} does not divide the hidden width {hidden}; choose a divisor or set fusion.hidden")

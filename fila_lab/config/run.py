@@ -253,7 +253,7 @@ class RuntimeConfig(Strict):
     compile: Flag = False
     feature_cache: Flag = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
     checkpointing: Flag = Field(
-        default=False, description="recompute the ViT's layers after the first interaction and the language model's in backward"
+        default=False, description="recompute the ViT's layers after the first fusion point and the language model's in backward"
     )
 
 

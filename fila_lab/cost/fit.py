@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fila_lab.config.fusion_points import COMPONENT
+
 LEAST = 3
 """Different sizes that a line needs to leave anything to judge it by."""
 LEFT_OUT = ("other", "whole", "language new token")
@@ -20,11 +22,11 @@ COLUMNS = [
 
 def fits(frame: pd.DataFrame) -> pd.DataFrame:
     """Component and setting -> a and b of latency = a + b * FLOPs by least squares over all measured sizes of at least LEAST different
-    FLOPs; the encoder and its interactions arm by arm, since arms do other work. flops_per_second is 1 / b; largest_residual_share is the
+    FLOPs; the encoder and its fusion points arm by arm, since arms do other work. flops_per_second is 1 / b; largest_residual_share is the
     greatest deviation from the line as a share of what was measured."""
     rows = []
     known = frame[frame["latency_ms"].notna() & ~frame["component"].isin(LEFT_OUT)]
-    own = known["component"].str.match("encoder|interaction")
+    own = known["component"].str.match(f"encoder|{COMPONENT}")
     known = known.assign(arm=known["arm"].where(own, ALL_ARMS))
     setting = ["arm", "component", "precision", "threads", "device"]
     for key, cases in known.groupby(setting, sort=False):

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from fila_lab.config.fusion_points import component_name
 from fila_lab.modeling import FilaModel
 
 Probe = Callable[[str], AbstractContextManager[Any]]
@@ -17,19 +18,14 @@ OTHER = "other"
 """What lies between the components: pixels to floats, tiles put in raster order, embedding of the text."""
 
 
-def interaction_name(stage: int, layer: int) -> str:
-    """`interaction 1->2`: ConvNeXt stage 1, after ViT layer 2."""
-    return f"interaction {stage}->{layer}"
-
-
 def component_modules(model: FilaModel) -> dict[str, list[nn.Module]]:
     """Component -> the modules whose parameters are its own; where nothing looks at a detail map there is no ConvNeXt."""
     encoder = model.encoder
     modules: dict[str, list[nn.Module]] = {VIT: [encoder.vit]}
     if encoder.convnext is not None:
         modules[CONVNEXT] = [encoder.convnext]
-    for stage, layer in encoder.interactions:
-        modules[interaction_name(stage, layer)] = [encoder.fusion_at(stage, layer)]
+    for stage, layer in encoder.fusion_points:
+        modules[component_name(stage, layer)] = [encoder.fusion_at(stage, layer)]
     handoff = [] if model.handoff is None else [model.handoff]
     return {**modules, PROJECTOR: [model.projector, model.separator, *handoff], LANGUAGE: [model.language]}
 
@@ -54,8 +50,8 @@ def _entries(model: FilaModel) -> Iterable[tuple[object, str, str | Callable[...
     yield from ((encoder.vit, method, VIT) for method in ("embed", "block", "features"))
     if encoder.convnext is not None:
         yield encoder.convnext, "forward", CONVNEXT
-    if encoder.interactions:
-        yield encoder, "_interact", lambda tokens, details, stage, layer: interaction_name(stage, layer)
+    if encoder.fusion_points:
+        yield encoder, "_interact", lambda tokens, details, stage, layer: component_name(stage, layer)
     yield model.projector, "forward", PROJECTOR
     yield model.separator, "forward", PROJECTOR
     if model.handoff is not None:

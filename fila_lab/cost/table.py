@@ -10,22 +10,23 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.config.counts import llm_tokens, tiles_of
+from fila_lab.config.fusion_points import component_name
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import known_cost
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, component_training_flops
-from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, language_token_cost
 from fila_lab.cost.count import Count
 from fila_lab.cost.passes import HEAD, TOKEN_HEAD
-from fila_lab.cost.probe import CONVNEXT, LANGUAGE, NEW_TOKEN, OTHER, PROJECTOR, VIT, interaction_name
+from fila_lab.cost.probe import CONVNEXT, LANGUAGE, NEW_TOKEN, OTHER, PROJECTOR, VIT
 from fila_lab.cost.session import Case, Language, Measured, language_name
 
 ENCODER, WHOLE = "encoder", "whole"
-"""Sums: ViT, ConvNeXt, interactions and what lies between; the encoder, projector and prefill."""
+"""Sums: ViT, ConvNeXt, fusion points and what lies between; the encoder, projector and prefill."""
 NOTHING = Count(0, 0, 0, 0)
 _UNKNOWN = Cost(math.nan, math.nan, math.nan, math.nan)
-"""Of an interaction that no closed form counts."""
+"""Of a fusion point that no closed form counts."""
 Row = dict[str, Any]
 
 
@@ -84,7 +85,7 @@ def closed_forms(config: RunConfig) -> dict[str, Cost]:
     canvas = seen_canvases(config)[0]
     costs = component_costs(config, canvas)
     known = known_cost(config.fusion)
-    fusions = {interaction_name(*pair): cost if known else _UNKNOWN for pair, cost in interaction_costs(config, canvas).items()}
+    fusions = {component_name(*pair): cost if known else _UNKNOWN for pair, cost in fusion_point_costs(config, canvas).items()}
     tokens = llm_tokens(canvas, config) + TEXT_TOKENS
     return {
         VIT: costs["vit"],
@@ -100,8 +101,8 @@ def training_forms(config: RunConfig) -> dict[str, float]:
     """Component -> FLOPs of a training item in closed form, features not cached."""
     canvas = seen_canvases(config)[0]
     trained = component_training_flops(config, canvas)
-    costs = {pair: cost if known_cost(config.fusion) else _UNKNOWN for pair, cost in interaction_costs(config, canvas).items()}
-    fusions = {interaction_name(*pair): cost.flops + cost.inputs + cost.weights for pair, cost in costs.items()}
+    costs = {pair: cost if known_cost(config.fusion) else _UNKNOWN for pair, cost in fusion_point_costs(config, canvas).items()}
+    fusions = {component_name(*pair): cost.flops + cost.inputs + cost.weights for pair, cost in costs.items()}
     return {VIT: trained["vit"], CONVNEXT: trained["convnext"], **fusions, PROJECTOR: trained["projector"], LANGUAGE: trained["language"]}
 
 

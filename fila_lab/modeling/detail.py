@@ -88,7 +88,7 @@ class DetailMaps:
         return overlapping_tiles(whole, self.layout)
 
     def replace(self, stage: int, tiles: Tensor) -> None:
-        """A fusion changed a stage's map; later interactions see the change."""
+        """A fusion changed a stage's map; later fusion points see the change."""
         self._tiles[stage] = tiles
 
     @classmethod

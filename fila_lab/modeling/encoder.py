@@ -1,4 +1,4 @@
-"""The hybrid encoder: ViT on tiles and overview, ConvNeXt on the whole canvas, fusion at each interaction."""
+"""The hybrid encoder: ViT on tiles and overview, ConvNeXt on the whole canvas, fusion at the fusion points."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.interactions import check_interactions, resolve_interactions
+from fila_lab.config.fusion_points import check_fusion_points, resolve_fusion_points
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import WHOLE, needs_map
 from fila_lab.config.tiling import TileLayout
@@ -27,7 +27,7 @@ class HybridEncoder(nn.Module):
     """Tiles, overview and detail maps -> visual tokens.
 
     All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first
-    interaction records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be
+    fusion point records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be
     None: for the baseline, for oracle maps, and where cached maps are always given.
     """
 
@@ -41,19 +41,19 @@ class HybridEncoder(nn.Module):
         self.vit = vit
         self.convnext = convnext
         if config.fusion.name == "none":
-            self.interactions: tuple[tuple[int, int], ...] = ()
+            self.fusion_points: tuple[tuple[int, int], ...] = ()
         else:
-            check_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
-            self.interactions = resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
-        self.fusions = nn.ModuleDict({self._key(*pair): self._fusion(*pair, oracle_channels) for pair in self.interactions})
+            check_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+            self.fusion_points = resolve_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+        self.fusions = nn.ModuleDict({self._key(*pair): self._fusion(*pair, oracle_channels) for pair in self.fusion_points})
 
     def _key(self, stage: int, layer: int) -> str:
-        """Name of an interaction's fusion: the layer's number, with the stage's where several stages share the layer."""
-        shared = [pair for pair in self.interactions if pair[1] == layer]
+        """Name of the fusion at a fusion point: the layer's number, with the stage's where several stages share the layer."""
+        shared = [pair for pair in self.fusion_points if pair[1] == layer]
         return str(layer) if len(shared) == 1 else f"{layer}_{stage}"
 
     def fusion_at(self, stage: int, layer: int) -> Fusion:
-        """The fusion of one interaction."""
+        """The fusion at one fusion point."""
         return self.fusions[self._key(stage, layer)]  # type: ignore[return-value]
 
     def _fusion(self, stage: int, layer: int, oracle_channels: int | None) -> Fusion:
@@ -156,7 +156,7 @@ class HybridEncoder(nn.Module):
                 tokens = checkpoint(self.vit.block, layer - 1, tokens, use_reentrant=False, context_fn=recomputing)
             else:
                 tokens = self.vit.block(layer - 1, tokens)
-            for stage in (stage for stage, after in self.interactions if after == layer):
+            for stage in (stage for stage, after in self.fusion_points if after == layer):
                 tokens = self._interact(tokens, seen, stage, layer)
         features = self.vit.features(tokens).unflatten(0, (images, -1))
         return raster(features, rows, cols, self.grid, layout), details
@@ -170,6 +170,6 @@ class HybridEncoder(nn.Module):
         return torch.cat([tokens[:, :1], output.tokens], dim=1)
 
     def _read_again(self, stage: int, layer: int) -> bool:
-        """Whether a later interaction, or the handoff, reads a stage's map after this interaction."""
-        later = self.interactions[self.interactions.index((stage, layer)) + 1 :]
+        """Whether a later fusion point, or the handoff, reads a stage's map after this fusion point."""
+        later = self.fusion_points[self.fusion_points.index((stage, layer)) + 1 :]
         return any(other == stage for other, _ in later) or (stage == 4 and self.config.fusion.handoff != "none")

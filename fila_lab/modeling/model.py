@@ -161,6 +161,6 @@ def build_model(config: RunConfig, *, oracle_channels: int | None = None, detail
 
     oracle_channels: channels of the truth maps, for the control oracle_map; detail_branch: False leaves the ConvNeXt out, where all
     batches bring cached maps.
-    Raises FilaError for weights, names or interactions that cannot work.
+    Raises FilaError for weights, names or fusion points that cannot work.
     """
     return FilaModel(config, oracle_channels, detail_branch)

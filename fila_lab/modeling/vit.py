@@ -7,7 +7,7 @@ from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.interactions import feature_index
+from fila_lab.config.fusion_points import feature_index
 from fila_lab.config.run import GeometryConfig, VitConfig
 from fila_lab.modeling.pixels import pixel_statistics
 

@@ -24,7 +24,7 @@ OTHER_SCORES = tuple(
 SHAPING = (
     "config/run.py",
     "config/data.py",
-    "config/interactions.py",
+    "config/fusion_points.py",
     "config/canvas_rules.py",
     "config/strategies.py",
     "config/tiling.py",

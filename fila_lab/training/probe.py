@@ -1,4 +1,4 @@
-"""What a trained cell's fusion does: where it acts, whether tokens find their own cells, which interaction carries the gain."""
+"""What a trained cell's fusion does: where it acts, whether tokens find their own cells, which fusion point carries the gain."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from fila_lab.training.features import cacheable, cached_features, frozen_maps, 
 from fila_lab.training.predict import load_trained
 from fila_lab.training.record import Progress
 
-Interaction = tuple[int, int]
+FusionPoint = tuple[int, int]
 """(ConvNeXt stage, after ViT layer)."""
 NOTHING, EVERYTHING = "nothing", "everything"
-"""What is switched off: no interaction, or all of them."""
+"""What is switched off: no fusion point, or all of them."""
 ITEM = ["item_id", "task", "place", "image_id", "canvas"]
-Watch = Callable[[Interaction, Tensor, Tensor, Tensor | None], None]
-"""Told of an interaction: which, tokens [N, 1 + g*g, D] before and after, each token's mean cell [N, C, g, g] (None: it reads no map)."""
+Watch = Callable[[FusionPoint, Tensor, Tensor, Tensor | None], None]
+"""Told of a fusion point: which, tokens [N, 1 + g*g, D] before and after, each token's mean cell [N, C, g, g] (None: it reads no map)."""
 
 
 def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress | None = None) -> dict[str, pd.DataFrame]:
     """Frames `tokens` (where fusion acts), `alignment` (does a token find its own cells) and `attribution` (what switching off costs).
 
     Tokens and alignment come from the first `items` validation items that the cell's seed draws, attribution from the first `items` test
-    triplets. FilaError where the cell has no trained parts or no interaction, reads truth maps, or has overlapping tiles.
+    triplets. FilaError where the cell has no trained parts or no fusion point, reads truth maps, or has overlapping tiles.
     """
     model = load_trained(cell).eval()
     config = model.config
-    if not model.encoder.interactions or config.fusion.control == "oracle_map":
-        why = "it reads truth maps" if model.encoder.interactions else "it has no fusion to look at"
+    if not model.encoder.fusion_points or config.fusion.control == "oracle_map":
+        why = "it reads truth maps" if model.encoder.fusion_points else "it has no fusion to look at"
         raise FilaError(f"cell {cell}: {why}; choose a cell of another arm")
     if config.geometry.tiling.overlap:
         raise FilaError(
@@ -77,14 +77,14 @@ def trained_cell(config: RunConfig, folder: Path, cache_dir: Path, progress: Pro
 
 
 def look(model: FilaModel, collator: Collator, rows: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(tokens, alignment) of some rows of a pool: one row a token of the canvas and interaction.
+    """(tokens, alignment) of some rows of a pool: one row a token of the canvas and fusion point.
 
     tokens: token_norm, change_norm, injection (their ratio) and gate (mean over channels of a sigmoid gate; NaN without one).
-    alignment: whether a token `before` or `after` an interaction finds its own cells, those the fusion was handed (`trained`, control
+    alignment: whether a token `before` or `after` a fusion point finds its own cells, those the fusion was handed (`trained`, control
     included) or those of a random ConvNeXt in the right places (`random`); the map is fitted on the first half of the rows.
     """
     tokens, found = [], []
-    fits: dict[tuple[Interaction, str, str], MapFit] = defaultdict(MapFit)
+    fits: dict[tuple[FusionPoint, str, str], MapFit] = defaultdict(MapFit)
     half = len(rows) // 2
     for pair, before, after, gate, cells, places in _pages(model, collator, rows[:half]):
         tokens.append(_acting(pair, before, after, gate, places))
@@ -105,8 +105,8 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
 
     `everything` is not the arm `none`: the rest of this model has been trained with its fusion.
     """
-    pairs = model.encoder.interactions
-    switches: dict[str, Collection[Interaction]] = {NOTHING: ()} | {f"{s}->{layer}": ((s, layer),) for s, layer in pairs}
+    pairs = model.encoder.fusion_points
+    switches: dict[str, Collection[FusionPoint]] = {NOTHING: ()} | {f"{s}->{layer}": ((s, layer),) for s, layer in pairs}
     frames = []
     for number, (off, silent) in enumerate((switches | {EVERYTHING: pairs}).items()):
         for batch in BucketBatches(collator.pool.canvases.tolist(), rows, model.config.train.eval_batch_size, None):
@@ -122,8 +122,8 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
 
 
 @contextmanager
-def watched(encoder: HybridEncoder, watch: Watch | None = None, off: Collection[Interaction] = ()) -> Iterator[None]:
-    """Inside, interactions in `off` leave tokens as they are, and `watch` is told of every other."""
+def watched(encoder: HybridEncoder, watch: Watch | None = None, off: Collection[FusionPoint] = ()) -> Iterator[None]:
+    """Inside, fusion points in `off` leave tokens as they are, and `watch` is told of every other."""
     original = encoder._interact
 
     def interact(tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
@@ -142,8 +142,8 @@ def watched(encoder: HybridEncoder, watch: Watch | None = None, off: Collection[
         object.__delattr__(encoder, "_interact")
 
 
-Seen = tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
-"""An interaction on B pages of one canvas, the overview left out: tokens before and after [B, n, g*g, D], gate [B, n, g*g], own cells
+Seen = tuple[FusionPoint, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
+"""A fusion point on B pages of one canvas, the overview left out: tokens before and after [B, n, g*g, D], gate [B, n, g*g], own cells
 [B, n, g*g, C]."""
 Cells = dict[str, np.ndarray]
 """Own cells [B, n, g*g, C] by whose features they are."""
@@ -151,8 +151,8 @@ Cells = dict[str, np.ndarray]
 
 def _pages(
     model: FilaModel, collator: Collator, rows: np.ndarray
-) -> Iterator[tuple[Interaction, np.ndarray, np.ndarray, np.ndarray | None, Cells, pd.DataFrame]]:
-    """Batch by batch and interaction by interaction: tokens before and after, gate, cells, and a frame of the places, one row a token."""
+) -> Iterator[tuple[FusionPoint, np.ndarray, np.ndarray, np.ndarray | None, Cells, pd.DataFrame]]:
+    """Batch by batch and fusion point by fusion point: tokens before and after, gate, cells, and a frame of the places, one row a token."""
     suite = SeamSuite(model.config.data.seam, model.config.geometry)
     for batch in BucketBatches(collator.pool.canvases.tolist(), rows, model.config.train.eval_batch_size, None):
         places = pd.concat([_places(suite, collator.pool, row) for row in batch], ignore_index=True)
@@ -171,11 +171,11 @@ def _sides(before: np.ndarray, after: np.ndarray, cells: Cells) -> dict[tuple[st
 
 
 def _seen(model: FilaModel, vision: VisionBatch) -> list[Seen]:
-    """Every interaction on a batch of pages, in the order of the layers."""
+    """Every fusion point on a batch of pages, in the order of the layers."""
     found: list[Seen] = []
     gates: list[Tensor] = []
 
-    def watch(pair: Interaction, before: Tensor, after: Tensor, own: Tensor | None) -> None:
+    def watch(pair: FusionPoint, before: Tensor, after: Tensor, own: Tensor | None) -> None:
         cells = None if own is None else _by_page(own.flatten(2).transpose(1, 2), len(vision))
         gate = _by_page(gates.pop().float().sigmoid().mean(-1), len(vision)) if gates else None
         found.append((pair, _by_page(before[:, 1:], len(vision)), _by_page(after[:, 1:], len(vision)), gate, cells))
@@ -194,7 +194,7 @@ def _seen(model: FilaModel, vision: VisionBatch) -> list[Seen]:
     return found
 
 
-def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: VisionBatch) -> dict[Interaction, np.ndarray]:
+def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: VisionBatch) -> dict[FusionPoint, np.ndarray]:
     """The same pages' cells as a random ConvNeXt makes them, in the right places: the baseline of the retrieval score."""
     config, encoder = model.config, model.encoder
     if not needs_detail(config):
@@ -205,7 +205,7 @@ def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: Visio
     with autocast(config.runtime.precision):
         maps = frozen_maps(tower, torch.from_numpy(detail), config, vision.rows, vision.cols)
     details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample, layout=vision.layout)
-    return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.interactions}
+    return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.fusion_points}
 
 
 def _by_page(values: Tensor, pages: int) -> np.ndarray:
@@ -223,8 +223,8 @@ def _places(suite: SeamSuite, pool: Pool, row: int) -> pd.DataFrame:
     return places.assign(k=suite.geometry.cells_a_side, **{name: meta[name] for name in ITEM})[[*ITEM, "k", *places.columns]]
 
 
-def _acting(pair: Interaction, before: np.ndarray, after: np.ndarray, gate: np.ndarray | None, places: pd.DataFrame) -> pd.DataFrame:
-    """How much an interaction changes each token."""
+def _acting(pair: FusionPoint, before: np.ndarray, after: np.ndarray, gate: np.ndarray | None, places: pd.DataFrame) -> pd.DataFrame:
+    """How much a fusion point changes each token."""
     norm, change = (np.linalg.norm(values, axis=-1).ravel() for values in (before, after - before))
     ratio = change / np.maximum(norm, 1e-12)
     opened = np.nan if gate is None else gate.ravel()

@@ -14,7 +14,7 @@ from fila_lab.config.base import FilaError
 
 @pytest.fixture
 def frames() -> dict[str, pd.DataFrame]:
-    """Two canvases, two interactions; injection is 1 / distance to the seam, the second interaction ten times as strong."""
+    """Two canvases, two fusion points; injection is 1 / distance to the seam, the second fusion point ten times as strong."""
     tokens, found = [], []
     for item in range(6):
         width = 6 if item % 2 else 3
@@ -64,7 +64,7 @@ def test_alignment_stands_beside_its_chance(frames: dict[str, pd.DataFrame]) -> 
 
 
 def test_attribution_by_hand(frames: dict[str, pd.DataFrame]) -> None:
-    """At the cut place 3 of 4 are right, and 2 of 4 without the first interaction: 2 lost, 1 gained."""
+    """At the cut place 3 of 4 are right, and 2 of 4 without the first fusion point: 2 lost, 1 gained."""
     table = probes.attribution_table(frames["attribution"]).set_index(["place", "off"])
     assert table.loc[("cut", "nothing"), ["accuracy", "loss"]].tolist() == [0.75, 0]
     assert table.loc[("cut", "1->1"), ["accuracy", "loss", "items"]].tolist() == pytest.approx([0.5, 0.25, 4])

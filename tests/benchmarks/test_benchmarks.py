@@ -18,7 +18,7 @@ from benchmarks.timing import Rounds, count
 from benchmarks.training import STEPS, training_config, training_speeds
 from fila_lab.config import FilaError
 from fila_lab.config.counts import detail_size
-from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import convnext_cost, vit_cost
 
 
@@ -79,7 +79,7 @@ def test_flops_are_those_of_the_closed_forms(scene: Scene) -> None:
     }
     for arm in ("concat", "cross_attention"):
         fused = config.model_copy(update={"fusion": config.fusion.model_copy(update={"name": arm})})
-        expected[arm] = sum(expected[name] for name in BARE) + sum(cost.flops for cost in interaction_costs(fused, scene.canvas).values())
+        expected[arm] = sum(expected[name] for name in BARE) + sum(cost.flops for cost in fusion_point_costs(fused, scene.canvas).values())
     for name, flops in counted.items():
         assert flops == pytest.approx(expected[name], rel=0.02), name
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fila_lab.config import ConfigError, load_preset, load_study, parse_set, preset_names, resolve_interactions, resolve_run
+from fila_lab.config import ConfigError, load_preset, load_study, parse_set, preset_names, resolve_fusion_points, resolve_run
 from fila_lab.config.tiling import seen_canvases
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -130,13 +130,13 @@ def test_unknown_fusion_is_looked_for_among_installed_entry_points(monkeypatch: 
 
 
 @pytest.mark.parametrize(("layers", "after"), [(24, (2, 6, 12, 20)), (12, (1, 3, 6, 10)), (6, (1, 2, 3, 5)), (32, (3, 8, 16, 27))])
-def test_interactions_scale_with_depth(layers: int, after: tuple[int, ...]) -> None:
-    pairs = resolve_interactions("multi", layers)
+def test_fusion_points_scale_with_depth(layers: int, after: tuple[int, ...]) -> None:
+    pairs = resolve_fusion_points("multi", layers)
     assert pairs == tuple(zip((1, 2, 3, 4), after, strict=True))
-    assert resolve_interactions("last", layers) == pairs[-1:]
-    assert resolve_interactions([(2, 3)], layers) == ((2, 3),)
-    assert resolve_interactions("after", layers, -2) == ((1, layers - 1),)
-    assert resolve_interactions([(4, 2), (3, "after"), (4, "after")], layers) == ((4, 2), (3, layers), (4, layers))
+    assert resolve_fusion_points("last", layers) == pairs[-1:]
+    assert resolve_fusion_points([(2, 3)], layers) == ((2, 3),)
+    assert resolve_fusion_points("after", layers, -2) == ((1, layers - 1),)
+    assert resolve_fusion_points([(4, 2), (3, "after"), (4, "after")], layers) == ((4, 2), (3, layers), (4, layers))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -70,7 +70,7 @@ def test_a_mistake_is_one_message(call: Any, monkeypatch: pytest.MonkeyPatch, ar
 
 
 def test_an_arm_whose_settings_another_preset_lacks(call: Any, tmp_path: Path) -> None:
-    """mini has six layers; an interaction after layer 20 is for `paper`."""
+    """mini has six layers; a fusion point after layer 20 is for `paper`."""
     study = tmp_path / "late.yaml"
     study.write_text(
         "name: late\nquestion: q\npreset: paper\nmargin: 0.1\nfamilies: {}\nbudgets: {small: {seeds: [0]}}\n"
@@ -80,7 +80,7 @@ def test_an_arm_whose_settings_another_preset_lacks(call: Any, tmp_path: Path) -
     assert call(str(study))[0] == 0
     code, _, err = call(str(study), "--preset", "mini")
     assert code == 2
-    assert "arm 'late': fusion.depth = [[4, 20]]: interactions must follow layers 1 to 5" in err
+    assert "arm 'late': fusion.depth = [[4, 20]]: fusion points must follow layers 1 to 5" in err
 
 
 def planned(config: RunConfig) -> dict[str, Count]:

@@ -12,12 +12,12 @@ from torch import nn
 
 from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
 from fila_lab.config.counts import vision_tokens
+from fila_lab.config.fusion_points import component_name
 from fila_lab.cost import build_subject, count, count_flops, count_parameters, largest_canvas
 from fila_lab.cost.closed.components import component_costs, training_flops
-from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import TEXT_TOKENS, language_cost, language_token_cost
 from fila_lab.cost.count import count_components, count_language, count_new_token, flops_of, kept_bytes
-from fila_lab.cost.probe import interaction_name
 from fila_lab.modeling import ConvNextTower, VitTower
 
 CONTROLS = get_args(get_args(FusionConfig.model_fields["control"].annotation)[0])
@@ -143,8 +143,8 @@ def test_components_are_counted_apart_and_add_up() -> None:
     config = resolve_run("mini", {"fusion.name": "cross_attention"})
     canvas = largest_canvas(config)
     counts, closed = count_components(config), component_costs(config, canvas)
-    for pair, cost in interaction_costs(config, canvas).items():
-        assert (counts[interaction_name(*pair)].parameters, counts[interaction_name(*pair)].flops) == (cost.parameters, cost.flops)
+    for pair, cost in fusion_point_costs(config, canvas).items():
+        assert (counts[component_name(*pair)].parameters, counts[component_name(*pair)].flops) == (cost.parameters, cost.flops)
     for name, part in (("vit", "vit"), ("convnext", "convnext"), ("projector", "projector"), ("language prefill", "language")):
         assert (counts[name].parameters, counts[name].flops) == (closed[part].parameters, closed[part].flops)
     assert counts["other"].flops == 0
@@ -167,7 +167,7 @@ def test_a_new_token_is_the_closed_form_exactly() -> None:
 
 
 def test_what_needs_no_gradient_keeps_nothing() -> None:
-    """The frozen ViT ahead of the first interaction, the frozen ConvNeXt; and a frozen tower keeps less than one that trains."""
+    """The frozen ViT ahead of the first fusion point, the frozen ConvNeXt; and a frozen tower keeps less than one that trains."""
     none, late = (kept_bytes(resolve_run("mini", {"fusion.name": name, "fusion.depth": "last"})) for name in ("none", "concat"))
     trained = kept_bytes(resolve_run("mini", {"vit.trainable": True, "convnext.trainable": True}))
     assert none.get("vit", 0) == late.get("convnext", 0) == 0

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 PEAKS = {
     **dict.fromkeys(("vit", "convnext", "projector", "other"), 2.0),
-    **{f"interaction {stage}->{layer}": 3.0 for stage, layer in ((1, 1), (2, 2), (3, 3), (4, 5))},
+    **{f"fusion point {stage}->{layer}": 3.0 for stage, layer in ((1, 1), (2, 2), (3, 3), (4, 5))},
 }
 
 
@@ -74,7 +74,7 @@ def test_counted_flops_are_the_closed_form_in_every_row(frame: pd.DataFrame) -> 
 def test_sums_are_those_of_their_components(frame: pd.DataFrame) -> None:
     for _, case in frame.groupby(["arm", "canvas"]):
         by = case.set_index("component")
-        inside = [name for name in by.index if name in ("vit", "convnext", OTHER) or name.startswith("interaction")]
+        inside = [name for name in by.index if name in ("vit", "convnext", OTHER) or name.startswith("fusion point")]
         for column in ("parameters", "trainable_parameters", "flops", "training_flops", "kept_bytes"):
             assert by.loc["encoder", column] == by.loc[inside, column].sum()
             assert by.loc["whole", column] == by.loc[["encoder", "projector", "language prefill"], column].sum()
@@ -93,7 +93,7 @@ def test_a_pass_is_its_components_and_what_lies_between() -> None:
     model, batch = build_vision(config, {}), synthetic_batch(config, 2)
     before = dict(vars(model.encoder))
     seconds = see_seconds(model, batch, config)
-    assert list(seconds) == ["convnext", "vit", *(f"interaction {s}->{n}" for s, n in model.encoder.interactions), "projector", OTHER]
+    assert list(seconds) == ["convnext", "vit", *(f"fusion point {s}->{n}" for s, n in model.encoder.fusion_points), "projector", OTHER]
     assert all(value > 0 for value in seconds.values())
     assert vars(model.encoder) == before  # nothing of the probe is left
 
@@ -154,12 +154,12 @@ def test_arms_are_fitted_together_only_where_they_do_the_same_work() -> None:
         [
             {"arm": arm, "component": component, "flops": work, "latency_ms": work / (1e8 if arm == "concat" else 2e8), **setting}
             for arm in ("concat", "addition")
-            for component in ("vit", "encoder", "interaction 1->2")
+            for component in ("vit", "encoder", "fusion point 1->2")
             for work in flops
         ]
     )
     found = fits(table).set_index(["arm", "component"])["flops_per_second"]
-    assert set(found.index) == {("all", "vit"), *((a, c) for a in ("concat", "addition") for c in ("encoder", "interaction 1->2"))}
+    assert set(found.index) == {("all", "vit"), *((a, c) for a in ("concat", "addition") for c in ("encoder", "fusion point 1->2"))}
     assert found["addition", "encoder"] == pytest.approx(2 * found["concat", "encoder"])
 
 

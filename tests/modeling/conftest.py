@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def make_config() -> Callable[..., RunConfig]:
-    """A run with g = 3 and four interactions after layers 1, 2, 3, 5; keywords are fusion fields, `k` the stage-4 cells per tile side."""
+    """A run with g = 3 and four fusion points after layers 1, 2, 3, 5; keywords are fusion fields, `k` the stage-4 cells per tile side."""
 
     def make(name: str = "concat", *, k: int = 3, seed: int = 0, language: dict[str, Any] | None = None, **fusion: Any) -> RunConfig:
         return RunConfig(

@@ -55,7 +55,7 @@ def test_every_arm_trains_in_every_floating_type_and_from_pixels(make_config, ma
     for dtype in (torch.float64, torch.bfloat16, torch.float16):
         tokens = model.to(dtype)(batch.tiles, batch.overview, 1, 2, detail=detail, oracle=batch.oracle)
         assert tokens.dtype is dtype
-        if model.interactions:
+        if model.fusion_points:
             tokens.float().square().sum().backward()
             assert all(p.grad is None or (p.grad.dtype is dtype and p.grad.isfinite().all()) for p in model.fusions.parameters())
             assert any(p.grad is not None and p.grad.any() for p in model.fusions.parameters())

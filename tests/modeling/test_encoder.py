@@ -148,7 +148,7 @@ def test_stages_may_share_a_layer_layers_a_stage_and_the_last_may_have_none_afte
     wake(model)
     batch, _ = make_batch()
     whole = model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
-    for stage, layer in model.interactions:  # each has a say
+    for stage, layer in model.fusion_points:  # each has a say
         fusion = model.fusion_at(stage, layer)
         bias = fusion.out.bias.detach().clone()
         with torch.no_grad():
@@ -165,12 +165,12 @@ def test_a_fusion_draws_the_same_weights_whatever_else_stands_at_its_layer(make_
 
 
 @pytest.mark.parametrize("depth", [((1, 6),), ((5, 2),), ((1, 3), (2, 2)), ()])
-def test_impossible_interactions_are_refused(make_config, depth) -> None:
+def test_impossible_fusion_points_are_refused(make_config, depth) -> None:
     with pytest.raises(ConfigError, match=r"fusion\.depth"):
         encoder(make_config(depth=depth))
 
 
-def test_no_gradient_is_recorded_before_the_first_interaction(make_config, make_batch) -> None:
+def test_no_gradient_is_recorded_before_the_first_fusion_point(make_config, make_batch) -> None:
     model = encoder(make_config("concat", depth="last"))
     seen = {}
     for index, block in enumerate(model.vit.trunk.transformer.resblocks):
@@ -211,7 +211,7 @@ def test_a_fusion_knows_whether_its_map_is_read_again(make_config, make_batch, d
     model = encoder(make_config("concat", depth=depth, handoff=handoff))
     batch, _ = make_batch()
     told = {}
-    for pair in model.interactions:
+    for pair in model.fusion_points:
         model.fusion_at(*pair).register_forward_hook(lambda _, args, __, pair=pair: told.update({pair: args[2].read_again}))
     model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
     assert told == wanted

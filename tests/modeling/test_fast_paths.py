@@ -124,7 +124,7 @@ def test_the_encoder_equals_a_plain_one(make_config, make_batch, name: str) -> N
         std = torch.tensor([0.26862954, 0.26130258, 0.27577711])
         tokens = model.vit.embed(((pixels / 255 - mean) / std).permute(0, 3, 1, 2))
         maps = DetailMaps([m[[index]] for m in batch.maps], model.cells, model.grid, 1, 2)
-        stages = {layer: stage for stage, layer in model.interactions}
+        stages = {layer: stage for stage, layer in model.fusion_points}
         for layer in range(1, 7):
             tokens = model.vit.block(layer - 1, tokens)
             if layer in stages:

@@ -154,7 +154,7 @@ def encoder_of(config) -> HybridEncoder:
     return model
 
 
-def test_later_interactions_see_what_the_bidirectional_one_wrote(make_config, make_batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_fusion_points_see_what_the_bidirectional_one_wrote(make_config, make_batch, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, _ = make_batch()
     model = encoder_of(make_config("bidirectional", depth=((3, 1), (3, 3), (4, 3))))
     tokens, details = model.encode(batch.tiles, batch.overview, 1, 2, batch.maps)

@@ -63,7 +63,7 @@ def test_a_measured_table_has_no_closed_form_for_it() -> None:
     for name, known in (("concat", True), (NAME, False)):
         config = resolve_run("mini", {"fusion.name": name})
         closed, training = closed_forms(config), training_forms(config)
-        fusions = [part for part in closed if part.startswith("interaction")]
+        fusions = [part for part in closed if part.startswith("fusion point")]
         assert fusions
         for part in fusions:
             assert math.isfinite(closed[part].flops) is known

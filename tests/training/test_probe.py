@@ -66,7 +66,7 @@ def test_switching_off_is_a_fusion_that_adds_nothing(model: FilaModel, cache_dir
     batch = collator(model, cache_dir, "val")
     rows = np.flatnonzero(batch.pool.canvases == batch.pool.canvases[0])[:4]
     vision = batch(rows, training=False).vision
-    pairs = model.encoder.interactions
+    pairs = model.encoder.fusion_points
     with torch.no_grad():
         plain = model.see(vision)
         with watched(model.encoder, off=pairs[1:2]):

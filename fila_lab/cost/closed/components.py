@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fila_lab.config.counts import detail_size, llm_tokens, tiles_of
-from fila_lab.config.interactions import feature_index, resolve_interactions
+from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import page_size, seen_canvas, seen_canvases
-from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, convnext_cost, language_cost, projector_cost, vit_cost, vit_layer_cost
 
 PROCESS_BYTES = 0.7e9
@@ -27,7 +27,7 @@ def component_costs(config: RunConfig, canvas: Size | None = None, image: Size |
     return {
         "vit": vit_cost(config.vit, geometry).times(tiles_of(canvas, geometry) + 1),
         "convnext": convnext_cost(config.convnext, detail_size(canvas, geometry)) if has_convnext(config) else Cost(0, 0),
-        "fusion": sum(interaction_costs(config, canvas).values(), Cost(0, 0)),
+        "fusion": sum(fusion_point_costs(config, canvas).values(), Cost(0, 0)),
         "projector": projector_cost(config, canvas, image),
         "language": language_cost(config.language, llm_tokens(canvas, config, image) + TEXT_TOKENS),
     }
@@ -53,7 +53,7 @@ def component_training_flops(
 ) -> dict[str, float]:
     """Part -> FLOPs of one training item: forward, gradients of inputs where a gradient must pass, gradients of weights where they train.
 
-    A frozen ViT passes gradients from its features back to the first interaction. With runtime.checkpointing the layers a gradient passes
+    A frozen ViT passes gradients from its features back to the first fusion point. With runtime.checkpointing the layers a gradient passes
     run forward twice, but for their last products.
     """
     costs = component_costs(config, canvas, image)
@@ -82,13 +82,13 @@ def _last_products(config: RunConfig, canvas: Size | None, image: Size | None) -
 
 
 def passed_layers(config: RunConfig) -> int:
-    """Layers of the ViT that a gradient passes: all that run where it trains, those after the first interaction where it is frozen."""
+    """Layers of the ViT that a gradient passes: all that run where it trains, those after the first fusion point where it is frozen."""
     used = feature_index(config.vit.feature_layer, config.vit.layers)
     if config.vit.trainable:
         return used
     if config.fusion.name == "none":
         return 0
-    return used - resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)[0][1]
+    return used - resolve_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)[0][1]
 
 
 def feature_bytes(config: RunConfig, bytes_per_value: int = 2) -> float:

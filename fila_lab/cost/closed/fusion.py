@@ -1,4 +1,4 @@
-"""Closed-form costs of each interaction's fusion, torch-free: parameters and FLOPs, strategy by strategy."""
+"""Closed-form costs of the fusion at each fusion point, torch-free: parameters and FLOPs, strategy by strategy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fila_lab.config.counts import tiles_of
-from fila_lab.config.interactions import resolve_interactions
+from fila_lab.config.fusion_points import resolve_fusion_points
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
 from fila_lab.config.strategies import map_trains, named_factors
 from fila_lab.cost.closed.parts import ORACLE_CHANNELS, Cost, attention, product
@@ -15,7 +15,7 @@ from fila_lab.cost.closed.parts import ORACLE_CHANNELS, Cost, attention, product
 
 @dataclass(frozen=True)
 class Site:
-    """One interaction as its costs see it.
+    """One fusion point as its costs see it.
 
     channels, window: of the stage, and its cells a token; coarser: the same of the stages above it; tokens: an image's, overview included;
     moving: tokens ask for gradients, because something trainable has touched them; seen: the map asks for gradients.
@@ -50,8 +50,8 @@ class Site:
         return (2 * self.config.geometry.grid - 1) ** 2
 
 
-def interaction_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int], Site]:
-    """(stage, after layer) -> what that interaction costs by, in the order in which they run."""
+def fusion_point_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int], Site]:
+    """(stage, after layer) -> what that fusion point costs by, in the order in which they run."""
     fusion, geometry = config.fusion, config.geometry
     if fusion.name == "none":
         return {}
@@ -60,7 +60,7 @@ def interaction_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int], 
     tokens = (tiles_of(canvas, geometry) + 1) * geometry.grid**2
     sites: dict[tuple[int, int], Site] = {}
     changed: set[int] = set()
-    for stage, layer in resolve_interactions(fusion.depth, config.vit.layers, config.vit.feature_layer):
+    for stage, layer in resolve_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer):
         moving = bool(sites) or config.vit.trainable
         seen = map_trains(config) or stage in changed
         sites[stage, layer] = Site(config, *stages[stage - 1], tuple(stages[stage:]), tokens, moving, seen)
@@ -69,14 +69,14 @@ def interaction_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int], 
     return sites
 
 
-def interaction_costs(config: RunConfig, canvas: Size) -> dict[tuple[int, int], Cost]:
-    """(stage, after layer) -> cost of that interaction's fusion, overview included. Strategies from other packages count as `concat`.
+def fusion_point_costs(config: RunConfig, canvas: Size) -> dict[tuple[int, int], Cost]:
+    """(stage, after layer) -> cost of the fusion there, overview included. Strategies from other packages count as `concat`.
 
     What is normalised but not projected (pooled or unfolded cells of a frozen ConvNeXt) needs no gradient, nor do tokens that nothing
     trainable has touched yet.
     """
     form = WHOLE_FORMS.get(config.fusion.name, _factorised)
-    return {pair: form(site) for pair, site in interaction_sites(config, canvas).items()}
+    return {pair: form(site) for pair, site in fusion_point_sites(config, canvas).items()}
 
 
 def window_cells(geometry: GeometryConfig, stage: int) -> int:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import named_factors
-from fila_lab.cost.closed.fusion import Site, interaction_sites
+from fila_lab.cost.closed.fusion import Site, fusion_point_sites
 
 
 def kept_values(config: RunConfig, canvas: Size) -> float:
-    """Values (of the products' type) that all interactions keep of one image."""
-    return sum(site.tokens * _kept(site) for site in interaction_sites(config, canvas).values())
+    """Values (of the products' type) that all fusion points keep of one image."""
+    return sum(site.tokens * _kept(site) for site in fusion_point_sites(config, canvas).values())
 
 
 def _kept(site: Site) -> float:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.interactions import resolve_interactions
+from fila_lab.config.fusion_points import resolve_fusion_points
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import FACTORS, WHOLE, has_heads, known_cost
 from fila_lab.cost.closed.fusion import window_cells
@@ -141,8 +141,8 @@ def with_value(config: RunConfig, value: int) -> RunConfig:
 
 
 def _asks(config: RunConfig) -> bool:
-    """Whether any interaction has windows of several cells, so that queries and keys exist."""
-    pairs = resolve_interactions(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+    """Whether any fusion point has windows of several cells, so that queries and keys exist."""
+    pairs = resolve_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
     return any(window_cells(config.geometry, stage) > 1 for stage, _ in pairs)
 
 

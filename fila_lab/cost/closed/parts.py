@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fila_lab.config.counts import VOCABULARY, handoff_tokens, vision_tokens
-from fila_lab.config.interactions import feature_index, resolve_interactions
+from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
 from fila_lab.config.strategies import map_trains
 from fila_lab.config.tiling import tile_layout
@@ -91,7 +91,7 @@ def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -
     if fusion.handoff == "none":
         return visual
     channels = ORACLE_CHANNELS if fusion.control == "oracle_map" else config.convnext.dims[3]
-    pairs = resolve_interactions(fusion.depth, config.vit.layers, config.vit.feature_layer) if fusion.name == "bidirectional" else ()
+    pairs = resolve_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer) if fusion.name == "bidirectional" else ()
     changed = any(stage == 4 for stage, _ in pairs)
     return visual + _projection(config, channels, handoff_tokens(canvas, config, image), map_trains(config) or changed)
 

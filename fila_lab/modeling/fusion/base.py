@@ -70,7 +70,7 @@ class FusionContext:
 
     Tiles come image by image: the overview first, then the canvas in raster order. image, row, col: int64 [N]; an overview has
     row = col = -1. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], whole cells per token; `stage_windows(s, dtype)` each
-    token's own window of it, [N, g, g, w*w, C_s]. `read_again` says whether anything reads this stage's map after this interaction.
+    token's own window of it, [N, g, g, w*w, C_s]. `read_again` says whether anything reads this stage's map after this fusion point.
     """
 
     grid: int
@@ -103,14 +103,14 @@ class FusionContext:
 
 @dataclass(frozen=True)
 class FusionOutput:
-    """tokens [N, g*g, D]; `detail`, where a strategy changes the map too, replaces the stage's map for later interactions."""
+    """tokens [N, g*g, D]; `detail`, where a strategy changes the map too, replaces the stage's map for later fusion points."""
 
     tokens: Tensor
     detail: Tensor | None = None
 
 
 class Fusion(nn.Module, ABC):
-    """One interaction's fusion.
+    """The fusion at one fusion point.
 
     At initialisation the output equals `tokens` exactly, through exactly one zero factor, so that gradients reach that factor at step 0.
     `local` says that a token depends on its own window of the detail map and on no other cell. `reads` says in which form the encoder

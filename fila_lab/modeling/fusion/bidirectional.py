@@ -15,14 +15,14 @@ EPSILON = 1e-6
 
 @register("bidirectional")
 class Bidirectional(Fusion):
-    """Two-way interaction, after PIIP (Zhu et al., 2024, arXiv 2406.04330; read from its source), whose branches update each other.
+    """Two-way fusion, after PIIP (Zhu et al., 2024, arXiv 2406.04330; read from its source), whose branches update each other.
 
     cells + |cells| * back(gelu(mix(attend(cells -> tokens)))), then tokens + out(gelu(mix(attend(tokens -> cells)))), within a tile. Cells
     take part as the mean of each token's window; what is added to a mean is added to every cell of its window, in units of the mean's
-    root mean square, and later interactions at this stage see it (FusionOutput.detail). Other stages do not: the ConvNeXt has run.
+    root mean square, and later fusion points at this stage see it (FusionOutput.detail). Other stages do not: the ConvNeXt has run.
 
     What differs: PIIP updates the tokens first and then the cells; here it is the other way round, so that the cells' side has an effect
-    within one interaction. PIIP's other branch goes on with what it is given, here the map only waits for the next interaction. Its
+    within one fusion point. PIIP's other branch goes on with what it is given, here the map only waits for the next fusion point. Its
     attention is deformable or plain, followed by a convolutional feed-forward net, with a zero scale on both sides. Here `out` is the only
     zero factor: tokens start unchanged, the map does not.
     """

@@ -111,6 +111,6 @@ def cross_tile(spec: FusionSpec) -> Fusion:
 
     The rival of the detail branch: it has the context, what lies across a seam, and no finer pixel; no ConvNeXt is built or run for it.
     Swin Transformer (Liu et al., 2021) connects neighbouring windows for the same reason, by shifting them every other layer; here a frozen
-    ViT stays as it is, and the connection is added at the interactions. Their stage means nothing to it.
+    ViT stays as it is, and the connection is added at the fusion points. Their stage means nothing to it.
     """
     return FactorisedFusion(spec, "attend_tokens", "add", gate=False)

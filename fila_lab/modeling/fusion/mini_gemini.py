@@ -19,7 +19,7 @@ EPSILON = 1e-5
 class MiniGemini(Fusion):
     """tokens + value(norm(read)), after Mini-Gemini (Li et al., 2024, arXiv 2403.18814; read from its source).
 
-    One head; queries, keys and values are linear maps of layer norms. Cells of the interaction's stage carry the channels of the coarser
+    One head; queries, keys and values are linear maps of layer norms. Cells of the fusion point's stage carry the channels of the coarser
     stages above them: at stage 1 all four, 2,880 at paper scale, as in Mini-Gemini, which fuses once behind the ViT (fusion.depth: after).
 
     What differs: `value` starts at zero, so that the arm starts as the baseline. Coarser stages are brought to the stage's cells by their

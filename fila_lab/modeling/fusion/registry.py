@@ -46,7 +46,7 @@ def create(
     gate: bool | None = None,
     coarser: tuple[tuple[int, int], ...] = (),
 ) -> Fusion:
-    """A fusion for one interaction.
+    """A fusion for one fusion point.
 
     token_width: ViT width; detail_width: channels of the stage; grid: tokens per tile side; cells: the stage's cells per tile side;
     hidden: hidden width (None: the ViT width); aggregate, combine, gate override the strategy's own factors; coarser: (detail width, cells)

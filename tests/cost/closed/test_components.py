@@ -8,7 +8,7 @@ from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
 from fila_lab.config.counts import detail_size, llm_tokens, vision_tokens
 from fila_lab.config.run import ConvNextConfig
 from fila_lab.cost.closed.components import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
-from fila_lab.cost.closed.fusion import interaction_costs
+from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS, convnext_cost, language_cost, language_token_cost, vit_cost
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
@@ -131,12 +131,12 @@ def test_costs_order_as_they_must() -> None:
     assert component_costs(none)["convnext"].flops == 0
 
 
-def test_interactions_add_up_to_the_fusion() -> None:
+def test_fusion_points_add_up_to_the_fusion() -> None:
     paper = load_preset("paper")
-    each = interaction_costs(paper, (672, 672))
+    each = fusion_point_costs(paper, (672, 672))
     assert list(each) == [(1, 2), (2, 6), (3, 12), (4, 20)]
     assert sum(cost.flops for cost in each.values()) == component_costs(paper, (672, 672))["fusion"].flops
-    assert interaction_costs(mini(**{"fusion.name": "none"}), (84, 84)) == {}
+    assert fusion_point_costs(mini(**{"fusion.name": "none"}), (84, 84)) == {}
 
 
 def test_training_is_forward_and_a_gradient_for_what_asks_for_one() -> None:

@@ -156,7 +156,7 @@ def test_costs_are_means_over_the_studys_pages() -> None:
 
 
 def test_training_flops_by_hand() -> None:
-    """Frozen towers: the ViT once, and once more from the first interaction on; the ConvNeXt once; what trains three times, but for the
+    """Frozen towers: the ViT once, and once more from the first fusion point on; the ConvNeXt once; what trains three times, but for the
     gradients of inputs that nothing asks for."""
     fused, plain = page_costs(mini()), page_costs(mini("none"))
     vit = fused["vit"].flops

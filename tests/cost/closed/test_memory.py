@@ -95,5 +95,5 @@ def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: str) -> None:
     from fila_lab.cost.count import kept_bytes
 
     config = run(**{"fusion.name": fusion, "language.layers": 1, "convnext.depths": [1, 1, 1, 1], "runtime.precision": "fp32"})
-    kept = sum(count for name, count in kept_bytes(config).items() if name.startswith("interaction"))
+    kept = sum(count for name, count in kept_bytes(config).items() if name.startswith("fusion point"))
     assert value_bytes(config) * kept_values(config, (84, 84)) == pytest.approx(kept, rel=0.15)
