@@ -101,7 +101,7 @@ class Noise:
     def measured() -> Noise:
         frame = load_study_frame(STUDY).pivot(index="seed", columns="arm", values=METRIC)[list(ARMS)]
         own = load_predictions(STUDY)
-        own = own[own["arm"].isin(ARMS) & (own["family"] == "reading")]
+        own = own[own["arm"].isin(ARMS) & (own["task"] == "reading")]
         table = own.pivot_table(index=["arm", "seed"], columns="image_id", values="correct", aggfunc=["sum", "count"])
         sums, counts = table["sum"], table["count"]
         right = np.stack([sums.loc[arm].to_numpy(float) for arm in ARMS])

@@ -36,6 +36,13 @@ class CurvePoint(Strict):
     validation: Number | None = None
 
 
+class SetAsideRows(Strict):
+    """Rows of one pool that were not used for one reason; `first` says of one of them what is wrong with it."""
+
+    rows: Annotated[int, Field(strict=True, ge=1)]
+    first: str
+
+
 class CellResult(Strict):
     """`cells/<id>/result.json`. Numbers that are not finite are null: the file is JSON without NaN."""
 
@@ -45,6 +52,8 @@ class CellResult(Strict):
     config: dict[str, Any]
     metrics: dict[str, Number | None]
     validation: dict[str, Number | None]
+    benchmarks: dict[str, dict[str, Number | None]] = Field(default={}, description="test -> figures of the benchmark's own")
+    set_aside: dict[str, dict[str, SetAsideRows]] = Field(default={}, description="pool -> reason -> rows that were not used")
     curve: tuple[CurvePoint, ...] = ()
     timing: dict[str, Number | None] = Field(default={}, description="seconds by part, and images_per_second")
     failure: Failure | None = None

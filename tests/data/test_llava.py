@@ -90,7 +90,7 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 def test_bad_rows_are_set_aside_with_reasons_and_the_others_stay(folder: Path) -> None:
-    (folder / "text.png").write_text("no image")
+    (folder / "text.png").write_text("no image", encoding="utf-8")
     (folder / "empty.png").write_bytes(b"")
     (folder / "huge.png").write_bytes(huge_png(10_000, 10_000))
     (folder / "bomb.png").write_bytes(huge_png(60_000, 60_000))
@@ -356,7 +356,8 @@ def test_a_mix_takes_of_each_file_what_it_says(folder: Path) -> None:
     mix.write_text(
         "datasets:\n- {json_path: one/rows.json, sampling_strategy: 'end:2'}\n"
         "- json_path: two/rows.json\n  sampling_strategy: random:25%\n"
-        f"- {{json_path: {folder / 'three.jsonl'}, images: pictures}}\n"
+        f"- {{json_path: {folder / 'three.jsonl'}, images: pictures}}\n",
+        encoding="utf-8",
     )
     suite = opened(folder / "cache", mix)
     ids = [item for item, *_ in said(suite)]
@@ -387,7 +388,7 @@ def test_a_mix_takes_of_each_file_what_it_says(folder: Path) -> None:
 )
 def test_a_mix_with_a_mistake_is_refused_by_its_place(folder: Path, content: str, words: str) -> None:
     write(folder / "mine.json", ROWS)
-    (folder / "mix.yaml").write_text(content)
+    (folder / "mix.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(FilaError, match=words):
         opened(folder / "cache", folder / "mix.yaml")
 
@@ -428,7 +429,7 @@ def test_a_limit_takes_the_first_rows(folder: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_named(folder: Path) -> None:
     path = write(folder / "mine.json", ROWS)
-    (folder / "cache").write_text("")
+    (folder / "cache").write_text("", encoding="utf-8")
     with pytest.raises(MachineError, match=r"cache_dir=.*cannot be written"):
         opened(folder / "cache", path)
 
@@ -445,4 +446,4 @@ def test_what_a_file_says_is_what_the_json_says(folder: Path) -> None:
     rows = [{"data_source": "x", **{key: row[key] for key in reversed(row)}, "extra": {"from": 1}} for row in ROWS]
     suite = opened(folder / "cache", write(folder / "mine.json", rows, indent=3, ensure_ascii=False))
     assert said(suite) == SAID
-    assert json.loads((folder / "mine.json").read_text())[0]["extra"] == {"from": 1}
+    assert json.loads((folder / "mine.json").read_text(encoding="utf-8"))[0]["extra"] == {"from": 1}

@@ -224,11 +224,15 @@ def test_what_cannot_be_scored_is_refused() -> None:
 
 
 def test_another_package_brings_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_scores.py").write_text("def first(prediction, answers):\n    return prediction[:1] == answers[0][:1]\n")
+    (tmp_path / "own_scores.py").write_text(
+        "def first(prediction, answers):\n    return prediction[:1] == answers[0][:1]\n", encoding="utf-8"
+    )
     package = tmp_path / "own_scores-1.dist-info"
     package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: own-scores\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[fila_lab.scores]\nfirst_of_mine = own_scores:first\nlost = own_scores:absent\n")
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: own-scores\nVersion: 1\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text(
+        "[fila_lab.scores]\nfirst_of_mine = own_scores:first\nlost = own_scores:absent\n", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert "first_of_mine" in score_names()
     assert SCORES["first_of_mine"]("abc", ["axy"]) == 1

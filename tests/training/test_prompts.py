@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +9,9 @@ from hypothesis import strategies as st
 from fila_lab.config.prompts import TEMPLATES
 from fila_lab.data.prompt import Dialogue
 from fila_lab.data.suite import Turn
-from fila_lab.modeling.language import character_tokenizer, closing_token, word_tokenizer
-from fila_lab.training.batches import Texts
+from fila_lab.modeling.language import character_tokenizer, word_tokenizer
 from fila_lab.training.prompts import prompt_of
+from fila_lab.training.texts import Texts
 
 TOKENIZERS = {"characters": character_tokenizer(), "words": word_tokenizer()}
 ASKED = [("red code?", "K7"), ("sum of row 3", "red"), ("box above top left?", "yes"), ("K 9 é", "a\nb"), ("", "no")]
@@ -30,9 +29,7 @@ def test_bare_prompts_are_question_answer_and_end_token(name: str) -> None:
     ]  # fmt: skip
     assert [row.ids for row in asked] == [question for question, _ in one_by_one]
     assert [row.ids for row in trained] == [[*question, *answer, tokenizer.eos_token_id] for question, answer in one_by_one]
-    end = closing_token(tokenizer)
-    texts = Texts([question for question, _ in one_by_one], [[*answer, end] for _, answer in one_by_one], tokenizer.pad_token_id)
-    ids, lengths, labels = texts(np.arange(len(ASKED)), answered=True)
+    ids, lengths, labels = Texts(tokenizer)(dialogues, answered=True)
     for row, own, length, label in zip(trained, ids.tolist(), lengths.tolist(), labels.tolist(), strict=True):
         assert own[: len(row.ids)] == row.ids
         assert row.prompt_length == length
