@@ -16,6 +16,7 @@ from .frame import load_study_frame as load_study_frame
 from .frame import load_tuning as load_tuning
 from .headline import headline_of as headline_of
 from .report import write_report as write_report
+from .report import write_summary as write_summary
 from .selfcheck import aa_rate as aa_rate
 from .signatures import check_signatures as check_signatures
 from .statistics import holm as holm

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fila_lab.analysis.plan_file import PlannedCell, read_plan_file
 from fila_lab.config.base import FilaError
+from fila_lab.config.cell_checks import check_predictions, check_result, short
+from fila_lab.config.cells import Cells
+from fila_lab.config.compact import is_compact, open_cells
 from fila_lab.config.declaration import changes, declaration, judged_by
-from fila_lab.config.json_files import read_json
-from fila_lab.config.renamed import SCHEMA, present_result
+from fila_lab.config.files import RUNS
+from fila_lab.config.published import read_mark
 from fila_lab.config.study import StudyConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Cell:
     phase: str
     trial: int | None
     config: dict[str, Any]
-    folder: Path
+    kept: Cells
+    """Where its results are read from."""
     result: dict[str, Any] | None = None
     problem: str | None = None
 
@@ -44,12 +50,20 @@ class Cell:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """manifest.json, or an empty dict where it is missing or unreadable."""
-        try:
-            loaded = read_json(self.folder / "manifest.json")
-        except (OSError, ValueError):
-            return {}
-        return loaded if isinstance(loaded, dict) else {}
+        """What is recorded beside the result; empty where that is missing or unreadable."""
+        return self.kept.manifest(self.id)
+
+    def predictions(self) -> pd.DataFrame:
+        """A row an item.
+
+        Raises:
+            ValueError: there are none, or they are not what readers need.
+            OSError: they cannot be read.
+        """
+        found = self.kept.predictions(self.id)
+        if found is None:
+            raise ValueError("there are none")
+        return check_predictions(found)
 
 
 @dataclass(frozen=True)
@@ -86,13 +100,13 @@ class StudyFolder:
             plan = read_plan_file(plan_file)
         except (ValueError, OSError) as error:
             remedy = f"write it again with `fila-lab plan STUDY.yaml --out {out}`"
-            raise FilaError(f"{plan_file}: not a readable plan ({_short(error)}); {remedy}") from error
-        known = tuple(_read_cell(out, entry) for entry in plan.cells)
+            raise FilaError(f"{plan_file}: not a readable plan ({short(error)}); {remedy}") from error
+        kept = open_cells(out)
+        known = tuple(_read_cell(kept, entry) for entry in plan.cells)
         if not known:
             raise FilaError(f"{plan_file}: the plan has no cells; check the study's arms and the budget's seeds")
         ids = {cell.id for cell in known}
-        there = sorted(path.name for path in (out / "cells").iterdir() if path.is_dir()) if (out / "cells").is_dir() else []
-        strays = tuple(name for name in there if name not in ids and (out / "cells" / name / "result.json").exists())
+        strays = tuple(name for name in kept.ids() if name not in ids)
         matches = {arm: match.model_dump() for arm, match in (plan.matches or {}).items()}
         declared = plan.declared.kept() if plan.declared is not None else {}
         return StudyFolder(out, plan.study, plan.study_hash, plan.budget, known, strays, matches, plan.step_seconds or {}, declared)
@@ -131,6 +145,12 @@ class StudyFolder:
         return (declared.label if declared else None) or arm
 
     @property
+    def report(self) -> Path:
+        """Where the report goes: OUT/report; of published results, which stay as they are, runs/reports/<name>."""
+        published = is_compact(self.out) or read_mark(self.out) is not None
+        return RUNS / "reports" / self.out.resolve().name if published else self.out / "report"
+
+    @property
     def skipped(self) -> tuple[Skipped, ...]:
         """Results that exist and could not be read."""
         return tuple(Skipped(cell.id, cell.problem) for cell in self.cells if cell.problem)
@@ -146,81 +166,11 @@ class StudyFolder:
         return found
 
 
-def _read_cell(out: Path, planned: PlannedCell) -> Cell:
-    folder = out / "cells" / planned.id
+def _read_cell(kept: Cells, planned: PlannedCell) -> Cell:
     result, problem = None, None
-    path = folder / "result.json"
-    if path.exists():
-        try:
-            result = _validated(present_result(read_json(path)), planned.id, planned.phase)
-        except (ValueError, OSError) as error:
-            problem = f"result.json is half-written or damaged ({_short(error)})"
-    return Cell(planned.id, planned.arm, planned.seed, planned.phase, planned.trial, planned.config or {}, folder, result, problem)
-
-
-def _validated(result: Any, cell_id: str, phase: str) -> dict[str, Any]:
-    """The fields every reader relies on; ValueError names the first that fails."""
-    if not isinstance(result, dict):
-        raise ValueError("not a mapping")
-    if result.get("schema") != SCHEMA:
-        raise ValueError(f"schema={result.get('schema')!r}, expected {SCHEMA}")
-    if result.get("id") != cell_id:
-        raise ValueError(f"id={result.get('id')!r} is not the folder's {cell_id!r}")
-    if result.get("status") not in ("done", "failed"):
-        raise ValueError(f"status={result.get('status')!r}")
-    # Tuning cells never read the test pool: their numbers are those of the validation items.
-    needed = "metrics" if phase == "main" else "validation"
-    if result["status"] == "done" and not (isinstance(result.get(needed), dict) and result[needed]):
-        raise ValueError(f"no {needed}")
-    _check_shapes(result)
-    for name in ("metrics", "validation", "timing"):
-        check_numbers(result.get(name), name)
-    for number, point in enumerate(result.get("curve") or []):
-        check_numbers(point, f"curve[{number}]")
-    return result
-
-
-def _check_shapes(result: dict[str, Any]) -> None:
-    """What is there is a mapping or a list where readers take it for one; ValueError names the first field that is not."""
-    config = result.get("config")
-    parts = [(name, result.get(name)) for name in ("config", "metrics", "validation", "timing", "failure")]
-    parts += (
-        [(f"config.{name}", config.get(name)) for name in ("train", "fusion", "geometry", "data", "runtime")]
-        if isinstance(config, dict)
-        else []
-    )
-    for name, value in parts:
-        if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{name} is no mapping")
-    curve = result.get("curve")
-    if curve is not None and not (isinstance(curve, list) and all(isinstance(point, dict) for point in curve)):
-        raise ValueError("curve is no list of points")
-
-
-def check_numbers(values: Any, name: str) -> dict[str, float]:
-    """`values` without what is null. ValueError, naming the key, for one that is no finite number: text, true, NaN, Infinity."""
-    if not isinstance(values or {}, dict):
-        raise ValueError(f"{name} = {_short(values)} is no mapping of numbers")
-    found = {}
-    for key, value in (values or {}).items():
-        if value is None:
-            continue
-        if (number := finite(value)) is None:
-            raise ValueError(f"{name}[{key!r}] = {_short(value)} is no finite number")
-        found[str(key)] = number
-    return found
-
-
-def finite(value: Any) -> float | None:
-    """`value` as a float; None where it is text, true, NaN, infinite or beyond a float's range."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
     try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _short(error: Any) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+        if (content := kept.result(planned.id)) is not None:
+            result = check_result(content, planned.id, planned.phase)
+    except (ValueError, OSError) as error:
+        problem = f"result.json is half-written or damaged ({short(error)})"
+    return Cell(planned.id, planned.arm, planned.seed, planned.phase, planned.trial, planned.config or {}, kept, result, problem)

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from fila_lab.analysis.folder import Cell, StudyFolder, check_numbers, finite
+from fila_lab.analysis.folder import Cell, StudyFolder
 from fila_lab.config.base import FilaError
+from fila_lab.config.cell_checks import check_numbers, finite, short
 from fila_lab.config.json_files import read_json
-from fila_lab.config.renamed import present_columns, present_path
+from fila_lab.config.renamed import present_path
 
 Source = Path | str | StudyFolder
 
-PREDICTION_COLUMNS = ("item_id", "task", "place", "prediction", "correct", "image_id")
 EDGE = 0.1
 """A chosen value within this share of its range's logarithm from an end is flagged, here as where the search ends."""
 COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
@@ -47,7 +47,7 @@ def load_study_frame(out: Source) -> pd.DataFrame:
 def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
     """Test predictions of every finished main cell (or one arm's), with columns arm, seed and id in front.
 
-    Cells without a readable predictions.parquet are left out and named in `attrs["notes"]`. Errors: FilaError when there is none at all.
+    Cells without readable predictions are left out and named in `attrs["notes"]`. Errors: FilaError when there is none at all.
     """
     folder = StudyFolder.open(out)
     if arm is not None and arm not in folder.arms:
@@ -57,35 +57,17 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
         if not cell.done or (arm is not None and cell.arm != arm):
             continue
         try:
-            part = pd.read_parquet(cell.folder / "predictions.parquet")
-            part = part.rename(columns=present_columns(part))
-            missing = [name for name in PREDICTION_COLUMNS if name not in part]
-            if missing:
-                raise ValueError(f"no column {', '.join(missing)}")
-            check_predictions(part)
+            part = cell.predictions()
         except (OSError, ValueError) as error:
-            notes.append(f"cell {cell.id} ({cell.arm}, seed {cell.seed}): predictions unreadable ({' '.join(str(error).split())[:120]})")
+            notes.append(f"cell {cell.id} ({cell.arm}, seed {cell.seed}): predictions unreadable ({short(error)[:120]})")
             continue
         head = pd.DataFrame({"arm": cell.arm, "seed": cell.seed, "id": cell.id}, index=part.index)
         parts.append(pd.concat([head, part], axis=1))
     if not parts:
-        raise FilaError(f"out={folder.out}: no cell has a readable predictions.parquet; run the study again")
+        raise FilaError(f"out={folder.out}: no cell has readable predictions; run the study again")
     whole = pd.concat(parts, ignore_index=True)
     whole.attrs["notes"] = notes
     return whole
-
-
-def check_predictions(frame: pd.DataFrame) -> None:
-    """ValueError, naming the column, where predictions are not what they are read as: `correct` true or false, the rest text."""
-    for name in PREDICTION_COLUMNS:
-        column = frame[name]
-        kind = "true or false" if name == "correct" else "text"
-        fits = pd.api.types.is_bool_dtype(column) if name == "correct" else column.map(lambda value: isinstance(value, str)).all()
-        if not fits or column.isna().any():
-            odd = next((value for value in column if not isinstance(value, bool if name == "correct" else str)), None)
-            raise ValueError(f"{name} holds {odd!r}, which is not {kind}")
-    if "cut_fraction" in frame and not pd.api.types.is_numeric_dtype(frame["cut_fraction"]):
-        raise ValueError("cut_fraction holds what is no number")
 
 
 def load_tuning(out: Source) -> pd.DataFrame:

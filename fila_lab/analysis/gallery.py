@@ -45,14 +45,15 @@ class Flip:
         return sum(len({answer.mark for answer in places.values()}) > 1 for places in self.answers.values())
 
 
-def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, shown: int = SHOWN) -> list[Flip]:
-    """The triplets with most flips, of those with pictures when OUT/gallery exists; at most `shown`."""
+def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, gallery: Path | None = None, shown: int = SHOWN) -> list[Flip]:
+    """The triplets with most flips, of those with pictures where the gallery (None: OUT/gallery) has some; at most `shown`."""
     if predictions is None:
         return []
-    entries = _entries(folder.out / "gallery")
+    gallery = gallery or folder.out / "gallery"
+    entries = _entries(gallery)
     chosen = predictions[predictions["item_id"].isin(entries)] if entries else predictions
     best = most_divided(chosen, shown)
-    flips = [_flip(item, entries.get(item), chosen[chosen["item_id"] == item], folder) for item in best]
+    flips = [_flip(item, entries.get(item), chosen[chosen["item_id"] == item], folder, gallery) for item in best]
     return [flip for flip in flips if flip.flips or len({a.mark for p in flip.answers.values() for a in p.values()}) > 1]
 
 
@@ -67,7 +68,7 @@ def flips_table(folder: StudyFolder, flips: list[Flip]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _flip(item: str, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder) -> Flip:
+def _flip(item: str, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder, gallery: Path) -> Flip:
     answers: dict[str, dict[str, Answer]] = {}
     for arm in folder.arms:
         for place in PLACES:
@@ -78,7 +79,7 @@ def _flip(item: str, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: S
     first = rows.iloc[0]
     cut = rows.loc[rows["place"] == "cut", "cut_fraction"] if "cut_fraction" in rows else pd.Series(dtype=float)
     fraction = float(entry["cut_fraction"]) if entry else float(cut.max()) if len(cut) else float("nan")
-    pictures = _pictures(folder.out / "gallery", entry) if entry else {}
+    pictures = _pictures(gallery, entry) if entry else {}
     return Flip(item, str(first.get("question", "")), str(first.get("answer", "")), fraction, pictures, answers)
 
 

@@ -12,6 +12,7 @@ from fila_lab.config.base import Number, Seed
 from fila_lab.config.declaration import Declared
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
+from fila_lab.config.schemas import PLAN, refuse_newer
 from fila_lab.config.study import StudyConfig
 
 
@@ -70,7 +71,11 @@ def read_plan_file(path: Path) -> PlanFile:
     """The plan in a file.
 
     Raises:
+        FilaError: a newer version wrote it.
         OSError: it cannot be read.
         ValueError: it is no plan (pydantic's ValidationError is a ValueError).
     """
-    return PlanFile.model_validate(present_plan(read_json(path)))
+    content = read_json(path)
+    if isinstance(content, dict):
+        refuse_newer(path, content.get("schema"), PLAN)
+    return PlanFile.model_validate(present_plan(content))

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.analysis.gallery import flips_table, load_flips
+from fila_lab.analysis.gallery import Flip, flips_table, load_flips
 from fila_lab.analysis.headline import headline_of, verdict_sentences
 from fila_lab.analysis.plots import CAPTIONS
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
@@ -27,62 +28,85 @@ from fila_lab.analysis.subgroup_tables import subgroup_tables
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES
-from fila_lab.config.published import renew_mark
 from fila_lab.config.texts import one_line
 
+SUMMARY = "report.md"
+SUMMARY_FIGURES = ("contrasts", "gaps", "cost")
+"""What is published of a report; the rest is built from the published results."""
 
-def write_report(out: Path | str | StudyFolder, published: Path | None = None) -> Path:
-    """Write OUT/report and return the path of report.html.
 
-    published: folder of the committed results shown beside fresh ones; None looks for experiments/results/<study>.
-    Errors: FilaError when no main cell is finished, or the folder cannot be written.
+def write_report(out: Path | str | StudyFolder, published: Path | None = None, to: Path | None = None) -> Path:
+    """Write a study's report and return the path of report.html.
+
+    Args:
+        out: the study's folder.
+        published: folder of the committed results shown beside fresh ones; None looks for experiments/results/<study>.
+        to: where to; None takes OUT/report, of published results runs/reports/<name>. Pictures of its folder `gallery`, or of
+            OUT/gallery, are shown.
+
+    Raises:
+        FilaError: no main cell is finished, or the folder cannot be written.
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)
-    target = found.folder.out / "report"
+    target = to or found.folder.report
     try:
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
-        tables = all_tables(found) | crossed_tables(found) | subgroup_tables(found)
-        outcomes, alarms = check_signatures(found), find_alarms(found, committed)
-        if alarms:
-            raised = alarms_frame(alarms)
-            tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
-        signatures = signatures_table(outcomes, found.measured_on)
-        if len(signatures.data):
-            tables["signatures"] = signatures
-        flips = load_flips(found.folder, found.predictions)
-        if flips:
-            text = flips_table(found.folder, flips)
-            tables["flips"] = Table("flips", f"Seeds that answered right at {' / '.join(PLACES)}. {found.measured_on}", text, text)
-        if committed is not None:
-            both = published_table(found, committed)
-            caption = f"Fresh estimates beside the committed ones, points. {found.measured_on}"
-            if unlike := other_code(found, committed):
-                caption += f". Of different code: {unlike}"
-            tables["published"] = Table("published", caption, both, both)
-        manifest = _manifest(found)
-        tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
-        for table in tables.values():
+        gallery = target / "gallery"
+        flips = load_flips(found.folder, found.predictions, gallery if gallery.is_dir() else None)
+        context = _context(found, committed, flips)
+        for table in context["tables"].values():
             table.write(target / "tables", found.folder.study.preset)
-        figures = _figures(found, target / "figures")
-        context = _context(found, committed, tables, alarms) | {"figures": figures, "flips": flips}
-        context |= {"outcomes": outcomes, "multiplicity": multiplicity(outcomes)}
+        context["figures"] = _figures(found, target / "figures")
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context), encoding="utf-8")
-        (target / "report.md").write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
-        written = [page, target / "report.md"]
-        written += [target / "tables" / f"{table.name}.{kind}" for table in tables.values() for kind in ("csv", "tex")]
-        written += [target / "figures" / f"{figure['name']}.{kind}" for figure in figures for kind in ("png", "svg")]
-        renew_mark(found.folder.out, written)
+        (target / SUMMARY).write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
     except OSError as error:
-        raise FilaError(
-            f"out={found.folder.out}: the report cannot be written ({error}); give a folder you may write to with --out"
-        ) from error
+        raise FilaError(f"out={target}: the report cannot be written ({error}); give a folder you may write to with --to") from error
     return page
 
 
-def _context(found: Findings, committed: Findings | None, tables: dict[str, Table], alarms: list[Alarm]) -> dict[str, Any]:
+def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
+    """Write what is published of a study's report: FOLDER/report.md and its figures.
+
+    Raises:
+        FilaError: no main cell is finished.
+        OSError: it cannot be written.
+    """
+    found = Findings.of(out)
+    context = _context(found, None, [])
+    (folder / "figures").mkdir(exist_ok=True)
+    context["figures"] = _figures(found, folder / "figures", SUMMARY_FIGURES, ("png",))
+    text = _environment(html=False).get_template("report.md.j2").render(context | {"summary": True})
+    (folder / SUMMARY).write_text(text, encoding="utf-8")
+
+
+def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
+    tables = all_tables(found) | crossed_tables(found) | subgroup_tables(found)
+    if alarms:
+        raised = alarms_frame(alarms)
+        tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
+    signatures = signatures_table(check_signatures(found), found.measured_on)
+    if len(signatures.data):
+        tables["signatures"] = signatures
+    if flips:
+        text = flips_table(found.folder, flips)
+        tables["flips"] = Table("flips", f"Seeds that answered right at {' / '.join(PLACES)}. {found.measured_on}", text, text)
+    if committed is not None:
+        both = published_table(found, committed)
+        caption = f"Fresh estimates beside the committed ones, points. {found.measured_on}"
+        if unlike := other_code(found, committed):
+            caption += f". Of different code: {unlike}"
+        tables["published"] = Table("published", caption, both, both)
+    manifest = _manifest(found)
+    tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
+    return tables
+
+
+def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> dict[str, Any]:
+    """What the templates show, the figures apart."""
+    alarms, outcomes = find_alarms(found, committed), check_signatures(found)
     study, scale = found.folder.study, scale_of(found.metric)
     budget = study.budgets.get(found.folder.budget)
     return {
@@ -91,7 +115,11 @@ def _context(found: Findings, committed: Findings | None, tables: dict[str, Tabl
         "found": found,
         "headline": verdict_sentences(found),
         "alarms": alarms,
-        "tables": tables,
+        "tables": _tables(found, committed, flips, alarms),
+        "flips": flips,
+        "outcomes": outcomes,
+        "multiplicity": multiplicity(outcomes),
+        "summary": False,
         "checks": found.checks,
         "committed": committed,
         "committed_headline": headline_of(committed) if committed else [],
@@ -107,26 +135,31 @@ def _context(found: Findings, committed: Findings | None, tables: dict[str, Tabl
     }
 
 
-def _figures(found: Findings, target: Path) -> list[dict[str, str]]:
-    """Draw, save as PNG and SVG, and hand back what the page embeds (SVG as data URI: sharp, and no ids that clash)."""
+def _figures(
+    found: Findings, target: Path, names: Sequence[str] = tuple(CAPTIONS), formats: Sequence[str] = ("png", "svg")
+) -> list[dict[str, str]]:
+    """Draw and save in the formats; hand back what the page embeds (SVG as data URI: sharp, and no ids that clash)."""
     drawn = []
     with matplotlib.rc_context(RC):
-        for name, (draw, caption) in CAPTIONS.items():
+        for name in names:
+            draw, caption = CAPTIONS[name]
             if name in ("contrasts",) and found.verdicts.empty:
                 continue
             figure = draw(found)
             if figure is None:
                 continue
-            # Layout is the costly part: solved once, then kept for both formats.
+            # Layout is the costly part: solved once, then kept for all formats.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-            figure.savefig(target / f"{name}.png", dpi=160)
-            vector = io.BytesIO()
-            figure.savefig(vector, format="svg", metadata={"Date": None})
-            (target / f"{name}.svg").write_bytes(vector.getvalue())
-            embedded = "data:image/svg+xml;base64," + base64.b64encode(vector.getvalue()).decode()
-            width = round(figure.get_size_inches()[0] * 90)
-            drawn.append({"name": name, "caption": caption, "data": embedded, "width": str(width)})
+            about = {"name": name, "caption": caption, "width": str(round(figure.get_size_inches()[0] * 90))}
+            if "png" in formats:
+                figure.savefig(target / f"{name}.png", dpi=160 if "svg" in formats else 110)
+            if "svg" in formats:
+                vector = io.BytesIO()
+                figure.savefig(vector, format="svg", metadata={"Date": None})
+                (target / f"{name}.svg").write_bytes(vector.getvalue())
+                about["data"] = "data:image/svg+xml;base64," + base64.b64encode(vector.getvalue()).decode()
+            drawn.append(about)
     return drawn
 
 

@@ -25,10 +25,16 @@ COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusiv
 COLOURS |= {"not testable": "dim", "not comparable": "bold red"}
 
 
-def terminal_summary(out: Path | str | StudyFolder, published: Path | None = None) -> Group:
-    """A rich renderable: `rich.print(terminal_summary(out))`. published: folder of committed results, found by the study's name when None.
+def terminal_summary(out: Path | str | StudyFolder, published: Path | None = None, page: Path | None = None) -> Group:
+    """A rich renderable: `rich.print(terminal_summary(out))`.
 
-    Errors: FilaError when there is nothing to show.
+    Args:
+        out: the study's folder.
+        published: folder of committed results, found by the study's name when None.
+        page: the report's page; None takes the one that `write_report` writes by itself.
+
+    Raises:
+        FilaError: there is nothing to show.
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)
@@ -52,9 +58,9 @@ def terminal_summary(out: Path | str | StudyFolder, published: Path | None = Non
     parts += _crossed(found)
     parts += _signatures(found)
     parts.append(Text(found.limits, style="dim"))
-    report = found.folder.out / "report" / "report.html"
-    if report.exists():
-        parts.append(Text(f"Report: {_short(report)}", style="bold"))
+    page = page or found.folder.report / "report.html"
+    if page.exists():
+        parts.append(Text(f"Report: {_short(page)}", style="bold"))
     return Group(*parts)
 
 

@@ -96,11 +96,12 @@ def result_folder(study: str, budget: str | None, out: Path | None) -> Path:
     return opened.out
 
 
-def refuse_foreign(out: Path, names: Sequence[str], mark: str) -> None:
+def refuse_foreign(out: Path, names: Sequence[str], mark: str, option: str = "--out") -> None:
     """Refuse a folder with somebody's files of the names that a verb writes there: it is the verb's own where the file `mark` is in it.
 
     Raises:
         ConfigError: naming them.
     """
     if not (out / mark).exists() and (foreign := [name for name in names if (out / name).exists()]):
-        raise ConfigError(f"--out = {out} holds {', '.join(foreign)} of something else, which would be written over; choose a new folder")
+        listed = ", ".join(foreign)
+        raise ConfigError(f"{option} = {out} holds {listed} of something else, which would be written over; choose a new folder")

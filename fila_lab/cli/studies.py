@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fila_lab.cli.failures import end_by_failures, finished
-from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, declared_study, open_study, result_folder
+from fila_lab.cli.options import BudgetName, Folder, Out, Sets, Study, declared_study, open_study, refuse_foreign, result_folder
 from fila_lab.config.base import ConfigError
 
 WIDTH = 140
@@ -131,24 +131,45 @@ def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
     typer.echo(status_text(study_status(folder), folder))
 
 
-def report(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
-    """Write the report of a study: HTML, Markdown, and every table as CSV and LaTeX.
+def report(
+    study: Folder,
+    budget: BudgetName = None,
+    out: Out = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="DIR",
+            help="Where to. Default: report, in the result folder; of published results, runs/reports/NAME.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the report of a study: HTML, Markdown, and every table as CSV and LaTeX. Of published results, pictures of the items on
+    which arms differ are drawn again.
 
     \b
     fila-lab report experiments/fusion_methods.yaml
-    fila-lab report experiments/results/fusion_methods
+    fila-lab report experiments/results/fusion_methods --to /tmp/fusion_methods
     """
     folder = result_folder(study, budget, out)
 
     from rich.console import Console
 
     from fila_lab.analysis import StudyFolder, terminal_summary, write_report
+    from fila_lab.config.compact import is_compact
+    from fila_lab.studies.gallery import draw_published
 
     source = StudyFolder.open(folder)
     if not Path(study).is_dir():
         source = source.judged_by(declared_study(study))
-    write_report(source)
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(source))  # ends with the report's path
+    target = to or source.report
+    if to is not None:
+        refuse_foreign(to, ("report.html", "report.md", "figures", "tables", "gallery"), "report.html", "--to")
+    if is_compact(folder):
+        draw_published(folder, target / "gallery")
+    page = write_report(source, to=target)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(source, page=page))  # ends with the report's path
 
 
 def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri: Tracking = None) -> None:
@@ -167,14 +188,37 @@ def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri
 
 def publish(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Result folder of a finished study.", show_default=False)],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to, e.g. experiments/results/NAME.", show_default=False)],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="DIR",
+            help="Where to, e.g. experiments/results/NAME. Without, FOLDER holds published results, and is brought to today's form.",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="STUDY.yaml", help="Study file by which the report judges. Default: FOLDER's.", show_default=False),
+    ] = None,
 ) -> None:
-    """Copy a result folder without checkpoints, logs and databases, to be committed. A DIR that exists is replaced only if it holds
-    published results of the same study; what else lies in it stays.
+    """Write the results of a study as a few small files, to be committed: tables of cells, items and predictions, costs, tuning, a
+    report in Markdown, without checkpoints, logs and databases. A DIR that exists is replaced only if it holds published results of the
+    same study; what else lies in it stays.
 
     \b
     fila-lab publish runs/fusion_methods-full --to experiments/results/fusion_methods
+    fila-lab publish experiments/results/fusion_methods      published by an older version, or its report by older rules
     """
-    from fila_lab.studies.publish import publish as copy
+    from fila_lab.analysis import StudyFolder, load_study_frame, write_summary
+    from fila_lab.studies.publish import publish as write
 
-    typer.echo(f"{copy(folder, to)} files in {to}")
+    declared = declared_study(by) if by is not None else None
+
+    def judged(source: Path) -> StudyFolder:
+        opened = StudyFolder.open(source)
+        return opened.judged_by(declared) if declared is not None else opened
+
+    load_study_frame(judged(folder))  # refuses what has nothing to report before anything is written
+    count = write(folder, to, lambda fresh: write_summary(judged(fresh), fresh))
+    typer.echo(f"{count} files in {to or folder}")

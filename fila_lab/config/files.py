@@ -15,6 +15,8 @@ from typing import IO
 
 from fila_lab.config.base import ConfigError, MachineError
 
+RUNS = Path("runs")
+"""Where studies are run, below the working directory."""
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS, errno.EBADF, errno.ENOLCK})
 """What file systems answer that have no such operation (network and FUSE mounts)."""
 _UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR})

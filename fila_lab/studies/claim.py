@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.compact import is_compact
 from fila_lab.config.files import left_over
 from fila_lab.config.json_files import read_json
+from fila_lab.config.published import read_mark
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.mirror_database import DATABASE, clear_left_over
 
@@ -45,8 +47,12 @@ def check_free(root: Path, study_file: Path) -> None:
     """Refuse a folder whose files are somebody's and would be written over.
 
     Raises:
-        FilaError: `root` is no study's folder and has files or folders of the names that a study writes.
+        FilaError: `root` holds published results, or is no study's folder and has files or folders of the names that a study writes.
     """
+    if read_mark(root) is not None or is_compact(root):
+        raise FilaError(
+            f"--out: {root} holds published results, to which nothing is added; run elsewhere, e.g. below runs/, and publish that folder"
+        )
     if not root.is_dir() or read_plan(root) is not None or any(_signed(path) for path in root.glob("lock*.json")):
         return
     foreign = sorted(path.name for path in root.iterdir() if path.name in WRITTEN and not _harmless(path, study_file))

@@ -11,17 +11,15 @@ from typing import Any
 
 from fila_lab.config import FilaError, StudyConfig
 from fila_lab.config.declaration import DECLARED, Declared, changes, declaration
+from fila_lab.config.files import RUNS, move_aside, write_atomically
 from fila_lab.config.files import default_cache as default_cache
-from fila_lab.config.files import move_aside, write_atomically
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
+from fila_lab.config.schemas import PLAN, refuse_newer
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.store import ResultStore
 
 log = logging.getLogger("fila_lab")
-
-RUNS = Path("runs")
-"""Where studies are run, below the working directory."""
 
 
 def default_out(study: StudyConfig, budget: str) -> Path:
@@ -30,7 +28,11 @@ def default_out(study: StudyConfig, budget: str) -> Path:
 
 
 def read_plan(root: Path) -> dict[str, Any] | None:
-    """`plan.json`, if there is one that can be read and is a study's."""
+    """`plan.json`, if there is one that can be read and is a study's.
+
+    Raises:
+        FilaError: a newer version wrote it.
+    """
     try:
         content = read_json(root / "plan.json")
         ours = isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
@@ -39,6 +41,7 @@ def read_plan(root: Path) -> dict[str, Any] | None:
             Declared.model_validate(content["declared"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    refuse_newer(root / "plan.json", content.get("schema"), PLAN)
     return present_plan(content) if ours else None
 
 
@@ -116,9 +119,8 @@ def check_code(store: ResultStore, code: str, allow_mixed: bool) -> None:
     """
     made: dict[str, int] = {}
     for cell_id in store.ids():
-        if (store.folder(cell_id) / "result.json").exists():
-            other = str(store.manifest(cell_id).get("code_hash", "unknown"))
-            made[other] = made.get(other, 0) + 1
+        other = str(store.manifest(cell_id).get("code_hash", "unknown"))
+        made[other] = made.get(other, 0) + 1
     others = {other: count for other, count in made.items() if other != code}
     if not others:
         return

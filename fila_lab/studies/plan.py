@@ -11,6 +11,7 @@ from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.contrasts import check_contrasts
 from fila_lab.config.files import default_cache
 from fila_lab.config.metrics import check_margin, check_metric
+from fila_lab.config.schemas import PLAN
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
@@ -77,6 +78,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """As `plan.json` keeps it."""
         return {
+            "schema": PLAN,
             "study": self.study.model_dump(mode="json"),
             "study_hash": self.study_hash,
             "budget": self.budget,

@@ -1,7 +1,7 @@
-"""Copy what others need of a result folder, to be committed: results, manifests, predictions, costs, tuning, report.
+"""Publish a result folder in a compact form, to be committed: study, plan, tables of cells, items and predictions, costs, tuning, report.
 
-Checkpoints, logs and databases stay behind. What is published carries a mark (`MANIFEST.json`), and only a folder with the mark of the
-same study is ever replaced; whatever else lies in it is carried over.
+Checkpoints, logs, databases and the gallery stay behind; pages, tables and gallery are built from what is published. It carries a mark
+(`MANIFEST.json`), and only a folder with the mark of the same study is ever replaced; whatever else lies in it is carried over.
 """
 
 from __future__ import annotations
@@ -9,61 +9,76 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fila_lab.config import FilaError
+from fila_lab.config.compact import TABLES, is_compact, open_cells, write_compact
 from fila_lab.config.files import sync
 from fila_lab.config.hashing import file_sha256
-from fila_lab.config.published import MANIFEST, Mark, read_mark, write_mark
+from fila_lab.config.published import MANIFEST, Mark, altered, read_mark, write_mark
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.replace import begin, entries, swap
 
 log = logging.getLogger("fila_lab")
 
-KEPT = ("study.yaml", "plan.json", "costs*.json", "calibration.md", "tuning/*.yaml", "tuning/*.csv", "gallery/*", "report/**/*")
-KEPT_OF_A_CELL = ("result.json", "manifest.json", "predictions.parquet")
-OLDER = (
+KEPT = (
     *("study.yaml", "plan.json", "costs.json", "costs.manifest.json", "costs.rounds.json", "calibration.md"),
-    *("tuning/trials.csv", "tuning/winners.yaml", "gallery/gallery.json", "gallery/*.png", "report/report.html", "report/report.md"),
+    *("tuning/*.yaml", "tuning/*.csv"),
+)
+"""Files that are published as they are."""
+OF_A_CELL = ("result.json", "manifest.json", "predictions.parquet")
+OLDER = (
+    *KEPT,
+    *("gallery/gallery.json", "gallery/*.png", "report/report.html", "report/report.md"),
     *("report/figures/*.png", "report/figures/*.svg", "report/tables/*.csv", "report/tables/*.tex"),
-    *(f"cells/{'[0-9a-f]' * 16}/{name}" for name in KEPT_OF_A_CELL),
+    *(f"cells/{'[0-9a-f]' * 16}/{name}" for name in OF_A_CELL),
 )
 """What is ours in a folder that was published before there was a mark."""
 OF_A_RUN = ("lock*.json", "*.lock", "work", "logs", "mlflow*", "mlartifacts", "cells/*/model.safetensors")
 """What only the folder of a run holds: its results are the truth, and no copy of one."""
+Report = Callable[[Path], object]
+"""Writes the report into a folder of published results."""
 
 
-def publish(source: Path, target: Path) -> int:
+def publish(source: Path, target: Path | None = None, report: Report | None = None) -> int:
     """Publish SOURCE as TARGET, which is new, empty, or holds published results of the same study; returns the number of files.
 
-    A kill at any instant leaves the former TARGET or the new one, and the same command goes on.
+    Without a TARGET, SOURCE is published results, and brought to the present form. A kill at any instant leaves the former TARGET or
+    the new one, and the same command goes on.
 
     Raises:
-        FilaError: SOURCE is no result folder; TARGET is something else, or holds changes of somebody; it cannot be written.
+        FilaError: SOURCE is no result folder, or holds published results that were changed; TARGET is something else, or holds changes
+            of somebody; it cannot be written; or what `report` raises.
     """
     plan = read_plan(source)
     if plan is None:
         raise FilaError(f"FOLDER={source}: no readable plan.json in it, so it is no result folder; give the --out of a run")
     example = f"experiments/results/{plan['study']['name']}"
+    field, given = ("FOLDER", source) if target is None else ("--to", target)
+    shown = f"{field}={given}"
     try:
-        home = _home(source, target)
+        home = _home(source, target) if target is not None else _itself(source, example)
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a null character, links in a circle
+        raise FilaError(f"{field}={str(given)!r} is no path ({error}); choose a folder of its own, e.g. {example}") from error
+    try:
+        _refuse_damaged(source)
         with begin(home) as fresh:
-            before = _ours(target, plan["study"]["name"], example)
-            files = _files(source)
-            for path in files:
-                copy = fresh / path.relative_to(source)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
-                sync(copy)
-            mark = Mark(plan["study"]["name"], plan["budget"], {path.relative_to(source).as_posix(): file_sha256(path) for path in files})
-            _refuse_changed(target, before, mark)
+            before = _ours(home, plan["study"]["name"], shown, example)
+            _fill(fresh, source, plan)
+            if report is not None:
+                report(fresh)
+            files = {name: file_sha256(fresh / name) for name in entries(fresh)}
+            for name in files:
+                sync(fresh / name)
+            mark = Mark(plan["study"]["name"], plan["budget"], files)
+            _refuse_changed(home, before, mark, shown)
             write_mark(fresh, mark)
             swap(fresh, home, before)
     except OSError as error:
         remedy = "free space, mend its permissions, or choose another folder; what was there is untouched"
-        raise FilaError(f"--to={target}: cannot be written ({error.strerror or error}); {remedy}") from error
-    except (ValueError, RuntimeError) as error:  # what pathlib says of a null character, and of links in a circle
-        raise FilaError(f"--to={str(target)!r} is no path ({error}); choose a folder of its own, e.g. {example}") from error
+        raise FilaError(f"{shown}: cannot be written ({error.strerror or error}); {remedy}") from error
     return len(files) + 1
 
 
@@ -80,32 +95,60 @@ def _home(source: Path, target: Path) -> Path:
     if home == here or home in here.parents:
         raise FilaError(f"--to={target} is the working directory, or holds it; {example}")
     if home == origin or origin in home.parents or home in origin.parents:
-        raise FilaError(f"--to={target} is the folder to be published, lies in it, or holds it; {example}")
+        own = "" if home != origin or not is_published(source) else "; leave out --to to bring it to the present form"
+        raise FilaError(f"--to={target} is the folder to be published, lies in it, or holds it{own or f'; {example}'}")
     if home.exists() and not home.is_dir():
         raise FilaError(f"--to={target} is a file; {example}")
     return home
 
 
-def _ours(target: Path, study: str, example: str) -> dict[str, str]:
-    """Path below the target -> sha256 as it was published ("" where that is not known), of what we wrote there.
+def _itself(source: Path, example: str) -> Path:
+    """The path of published results that are to be brought to the present form.
+
+    Raises:
+        FilaError: they are a run's.
+    """
+    home, here = source.resolve(), Path.cwd().resolve()
+    if not is_published(source):
+        raise FilaError(f"FOLDER={source} is a run's folder, which stays as it is; say where to publish it, e.g. --to {example}")
+    if source.is_symlink() or home == here or home in here.parents:
+        raise FilaError(f"FOLDER={source} is a link, the working directory, or holds it, so it is not replaced; give it from outside")
+    return home
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a result folder was published: it has our mark, or holds nothing but what was published before there was one."""
+    return read_mark(folder) is not None or (_older(folder) is not None and set(entries(folder)) <= set(_older_files(folder)))
+
+
+def _older(folder: Path) -> dict[str, Any] | None:
+    """The plan of a folder that may have been published before there was a mark."""
+    return None if os.path.lexists(folder / MANIFEST) or _of_a_run(folder) else read_plan(folder)
+
+
+def _older_files(folder: Path) -> list[str]:
+    found = (path for pattern in OLDER for path in folder.glob(pattern) if path.is_file() and not path.is_symlink())
+    return [path.relative_to(folder).as_posix() for path in found]
+
+
+def _ours(home: Path, study: str, shown: str, example: str) -> dict[str, str]:
+    """Path below the folder -> sha256 as it was published ("" where that is not known), of what we wrote there.
 
     Raises:
         FilaError: it holds something else, or another study's results.
     """
-    if not target.exists() or not any(target.iterdir()):
+    if not home.exists() or not any(home.iterdir()):
         return {}
-    mark, plan = read_mark(target), read_plan(target)
-    if mark is None and plan is not None and not os.path.lexists(target / MANIFEST) and not _of_a_run(target):
-        older = (path for pattern in OLDER for path in target.glob(pattern) if path.is_file() and not path.is_symlink())
-        ours = {path.relative_to(target).as_posix(): "" for path in older}
-        mark = Mark(plan["study"]["name"], plan["budget"], ours)
+    mark = read_mark(home)
+    if mark is None and (plan := _older(home)) is not None:
+        mark = Mark(plan["study"]["name"], plan["budget"], dict.fromkeys(_older_files(home), ""))
     if mark is None:
         raise FilaError(
-            f"--to={target} exists and holds no published results ({MANIFEST} is missing or another's), so it is not replaced; "
+            f"{shown} exists and holds no published results ({MANIFEST} is missing or another's), so it is not replaced; "
             f"choose another, e.g. {example}, or move it away"
         )
     if mark.study != study:
-        raise FilaError(f"--to={target} holds the published results of study {mark.study!r}, not {study!r}; choose another, e.g. {example}")
+        raise FilaError(f"{shown} holds the published results of study {mark.study!r}, not {study!r}; choose another, e.g. {example}")
     return mark.files | {MANIFEST: ""}
 
 
@@ -113,31 +156,51 @@ def _of_a_run(folder: Path) -> bool:
     return any(any(folder.glob(pattern)) for pattern in OF_A_RUN)
 
 
-def _files(source: Path) -> list[Path]:
-    """The files to publish; a link is left out, and said."""
-    patterns = (*KEPT, *(f"cells/*/{name}" for name in KEPT_OF_A_CELL))
-    found = sorted({path for pattern in patterns for path in source.glob(pattern)})
+def _fill(fresh: Path, source: Path, plan: dict[str, Any]) -> None:
+    """Write what is published of SOURCE, its report apart; what lies behind a link is left out, and said."""
+    compact = is_compact(source)
+    patterns = (*KEPT, *(TABLES if compact else (f"cells/*/{name}" for name in OF_A_CELL)))
+    found = sorted({path for pattern in patterns for path in source.glob(pattern) if path.is_file()})
     links = [path.relative_to(source) for path in found if _through_link(path, source)]
     if links:
-        shown = ", ".join(map(str, links[:3])) + (f" and {len(links) - 3} more" if len(links) > 3 else "")
-        log.warning("%s: %s lie behind symbolic links and are left out; put the files themselves there", source, shown)
-    return [path for path in found if path.is_file() and not _through_link(path, source) and path != source / MANIFEST]
+        listed = ", ".join(map(str, links[:3])) + (f" and {len(links) - 3} more" if len(links) > 3 else "")
+        log.warning("%s: %s lie behind symbolic links and are left out; put the files themselves there", source, listed)
+    if (source / "plan.json").is_symlink():
+        raise FilaError(f"FOLDER={source}: plan.json is a symbolic link, and links are not followed; put the file itself there")
+    for path in found:
+        name = path.relative_to(source)
+        if name not in links and name.parts[0] != "cells":
+            (fresh / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, fresh / name)
+    if not compact:
+        left_out = {name.parts[1] for name in links if name.parts[0] == "cells"}
+        write_compact(fresh, plan["cells"], open_cells(source), left_out)
 
 
 def _through_link(path: Path, source: Path) -> bool:
     return any(step.is_symlink() for step in (path, *path.parents[: len(path.relative_to(source).parts) - 1]))
 
 
-def _refuse_changed(target: Path, before: dict[str, str], mark: Mark) -> None:
+def _refuse_damaged(source: Path) -> None:
+    """Refuse published results that are no longer what was published: what follows from them would carry a fresh mark."""
+    if changed := altered(source):
+        raise FilaError(f"FOLDER={source}: {_listed(changed)} changed since it was published; restore the published files first")
+
+
+def _refuse_changed(home: Path, before: dict[str, str], mark: Mark, shown: str) -> None:
     """Refuse to write over, or to drop, what somebody has put there or changed since it was published."""
-    present = entries(target) if before else ()
-    changed = [name for name in present if _changed(target / name, before.get(name), mark.files.get(name), name == MANIFEST)]
+    present = entries(home) if before else ()
+    changed = [name for name in present if _changed(home / name, before.get(name), mark.files.get(name), name == MANIFEST)]
     if changed:
-        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        stand = "stands" if len(changed) == 1 else "stand"
         raise FilaError(
-            f"--to={target}: {shown} changed since it was published, or {'stands' if len(changed) == 1 else 'stand'} where new results "
-            "would; move that away, or choose another folder; nothing was replaced"
+            f"{shown}: {_listed(changed)} changed since it was published, or {stand} where new results would; move that away, or "
+            "choose another folder; nothing was replaced"
         )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _changed(path: Path, published: str | None, fresh: str | None, is_mark: bool) -> bool:

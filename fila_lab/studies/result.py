@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fila_lab.config.base import Strict
-from fila_lab.config.json_files import parse_json
-from fila_lab.config.renamed import SCHEMA, present_result
+from fila_lab.config.renamed import SCHEMA
 
 FailureKind = Literal["out_of_memory", "not_finite", "bad_input", "error"]
 
@@ -74,15 +73,6 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def parse(text: str) -> CellResult:
-    """Read a result file's text, one of an earlier schema included.
-
-    Raises:
-        ValueError: not JSON, or not the schema (pydantic's ValidationError is a ValueError).
-    """
-    return CellResult.model_validate(present_result(parse_json(text)))
 
 
 def encode(result: CellResult) -> str:

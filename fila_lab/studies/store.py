@@ -1,24 +1,26 @@
 """The truth of a study: a folder of results. A cell is done if and only if `cells/<id>/result.json` exists and validates.
 
-Only the driver writes. Every file is written under a temporary name, synced and renamed, the result last, so that a kill at any
-instant leaves a cell either done or not begun.
+Published results are read in the same way, whatever their form, and never written. Only the driver writes: every file under a temporary
+name, synced and renamed, the result last, so that a kill at any instant leaves a cell either done or not begun.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import FilaError, MachineError
+from fila_lab.config.cells import Cells
+from fila_lab.config.compact import CELLS, CompactCells, open_cells
 from fila_lab.config.faults import remedy
 from fila_lab.config.files import left_over, move_aside, temporary_path, write_atomically
-from fila_lab.config.json_files import read_json
-from fila_lab.config.renamed import present_columns
-from fila_lab.studies.result import CellResult, encode, parse, without_nan
+from fila_lab.studies.result import CellResult, encode, without_nan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +42,10 @@ class Invalid:
 
 
 class ResultStore:
-    """The results under `root/cells`.
+    """The results of the folder `root`.
 
     Raises:
-        FilaError: (on `open` and `write`) the folder cannot be written.
+        FilaError: (on `open` and `write`) the folder cannot be written; (on reading) a newer version wrote it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -91,18 +93,24 @@ class ResultStore:
             ) from error
         return checked
 
+    @cached_property
+    def kept(self) -> Cells:
+        """What the folder keeps, in whatever form."""
+        return open_cells(self.root)
+
     def read(self, cell_id: str) -> CellResult | Invalid | None:
-        """The result; None when there is none; Invalid when the file does not count."""
-        path = self.folder(cell_id) / "result.json"
+        """The result; None when there is none; Invalid when it does not count."""
         try:
-            result = parse(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            content = self.kept.result(cell_id)
+            result = None if content is None else CellResult.model_validate(content)
         except (OSError, ValueError) as error:
-            return Invalid(cell_id, path, " ".join(str(error).split())[:300])
-        if result.id != cell_id:
-            return Invalid(cell_id, path, f"it is the result of cell {result.id}")
+            return Invalid(cell_id, self._file(cell_id), " ".join(str(error).split())[:300])
+        if result is not None and result.id != cell_id:
+            return Invalid(cell_id, self._file(cell_id), f"it is the result of cell {result.id}")
         return result
+
+    def _file(self, cell_id: str) -> Path:
+        return self.root / CELLS if isinstance(self.kept, CompactCells) else self.folder(cell_id) / "result.json"
 
     def get(self, cell_id: str) -> CellResult | None:
         """The result if it counts."""
@@ -111,25 +119,24 @@ class ResultStore:
 
     def predictions(self, cell_id: str) -> pd.DataFrame | None:
         """The cell's predictions, if it has any."""
-        import pandas as pd
-
-        path = self.folder(cell_id) / "predictions.parquet"
-        if not path.exists():
-            return None
-        frame = pd.read_parquet(path)
-        return frame.rename(columns=present_columns(frame))
+        return self.kept.predictions(cell_id)
 
     def manifest(self, cell_id: str) -> dict[str, Any]:
         """The cell's manifest; empty when there is none that can be read."""
-        try:
-            found = read_json(self.folder(cell_id) / "manifest.json")
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return self.kept.manifest(cell_id)
+
+    def digest(self, cell_id: str) -> str:
+        """16 hex digits of the bytes of the cell's result file; of published tables, of the file they were made from."""
+        if isinstance(self.kept, CompactCells):
+            result = self.get(cell_id)
+            content = b"" if result is None else encode(result).encode()
+        else:
+            content = (self.folder(cell_id) / "result.json").read_bytes()
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def ids(self) -> list[str]:
-        """Every cell that has a folder."""
-        return sorted(path.name for path in self.cells.iterdir() if path.is_dir()) if self.cells.is_dir() else []
+        """Every cell with a result, whether it counts or not."""
+        return self.kept.ids()
 
     def results(self, ids: Iterable[str] | None = None) -> dict[str, CellResult]:
         """The results that count, by id."""

@@ -7,7 +7,6 @@ was left unfinished by a killed driver. A child is known by its cell alone, and 
 from __future__ import annotations
 
 import calendar
-import hashlib
 import logging
 import os
 import time
@@ -125,7 +124,7 @@ class _Mirror:
             children.setdefault(run.data.tags.get("cell_id", ""), []).append(run)
         added = 0
         for cell_id, result in self.store.results(cells).items():
-            manifest, digest = self.store.manifest(cell_id), self._digest(cell_id)
+            manifest, digest = self.store.manifest(cell_id), self.store.digest(cell_id)
             there = children.get(cell_id, [])
             kept = next((run for run in there if _is_current(run, digest, manifest, parents.values())), None)
             if kept is None:
@@ -138,9 +137,6 @@ class _Mirror:
                     self.client.delete_run(run.info.run_id)
         self._close()
         return added
-
-    def _digest(self, cell_id: str) -> str:
-        return hashlib.sha256((self.store.folder(cell_id) / "result.json").read_bytes()).hexdigest()[:16]
 
     def _search(self, kind: str) -> list[Any]:
         found: list[Any] = []

@@ -222,7 +222,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 def _publish(folder: Path) -> None:
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in folder.rglob("*") if path.is_file()}
-    write_mark(folder, Mark("of_no_published_results", "full", files))
+    write_mark(folder, Mark("of_no_published_results", "full", files, schema=1))
 
 
 @pytest.mark.parametrize("name", CHANGES)

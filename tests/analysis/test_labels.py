@@ -149,7 +149,7 @@ def test_a_whole_report_shows_every_text(texts: tuple[str, ...], where: str, tmp
             assert shown(text) in said, text
         assert latex_text(text) in tex
     assert not tags & {"b>", "script"}
-    assert markdown_tags <= {"h1", "h2", "p", "ul", "li", "strong", "code", "table", "thead", "tbody", "tr", "th", "td"}
+    assert markdown_tags <= {"h1", "h2", "p", "img", "ul", "li", "strong", "code", "table", "thead", "tbody", "tr", "th", "td"}
     assert rendered.count("bold") == 0 or "<b>" not in markdown
     arms = pd.read_csv(out / "report" / "tables" / "arms.csv", keep_default_na=False, dtype=str)
     if where == "names":

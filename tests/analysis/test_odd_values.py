@@ -12,7 +12,7 @@ import pytest
 
 from fila_lab import analysis
 from fila_lab.config.base import FilaError
-from fila_lab.studies.result import parse
+from fila_lab.studies.result import CellResult
 
 
 @pytest.mark.parametrize("part", ["metrics", "validation", "timing"])
@@ -28,7 +28,7 @@ def test_a_result_with_what_is_no_number_is_named_and_left_out(full_study: Path,
     assert "concat-0002" not in set(frame["id"])
     assert any("concat-0002" in note and part in note and "exact/reading" in note for note in frame.attrs["notes"])
     with pytest.raises(ValueError, match="exact/reading"):
-        parse(text)
+        CellResult.model_validate(json.loads(text))
 
 
 @pytest.mark.parametrize(
