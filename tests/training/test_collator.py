@@ -104,6 +104,16 @@ def test_a_spare_batch_takes_the_step_and_counts_for_nothing() -> None:
     assert (batch.answers, batch.rows, batch.scores) == ([], [], [])
 
 
+def test_what_tokens_show_is_told_in_training_alone_and_of_no_row_of_a_spare_batch() -> None:
+    config = tiny(**DIRECT)
+    taught = config.model_copy(update={"train": config.train.model_copy(update={"truth_weight": 1.0})})
+    made = collator(taught)
+    rows = rows_on(made.pool, "84x42")[:3]
+    assert made(rows, training=True).truth[:, 0].tolist() == rows.tolist()
+    assert made(rows, training=True, spare=True).truth.shape == (0, 1)
+    assert made(rows, training=False).truth is None
+
+
 def test_the_time_spent_in_making_batches_is_noted() -> None:
     made = collator(tiny(**DIRECT))
     began = time.perf_counter()
