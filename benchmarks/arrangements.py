@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.scene import Scene
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import normalise
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import FusionContext
@@ -30,7 +31,7 @@ class TileLoop(nn.Module):
         return torch.cat([self._tile(pixels[None], maps, index) for index, pixels in enumerate(scene.pixels)])
 
     def _split(self, stages: list[Tensor], rows: int, cols: int) -> DetailMaps:
-        return DetailMaps(stages, self.encoder.cells, self.encoder.grid, rows, cols)
+        return DetailMaps(stages, self.encoder.cells, TileLayout.side_by_side(self.encoder.grid, rows, cols))
 
     def _tile(self, pixels: Tensor, maps: DetailMaps, index: int) -> Tensor:
         cells = {stage: maps.tiles(stage)[[index]] for stage, _ in self.encoder.fusion_points}

@@ -126,6 +126,4 @@ class Scene:
 
     def encode(self, encoder: HybridEncoder) -> Tensor:
         """An arm's whole call, from uint8 pixels to visual tokens."""
-        batch = self.batch
-        detail = batch.detail if encoder.fusion_points else None
-        return encoder(batch.tiles, batch.overview, batch.rows, batch.cols, detail=detail)
+        return encoder(self.batch)

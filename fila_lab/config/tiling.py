@@ -30,6 +30,12 @@ class TileLayout:
     kept_x: Span
     kept_y: Span
 
+    @classmethod
+    def side_by_side(cls, grid: int, rows: int, cols: int) -> TileLayout:
+        """Tiles of `grid` x `grid` tokens that share none, all of them handed over."""
+        starts_x, starts_y = (tuple(grid * tile for tile in range(count)) for count in (cols, rows))
+        return cls(grid, starts_x, starts_y, (0, cols * grid), (0, rows * grid))
+
     @property
     def cols(self) -> int:
         """Tiles across."""
@@ -43,7 +49,8 @@ class TileLayout:
     @property
     def size(self) -> Size:
         """(width, height) of the canvas in tokens."""
-        return self.starts_x[-1] + self.grid, self.starts_y[-1] + self.grid
+        width, height = (starts[-1] + self.grid if starts else 0 for starts in (self.starts_x, self.starts_y))
+        return width, height
 
     @property
     def overlapping(self) -> bool:
@@ -68,6 +75,10 @@ class TileLayout:
             for tile_row, row in rows[slice(*self.kept_y)]
             for tile_col, col in columns[slice(*self.kept_x)]
         )
+
+
+NO_IMAGE = TileLayout.side_by_side(0, 0, 0)
+"""The layout of rows that are text alone."""
 
 
 @cache

@@ -95,7 +95,7 @@ def _shared(model: FilaModel, config: RunConfig, shared: dict[Hashable, Any]) ->
 
 def _forward(model: FilaModel, batch: VisionBatch, config: RunConfig) -> float:
     """Seconds of one pass."""
-    device = batch.tiles.device.type
+    device = batch.input_ids.device.type
     torch.set_num_threads(config.runtime.threads)
     with torch.inference_mode(), autocast(config.runtime.precision, device):
         began = time.perf_counter()

@@ -32,7 +32,7 @@ Seconds = dict[str, float]
 
 def see_seconds(model: FilaModel, batch: VisionBatch, config: RunConfig) -> Seconds:
     """Component -> seconds an image from uint8 pixels to what the language model reads; `other` is what lies between the components."""
-    device, spent = batch.tiles.device.type, defaultdict[str, float](float)
+    device, spent = batch.input_ids.device.type, defaultdict[str, float](float)
 
     @contextmanager
     def probe(name: str) -> Iterator[None]:

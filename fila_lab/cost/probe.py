@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fila_lab.config.fusion_points import component_name
 from fila_lab.modeling import FilaModel
+from fila_lab.modeling.detail import DetailMaps
 
 Probe = Callable[[str], AbstractContextManager[Any]]
 """Called with a component's name each time one is entered; the component runs inside."""
@@ -33,25 +34,29 @@ def component_modules(model: FilaModel) -> dict[str, list[nn.Module]]:
 @contextmanager
 def probed(model: FilaModel, probe: Probe) -> Iterator[None]:
     """Inside, every entry of a component of `model` runs within `probe(name)`. Components do not nest."""
+
+    def fusion(point: tuple[int, int], tokens: Tensor, details: DetailMaps, fuse: Callable[[], Tensor]) -> Tensor:
+        with probe(component_name(*point)):
+            return fuse()
+
     wrapped: list[tuple[object, str]] = []
     try:
         for owner, attribute, name in _entries(model):
             object.__setattr__(owner, attribute, _within(probe, name, getattr(owner, attribute)))
             wrapped.append((owner, attribute))
-        yield
+        with model.encoder.around_fusion(fusion):
+            yield
     finally:
         for owner, attribute in wrapped:
             object.__delattr__(owner, attribute)
 
 
-def _entries(model: FilaModel) -> Iterable[tuple[object, str, str | Callable[..., str]]]:
-    """(owner, method, component, or a function of the method's arguments that names it)."""
+def _entries(model: FilaModel) -> Iterable[tuple[object, str, str]]:
+    """(owner, method, component)."""
     encoder = model.encoder
     yield from ((encoder.vit, method, VIT) for method in ("embed", "block", "features"))
     if encoder.convnext is not None:
         yield encoder.convnext, "forward", CONVNEXT
-    if encoder.fusion_points:
-        yield encoder, "_interact", lambda tokens, details, stage, layer: component_name(stage, layer)
     yield model.projector, "forward", PROJECTOR
     yield model.separator, "forward", PROJECTOR
     if model.handoff is not None:
@@ -60,9 +65,9 @@ def _entries(model: FilaModel) -> Iterable[tuple[object, str, str | Callable[...
     yield model.language.lm_head, "forward", LANGUAGE
 
 
-def _within(probe: Probe, name: str | Callable[..., str], method: Callable[..., Any]) -> Callable[..., Any]:
+def _within(probe: Probe, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
-        with probe(name if isinstance(name, str) else name(*args, **kwargs)):
+        with probe(name):
             return method(*args, **kwargs)
 
     return run

@@ -120,21 +120,18 @@ def synthetic_batch(
     geometry = config.geometry
     width, height = canvas or largest_canvas(config)
     layout = tile_layout(geometry, (width, height))
-    rows, cols = layout.rows, layout.cols
     detail_width, detail_height = detail_size((width, height), geometry)
     oracle = config.fusion.control == "oracle_map"
 
     def noise(*shape: int) -> torch.Tensor:
         return torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
 
-    return VisionBatch(
-        tiles=noise(images, rows * cols, geometry.tile, geometry.tile, 3),
+    return VisionBatch.of(
+        layout,
+        torch.randint(3, 90, (images, TEXT_TOKENS), device=device),
+        torch.full((images,), TEXT_TOKENS // 2, device=device),
+        tiles=noise(images, layout.rows * layout.cols, geometry.tile, geometry.tile, 3),
         overview=noise(images, geometry.tile, geometry.tile, 3),
-        rows=rows,
-        cols=cols,
-        input_ids=torch.randint(3, 90, (images, TEXT_TOKENS), device=device),
-        prompt_lengths=torch.full((images,), TEXT_TOKENS // 2, device=device),
-        layout=layout,
         detail=noise(images, detail_height, detail_width, 3) if has_convnext(config) else None,
         oracle=[
             torch.zeros(images, oracle_channels, detail_height // stride, detail_width // stride, dtype=torch.bfloat16, device=device)

@@ -22,19 +22,31 @@ class DetailMaps:
 
     maps: stage maps of whole canvases, [B, C_s, H_s, W_s]; cells: nominal cells per tile side of each stage (8k, 4k, 2k, k);
     operator: how a map that does not divide into the token grid is resampled to it: on the whole canvas, so that no seam arises;
-    turns: int64 [B], for the control random_window: how far each image's tiles hand their maps on, see `scrambled`;
-    layout: where the tiles lie, if not side by side: an overlapping tile gets its own window of the map.
+    layout: where the tiles lie: an overlapping tile gets its own window of the map;
+    turns: int64 [B], for the control random_window: how far each image's tiles hand their maps on, see `scrambled`.
     """
 
     maps: Sequence[Tensor]
     cells: Sequence[int]
-    grid: int
-    rows: int
-    cols: int
+    layout: TileLayout
     operator: str = "area"
     turns: Tensor | None = None
-    layout: TileLayout | None = None
     _tiles: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> int:
+        """g: tokens a tile side."""
+        return self.layout.grid
+
+    @property
+    def rows(self) -> int:
+        """Tiles down."""
+        return self.layout.rows
+
+    @property
+    def cols(self) -> int:
+        """Tiles across."""
+        return self.layout.cols
 
     def tiles(self, stage: int) -> Tensor:
         """Stage 1-4 of every tile, [B * (1 + rows*cols), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
@@ -45,7 +57,7 @@ class DetailMaps:
 
     def windows(self, stage: int, dtype: torch.dtype) -> Tensor:
         """Each token's own window of cells, [B * (1 + rows*cols), g, g, w*w, C], tiles as in `tiles`; one copy, which converts."""
-        if stage in self._tiles or self._overlapping:
+        if stage in self._tiles or self.layout.overlapping:
             return split_windows(self.tiles(stage), 1, 1, self.grid, dtype)[:, 1]
         split = split_windows(self._whole(stage), self.rows, self.cols, self.grid, dtype)
         return self._handed(split).flatten(0, 1)
@@ -70,12 +82,8 @@ class DetailMaps:
     def _whole(self, stage: int) -> Tensor:
         """A stage of whole canvases, resampled to whole cells per token, [B, C, rows*g*w, cols*g*w]."""
         window = window_side(self.cells[stage - 1], self.grid)
-        across, down = (self.cols * self.grid, self.rows * self.grid) if self.layout is None else self.layout.size
+        across, down = self.layout.size
         return resample(self.maps[stage - 1], (down * window, across * window), self.operator)
-
-    @property
-    def _overlapping(self) -> bool:
-        return self.layout is not None and self.layout.overlapping
 
     def _handed(self, tiles: Tensor) -> Tensor:
         """[B, n, ...]: each tile with its own part of the map, or under random_window with another's."""
@@ -83,7 +91,7 @@ class DetailMaps:
 
     def _split(self, whole: Tensor) -> Tensor:
         """A whole canvas's map, whole cells per token, as overview and tiles, [B, 1 + rows*cols, C, s, s]."""
-        if self.layout is None or not self.layout.overlapping:
+        if not self.layout.overlapping:
             return split_tiles(whole, self.rows, self.cols)
         return overlapping_tiles(whole, self.layout)
 
@@ -92,15 +100,15 @@ class DetailMaps:
         self._tiles[stage] = tiles
 
     @classmethod
-    def nothing(cls, images: int, device: torch.device, cells: Sequence[int], grid: int, rows: int, cols: int) -> DetailMaps:
+    def nothing(cls, images: int, device: torch.device, cells: Sequence[int], layout: TileLayout) -> DetailMaps:
         """Maps without channels, for fusions that look at none: they know where tiles lie all the same."""
-        return cls([torch.empty(images, 0, 1, 1, device=device)] * len(cells), cells, grid, rows, cols)
+        return cls([torch.empty(images, 0, 1, 1, device=device)] * len(cells), cells, layout)
 
     def canvas_means(self, stage: int) -> Tensor:
         """The mean of each canvas token's own window, in the order and choice of the visual tokens (`raster`), the overview left out:
         [B, rows*g*cols*g, C]."""
         means = self.means(stage).flatten(2).transpose(1, 2).unflatten(0, (-1, 1 + self.rows * self.cols))
-        return raster(means, self.rows, self.cols, self.grid, self.layout)[:, self.grid**2 :]
+        return raster(means, self.layout)[:, self.grid**2 :]
 
     def context(self, stage: int, read_again: bool = True) -> FusionContext:
         """What a fusion at this stage is told; `read_again`: whether anything reads the stage's map after it."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -10,9 +14,9 @@ from fila_lab.config.base import FilaError
 from fila_lab.config.fusion_points import check_fusion_points, resolve_fusion_points
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import WHOLE, needs_map
-from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
+from fila_lab.modeling.batch import VisionBatch
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail import DetailMaps, random_turns, spoil
 from fila_lab.modeling.detail_input import stage_maps
@@ -21,6 +25,10 @@ from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.vit import VitTower
+
+FusionHook = Callable[[tuple[int, int], Tensor, DetailMaps, Callable[[], Tensor]], Tensor]
+"""Given a fusion point (stage, after ViT layer), the tokens [N, 1 + g*g, D] that come to it, the detail maps, and the fusion as a call
+without arguments: returns the tokens that go on. A fusion that is called may change the detail maps."""
 
 
 class HybridEncoder(nn.Module):
@@ -45,6 +53,7 @@ class HybridEncoder(nn.Module):
         else:
             check_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
             self.fusion_points = resolve_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
+        self._hooks: list[FusionHook] = []
         self.fusions = nn.ModuleDict({self._key(*pair): self._fusion(*pair, oracle_channels) for pair in self.fusion_points})
 
     def _key(self, stage: int, layer: int) -> str:
@@ -78,35 +87,31 @@ class HybridEncoder(nn.Module):
                 coarser=tuple(zip(widths[stage:], self.cells[stage:], strict=True)),
             )
 
-    def detail_maps(
-        self,
-        overview: Tensor,
-        detail: Tensor | None,
-        maps: list[Tensor] | None,
-        oracle: list[Tensor] | None,
-        rows: int,
-        cols: int,
-        layout: TileLayout | None = None,
-    ) -> DetailMaps | None:
+    def detail_maps(self, batch: VisionBatch) -> DetailMaps | None:
         """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied (by the overview's pixels an image
         is known to it); None where none is needed."""
         if not needs_map(self.config):
             return None
+        maps = spoil(self._stage_maps(batch), self.control, self.shift)
+        turns = None
+        if self.control == "random_window" and batch.overview is not None:
+            turns = random_turns(batch.overview, self.config.seed)
+        return DetailMaps(maps, self.cells, batch.layout, self.config.fusion.resample, turns)
+
+    def _stage_maps(self, batch: VisionBatch) -> list[Tensor]:
         if self.control == "oracle_map":
-            if oracle is None:
+            if batch.oracle is None:
                 raise FilaError(
                     "fusion.control='oracle_map': the batch has no truth maps; only suites that render their items can give them"
                 )
-            maps = oracle
-        elif maps is None:
-            if detail is None or self.convnext is None:
-                raise FilaError(
-                    "the batch has neither cached maps nor a detail input with a ConvNeXt to see it; prepare images with detail=True"
-                )
-            maps = stage_maps(self.convnext, detail, self.config, rows, cols)
-        maps = spoil(maps, self.control, self.shift)
-        turns = random_turns(overview, self.config.seed) if self.control == "random_window" else None
-        return DetailMaps(maps, self.cells, self.grid, rows, cols, self.config.fusion.resample, turns, layout)
+            return batch.oracle
+        if batch.maps is not None:
+            return batch.maps
+        if batch.detail is None or self.convnext is None:
+            raise FilaError(
+                "the batch has neither cached maps nor a detail input with a ConvNeXt to see it; prepare images with detail=True"
+            )
+        return stage_maps(self.convnext, batch.detail, self.config, batch.rows, batch.cols)
 
     @property
     def shift(self) -> int:
@@ -114,60 +119,54 @@ class HybridEncoder(nn.Module):
         fusion = self.config.fusion
         return fusion.shift if self.training or fusion.eval_shift is None else fusion.eval_shift
 
-    def forward(
-        self,
-        tiles: Tensor,
-        overview: Tensor,
-        rows: int,
-        cols: int,
-        maps: list[Tensor] | None = None,
-        detail: Tensor | None = None,
-        oracle: list[Tensor] | None = None,
-        layout: TileLayout | None = None,
-    ) -> Tensor:
+    def forward(self, batch: VisionBatch) -> Tensor:
         """Tokens alone, of `encode`."""
-        return self.encode(tiles, overview, rows, cols, maps, detail, oracle, layout)[0]
+        return self.encode(batch)[0]
 
-    def encode(
-        self,
-        tiles: Tensor,
-        overview: Tensor,
-        rows: int,
-        cols: int,
-        maps: list[Tensor] | None = None,
-        detail: Tensor | None = None,
-        oracle: list[Tensor] | None = None,
-        layout: TileLayout | None = None,
-    ) -> tuple[Tensor, DetailMaps | None]:
-        """uint8 tiles [B, rows*cols, T, T, 3], overview [B, T, T, 3] -> [B, g*g + rows*g*cols*g, D_vit]: the overview's tokens, then the
-        canvas in raster order (of overlapping tiles each position once, and without what the layout drops); and the detail maps as
-        fusion left them.
+    def encode(self, batch: VisionBatch) -> tuple[Tensor, DetailMaps | None]:
+        """[B, g*g + T, D_vit]: the overview's tokens, then the T of the canvas that the layout hands over, in raster order (of overlapping
+        tiles each position once); and the detail maps as fusion left them.
 
-        maps: four [B, C_s, H_s, W_s]; detail: uint8 [B, Hd, Wd, 3], seen by the ConvNeXt when there are no maps; oracle: truth maps for
-        `oracle_map`. FilaError when what the run needs is not there.
+        Raises:
+            FilaError: rows without images, or without what the run's fusion reads.
         """
-        images = len(tiles)
-        pixels = normalise(torch.cat([overview[:, None], tiles], dim=1).flatten(0, 1), self.vit.dtype, self.vit.statistics)
-        details = self.detail_maps(overview, detail, maps, oracle, rows, cols, layout)
-        seen = details or DetailMaps.nothing(images, pixels.device, self.cells, self.grid, rows, cols)
+        if batch.tiles is None or batch.overview is None:
+            raise FilaError("the encoder was given rows without images, of which there is nothing to see")
+        images = len(batch)
+        pixels = normalise(torch.cat([batch.overview[:, None], batch.tiles], dim=1).flatten(0, 1), self.vit.dtype, self.vit.statistics)
+        details = self.detail_maps(batch)
+        seen = details or DetailMaps.nothing(images, pixels.device, self.cells, batch.layout)
         tokens = self.vit.embed(pixels)
         for layer in range(1, self.vit.n_used + 1):
             if self.checkpointing and tokens.requires_grad:
                 tokens = checkpoint(self.vit.block, layer - 1, tokens, use_reentrant=False, context_fn=recomputing)
             else:
                 tokens = self.vit.block(layer - 1, tokens)
-            for stage in (stage for stage, after in self.fusion_points if after == layer):
-                tokens = self._interact(tokens, seen, stage, layer)
+            for point in (point for point in self.fusion_points if point[1] == layer):
+                fuse = partial(self._fuse, tokens, seen, *point)
+                for hook in self._hooks:
+                    fuse = partial(hook, point, tokens, seen, fuse)
+                tokens = fuse()
         features = self.vit.features(tokens).unflatten(0, (images, -1))
-        return raster(features, rows, cols, self.grid, layout), details
+        return raster(features, batch.layout), details
 
-    def _interact(self, tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
+    def _fuse(self, tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
         fusion = self.fusion_at(stage, layer)
         context = details.context(stage, self._read_again(stage, layer))
         output = fusion(tokens[:, 1:], details.read(fusion.reads, stage, product_dtype(tokens)), context)
         if output.detail is not None:
             details.replace(stage, output.detail)
         return torch.cat([tokens[:, :1], output.tokens], dim=1)
+
+    @contextmanager
+    def around_fusion(self, hook: FusionHook) -> Iterator[None]:
+        """Inside, every fusion point is left to `hook`: to watch it, to measure it, or to leave it out. Of several hooks the last is the
+        outermost; none acts where runtime.compile has compiled the forward pass before."""
+        self._hooks.append(hook)
+        try:
+            yield
+        finally:
+            self._hooks.remove(hook)
 
     def _read_again(self, stage: int, layer: int) -> bool:
         """Whether a later fusion point, or the handoff, reads a stage's map after this fusion point."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import has_convnext
+from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.modeling.answers import is_answer_file, load_answer_parts
 from fila_lab.modeling.attention import attention_backend, recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
@@ -37,7 +39,8 @@ IGNORED = -100
 
 class FilaModel(nn.Module):
     """Images and texts in, answers out. The language model reads [what its tokenizer puts before every text (BOS), overview tokens, canvas
-    tokens with row separators, text]; with fusion.handoff=append detail tokens stand before the text.
+    tokens with row separators, text]; with fusion.handoff=append detail tokens stand behind the canvas's. Where a batch says so, the image
+    stands in the text instead of before it; rows without an image are text alone.
 
     Texts are padded on the right and attention is causal, so training needs no mask: nothing real looks at padding.
     """
@@ -78,47 +81,63 @@ class FilaModel(nn.Module):
         return attention_backend(self.config.runtime.attention, tokens, next(self.projector.parameters()).device.type)
 
     def see(self, batch: VisionBatch) -> Tensor:
-        """The visual part of the language model's input, [B, V, D_llm]."""
+        """The visual part of the language model's input, [B, V, D_llm]; V is 0 where rows have no image."""
         return self._see(batch)[0]
 
-    def _see(self, batch: VisionBatch) -> tuple[Tensor, Tensor]:
+    def _see(self, batch: VisionBatch) -> tuple[Tensor, Tensor | None]:
         """The visual part, and the projected tokens in it, the overview's first, without separators [B, g*g + T, D_llm]."""
+        if batch.layout == NO_IMAGE:
+            return self._nothing(batch), None
         with self._attention(self.encoder.grid**2 + 1):
-            tokens, details = self.encoder.encode(
-                batch.tiles, batch.overview, batch.rows, batch.cols, batch.maps, batch.detail, batch.oracle, batch.layout
-            )
+            tokens, details = self.encoder.encode(batch)
             projected = self.projector(tokens)
-            visual = self.separator(projected, batch.rows, batch.cols, self.encoder.grid, batch.layout)
+            visual = self.separator(projected, batch.layout)
         if self.handoff is not None and details is not None:
             visual = torch.cat([visual, self.handoff(details.canvas_means(4)).to(visual.dtype)], dim=1)
         return visual, projected
+
+    def _nothing(self, batch: VisionBatch) -> Tensor:
+        """No visual tokens, [B, 0, D_llm], whose gradient is a zero for all that images would train: a step on texts alone is then the same
+        on one device and on several, which wait for every parameter."""
+        nothing = torch.zeros(len(batch), 0, self.reader.width, device=batch.input_ids.device)
+        if torch.is_grad_enabled():
+            parts = (part for part in (self.encoder, self.projector, self.separator, self.handoff) if part is not None)
+            untouched = [p.flatten()[:0].sum() for part in parts for p in part.parameters() if p.requires_grad]
+            nothing = nothing + sum(untouched, start=torch.zeros((), device=nothing.device))
+        return nothing
 
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""
         visual, projected = self._see(batch)
         if labels is None:
-            return FilaOutput(self.text_logits(visual, batch.input_ids))
+            return FilaOutput(self.text_logits(visual, batch.input_ids, image_at=batch.image_at))
         wanted = labels != IGNORED
-        logits, targets = self.text_logits(visual, batch.input_ids, wanted), labels[wanted]
+        logits, targets = self.text_logits(visual, batch.input_ids, wanted, batch.image_at), labels[wanted]
         if not len(targets):  # a mean of nothing is NaN, which would pass for a divergence
             return FilaOutput(logits, logits.sum(), logits.new_zeros(()), projected)
         accuracy = (logits.detach().argmax(-1) == targets).float().mean()
         return FilaOutput(logits, F.cross_entropy(logits, targets), accuracy, projected)
 
-    def text_logits(self, visual: Tensor, ids: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """visual [B, V, D_llm], text ids [B, L] -> float32 logits of the token after each text position [B, L, vocabulary]; with a mask
-        `wanted` [B, L] of M positions those of the wanted tokens themselves [M, vocabulary], each told by what stands before it."""
-        embeddings = self._sequence(visual, ids)
-        first = embeddings.shape[1] - ids.shape[1]
+    def text_logits(self, visual: Tensor, ids: Tensor, wanted: Tensor | None = None, image_at: int = 0) -> Tensor:
+        """visual [B, V, D_llm], text ids [B, L], of which `image_at` stand before the image -> float32 logits of the token after each text
+        position [B, L, vocabulary]; with a mask `wanted` [B, L] of M positions those of the wanted tokens themselves [M, vocabulary], each
+        told by what stands before it."""
+        embeddings = self._sequence(visual, ids, image_at)
+        behind = len(self.leading) + visual.shape[1] + image_at
         with self._attention(embeddings.shape[1]):
             if wanted is None:
-                return self.reader.logits(embeddings, (slice(None), slice(first, None)))
-            return self.reader.logits(embeddings, F.pad(wanted, (first - 1, 1)))
+                places: slice | list[int] = slice(behind, None)
+                if image_at:
+                    places = [*range(len(self.leading), len(self.leading) + image_at), *range(behind, embeddings.shape[1])]
+                return self.reader.logits(embeddings, (slice(None), places))
+            head, rest = wanted.tensor_split([image_at], dim=1)
+            told = torch.cat([F.pad(head, (len(self.leading), visual.shape[1])), rest], dim=1)
+            return self.reader.logits(embeddings, F.pad(told[:, 1:], (0, 1)))
 
-    def _sequence(self, visual: Tensor, ids: Tensor) -> Tensor:
-        """What the language model reads: leading tokens, visual tokens [B, V, D_llm], text ids [B, L] -> [B, P + V + L, D_llm]."""
+    def _sequence(self, visual: Tensor, ids: Tensor, image_at: int) -> Tensor:
+        """What the language model reads: leading tokens, visual tokens [B, V, D_llm] among the text ids [B, L] -> [B, P + V + L, D_llm]."""
         text = self.reader.embed(ids)
-        parts = [visual.to(text.dtype), text]
+        parts = [text[:, :image_at], visual.to(text.dtype), text[:, image_at:]]
         if self.leading:
             leading = self.reader.embed(torch.tensor([self.leading], device=ids.device))
             parts.insert(0, leading.expand(len(ids), -1, -1))
@@ -136,16 +155,16 @@ class FilaModel(nn.Module):
         return [answer.text for answer in self.answer(batch, max_new_tokens)]
 
     @torch.inference_mode()
-    def answer(self, batch: VisionBatch, limit: int) -> list[Answer]:
-        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]` of any lengths, up to an end token, `limit` tokens or the last
-        position that the language model knows: those each prompt would get alone."""
-        visual = self.see(batch)
-        prompts = self._sequence(visual, batch.input_ids[:, : int(batch.prompt_lengths.max())])
+    def answer(self, batch: VisionBatch, limit: int, ends: Sequence[int] = ()) -> list[Answer]:
+        """Greedy answers to the prompts `input_ids[b, :prompt_lengths[b]]` of any lengths: those each prompt would get alone, up to an end
+        token (the model's, or one of `ends`, such as a template's), `limit` tokens or the last position that the language model knows."""
+        visual, closing = self.see(batch), {*self.ends, *ends}
+        prompts = self._sequence(visual, batch.input_ids[:, : int(batch.prompt_lengths.max())], batch.image_at)
         lengths = len(self.leading) + visual.shape[1] + batch.prompt_lengths
         with self._attention(prompts.shape[1]):
-            ids = greedy(self.reader, prompts, lengths, self.ends, limit)
+            ids = greedy(self.reader, prompts, lengths, sorted(closing), limit)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [Answer(text, bool(own) and own[-1] in self.ends) for text, own in zip(texts, ids, strict=True)]
+        return [Answer(text, bool(own) and own[-1] in closing) for text, own in zip(texts, ids, strict=True)]
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""

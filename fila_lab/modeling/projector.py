@@ -38,30 +38,30 @@ class Handoff(nn.Module):
         return self.projector(F.layer_norm(means.to(self.dtype), means.shape[-1:]))
 
 
-def raster(tokens: Tensor, rows: int, cols: int, grid: int, layout: TileLayout | None = None) -> Tensor:
+def raster(tokens: Tensor, layout: TileLayout) -> Tensor:
     """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, across tiles.
 
-    A layout says which tile's token stands for a canvas position where tiles overlap, and which positions are left out as padding.
+    The layout says which tile's token stands for a canvas position where tiles overlap, and which positions are left out as padding.
     """
     images, _, _, width = tokens.shape
-    if layout is not None and not layout.plain:
+    if not layout.plain:
         sources = torch.tensor(layout.sources(), device=tokens.device)
         return torch.cat([tokens[:, 0], tokens[:, 1:].flatten(1, 2)[:, sources]], dim=1)
-    canvas = tokens[:, 1:].view(images, rows, cols, grid, grid, width).transpose(2, 3)
+    canvas = tokens[:, 1:].view(images, layout.rows, layout.cols, layout.grid, layout.grid, width).transpose(2, 3)
     return torch.cat([tokens[:, 0], canvas.reshape(images, -1, width)], dim=1)
 
 
 class RowSeparator(nn.Module):
-    """A learned token after each canvas row: [B, g*g + R*C, D] -> [B, g*g + R*(C + 1), D] for R rows of C tokens: rows*g of cols*g, or
-    those that a layout hands over."""
+    """A learned token after each canvas row: [B, g*g + R*C, D] -> [B, g*g + R*(C + 1), D] for the R rows of C tokens that the layout hands
+    over."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.separator = nn.Parameter(width**-0.5 * torch.randn(width))
 
-    def forward(self, tokens: Tensor, rows: int, cols: int, grid: int, layout: TileLayout | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, layout: TileLayout) -> Tensor:
         images, _, width = tokens.shape
-        across, down = (cols * grid, rows * grid) if layout is None else layout.handed
-        canvas = tokens[:, grid * grid :].view(images, down, across, width)
+        overview, canvas = tokens.split([layout.grid**2, tokens.shape[1] - layout.grid**2], dim=1)
+        across, down = layout.handed
         ends = self.separator.to(tokens.dtype).expand(images, down, 1, width)
-        return torch.cat([tokens[:, : grid * grid], torch.cat([canvas, ends], dim=2).flatten(1, 2)], dim=1)
+        return torch.cat([overview, torch.cat([canvas.reshape(images, down, across, width), ends], dim=2).flatten(1, 2)], dim=1)

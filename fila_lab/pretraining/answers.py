@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from fila_lab.config import RunConfig, resolve_run
 from fila_lab.config.files import becoming, write_atomically
 from fila_lab.config.hashing import file_sha256
+from fila_lab.config.tiling import TileLayout
 from fila_lab.data.seam.symbolic import SymbolicPage
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import FilaModel, build_model, component_seed, normalise
@@ -149,7 +150,7 @@ def _tokens_and_truth(model: FilaModel, truth: Truth, config: RunConfig, pages: 
         images = torch.cat([overview.round().to(torch.uint8)[:, None], tiles], dim=1).flatten(0, 1)
         with autocast("bf16"), attention_backend(config.runtime.attention):
             features = model.encoder.vit(normalise(images)).float()
-        tokens.append(raster(features.unflatten(0, (count, -1)), across, across, geometry.grid).flatten(0, 1))
+        tokens.append(raster(features.unflatten(0, (count, -1)), TileLayout.side_by_side(geometry.grid, across, across)).flatten(0, 1))
         found = [_symbolic(record, side) for record in pages.records[start : start + 100]]
         exact = AnswerRecipe(swapped=0.0, dropped=0.0)
         wanted.append(truth(page_truth(found, config, exact, np.random.default_rng(0))).flatten(0, 1))

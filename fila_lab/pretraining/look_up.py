@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig
+from fila_lab.config.tiling import TileLayout
 from fila_lab.data.seam.content import ALPHABET
 from fila_lab.data.seam.symbolic import SymbolicPage, recoloured, symbolic_pages
 from fila_lab.data.seam.truth import token_truth
@@ -79,7 +80,7 @@ def answer_loss(model: FilaModel, visual: Tensor, canvas: tuple[int, int], asked
     visual: tokens of B pages of one canvas (width, height), [B, T, D_llm]; asked: their (question, answer).
     """
     geometry = model.config.geometry
-    visual = model.separator(visual, canvas[1] // geometry.tile, canvas[0] // geometry.tile, geometry.grid)
+    visual = model.separator(visual, TileLayout.side_by_side(geometry.grid, canvas[1] // geometry.tile, canvas[0] // geometry.tile))
     end = [closing_token(model.tokenizer)]
     prompts = text_ids(model.tokenizer, [question for question, _ in asked])
     answers = [ids + end for ids in text_ids(model.tokenizer, [answer for _, answer in asked])]

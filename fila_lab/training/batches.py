@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from fila_lab.config import FilaError, RunConfig
+from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.data.pool import Bucket, Pool
 from fila_lab.data.prompt import Dialogue
 from fila_lab.data.suite import SetAside
@@ -86,20 +87,15 @@ class Collator:
         image = bucket.geometry is not None
         dialogues = [Dialogue(asked, image, rule.ending) for asked, rule in zip(turns, rules, strict=True)]
         ids, lengths, labels = self.texts(dialogues, training)
-        assert bucket.geometry is not None
-        assert seen.tiles is not None
-        assert seen.overview is not None
-        vision = VisionBatch(
-            tiles=torch.from_numpy(seen.tiles),
-            overview=torch.from_numpy(seen.overview),
-            rows=bucket.geometry.rows,
-            cols=bucket.geometry.cols,
-            layout=bucket.geometry.layout,
-            detail=_tensor(detail),
-            maps=None if self.features is None else self.features.maps(bucket.name, pool.places[told]),
+        vision = VisionBatch.of(
+            NO_IMAGE if bucket.geometry is None else bucket.geometry.layout,
+            ids,
+            lengths,
+            tiles=seen.tiles,
+            overview=seen.overview,
+            detail=detail,
+            maps=None if self.features is None or not image else self.features.maps(bucket.name, pool.places[told]),
             oracle=self._oracle(rows, bucket),
-            input_ids=ids,
-            prompt_lengths=lengths,
         )
         truth = self._truth(rows, bucket) if training else None
         answers, scores = [asked[-1].answers for asked in turns], [rule.score for rule in rules]
@@ -127,10 +123,6 @@ class Collator:
         records, counts = self.pool.truth(rows)
         assert self.pool.oracle is not None
         return torch.from_numpy(self.pool.oracle.tokens(records, counts, bucket.geometry))
-
-
-def _tensor(values: np.ndarray | None) -> Tensor | None:
-    return None if values is None else torch.from_numpy(values)
 
 
 def check_plain(pool: Pool) -> None:

@@ -53,16 +53,13 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
     prepared = prepare(pixels, config.geometry, detail=needs_detail(config))
     ids = torch.tensor(text_ids(model.tokenizer, [question]))
     _check_length(ids.shape[1], model, prepared)
-    detail = None if prepared.detail is None else torch.from_numpy(prepared.detail)[None]
-    batch = VisionBatch(
-        tiles=torch.from_numpy(prepared.tiles)[None],
-        overview=torch.from_numpy(prepared.overview)[None],
-        rows=prepared.geometry.rows,
-        cols=prepared.geometry.cols,
-        input_ids=ids,
-        prompt_lengths=torch.tensor([ids.shape[1]]),
-        detail=detail,
-        layout=prepared.geometry.layout,
+    batch = VisionBatch.of(
+        prepared.geometry.layout,
+        ids,
+        torch.tensor([ids.shape[1]]),
+        tiles=prepared.tiles[None],
+        overview=prepared.overview[None],
+        detail=None if prepared.detail is None else prepared.detail[None],
     )
     with autocast(config.runtime.precision):
         answer = model.eval().generate(batch, MAX_NEW_TOKENS)[0]

@@ -124,22 +124,18 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
 @contextmanager
 def watched(encoder: HybridEncoder, watch: Watch | None = None, off: Collection[FusionPoint] = ()) -> Iterator[None]:
     """Inside, fusion points in `off` leave tokens as they are, and `watch` is told of every other."""
-    original = encoder._interact
 
-    def interact(tokens: Tensor, details: DetailMaps, stage: int, layer: int) -> Tensor:
-        if (stage, layer) in off:
+    def hook(point: FusionPoint, tokens: Tensor, details: DetailMaps, fuse: Callable[[], Tensor]) -> Tensor:
+        if point in off:
             return tokens
-        own = details.means(stage) if watch is not None and needs_detail(encoder.config) else None
-        after = original(tokens, details, stage, layer)
+        own = details.means(point[0]) if watch is not None and needs_detail(encoder.config) else None
+        after = fuse()
         if watch is not None:
-            watch((stage, layer), tokens, after, own)
+            watch(point, tokens, after, own)
         return after
 
-    object.__setattr__(encoder, "_interact", interact)
-    try:
+    with encoder.around_fusion(hook):
         yield
-    finally:
-        object.__delattr__(encoder, "_interact")
 
 
 Seen = tuple[FusionPoint, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -204,7 +200,7 @@ def _random_cells(model: FilaModel, pool: Pool, batch: np.ndarray, vision: Visio
     tower = random_convnext(config.convnext).eval()
     with autocast(config.runtime.precision):
         maps = frozen_maps(tower, torch.from_numpy(detail), config, vision.rows, vision.cols)
-    details = DetailMaps(maps, encoder.cells, encoder.grid, vision.rows, vision.cols, config.fusion.resample, layout=vision.layout)
+    details = DetailMaps(maps, encoder.cells, vision.layout, config.fusion.resample)
     return {pair: _by_page(details.means(pair[0]).flatten(2).transpose(1, 2), len(vision)) for pair in encoder.fusion_points}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.tiling import TileLayout
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 CONTROLS = ("shifted", "shuffled", "constant", "random_window")
@@ -32,8 +33,8 @@ def test_a_control_changes_what_tokens_read_on_every_canvas_or_is_refused(contro
             maps = [torch.arange(float(h * w)).view(1, 1, h, w) for h, w in sizes]
             cells = tuple(k * n for n in (8, 4, 2, 1))
             turns = torch.tensor([7]) if control == "random_window" else None
-            plain = DetailMaps(maps, cells, 3, rows, cols)
-            spoiled = DetailMaps(spoil(maps, control, shift), cells, 3, rows, cols, turns=turns)
+            plain = DetailMaps(maps, cells, TileLayout.side_by_side(3, rows, cols))
+            spoiled = DetailMaps(spoil(maps, control, shift), cells, TileLayout.side_by_side(3, rows, cols), turns=turns)
             works &= not all(torch.equal(plain.tiles(stage), spoiled.tiles(stage)) for stage in (1, 2, 3, 4))
         overrides = {
             "fusion.control": control,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, RuntimeConfig, VitConfig
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.model import IGNORED
 
@@ -44,13 +45,12 @@ def make_batch() -> Callable[..., tuple[VisionBatch, torch.Tensor]]:
         sizes = [(rows * k * n, cols * k * n) for n in (8, 4, 2, 1)]
         lengths = 3 + torch.arange(images) % 3
         ids = torch.randint(3, 98, (images, length), generator=draw)
-        batch = VisionBatch(
+        batch = VisionBatch.of(
+            TileLayout.side_by_side(3, rows, cols),
+            ids,
+            lengths,
             tiles=torch.randint(0, 256, (images, rows * cols, 42, 42, 3), dtype=torch.uint8, generator=draw),
             overview=torch.randint(0, 256, (images, 42, 42, 3), dtype=torch.uint8, generator=draw),
-            rows=rows,
-            cols=cols,
-            input_ids=ids,
-            prompt_lengths=lengths,
             maps=[torch.randn(images, c, *size, generator=draw) for c, size in zip(DIMS, sizes, strict=True)],
             oracle=[torch.randint(0, 2, (images, 5, *size), generator=draw).float() for size in sizes],
         )

@@ -43,7 +43,7 @@ def outputs(make_config, make_batch, training: bool, **fusion) -> torch.Tensor:
     with torch.no_grad():
         for parameter in model.fusions.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
-        return model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+        return model(batch)
 
 
 def test_training_and_evaluation_may_shift_by_different_distances(make_config, make_batch) -> None:

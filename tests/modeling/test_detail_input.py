@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.tiling import TileLayout
 from fila_lab.cost.count import count_flops
-from fila_lab.modeling import HybridEncoder, build_convnext, build_vit, normalise
+from fila_lab.modeling import HybridEncoder, VisionBatch, build_convnext, build_vit, normalise
 from fila_lab.modeling.detail import split_tiles
 from fila_lab.modeling.detail_input import area_means, canvas_level, join_maps, split_pixels, stage_maps
 
@@ -122,6 +125,8 @@ def test_the_encoder_shows_the_convnext_what_the_run_says(make_config) -> None:
     before = pixels(images=1)
     after = before.clone()
     after[:, :, 96:] = 255 - after[:, :, 96:]
+    texts = torch.zeros(1, 1, dtype=torch.long), torch.ones(1)
+    batch = VisionBatch.of(TileLayout.side_by_side(3, 1, 2), *texts, tiles=tiles, overview=tiles[:, 0])
     left = torch.cat([9 + 6 * row + torch.arange(3) for row in range(3)])  # after the overview, rows of 6 tokens
     for context in ("canvas", "tile"):
         config = arm(make_config, "high", context)
@@ -130,7 +135,7 @@ def test_the_encoder_shows_the_convnext_what_the_run_says(make_config) -> None:
         with torch.no_grad():
             for parameter in model.fusions.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.2)
-            first, second = (model(tiles, tiles[:, 0], 1, 2, detail=x)[:, left] for x in (before, after))
+            first, second = (model(replace(batch, detail=detail))[:, left] for detail in (before, after))
         assert torch.equal(first, second) == (context == "tile")
 
 

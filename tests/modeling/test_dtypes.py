@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from fila_lab.config.run import FUSIONS, FusionConfig
 from fila_lab.config.strategies import needs_map
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import HybridEncoder, build_convnext, build_model, build_vit
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import create
@@ -53,7 +55,7 @@ def test_every_arm_trains_in_every_floating_type_and_from_pixels(make_config, ma
     detail = torch.randint(0, 256, (2, 128, 256, 3), dtype=torch.uint8) if needs_map(config) else None
     model = HybridEncoder(config, build_vit(config), build_convnext(config), oracle_channels=5)
     for dtype in (torch.float64, torch.bfloat16, torch.float16):
-        tokens = model.to(dtype)(batch.tiles, batch.overview, 1, 2, detail=detail, oracle=batch.oracle)
+        tokens = model.to(dtype)(replace(batch, maps=None, detail=detail))
         assert tokens.dtype is dtype
         if model.fusion_points:
             tokens.float().square().sum().backward()
@@ -67,9 +69,9 @@ def test_autocast_rounds_products_and_leaves_tokens_float32(make_config, make_ba
     config, (batch, _) = make_config(name, k=4, **fusion), make_batch(k=4)
     encoder = woken(config).encoder
     with torch.no_grad():
-        plain = encoder(batch.tiles, batch.overview, 1, 2, maps=batch.maps, oracle=batch.oracle)
+        plain = encoder(batch)
         with torch.autocast("cpu", dtype):
-            cast = encoder(batch.tiles, batch.overview, 1, 2, maps=batch.maps, oracle=batch.oracle)
+            cast = encoder(batch)
     assert cast.dtype is torch.float32
     assert (cast - plain).norm() < 0.1 * plain.norm()
 
@@ -91,7 +93,7 @@ def test_gradients_are_those_of_finite_differences(name: str, cells: int, grid: 
     names, weights = zip(*fusion.named_parameters(), strict=True) if name != "none" else ((), ())
 
     def fused(tokens, finest, coarse, *weights):
-        maps = DetailMaps([finest, coarse], [side, cells], grid, rows=1, cols=2)
+        maps = DetailMaps([finest, coarse], [side, cells], TileLayout.side_by_side(grid, 1, 2))
         given = (tokens, maps.read(fusion.reads, 1, torch.float64), maps.context(1))
         out = torch.func.functional_call(fusion, dict(zip(names, weights, strict=True)), given)
         return out.tokens if out.detail is None else (out.tokens, out.detail)

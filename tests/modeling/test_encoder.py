@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.run import ProjectorConfig
-from fila_lab.modeling import HybridEncoder, build_convnext, build_vit, normalise, resample
+from fila_lab.config.tiling import TileLayout
+from fila_lab.modeling import HybridEncoder, VisionBatch, build_convnext, build_vit, normalise, resample
 from fila_lab.modeling.detail import DetailMaps, scrambled, split_tiles, spoil
 from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector, raster
 
@@ -46,7 +49,7 @@ def test_every_resolution_and_operator(make_config, make_batch, k: int, operator
     model = encoder(make_config("cross_attention", k=k, resample=operator))
     wake(model)
     batch, _ = make_batch(k=k)
-    tokens = model(batch.tiles, batch.overview, batch.rows, batch.cols, maps=batch.maps)
+    tokens = model(batch)
     assert tokens.shape == (3, 9 + 18, 32)
     assert tokens.isfinite().all()
 
@@ -55,14 +58,14 @@ def test_resampling_is_done_on_the_whole_canvas() -> None:
     """A gradient across the canvas stays one across the seam: resampling tile by tile would flatten it there."""
     ramp = torch.linspace(0, 1, 8).expand(1, 1, 4, 8)
     assert resample(ramp, (4, 8), "bilinear") is ramp
-    maps = DetailMaps([ramp], [4], grid=3, rows=1, cols=2, operator="bilinear")
+    maps = DetailMaps([ramp], [4], TileLayout.side_by_side(3, 1, 2), operator="bilinear")
     row = torch.cat([maps.tiles(1)[1, 0, 0], maps.tiles(1)[2, 0, 0]])
     assert torch.allclose(row[1:-1].diff(), row[1:-1].diff().mean().expand(3), atol=1e-5)
 
 
 def test_a_detail_input_of_fixed_size_is_brought_to_the_same_windows() -> None:
     """`whole_image`: a square map over a canvas of 1 x 2 tiles, whose cells divide into neither tiles nor tokens."""
-    maps = DetailMaps([torch.randn(2, 4, 5, 5)], [6], grid=3, rows=1, cols=2)
+    maps = DetailMaps([torch.randn(2, 4, 5, 5)], [6], TileLayout.side_by_side(3, 1, 2))
     assert maps.tiles(1).shape == (6, 4, 6, 6)
 
 
@@ -81,9 +84,9 @@ def test_canvas_tokens_come_in_raster_order() -> None:
     rows, cols, g = 2, 3, 2
     y, x = torch.meshgrid(torch.arange(rows * g), torch.arange(cols * g), indexing="ij")
     place = (100 * y + x).view(rows, g, cols, g).transpose(1, 2).reshape(1, rows * cols, g * g, 1)
-    tokens = raster(torch.cat([-torch.ones(1, 1, g * g, 1, dtype=torch.long), place], dim=1), rows, cols, g)
+    tokens = raster(torch.cat([-torch.ones(1, 1, g * g, 1, dtype=torch.long), place], dim=1), TileLayout.side_by_side(g, rows, cols))
     assert tokens.flatten().tolist() == [-1] * 4 + [100 * r + c for r in range(4) for c in range(6)]
-    separated = RowSeparator(1)(tokens.float(), rows, cols, g).detach().flatten()
+    separated = RowSeparator(1)(tokens.float(), TileLayout.side_by_side(g, rows, cols)).detach().flatten()
     mark = float(separated[4 + 6])
     assert separated.tolist() == [-1.0] * 4 + [v for r in range(4) for v in [*(100.0 * r + c for c in range(6)), mark]]
 
@@ -110,7 +113,7 @@ def test_every_control_reaches_the_tokens_in_its_own_way(make_config, make_batch
     for name in (None, control):
         model = encoder(make_config("concat", control=name))
         wake(model)
-        outputs.append(model(batch.tiles, batch.overview, 1, 2, maps=batch.maps, oracle=batch.oracle))
+        outputs.append(model(batch))
     assert torch.equal(*outputs) == (control in (None, "foreign"))
 
 
@@ -130,7 +133,7 @@ def test_depth_says_where_fusion_happens(make_config, make_batch, depth, layers)
     assert list(model.fusions) == layers
     wake(model)
     batch, _ = make_batch()
-    assert model(batch.tiles, batch.overview, 1, 2, maps=batch.maps).isfinite().all()
+    assert model(batch).isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -147,13 +150,13 @@ def test_stages_may_share_a_layer_layers_a_stage_and_the_last_may_have_none_afte
     assert list(model.fusions) == keys
     wake(model)
     batch, _ = make_batch()
-    whole = model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    whole = model(batch)
     for stage, layer in model.fusion_points:  # each has a say
         fusion = model.fusion_at(stage, layer)
         bias = fusion.out.bias.detach().clone()
         with torch.no_grad():
             fusion.out.bias += torch.randn_like(bias)
-        assert not torch.allclose(model(batch.tiles, batch.overview, 1, 2, maps=batch.maps), whole)
+        assert not torch.allclose(model(batch), whole)
         with torch.no_grad():
             fusion.out.bias.copy_(bias)
 
@@ -176,7 +179,7 @@ def test_no_gradient_is_recorded_before_the_first_fusion_point(make_config, make
     for index, block in enumerate(model.vit.trunk.transformer.resblocks):
         block.register_forward_hook(lambda _, __, out, index=index: seen.update({index: out.requires_grad}))
     batch, _ = make_batch()
-    model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    model(batch)
     assert seen == {0: False, 1: False, 2: False, 3: False, 4: False, 5: True}
 
 
@@ -188,7 +191,10 @@ def test_maps_computed_here_equal_cached_ones(make_config) -> None:
         torch.randint(0, 256, size, dtype=torch.uint8, generator=draw) for size in ((2, 2, 42, 42, 3), (2, 42, 42, 3), (2, 96, 192, 3))
     )
     cached = [m.contiguous() for m in model.convnext(normalise(detail))]
-    torch.testing.assert_close(model(tiles, overview, 1, 2, detail=detail), model(tiles, overview, 1, 2, maps=cached), rtol=1e-4, atol=1e-4)
+    seen = VisionBatch.of(
+        TileLayout.side_by_side(3, 1, 2), torch.zeros(2, 1, dtype=torch.long), torch.ones(2), tiles=tiles, overview=overview, detail=detail
+    )
+    torch.testing.assert_close(model(seen), model(replace(seen, maps=cached)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
@@ -213,7 +219,7 @@ def test_a_fusion_knows_whether_its_map_is_read_again(make_config, make_batch, d
     told = {}
     for pair in model.fusion_points:
         model.fusion_at(*pair).register_forward_hook(lambda _, args, __, pair=pair: told.update({pair: args[2].read_again}))
-    model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    model(batch)
     assert told == wanted
 
 
@@ -240,7 +246,7 @@ def test_the_handoff_projects_means_normalised_over_their_channels() -> None:
 @pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 3), (3, 1)])
 def test_fusions_are_told_where_each_tile_lies_and_read_what_they_ask_for(rows: int, cols: int) -> None:
     maps = [torch.randn(2, 3 + stage, rows * n, cols * n) for stage, n in enumerate((24, 12, 6, 3))]
-    details = DetailMaps(maps, (24, 12, 6, 3), 3, rows, cols)
+    details = DetailMaps(maps, (24, 12, 6, 3), TileLayout.side_by_side(3, rows, cols))
     places = [(image, tile // cols, tile % cols) if tile >= 0 else (image, -1, -1) for image in range(2) for tile in range(-1, rows * cols)]
     for stage in (1, 2, 3, 4):
         context = details.context(stage)
@@ -250,6 +256,31 @@ def test_fusions_are_told_where_each_tile_lies_and_read_what_they_ask_for(rows: 
         assert torch.equal(details.read("means", stage, torch.float32), details.means(stage))
         canvas = maps[stage - 1].unflatten(3, (3 * cols, -1)).unflatten(2, (3 * rows, -1)).mean((3, 5))
         torch.testing.assert_close(details.canvas_means(stage), canvas.flatten(2).transpose(1, 2))
-    none = DetailMaps.nothing(2, torch.device("cpu"), (24, 12, 6, 3), 3, rows, cols)
+    none = DetailMaps.nothing(2, torch.device("cpu"), (24, 12, 6, 3), details.layout)
     assert [m.shape[:2] for m in none.maps] == [(2, 0)] * 4
     assert none.context(4).image.tolist() == [image for image, _, _ in places]
+
+
+def test_hooks_stand_around_every_fusion_point_the_last_outermost(make_config, make_batch) -> None:
+    batch, _ = make_batch()
+    model = encoder(make_config("cross_attention"))
+    wake(model)
+    told: list[tuple[str, tuple[int, int]]] = []
+
+    def watching(name):
+        def hook(point, tokens, details, fuse):
+            told.append((name, point))
+            assert tokens.shape == (3 * 3, 10, 32)
+            assert details.means(point[0]).shape[0] == 3 * 3
+            return fuse()
+
+        return hook
+
+    with torch.no_grad():
+        plain = model(batch)
+        with model.around_fusion(watching("inner")), model.around_fusion(watching("outer")):
+            assert torch.equal(model(batch), plain)
+        assert told == [(name, point) for point in model.fusion_points for name in ("outer", "inner")]
+        with model.around_fusion(lambda point, tokens, details, fuse: tokens):
+            assert not torch.equal(model(batch), plain)
+        assert torch.equal(model(batch), plain)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fila_lab.config.run import GeometryConfig, VitConfig
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import HybridEncoder, VitTower, build_convnext, build_model, build_vit
 from fila_lab.modeling.attention import attention_backend, backend_for
 from fila_lab.modeling.detail import DetailMaps, area_pooled
@@ -57,7 +58,8 @@ def test_a_vit_layer_is_open_clips_bit_for_bit(quick_gelu: bool, precision: str)
 @pytest.mark.parametrize("cells", [3, 6, 7])
 def test_means_and_windows_of_the_whole_canvas_are_those_of_its_tiles(cells: int, layout: str, scramble: bool) -> None:
     """Plain: split every tile out, then pool or gather each. 7 cells a tile do not divide and are resampled first."""
-    maps = DetailMaps([whole_map(cells, 2, 3, layout)], [cells], GRID, rows=2, cols=3, turns=torch.tensor([3, 11]) if scramble else None)
+    turns = torch.tensor([3, 11]) if scramble else None
+    maps = DetailMaps([whole_map(cells, 2, 3, layout)], [cells], TileLayout.side_by_side(GRID, 2, 3), turns=turns)
     direct, windows, means = maps.context(1), maps.windows(1, torch.float32), maps.means(1)
     tiles = maps.tiles(1)
     torch.testing.assert_close(windows.flatten(1, 2), direct.windows(tiles))
@@ -88,7 +90,7 @@ def test_a_fusion_says_the_same_whatever_it_is_handed(name: str, layout: str) ->
     tokens, upstream = torch.randn(6, 9, 16), torch.randn(6, 9, 16)
     for reads in ("cells", fusion.reads):
         whole = whole_map(6, 1, 2, layout).requires_grad_()
-        maps = DetailMaps([whole], [6], GRID, rows=1, cols=2)
+        maps = DetailMaps([whole], [6], TileLayout.side_by_side(GRID, 1, 2))
         out = fusion(tokens, maps.read(reads, 1, torch.float32), maps.context(1)).tokens
         results.append([out, *torch.autograd.grad((out * upstream).sum(), [whole, *fusion.parameters()])])
     for plain, fast in zip(*results, strict=True):
@@ -99,7 +101,7 @@ def test_a_fusion_says_the_same_whatever_it_is_handed(name: str, layout: str) ->
 def test_bfloat16_windows_cost_no_more_precision_than_bfloat16_cells(layout: str) -> None:
     """Against float32: what both layouts' own products lose stays within what rounding the inputs alone loses, twice."""
     fusion = randomised(create("cross_attention", token_width=16, detail_width=CHANNELS, grid=GRID, cells=6, hidden=12, heads=2))
-    maps = DetailMaps([whole_map(6, 1, 2, layout)], [6], GRID, rows=1, cols=2)
+    maps = DetailMaps([whole_map(6, 1, 2, layout)], [6], TileLayout.side_by_side(GRID, 1, 2))
     tokens = torch.randn(6, 9, 16)
     with torch.no_grad():
         exact = fusion(tokens, maps.tiles(1), maps.context(1)).tokens
@@ -117,13 +119,13 @@ def test_the_encoder_equals_a_plain_one(make_config, make_batch, name: str) -> N
     model = HybridEncoder(config, build_vit(config), build_convnext(config))
     randomised(model.fusions)
     batch, _ = make_batch()
-    fast = model(batch.tiles, batch.overview, 1, 2, maps=batch.maps)
+    fast = model(batch)
     for index in range(len(batch)):
         pixels = torch.cat([batch.overview[[index]], batch.tiles[index]])
         mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])
         std = torch.tensor([0.26862954, 0.26130258, 0.27577711])
         tokens = model.vit.embed(((pixels / 255 - mean) / std).permute(0, 3, 1, 2))
-        maps = DetailMaps([m[[index]] for m in batch.maps], model.cells, model.grid, 1, 2)
+        maps = DetailMaps([m[[index]] for m in batch.maps], model.cells, TileLayout.side_by_side(model.grid, 1, 2))
         stages = {layer: stage for stage, layer in model.fusion_points}
         for layer in range(1, 7):
             tokens = model.vit.block(layer - 1, tokens)

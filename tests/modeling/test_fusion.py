@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import FUSIONS
 from fila_lab.config.strategies import FACTORS as FACTORISED
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import Fusion, FusionContext, FusionOutput, FusionSpec, available, create, register, window_side
 from fila_lab.modeling.fusion import registry as registry_module
@@ -30,7 +31,7 @@ def build(name: str, factors: dict, window: int, grid: int = GRID) -> tuple[Fusi
     torch.manual_seed(0)
     cells = grid * window
     fusion = create(name, token_width=WIDTH, detail_width=CHANNELS, grid=grid, cells=cells, hidden=12, heads=2, **factors)
-    maps = DetailMaps([torch.randn(2, CHANNELS, 2 * cells, 2 * cells)], [cells], grid, rows=2, cols=2)
+    maps = DetailMaps([torch.randn(2, CHANNELS, 2 * cells, 2 * cells)], [cells], TileLayout.side_by_side(grid, 2, 2))
     return fusion, torch.randn(2 * TILES, grid**2, WIDTH), maps.tiles(1), maps.context(1)
 
 
@@ -140,7 +141,7 @@ def test_windows_and_pooled_agree_with_indexing() -> None:
 
 
 def test_context_names_each_tile() -> None:
-    context = DetailMaps([torch.randn(2, 1, 6, 9)], [3], GRID, rows=2, cols=3).context(1)
+    context = DetailMaps([torch.randn(2, 1, 6, 9)], [3], TileLayout.side_by_side(GRID, 2, 3)).context(1)
     assert context.image.tolist() == [0] * 7 + [1] * 7
     assert context.row.tolist() == [-1, 0, 0, 0, 1, 1, 1] * 2
     assert context.col.tolist() == [-1, 0, 1, 2, 0, 1, 2] * 2

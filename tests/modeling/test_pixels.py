@@ -7,8 +7,9 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from fila_lab.config import load_preset, resolve_run
+from fila_lab.config.tiling import TileLayout
 from fila_lab.config.weights import weights_file
-from fila_lab.modeling import ConvNextTower, HybridEncoder, VitTower, normalise
+from fila_lab.modeling import ConvNextTower, HybridEncoder, VisionBatch, VitTower, normalise
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.pixels import CLIP, pixel_statistics
 
@@ -38,7 +39,8 @@ def test_each_tower_sees_pixels_in_its_own_units() -> None:
     encoder, tiles = HybridEncoder(config, vit, None), torch.randint(0, 256, (1, 2, 42, 42, 3), dtype=torch.uint8)
     seen = []
     vit.trunk.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    encoder(tiles, tiles[:, 0], 1, 2)
+    texts = torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])
+    encoder(VisionBatch.of(TileLayout.side_by_side(3, 1, 2), *texts, tiles=tiles, overview=tiles[:, 0]))
     torch.testing.assert_close(seen[0][1:], (tiles[0].permute(0, 3, 1, 2) / 127.5 - 1))
 
 

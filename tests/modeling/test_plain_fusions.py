@@ -10,6 +10,7 @@ import pytest
 import torch
 from plain_fusions import Scene, bidirectional, factorised, llava_hr, mini_gemini
 
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import available, create
 from fila_lab.modeling.fusion.base import Aggregate
@@ -60,7 +61,7 @@ def test_a_fusion_is_what_its_docstring_says(name: str, factors: dict, plain, wi
     whole = [
         torch.randn(IMAGES, c, rows * side, cols * side, dtype=torch.float64) * 2 + 0.3 for c, side in zip(CHANNELS, cells, strict=True)
     ]
-    maps = DetailMaps(whole, cells, GRID, rows=rows, cols=cols)
+    maps = DetailMaps(whole, cells, TileLayout.side_by_side(GRID, rows, cols))
     tokens = torch.randn(IMAGES * (1 + rows * cols), GRID**2, WIDTH, dtype=torch.float64) * 3 + 1
     scene = Scene(tokens.numpy(), [split(m.numpy(), rows, cols) for m in whole], GRID, rows, cols)
     weights = {key: value.numpy() for key, value in fusion.state_dict().items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import resample
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import window_side
@@ -73,7 +74,7 @@ def test_every_cell_of_a_tile_has_its_due_in_the_tokens_means_at_every_stage(k: 
     """Tokens' windows and means, tiles and overview, against the rectangles of the tokens themselves."""
     sizes = [k * n for n in (8, 4, 2, 1)]
     maps = [torch.randn(1, 2, rows * n, cols * n, dtype=torch.float64) for n in sizes]
-    details = DetailMaps(maps, sizes, g, rows, cols)
+    details = DetailMaps(maps, sizes, TileLayout.side_by_side(g, rows, cols))
     for stage in (1, 2, 3, 4):
         side = window_side(sizes[stage - 1], g)
         wanted = rectangles(maps[stage - 1], (rows * g, cols * g))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import HybridEncoder, build_convnext, build_model, build_vit
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import Fusion, create
@@ -33,7 +34,8 @@ def fused(name: str, k: int = 3, rows: int = 2, cols: int = 2, **factors: object
     maps = [torch.randn(2, dim, rows * n, cols * n) for dim, n in zip(DIMS, cells, strict=True)]
     widths = {"token_width": WIDTH, "detail_width": DIMS[0], "coarser": tuple(zip(DIMS[1:], cells[1:], strict=True))}
     fusion = create(name, **widths, grid=GRID, cells=cells[0], hidden=12, heads=2, **factors)
-    return randomised(fusion), torch.randn(2 * (1 + rows * cols), GRID**2, WIDTH), DetailMaps(maps, cells, GRID, rows, cols)
+    tokens = torch.randn(2 * (1 + rows * cols), GRID**2, WIDTH)
+    return randomised(fusion), tokens, DetailMaps(maps, cells, TileLayout.side_by_side(GRID, rows, cols))
 
 
 def run(fusion: Fusion, tokens: Tensor, maps: DetailMaps) -> Tensor:
@@ -157,12 +159,12 @@ def encoder_of(config) -> HybridEncoder:
 def test_later_fusion_points_see_what_the_bidirectional_one_wrote(make_config, make_batch, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, _ = make_batch()
     model = encoder_of(make_config("bidirectional", depth=((3, 1), (3, 3), (4, 3))))
-    tokens, details = model.encode(batch.tiles, batch.overview, 1, 2, batch.maps)
-    plain = DetailMaps(batch.maps, model.cells, model.grid, 1, 2)
+    tokens, details = model.encode(batch)
+    plain = DetailMaps(batch.maps, model.cells, batch.layout)
     assert not torch.allclose(details.tiles(3), plain.tiles(3))
     assert torch.equal(details.tiles(4), plain.tiles(4))  # nothing reads stage 4 again
     monkeypatch.setattr(DetailMaps, "replace", lambda *_: None)
-    assert not torch.allclose(model.encode(batch.tiles, batch.overview, 1, 2, batch.maps)[0], tokens)
+    assert not torch.allclose(model.encode(batch)[0], tokens)
 
 
 def test_every_cell_of_a_window_is_changed_as_its_mean_is() -> None:

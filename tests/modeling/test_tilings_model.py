@@ -20,13 +20,9 @@ def layout_of(canvas: tuple[int, int] = (84, 42), image: tuple[int, int] | None 
     return tile_layout(geometry, canvas, image)
 
 
-@pytest.mark.parametrize("fusion", ["none", "concat", "cross_attention"])
-def test_tiles_side_by_side_are_what_no_layout_is(make_config, make_batch, fusion: str) -> None:
-    model = build_model(make_config(fusion)).eval()
-    batch, labels = make_batch()
-    with torch.no_grad():
-        plain, told = (model(one, labels).logits for one in (batch, replace(batch, layout=layout_of())))
-    assert torch.equal(plain, told)
+def test_tiles_side_by_side_are_the_layout_of_a_canvas_without_tiling() -> None:
+    assert layout_of((84, 126)) == TileLayout.side_by_side(3, 3, 2)
+    assert TileLayout.side_by_side(3, 3, 2).plain
 
 
 def test_an_overlapping_tile_gets_its_own_window_of_the_map() -> None:
@@ -43,7 +39,7 @@ def test_an_overlapping_tile_gets_its_own_window_of_the_map() -> None:
 def test_windows_means_and_cells_agree_where_tiles_overlap(cells: int) -> None:
     layout = layout_of((84, 42), overlap=1)
     maps = [torch.randn(2, 5, cells, 2 * cells)]
-    reads = {kind: DetailMaps(maps, [cells], 3, 1, 3, layout=layout).read(kind, 1, torch.float32) for kind in ("cells", "windows", "means")}
+    reads = {kind: DetailMaps(maps, [cells], layout).read(kind, 1, torch.float32) for kind in ("cells", "windows", "means")}
     n, channels, side, _ = reads["cells"].shape
     assert (n, channels) == (2 * (1 + 3), 5)
     w = side // 3
@@ -58,7 +54,7 @@ def test_each_position_is_handed_over_once_from_the_tile_that_holds_it_deepest()
     tokens = columns.T[:, None, :].expand(3, 3, 3).reshape(1, 3, 9, 1)  # every token says its canvas column
     tile = torch.arange(3).view(1, 3, 1, 1).expand(1, 3, 9, 1)
     overview = -torch.ones(1, 1, 9, 2, dtype=torch.long)
-    out = raster(torch.cat([overview, torch.cat([tokens, tile], -1)], 1), 1, 3, 3, layout)
+    out = raster(torch.cat([overview, torch.cat([tokens, tile], -1)], 1), layout)
     assert out.shape == (1, 9 + 18, 2)
     assert out[0, 9:15, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert out[0, 9:15, 1].tolist() == [0, 0, 0, 1, 2, 2]  # column 2 lies on a border of both tiles: the first; 3 in the middle of tile 1
@@ -69,10 +65,10 @@ def test_dropped_padding_is_gone_from_the_sequence_and_rows_still_end() -> None:
     assert (layout.kept_x, layout.kept_y) == ((1, 5), (0, 6))
     place = torch.arange(36).view(6, 6)
     tiles = torch.stack([place[y : y + 3, x : x + 3].flatten() for y in (0, 3) for x in (0, 3)])[None, ..., None]
-    tokens = raster(torch.cat([-torch.ones(1, 1, 9, 1, dtype=torch.long), tiles], 1), 2, 2, 3, layout)
+    tokens = raster(torch.cat([-torch.ones(1, 1, 9, 1, dtype=torch.long), tiles], 1), layout)
     assert tokens[0, 9:, 0].tolist() == place[:, 1:5].flatten().tolist()
     separator = RowSeparator(1)
-    separated = separator(tokens.float(), 2, 2, 3, layout)[0, 9:, 0].view(6, 5)
+    separated = separator(tokens.float(), layout)[0, 9:, 0].view(6, 5)
     assert torch.equal(separated[:, :4].detach(), place[:, 1:5].float())
     assert (separated[:, 4] == separator.separator).all()
 
@@ -104,11 +100,11 @@ def test_the_model_reads_overlapping_tiles_and_dropped_padding(make_config, make
     batch = replace(batch, maps=two.maps, detail=None, oracle=None, layout=layout_of((84, 42), overlap=1))
     assert model.see(batch).shape[1] == 9 + 3 * (6 + 1)
     assert model(batch, labels).loss.isfinite()  # type: ignore[union-attr]
-    seen = model.encoder(batch.tiles, batch.overview, 1, 3, maps=batch.maps, layout=batch.layout)
+    seen = model.encoder(batch)
     moved = [m.clone() for m in two.maps]
     for m in moved:
         m[..., m.shape[-1] // 2 :] += 1.0
-    after = model.encoder(batch.tiles, batch.overview, 1, 3, maps=moved, layout=batch.layout)
+    after = model.encoder(replace(batch, maps=moved))
     change = (after - seen)[:, 9:].abs().amax((0, 2)).view(3, 6)
     assert (change[:, :3] == 0).all()  # columns 0 to 2 come from the first tile, which ends there
     assert (change[:, 3:] > 0).all()

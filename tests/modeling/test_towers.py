@@ -11,7 +11,8 @@ import torch
 from fila_lab.config.base import FilaError
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, VitConfig
-from fila_lab.modeling import ConvNextTower, VitTower, build_model, build_vit, component_seed
+from fila_lab.config.tiling import TileLayout
+from fila_lab.modeling import ConvNextTower, VisionBatch, VitTower, build_model, build_vit, component_seed
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.weights import load_weights, save_weights, weights_sha256
@@ -136,6 +137,8 @@ def test_base_encoder_runs_at_real_size_with_random_weights() -> None:
     assert count(build_vit(config)) == 86_192_640 - 768 * 512  # open_clip ViT-B/16's visual tower, without its projection
     tokens = lambda *size: torch.randint(0, 256, size, dtype=torch.uint8)  # noqa: E731
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        out = model.encoder(tokens(1, 1, 224, 224, 3), tokens(1, 224, 224, 3), 1, 1, detail=tokens(1, 448, 448, 3))
+        pixels = {"tiles": tokens(1, 1, 224, 224, 3), "overview": tokens(1, 224, 224, 3), "detail": tokens(1, 448, 448, 3)}
+        batch = VisionBatch.of(TileLayout.side_by_side(14, 1, 1), torch.zeros(1, 1, dtype=torch.long), torch.tensor([1]), **pixels)
+        out = model.encoder(batch)
     assert out.shape == (1, 2 * 196, 768)
     assert out.isfinite().all()
