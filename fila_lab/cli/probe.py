@@ -36,6 +36,7 @@ def probe(
     """
     from fila_lab.cli.progress import Bar
     from fila_lab.config.files import default_cache
+    from fila_lab.config.weights import TRAINED_PARTS
 
     cell = None if arm is None and Path(target).is_dir() else _study_run(target, arm, seed, budget, sets)
     from fila_lab.training.probe import probe_cell, trained_cell
@@ -44,7 +45,7 @@ def probe(
         folder = Path(target)
         if cell is not None:
             kept, config = cell
-            folder = kept if (kept / "model.safetensors").is_file() else trained_cell(config, out / "cell", default_cache(), bar)
+            folder = kept if (kept / TRAINED_PARTS).is_file() else trained_cell(config, out / "cell", default_cache(), bar)
         frames = probe_cell(folder, default_cache(), items, bar)
 
     from fila_lab.analysis.probes import write_probe_figures

@@ -11,6 +11,9 @@ PACKAGE_WEIGHTS = Path(__file__).parents[1] / "weights"
 _LIBRARY = {"vit": "open_clip:", "convnext": "timm:"}
 _EXAMPLE = {"vit": "open_clip:ViT-L-14-336/openai", "convnext": "timm:convnext_base.clip_laion2b"}
 
+TRAINED_PARTS = "model.safetensors"
+"""Name of the file with a cell's trained parts, in the cell's folder."""
+
 LEFT_OUT = {"vit": ("proj",), "convnext": ("head",)}
 """Tower -> what a file may hold beside the tower: projections and heads, and all below them."""
 

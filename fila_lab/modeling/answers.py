@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -18,10 +17,8 @@ from fila_lab.config.run import LanguageConfig
 from fila_lab.modeling.fit import require_facts, require_fit
 from fila_lab.modeling.weights import read_file
 
-if TYPE_CHECKING:
-    from fila_lab.modeling.model import FilaModel
-
 PARTS = ("language", "separator", "projector")
+"""Names of the parts, in a model and in a file."""
 
 
 class Truth(nn.Module):
@@ -40,29 +37,23 @@ def unexplained(given: Tensor, wanted: Tensor) -> Tensor:
     return F.mse_loss(given.float(), wanted) / wanted.flatten(0, -2).var(0, unbiased=False).mean()
 
 
-def is_answer_file(spec: str) -> bool:
-    """Whether `language.weights` names such a file, rather than `random`, a folder or a hub name."""
-    return spec.startswith("package:") or spec.endswith(".safetensors")
-
-
-def save_answer_parts(model: FilaModel, path: Path, more: Mapping[str, nn.Module] | None = None) -> None:
+def save_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, path: Path, more: Mapping[str, nn.Module] | None = None) -> None:
     """Write the three parts as safetensors, and `more` modules by name, which a model does not load."""
-    parts = {part: getattr(model, part) for part in PARTS} | dict(more or {})
-    states = ((f"{part}.{name}", value) for part, own in parts.items() for name, value in own.state_dict().items())
-    save_file({name: value.detach().cpu().contiguous() for name, value in states}, path, _facts(model.config.language))
+    whole = dict(parts.items()) | dict(more or {})
+    states = ((f"{part}.{name}", value) for part, own in whole.items() for name, value in own.state_dict().items())
+    save_file({name: value.detach().cpu().contiguous() for name, value in states}, path, _facts(config))
 
 
-def load_answer_parts(model: FilaModel, spec: str) -> None:
-    """Fill the three parts of the model.
+def load_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, spec: str) -> None:
+    """Fill the three parts.
 
     Raises:
         FilaError: no such file, unreadable, made for other sizes, with tensors more or less, or with values that are not finite.
     """
-    own = nn.ModuleDict({part: getattr(model, part) for part in PARTS})
     state, told = _read(spec)
-    require_facts("language.weights", spec, _facts(model.config.language), told)
+    require_facts("language.weights", spec, _facts(config), told)
     remedy = "set language and vit sizes to the file's, or random"
-    own.load_state_dict(require_fit("language.weights", spec, own.state_dict(), state, ("truth",), remedy))
+    parts.load_state_dict(require_fit("language.weights", spec, parts.state_dict(), state, ("truth",), remedy))
 
 
 def load_truth(truth: Truth, spec: str) -> None:

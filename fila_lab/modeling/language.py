@@ -25,7 +25,7 @@ from transformers import (
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.run import LanguageConfig
-from fila_lab.modeling.answers import is_answer_file
+from fila_lab.config.weights import weights_file
 from fila_lab.modeling.causal import embedding_table
 from fila_lab.modeling.fit import require_all, require_finite
 
@@ -158,7 +158,7 @@ def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -
         FilaError: weights that are not to be had.
         ConfigError: weights that lack tensors, have more than the class, or hold NaN or infinite values.
     """
-    if config.weights != "random" and not is_answer_file(config.weights):
+    if config.weights != "random" and weights_file(config.weights) is None:
         return _loaded(config)
     settings, model = _CLASSES[config.architecture]
     return model(

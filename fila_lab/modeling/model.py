@@ -14,7 +14,8 @@ from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import NO_IMAGE
-from fila_lab.modeling.answers import is_answer_file, load_answer_parts
+from fila_lab.config.weights import weights_file
+from fila_lab.modeling.answers import PARTS, load_answer_parts
 from fila_lab.modeling.attention import attention_backend, recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
 from fila_lab.modeling.causal import CausalReader, check_reading
@@ -70,8 +71,8 @@ class FilaModel(nn.Module):
             channels = oracle_channels if config.fusion.control == "oracle_map" and oracle_channels else config.convnext.dims[3]
             with component_rng(config.seed, "handoff"):
                 self.handoff = Handoff(config.projector, channels, width)
-        if is_answer_file(config.language.weights):
-            load_answer_parts(self, config.language.weights)
+        if weights_file(config.language.weights) is not None:
+            load_answer_parts(self.answer_parts, config.language, config.language.weights)
         elif config.language.weights != "random":
             check_reading(self.reader)
         set_parameters_to(self.language, weights_dtype(config.language))
@@ -165,6 +166,11 @@ class FilaModel(nn.Module):
             ids = greedy(self.reader, prompts, lengths, sorted(closing), limit)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [Answer(text, bool(own) and own[-1] in closing) for text, own in zip(texts, ids, strict=True)]
+
+    @property
+    def answer_parts(self) -> nn.ModuleDict:
+        """The answer model: what reads visual tokens and answers, by the names of its parts."""
+        return nn.ModuleDict({part: getattr(self, part) for part in PARTS})
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""

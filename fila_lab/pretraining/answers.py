@@ -72,14 +72,14 @@ def pretrain_answers(
     with component_rng(seed, "truth"):
         truth = Truth(4 * TRUTH, config.language.width)
     if start != "random":
-        load_answer_parts(model, start)
+        load_answer_parts(model.answer_parts, config.language, start)
         load_truth(truth, start)
     scores = train_look_up(model, truth, config, recipe, steps, seed, workers, progress)
     scores["projector_error"] = _train_projector(model, truth, config, recipe, seed, workers, progress)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{preset}_answers.safetensors"
     with becoming(path) as temporary:
-        save_answer_parts(model, temporary, {"truth": truth})
+        save_answer_parts(model.answer_parts, config.language, temporary, {"truth": truth})
     card = {
         "parts": "language model, row separator, projector",
         "parameters": sum(p.numel() for part in (model.language, model.separator, model.projector) for p in part.parameters()),

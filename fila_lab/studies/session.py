@@ -18,6 +18,7 @@ from rich.console import Console
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import KILLED
 from fila_lab.config.files import default_cache
+from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.studies import tracking
 from fila_lab.studies.arms import get_budget
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
@@ -99,7 +100,7 @@ class StudyRun:
         if cell.phase == "tuning":
             options["test"] = False
         elif self.options.checkpoints:
-            options["checkpoint"] = self.store.folder(cell.id) / "model.safetensors"
+            options["checkpoint"] = self.store.folder(cell.id) / TRAINED_PARTS
         self.cells[cell.id] = cell
         return Job(cell.id, cell.config, workdir(self.store.root, self.code, cell.id), self._cache, options, self.options.cell_function)
 

@@ -86,11 +86,12 @@ class Collator:
         rules = [pool.rules[str(task)] for task in pool.tasks[rows]]
         image = bucket.geometry is not None
         dialogues = [Dialogue(asked, image, rule.ending) for asked, rule in zip(turns, rules, strict=True)]
-        ids, lengths, labels = self.texts(dialogues, training)
+        texts = self.texts(dialogues, training)
         vision = VisionBatch.of(
             NO_IMAGE if bucket.geometry is None else bucket.geometry.layout,
-            ids,
-            lengths,
+            texts.ids,
+            texts.prompt_lengths,
+            image_at=texts.image_at,
             tiles=seen.tiles,
             overview=seen.overview,
             detail=detail,
@@ -99,7 +100,7 @@ class Collator:
         )
         truth = self._truth(rows, bucket) if training else None
         answers, scores = [asked[-1].answers for asked in turns], [rule.score for rule in rules]
-        return Batch(vision, labels, answers, rows.tolist(), scores, truth, aside=seen.aside)
+        return Batch(vision, texts.labels, answers, rows.tolist(), scores, truth, aside=seen.aside)
 
     def _detail_of(self, rows: np.ndarray) -> np.ndarray:
         """The detail inputs [B, Hd, Wd, 3] of other rows; FilaError where one of them cannot be read: the control has no other to show."""

@@ -20,14 +20,13 @@ from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import is_out_of_memory, machine_fault
-from fila_lab.config.files import becoming
 from fila_lab.config.renamed import SCHEMA
+from fila_lab.config.weights import weights_file
 from fila_lab.data.pool import Pool
 from fila_lab.data.stored_pool import StoredPool
 from fila_lab.data.suite import SPLITS, SetAside
 from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel, build_convnext
-from fila_lab.modeling.answers import PARTS, is_answer_file
 from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
 from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_features
@@ -37,9 +36,7 @@ from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder
 from fila_lab.training.shares import gathered
-
-TRAINED_PARTS = "model.safetensors"
-"""Name of the file with a cell's trained parts."""
+from fila_lab.training.trained import save_trained
 
 
 @dataclass
@@ -155,7 +152,7 @@ def _run(
             benchmarks = {name: own for name, frame in tested.items() if (own := aggregated(frame, pools[name].rules))}
     with _timed(timing, "save"):
         if checkpoint is not None:
-            save_trained(module, config, checkpoint)
+            save_trained(module.model, config, checkpoint)
     timing["train"] += record.earlier
     timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
@@ -182,8 +179,8 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
     if needs_detail(config):
         weights["convnext"] = weights_sha256(build_convnext(config))
     if config.language.weights != "random":
-        loaded = PARTS if is_answer_file(config.language.weights) else ("language",)
-        weights["language"] = weights_sha256(torch.nn.ModuleDict({part: getattr(model, part) for part in loaded}))
+        file = weights_file(config.language.weights)
+        weights["language"] = weights_sha256(torch.nn.ModuleDict({"language": model.language}) if file is None else model.answer_parts)
     return weights
 
 
@@ -245,17 +242,6 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
         use_distributed_sampler=False,
         default_root_dir=workdir,
     )
-
-
-def save_trained(module: FilaModule, config: RunConfig, path: Path) -> None:
-    """The trained parts as safetensors, with the config beside them, for `fila-lab predict`."""
-    from safetensors.torch import save_file
-
-    trained = {name for name, parameter in module.model.named_parameters() if parameter.requires_grad}
-    state = {name: value.detach().cpu().contiguous() for name, value in module.model.state_dict().items() if name in trained}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with becoming(path) as temporary:
-        save_file(state, temporary, metadata={"config": config.model_dump_json()})
 
 
 @contextmanager

@@ -5,28 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
-from safetensors import SafetensorError, safe_open
 
-from fila_lab.config import FilaError, RunConfig
+from fila_lab.config import FilaError
 from fila_lab.config.counts import llm_tokens
-from fila_lab.config.json_files import parse_json
-from fila_lab.config.renamed import present_run
+from fila_lab.data.prompt import Dialogue
+from fila_lab.data.suite import Turn
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
 from fila_lab.imaging.pictures import check_replaceable, draw_seams, picture_format, save_picture
-from fila_lab.modeling import FilaModel, VisionBatch, build_model
-from fila_lab.modeling.fit import require_fit
-from fila_lab.modeling.language import text_ids
+from fila_lab.modeling import FilaModel, VisionBatch
+from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.precision import autocast
-from fila_lab.training.cell import TRAINED_PARTS
 from fila_lab.training.features import needs_detail
 from fila_lab.training.questions import examples_if_unlike, unknown_tokens
+from fila_lab.training.texts import Texts
+from fila_lab.training.trained import load_trained
 
 ENLARGE = 6
 """Picture pixels per canvas pixel, for small tiles."""
 SEAM = (220, 30, 30)
-MAX_NEW_TOKENS = 32
 MAX_QUESTION_TOKENS = 2048
 """A question this long takes seconds on a CPU; time grows with the square."""
 TITLE_CHARACTERS = 300
@@ -51,20 +48,21 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
     if config.fusion.control == "oracle_map":
         raise FilaError(f"--cell={cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
     prepared = prepare(pixels, config.geometry, detail=needs_detail(config))
-    ids = torch.tensor(text_ids(model.tokenizer, [question]))
-    _check_length(ids.shape[1], model, prepared)
+    texts = Texts(model.tokenizer)([Dialogue((Turn(question, ()),))], answered=False)
+    _check_length(texts.ids.shape[1], model, prepared)
     batch = VisionBatch.of(
         prepared.geometry.layout,
-        ids,
-        torch.tensor([ids.shape[1]]),
+        texts.ids,
+        texts.prompt_lengths,
+        image_at=texts.image_at,
         tiles=prepared.tiles[None],
         overview=prepared.overview[None],
         detail=None if prepared.detail is None else prepared.detail[None],
     )
     with autocast(config.runtime.precision):
-        answer = model.eval().generate(batch, MAX_NEW_TOKENS)[0]
-    lines = [answer, *(f"note: {note}" for note in _notes(question, answer, model, prepared))]
-    draw_tiles(prepared, f"{question}  ->  {answer}", picture)
+        (answer,) = model.eval().answer(batch, config.language.answer_tokens)
+    lines = [answer.text, *(f"note: {note}" for note in _notes(question, answer, model, prepared))]
+    draw_tiles(prepared, f"{question}  ->  {answer.text}", picture)
     return "\n".join([*lines, f"tiles: {picture}"])
 
 
@@ -107,17 +105,18 @@ def _named_path(image: Path, out: Path | None) -> Path:
 def _check_length(tokens: int, model: FilaModel, prepared: Prepared) -> None:
     geometry = prepared.geometry
     seen = llm_tokens(geometry.canvas, model.config, geometry.image_size)
-    positions = model.reader.positions or MAX_QUESTION_TOKENS + seen + MAX_NEW_TOKENS
-    most = min(MAX_QUESTION_TOKENS, positions - seen - MAX_NEW_TOKENS)
+    kept = model.config.language.answer_tokens
+    positions = model.reader.positions or MAX_QUESTION_TOKENS + seen + kept
+    most = min(MAX_QUESTION_TOKENS, positions - seen - kept)
     if tokens > most:
         raise FilaError(
             f"QUESTION has {tokens} tokens; at most {max(most, 0)} are read (the model has {positions} positions, of which the image "
-            f"takes {seen} and the answer {MAX_NEW_TOKENS}); shorten it"
+            f"takes {seen} and the answer {kept}); shorten it"
         )
 
 
-def _notes(question: str, answer: str, model: FilaModel, prepared: Prepared) -> list[str]:
-    """What the model could not see of the image, nor know of the question; and an answer that holds nothing."""
+def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared) -> list[str]:
+    """What the model could not see of the image, nor know of the question; and an answer that holds nothing or was cut off."""
     notes = [found] if (found := hardly_seen(prepared.geometry)) else []
     if unknown := unknown_tokens(model.tokenizer, question):
         shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
@@ -125,28 +124,11 @@ def _notes(question: str, answer: str, model: FilaModel, prepared: Prepared) -> 
     if examples := examples_if_unlike(question, model.config):
         listed = "; ".join(f"{task} {example!r}" for task, example in examples.items())
         notes.append(f"QUESTION is unlike all that the model was trained on, so the answer says nothing about the image; it knows {listed}")
-    if not answer.strip():
+    if not answer.text.strip():
         notes.append("the answer is empty: the model ended it at once")
+    if not answer.whole:
+        notes.append(f"the answer was cut off after {model.config.language.answer_tokens} tokens (language.answer_tokens)")
     return notes
-
-
-def load_trained(cell: Path) -> FilaModel:
-    """The model of a cell: towers from their own files, trained parts from the cell."""
-    path = cell / TRAINED_PARTS
-    if not path.is_file():
-        raise FilaError(
-            f"--cell={cell}: there is no {TRAINED_PARTS} (published folders carry none); give a cell of a folder that `fila-lab run` wrote"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = RunConfig.model_validate(present_run(parse_json(file.metadata()["config"])))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise FilaError(f"--cell={cell}: {path.name} cannot be read ({error}); run the cell again") from error
-    model = build_model(config)
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    model.load_state_dict(require_fit("--cell", f"{cell}/{path.name}", trained, state, remedy="run the cell again"), strict=False)
-    return model
 
 
 def draw_tiles(prepared: Prepared, title: str, path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fila_lab.config import FilaError, RunConfig
 from fila_lab.config.suites import SEAM
+from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.data import BucketBatches, Pool, StoredPool, draw_seed_items
 from fila_lab.data.seam import SeamSuite
 from fila_lab.evaluation.alignment import MapFit, retrieval
@@ -23,11 +24,11 @@ from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion.factorised import FactorisedFusion
 from fila_lab.modeling.precision import autocast
 from fila_lab.training.batches import Collator
-from fila_lab.training.cell import TRAINED_PARTS, run_cell
+from fila_lab.training.cell import run_cell
 from fila_lab.training.data import VAL, open_data
 from fila_lab.training.features import cacheable, cached_features, frozen_maps, needs_detail
-from fila_lab.training.predict import load_trained
 from fila_lab.training.record import Progress
+from fila_lab.training.trained import load_trained
 
 FusionPoint = tuple[int, int]
 """(ConvNeXt stage, after ViT layer)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,16 @@ TEMPLATE = "bare"
 """The laboratory's own: question, answer, end, the image before them all."""
 
 
+class PaddedTexts(NamedTuple):
+    """ids: int64 [B, L], padded on the right; prompt_lengths: int64 [B]; labels: int64 [B, L], IGNORE where there is no loss; image_at: how
+    many ids stand before the image, in every row."""
+
+    ids: Tensor
+    prompt_lengths: Tensor
+    labels: Tensor
+    image_at: int
+
+
 class Texts:
     """Batches of dialogues, padded on the right."""
 
@@ -24,11 +35,9 @@ class Texts:
         self.prompt = prompt_of(TEMPLATE, tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.prompt.tokens.end
 
-    def __call__(self, dialogues: Sequence[Dialogue], answered: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """(ids [B, L], lengths of the prompts [B], labels [B, L]).
-
-        Answered, every answer is there and carries loss; else dialogues end at the last question, and no position does.
-        """
+    def __call__(self, dialogues: Sequence[Dialogue], answered: bool) -> PaddedTexts:
+        """Answered, every answer is there and carries loss; else dialogues end at the last question, and no position does. All of them have
+        an image, or none."""
         rows = self.prompt.training(dialogues) if answered else self.prompt.asking(dialogues)
         width = max(len(row.ids) for row in rows)
         ids, labels = torch.full((len(rows), width), self.pad), torch.full((len(rows), width), IGNORE)
@@ -36,4 +45,6 @@ class Texts:
             ids[number, : len(row.ids)] = torch.tensor(row.ids, dtype=torch.long)
             if answered:
                 labels[number, : len(row.ids)] = torch.tensor(row.labels(IGNORE), dtype=torch.long)
-        return ids, torch.tensor([row.prompt_length if answered else len(row.ids) for row in rows]), labels
+        lengths = torch.tensor([row.prompt_length if answered else len(row.ids) for row in rows])
+        (image_at,) = {row.image_at for row in rows}  # what stands before the first question is the template's
+        return PaddedTexts(ids, lengths, labels, image_at or 0)

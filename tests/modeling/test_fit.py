@@ -14,13 +14,13 @@ from test_language import make_language
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, VitConfig
+from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import ConvNextTower, VitTower, build_model
 from fila_lab.modeling.answers import Truth, load_truth, save_answer_parts
 from fila_lab.modeling.fit import require_alike
 from fila_lab.modeling.language import character_tokenizer
 from fila_lab.modeling.weights import load_weights, save_weights
-from fila_lab.training.cell import TRAINED_PARTS, save_trained
-from fila_lab.training.predict import load_trained
+from fila_lab.training.trained import load_trained, save_trained
 
 VIT = VitConfig(width=32, layers=3, heads=4)
 SMALL = GeometryConfig(tile=42, patch=14, canvases=((84, 84),), detail_cells=3)
@@ -73,10 +73,10 @@ def loaded(request: pytest.FixtureRequest, tmp_path: Path, make_config) -> tuple
         return path, lambda: load_weights(tower, str(path), f"{kind}.weights"), lambda name: True
     if kind == "cell":
         path = tmp_path / TRAINED_PARTS
-        save_trained(type("Module", (), {"model": build_model(make_config("addition"))})(), make_config("addition"), path)  # type: ignore[arg-type]
+        save_trained(build_model(make_config("addition")), make_config("addition"), path)
         return path, lambda: load_trained(tmp_path), lambda name: True
     truth = Truth(6, 32)
-    save_answer_parts(build_model(make_config("none")), path, {"truth": truth})
+    save_answer_parts(build_model(make_config("none")).answer_parts, make_config("none").language, path, {"truth": truth})
     if kind == "truth":
         return path, lambda: load_truth(truth, str(path)), lambda name: name.startswith("truth.")
     return path, lambda: build_model(make_config("none", language={"weights": str(path)})), lambda name: not name.startswith("truth.")
@@ -131,7 +131,7 @@ def test_another_number_of_heads_is_refused_where_the_file_tells(tmp_path: Path,
         load_weights(VitTower(VIT.model_copy(update={"heads": 8}), SMALL), str(path), "vit.weights")
     with pytest.raises(FilaError, match=r"made with vit\.quick_gelu=False, the configuration says True"):
         load_weights(VitTower(VIT.model_copy(update={"quick_gelu": True}), SMALL), str(path), "vit.weights")
-    save_answer_parts(build_model(make_config("none")), path)
+    save_answer_parts(build_model(make_config("none")).answer_parts, make_config("none").language, path)
     with pytest.raises(FilaError, match=r"made with language\.architecture=llama"):
         build_model(make_config("none", language={"weights": str(path), "architecture": "qwen2"}))
 

@@ -102,9 +102,9 @@ def test_answer_parts_fill_a_model_and_refuse_another_size(tmp_path: Path) -> No
         pairs = zip(getattr(first, part).parameters(), getattr(second, part).parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
     with pytest.raises(FilaError, match=r"language\.weights.*does not fit"):
-        load_answer_parts(build_model(resolve_run("mini", {"language.weights": "random", "language.width": 48})), path)
+        build_model(resolve_run("mini", {"language.weights": path, "language.width": 48}))
     with pytest.raises(FilaError, match="fila-lab pretrain answers"):
-        load_answer_parts(first, "package:absent")
+        load_answer_parts(first.answer_parts, first.config.language, "package:absent")
 
 
 def test_the_shipped_weights_match_their_cards_and_are_small() -> None:

@@ -18,7 +18,8 @@ from fila_lab.training import FilaModule, run_cell
 from fila_lab.training.cell import failure_kind, make_trainer, weights_used
 from fila_lab.training.data import TRAIN, CellData, open_data, seen_features
 from fila_lab.training.module import NotFiniteError
-from fila_lab.training.predict import load_trained, predict
+from fila_lab.training.predict import predict
+from fila_lab.training.trained import load_trained
 
 
 def cell_data(config: RunConfig, module: FilaModule, cache_dir: Path) -> CellData:

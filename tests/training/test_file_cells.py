@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from tiny_run import tiny
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
 from fila_lab.data.export import export
+from fila_lab.data.pool import TEXT
+from fila_lab.data.sampler import BucketBatches
 from fila_lab.evaluation import SCORES
 from fila_lab.studies.identity import cell_id
 from fila_lab.training import run_cell
+from fila_lab.training.data import open_data
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +118,20 @@ def test_truth_is_refused_by_name_and_so_is_a_suite_without_validation_rows(file
     assert "data.validate" in bare.result["failure"]["message"]
     with pytest.raises((ConfigError, FilaError), match="train"):
         on_files(files, data__evaluate={"train": {"path": "x"}})
+
+
+@pytest.mark.parametrize("fusion", ["none", pytest.param("concat", marks=pytest.mark.slow)])
+def test_rows_of_text_alone_train_beside_those_with_images(files: Path, fusion: str, tmp_path: Path) -> None:
+    rows = json.loads((files / "train" / "train.json").read_text(encoding="utf-8"))
+    turns = [{"from": "human", "value": "What is one and one?"}, {"from": "gpt", "value": "two"}]
+    alone = [{"id": f"alone-{number}", "conversations": turns} for number in range(24)]
+    mixed = files / "train" / "mixed.json"
+    mixed.write_text(json.dumps([*rows, *alone]), encoding="utf-8")
+    data = {"suite": "llava", "path": str(mixed), "images": str(files / "train"), "options": {"validate_share": 0.25}}
+    config = on_files(files, fusion__name=fusion, data__train=data, train__steps=6)
+    pool = open_data(config, tmp_path / "cache", ("train",))["train"]
+    trained = list(itertools.islice(BucketBatches(pool.canvases.tolist(), range(len(pool)), 8, config.seed).epochs(), 6))
+    assert {TEXT} < {name for batch in trained for name in pool.canvases[batch]}
+    outcome = run_cell(config, workdir=tmp_path / "work", cache_dir=tmp_path / "cache")
+    assert outcome.result["failure"] is None, outcome.result["failure"]
+    assert outcome.result["set_aside"] == {}

@@ -12,6 +12,7 @@ from fila_lab.config import FilaError, RunConfig, resolve_run
 from fila_lab.data.seam import SeamSuite
 from fila_lab.imaging import Geometry, hardly_seen
 from fila_lab.modeling import FilaModel, build_model
+from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.language import build_tokenizer
 from fila_lab.training import predict as module
 from fila_lab.training.predict import picture_path, predict
@@ -140,10 +141,15 @@ def test_a_question_of_another_task_and_an_empty_answer_are_said(ask, monkeypatc
     assert not any("unlike" in line for line in ask("bar red?"))
     said = next(line for line in ask("count red?") if "unlike" in line)
     assert "chart 'bar " in said
-    monkeypatch.setattr(FilaModel, "generate", lambda self, batch, tokens: [""])
+    monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit: [Answer("", whole=True)])
     lines = ask("red?")
     assert lines[0] == ""
     assert lines[1] == "note: the answer is empty: the model ended it at once"
+
+
+def test_an_answer_that_is_cut_off_says_so(ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit: [Answer("A" * limit, whole=False)])
+    assert "note: the answer was cut off after 32 tokens (language.answer_tokens)" in ask("red?")
 
 
 @pytest.mark.parametrize(

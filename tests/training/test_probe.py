@@ -16,8 +16,8 @@ from fila_lab.training import probe, run_cell
 from fila_lab.training.batches import Collator
 from fila_lab.training.data import open_data
 from fila_lab.training.features import cached_features
-from fila_lab.training.predict import load_trained
 from fila_lab.training.probe import look, probe_cell, switch_off, trained_cell, watched
+from fila_lab.training.trained import load_trained
 
 CONFIG = tiny(fusion__name="concat", train__learning_rate=2e-2, runtime__precision="fp32")
 

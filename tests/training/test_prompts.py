@@ -29,7 +29,8 @@ def test_bare_prompts_are_question_answer_and_end_token(name: str) -> None:
     ]  # fmt: skip
     assert [row.ids for row in asked] == [question for question, _ in one_by_one]
     assert [row.ids for row in trained] == [[*question, *answer, tokenizer.eos_token_id] for question, answer in one_by_one]
-    ids, lengths, labels = Texts(tokenizer)(dialogues, answered=True)
+    ids, lengths, labels, image_at = Texts(tokenizer)(dialogues, answered=True)
+    assert image_at == 0
     for row, own, length, label in zip(trained, ids.tolist(), lengths.tolist(), labels.tolist(), strict=True):
         assert own[: len(row.ids)] == row.ids
         assert row.prompt_length == length

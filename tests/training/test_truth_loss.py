@@ -24,7 +24,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of untrained answer parts with an embedding of the truth."""
     path = tmp_path_factory.mktemp("answers") / "tiny_answers.safetensors"
     config = tiny()
-    save_answer_parts(build_model(config), path, {"truth": Truth(4 * TRUTH, config.language.width)})
+    save_answer_parts(build_model(config).answer_parts, config.language, path, {"truth": Truth(4 * TRUTH, config.language.width)})
     return str(path)
 
 
@@ -67,7 +67,7 @@ def test_an_answer_model_without_the_embedding_is_refused(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"train\.truth_weight = 4 .*language\.weights = 'random'"):
         tiny(train__truth_weight=4.0)
     without = tmp_path / "older_answers.safetensors"
-    save_answer_parts(build_model(tiny()), without)
+    save_answer_parts(build_model(tiny()).answer_parts, tiny().language, without)
     with pytest.raises(FilaError, match="holds no embedding of the truth"):
         FilaModule.from_config(ceiling(str(without)))
 

@@ -1,0 +1,49 @@
+"""A cell's trained parts as one file: written when the cell is done, read to ask it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fila_lab.config import FilaError, RunConfig
+from fila_lab.config.files import becoming
+from fila_lab.config.json_files import parse_json
+from fila_lab.config.renamed import present_run
+from fila_lab.config.weights import TRAINED_PARTS
+from fila_lab.modeling import FilaModel, build_model
+from fila_lab.modeling.fit import require_fit
+
+
+def save_trained(model: FilaModel, config: RunConfig, path: Path) -> None:
+    """Write what the config lets train as safetensors, with the config beside it. OSError where the disk is full."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if name in trained}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with becoming(path) as temporary:
+        save_file(state, temporary, metadata={"config": config.model_dump_json()})
+
+
+def load_trained(cell: Path) -> FilaModel:
+    """The model of a cell's folder: towers from their own files, trained parts from the cell.
+
+    Raises:
+        FilaError: no trained parts there, a file that cannot be read, or one that does not fit the config beside it.
+    """
+    path = cell / TRAINED_PARTS
+    if not path.is_file():
+        raise FilaError(
+            f"--cell={cell}: there is no {TRAINED_PARTS} (published folders carry none); give a cell of a folder that `fila-lab run` wrote"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = RunConfig.model_validate(present_run(parse_json(file.metadata()["config"])))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise FilaError(f"--cell={cell}: {path.name} cannot be read ({error}); run the cell again") from error
+    model = build_model(config)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.load_state_dict(require_fit("--cell", f"{cell}/{path.name}", trained, state, remedy="run the cell again"), strict=False)
+    return model
