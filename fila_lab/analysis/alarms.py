@@ -20,6 +20,9 @@ Severity = Literal["error", "warning", "note"]
 """error: some verdict cannot stand; warning: read it with this in mind; note: what was asked for and is not here."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
+CUT_OFF = 0.01
+"""Share of an arm's answers to a test that may be cut off without a word; a model that answers at all runs on now and then."""
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -36,7 +39,10 @@ class Alarm:
 
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
     """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
-    sources = (_altered, _declaration, _checks, _cells, _left_out, _dropped_seeds, _trials, _declared_training, _not_run, _signatures)
+    sources = (
+        *(_altered, _declaration, _checks, _cells, _left_out, _cut_off),
+        *(_dropped_seeds, _trials, _declared_training, _not_run, _signatures),
+    )
     made = [alarm for source in sources for alarm in source(found)]
     if committed is not None:
         made += [*_other_code(found, committed), *_altered(committed)]
@@ -92,6 +98,20 @@ def _left_out(found: Findings) -> Iterator[Alarm]:
             yield Alarm("left out", f"{arm}, seed {seeds}: {metric} is no finite number", "warning")
     for note in found.notes:
         yield Alarm("left out" if "skipped" in note or "unreadable" in note else "results", note, "warning")
+
+
+def _cut_off(found: Findings) -> Iterator[Alarm]:
+    """Arms of which more than CUT_OFF of the answers to a test came to no end: what a longer answer would have said is not known."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for cell in found.folder.main:
+        for test, told in ((cell.result or {}).get("answers") or {}).items():
+            sums = counts.setdefault((cell.arm, test), [0, 0])
+            for place, name in enumerate(("given", "cut_off")):
+                sums[place] += (told or {}).get(name) or 0
+    for (arm, test), (given, cut) in counts.items():
+        if cut > CUT_OFF * given:
+            text = f"{arm}: {cut} of {given} answers to {test} are cut off; raise language.answer_tokens where answers are longer"
+            yield Alarm("answers cut off", text, "warning")
 
 
 def _dropped_seeds(found: Findings) -> Iterator[Alarm]:

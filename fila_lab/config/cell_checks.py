@@ -34,13 +34,15 @@ def check_result(result: dict[str, Any], cell_id: str, phase: str) -> dict[str, 
         check_numbers(result.get(name), name)
     for number, point in enumerate(result.get("curve") or []):
         check_numbers(point, f"curve[{number}]")
+    for test, counts in (result.get("answers") or {}).items():
+        check_numbers(counts, f"answers.{test}")
     return result
 
 
 def _check_shapes(result: dict[str, Any]) -> None:
     """ValueError names the first field that readers take for a mapping or a list and that is none."""
     config = result.get("config")
-    parts = [(name, result.get(name)) for name in ("config", "metrics", "validation", "timing", "failure")]
+    parts = [(name, result.get(name)) for name in ("config", "metrics", "validation", "timing", "answers", "failure")]
     parts += (
         [(f"config.{name}", config.get(name)) for name in ("train", "fusion", "geometry", "data", "runtime")]
         if isinstance(config, dict)

@@ -2,8 +2,8 @@
 
 Columns: id, arm, seed, phase, trial, status (done, failed, damaged, missing), problem (why it is damaged), schema (of the result);
 `metrics/<name>`, `validation/<name>`, `timing/<part>` (null where a cell has none, NaN where its value was not finite); `curve/<field>`,
-lists of a value a logged step; `manifest/<field>`; config, failure and those fields of the manifest that are no text as JSON; the columns
-of the cell's predictions, or why there are none. What is written as a result is read back as an equal one.
+lists of a value a logged step; `manifest/<field>`; config, failure, what else a result holds and those fields of the manifest that are no
+text as JSON; the columns of the cell's predictions, or why there are none. What is written as a result is read back as an equal one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NUMBERS = ("metrics", "validation", "timing")
+FURTHER = ("benchmarks", "answers", "set_aside")
+"""Parts of a result that older ones and older tables do not have."""
 DAMAGED, MISSING = "damaged", "missing"
 JSON = {b"fila_lab": b"json"}
 """Marks a column whose text is JSON."""
@@ -77,7 +79,7 @@ def write_cell_table(path: Path, rows: Sequence[CellRow]) -> None:
         text = all(isinstance(row.manifest[name], str) for row in rows if name in row.manifest)
         shown = values if text else [json.dumps(row.manifest[name]) if name in row.manifest else None for row in rows]
         add(f"manifest/{name}", shown, pa.string(), json_text=not text)
-    for name in ("config", "failure"):
+    for name in ("config", "failure", *FURTHER):
         add(name, (json.dumps(each[name]) if each.get(name) is not None else None for each in results), pa.string(), json_text=True)
     add("prediction_columns", (row.prediction_columns for row in rows), pa.list_(pa.string()))
     add("prediction_problem", (row.prediction_problem for row in rows), pa.string())
@@ -114,6 +116,7 @@ def _row(values: Mapping[str, Any], decoded: set[str]) -> CellRow:
         result = {"schema": values["schema"], "id": values["id"], "status": status, "config": read("config")}
         result |= {"metrics": numbers["metrics"], "validation": numbers["validation"], "curve": points, "timing": numbers["timing"]}
         result["failure"] = read("failure")
+        result |= {name: read(name) for name in FURTHER if values.get(name) is not None}
     columns = values["prediction_columns"]
     return CellRow(
         id=values["id"],

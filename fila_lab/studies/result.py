@@ -42,6 +42,13 @@ class SetAsideRows(Strict):
     first: str
 
 
+class AnswerCounts(Strict):
+    """How many answers were given, and how many of them `language.answer_tokens` cut off before their end."""
+
+    given: Annotated[int, Field(strict=True, ge=0)]
+    cut_off: Annotated[int, Field(strict=True, ge=0)]
+
+
 class CellResult(Strict):
     """`cells/<id>/result.json`. Numbers that are not finite are null: the file is JSON without NaN."""
 
@@ -52,6 +59,7 @@ class CellResult(Strict):
     metrics: dict[str, Number | None]
     validation: dict[str, Number | None]
     benchmarks: dict[str, dict[str, Number | None]] = Field(default={}, description="test -> figures of the benchmark's own")
+    answers: dict[str, AnswerCounts] = Field(default={}, description="test, or `val` -> its answers")
     set_aside: dict[str, dict[str, SetAsideRows]] = Field(default={}, description="pool -> reason -> rows that were not used")
     curve: tuple[CurvePoint, ...] = ()
     timing: dict[str, Number | None] = Field(default={}, description="seconds by part, and images_per_second")

@@ -27,6 +27,7 @@ from fila_lab.data.stored_pool import StoredPool
 from fila_lab.data.suite import SPLITS, SetAside
 from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel, build_convnext
+from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
 from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_features
@@ -158,8 +159,14 @@ def _run(
     timing["images_per_second"] = record.images_per_second()
     provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
     aside = {name: _told(pool.aside) for name, pool in pools.items()} | {"unreadable": _told(list(record.aside.values()))}
-    kept = {name: told for name, told in aside.items() if told}
-    return {"metrics": metrics, "validation": validation, "benchmarks": benchmarks, "set_aside": kept}, predictions, provenance
+    found = {
+        "metrics": metrics,
+        "validation": validation,
+        "benchmarks": benchmarks,
+        "answers": {name: _counted(told) for name, told in zip((VAL, *data.tests), loaders, strict=False)},  # no tests of a tuning cell
+        "set_aside": {name: told for name, told in aside.items() if told},
+    }
+    return found, predictions, provenance
 
 
 def _told(rows: Sequence[SetAside]) -> dict[str, dict[str, Any]]:
@@ -184,11 +191,17 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
     return weights
 
 
-def predictions_frame(pool: Pool, batches: list[list[tuple[int, str]]]) -> pd.DataFrame:
+def _counted(batches: list[list[tuple[int, Answer]]]) -> dict[str, int]:
+    """How many answers were given, and how many of them language.answer_tokens cut off."""
+    told = [answer.whole for batch in batches for _, answer in batch]
+    return {"given": len(told), "cut_off": told.count(False)}
+
+
+def predictions_frame(pool: Pool, batches: list[list[tuple[int, Answer]]]) -> pd.DataFrame:
     """One line an item that could be read: what is known of it, the answer given, its score, and whether it is right."""
     told = [each for batch in batches for each in batch]
     rows = np.array([row for row, _ in told], np.int64)
-    frame = judged(pool.describe(rows).assign(prediction=[answer for _, answer in told]), pool.rules)
+    frame = judged(pool.describe(rows).assign(prediction=[answer.text for _, answer in told]), pool.rules)
     return frame.sort_values(["item_id", "place"], kind="stable").reset_index(drop=True)
 
 
@@ -259,7 +272,7 @@ def _result(config: RunConfig, status: str, found: Mapping[str, Any], curve: lis
         "schema": SCHEMA,
         "status": status,
         "config": config.model_dump(mode="json"),
-        **{name: found.get(name, {}) for name in ("metrics", "validation", "benchmarks", "set_aside")},
+        **{name: found.get(name, {}) for name in ("metrics", "validation", "benchmarks", "answers", "set_aside")},
         "curve": curve,
         "timing": {name: round(value, 3) for name, value in timing.items()},
         "failure": failure,

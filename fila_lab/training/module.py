@@ -26,6 +26,7 @@ from fila_lab.data.seam.truth import TRUTH, truth_channels
 from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
+from fila_lab.modeling.generation import Answer
 from fila_lab.training.batches import Batch
 from fila_lab.training.checkpoints import hyper_parameters
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
@@ -141,11 +142,11 @@ class FilaModule(L.LightningModule):
         right = sum(_score(name)(answer, accepted) for answer, accepted, name in told if accepted)
         self.log("validation", right / len(given), batch_size=len(given), on_epoch=True, sync_dist=True)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[tuple[int, str]]:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[tuple[int, Answer]]:
         """(row of the pool, answer) of each row that could be read."""
         if batch.spare or batch.vision is None:
             return []
-        given = self.model.generate(self.seen(batch.vision), max_new_tokens=self.config.language.answer_tokens)
+        given = self.model.answer(self.seen(batch.vision), self.config.language.answer_tokens)
         return list(zip(batch.rows, given, strict=True))
 
     def configure_optimizers(self) -> Any:

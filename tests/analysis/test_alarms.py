@@ -69,6 +69,12 @@ def _edge(out: Path) -> None:
         _result(out, f"concat-000{seed}", lambda result: result["config"]["train"].update(learning_rate=0.0099))
 
 
+def _endless(out: Path) -> None:
+    for seed, cut in enumerate((0, 0, 1, 2)):
+        counts = {"test": {"given": 72, "cut_off": cut}, "val": {"given": 400, "cut_off": 1}}
+        _result(out, f"concat-000{seed}", lambda result, counts=counts: result.update(answers=counts))
+
+
 TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a failed cell": (
         lambda out: _result(out, "addition-0002", _fail),
@@ -112,6 +118,10 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "an arm without results": (
         lambda out: [_result(out, f"addition-000{seed}", _fail) for seed in range(4)],
         "Error, arm without results: addition: none of its cells is finished",
+    ),
+    "answers cut off": (
+        _endless,
+        "Warning, answers cut off: concat: 3 of 288 answers to test are cut off; raise language.answer_tokens",
     ),
     "a stray result": (
         lambda out: shutil.copytree(out / "cells" / "none-0003", out / "cells" / "stray"),

@@ -10,13 +10,14 @@ import torch
 
 from benchmarks.__main__ import chosen, main
 from benchmarks.arrangements import ARRANGEMENTS, TileLoop, UpsampleAndWindow
+from benchmarks.generation import BY_LENGTH, OURS, Prompts, generation_speeds
 from benchmarks.lines import Line, rows
 from benchmarks.memory import grown_gib
 from benchmarks.scene import Scene, benchmark_config
 from benchmarks.subjects import BARE, subject
 from benchmarks.timing import Rounds, count
 from benchmarks.training import STEPS, training_config, training_speeds
-from fila_lab.config import FilaError
+from fila_lab.config import FilaError, resolve_run
 from fila_lab.config.counts import detail_size
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import convnext_cost, vit_cost
@@ -151,3 +152,16 @@ def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.C
 def test_an_unknown_name_is_refused_with_its_nearest_neighbour() -> None:
     with pytest.raises(FilaError, match="did you mean 'concat'"):
         chosen(["concatt"])
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_three_ways_of_generating_give_the_same_answers_and_two_ratios(ended: bool) -> None:
+    torch.set_num_threads(1)
+    prompts = Prompts.drawn(resolve_run("mini", {"fusion.name": "none"}), 6, 5, ended)
+    prompts.prepare()
+    assert len(prompts.lengths.unique()) > 1
+    with torch.inference_mode():
+        answers = prompts.ours()
+        assert prompts.library() == prompts.by_length() == answers
+    assert ended or {len(ids) for ids in answers} == {5}
+    assert set(generation_speeds(prompts, "bf16", 1)) == {OURS, BY_LENGTH}

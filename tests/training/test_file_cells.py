@@ -70,6 +70,8 @@ def test_a_cell_trains_on_files_and_is_scored_as_the_benchmark_scores(files: Pat
     assert "others" in str(outcome.result["benchmarks"]["docvqa"])
     assert set(outcome.provenance["data_hash"]) == {"train", "val", "docvqa"}
     assert outcome.result["validation"], "rows of the training file that were kept apart"
+    assert set(outcome.result["answers"]) == {"val", "docvqa"}
+    assert outcome.result["answers"]["docvqa"]["given"] == 5
     assert outcome.result["set_aside"] == {}
 
 
