@@ -152,14 +152,14 @@ def test_conversations_carry_loss_on_every_answer_in_training_and_end_at_the_las
     tokenizer = build_tokenizer(tiny().language)
     end, texts = tokenizer.eos_token_id, Texts(tokenizer)
     talk = [Dialogue((Turn("one", ("AB",)), Turn("two", ("CD", "cd")))), Dialogue((Turn("three", ("E",)),), ending="!")]
-    ids, _, labels = texts(talk, True)
+    ids, _, labels, _ = texts(talk, True)
     for row, wanted in enumerate((["AB", "CD"], ["E"])):
         assert tokenizer.decode(labels[row][labels[row] != IGNORE]).replace(" ", "") == tokenizer.decode(
             [token for answer in wanted for token in [*tokenizer(answer, add_special_tokens=False).input_ids, end]]
         ).replace(" ", "")
         carried = labels[row] != IGNORE
         assert torch.equal(ids[row][carried], labels[row][carried])
-    asked, cut, none = texts(talk, False)
+    asked, cut, none, _ = texts(talk, False)
     assert (none == IGNORE).all()
     for row, length in enumerate(cut.tolist()):
         assert torch.equal(asked[row, :length], ids[row, :length]), "the prompt is what training saw before the last answer"
