@@ -10,9 +10,11 @@ The same words describe the built-in ones (config/benchmarks/) and a user's own,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from string import Formatter
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -26,7 +28,7 @@ RESERVED = ("id", "image_id", "task", "place", "question", "answers", "predictio
 """Columns of a frame that what is known of an item may not be called."""
 
 Split = Literal["train", "val", "test"]
-Expression = str | tuple[str, ...]
+Expression = str | Annotated[tuple[str, ...], Field(min_length=1)]
 """Where a value stands in a row: a field, `a.b` below one (of a list: of each), a text with `{field}` in it, or a list of these of which
 the first that is there counts. Beside a row's own fields: `_key` (of rows in a mapping), `_row` (its number in the file), `_split` and
 whatever a file's pattern names in braces."""
@@ -70,12 +72,27 @@ class LayoutConfig(Strict):
     known: dict[str, Expression] = Field(default={}, description="further columns of a frame, each with the field where it stands")
     names: dict[str, dict[str, str]] = Field(default={}, description="known column -> value in the data -> value in frames")
     images: tuple[str, ...] = Field(
-        default=("{image}", "images/{image}", "{image_name}"), description="where an image may lie below the folder of images"
+        default=("{image}", "images/{image}", "{image_name}"), min_length=1, description="where an image may lie below the folder of images"
     )
     answer_is: Literal["text", "letter", "index"] = Field(default="text", description="letter, index: of the options, counted from 0")
     options_in_question: Flag = Field(default=False, description="the question holds its options as (A) ... (B) ...")
     text_only: Flag = Field(default=False, description="rows without an image are questions about nothing but the text")
     shared_ids: Flag = Field(default=False, description="rows that belong together have one id: they become id/1, id/2, ...")
+
+    @model_validator(mode="after")
+    def _whole_templates(self) -> LayoutConfig:
+        own = self.fields
+        named: dict[str, Expression | None] = {"fields.question": own.question, "fields.answers": own.answers, "fields.image": own.image}
+        named |= {"fields.id": own.id, "fields.image_id": own.image_id, "fields.options": own.options, "images": self.images}
+        named |= {f"known.{name}": expression for name, expression in self.known.items()}
+        for pattern in (self.file,) if isinstance(self.file, str) else self.file:
+            _check_pattern("file", pattern)
+        if self.join is not None:
+            _check_pattern("join.file", self.join.file)
+        for field, expression in named.items():
+            for text in (expression,) if isinstance(expression, str) else expression or ():
+                _check_template(field, text)
+        return self
 
     @model_validator(mode="after")
     def _free_names(self) -> LayoutConfig:
@@ -112,6 +129,7 @@ class Benchmark(Strict):
 
     @model_validator(mode="after")
     def _known_names(self) -> Benchmark:
+        _check_template("before", self.before)
         if self.score not in SCORES:
             _one_of("score", self.score, score_names())
         if self.aggregate not in AGGREGATES:
@@ -148,6 +166,24 @@ def load_benchmark(name: str | Path) -> Benchmark:
     except ValidationError as error:
         message = str(config_error(error, Benchmark, source=path.name))
         raise ConfigError(message if "layouts" in content else message.replace("layouts.0.", "")) from None
+
+
+def _check_template(field: str, text: str) -> None:
+    """ValueError for a text whose braces hold no field's name."""
+    remedy = "write {field} or {field:012d}, and no other braces"
+    try:
+        parts = [(name, form, how) for _, name, form, how in Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{field} = {text!r} cannot be read ({error}); {remedy}") from None
+    for name, form, how in parts:
+        if not name or name.isdecimal() or how or not re.fullmatch(r"(\d*d)?", form or ""):
+            raise ValueError(f"{field} = {text!r} has braces that hold no field's name, or how to write it; {remedy}")
+
+
+def _check_pattern(field: str, pattern: str) -> None:
+    """ValueError for a pattern of files whose braces hold no word."""
+    if set("{}") & set(re.sub(r"\{[A-Za-z_]\w*\}", "", pattern)):
+        raise ValueError(f"{field} = {pattern!r} has braces that hold no word; write {{split}}, {{any_name}} or *")
 
 
 def _merged(common: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:

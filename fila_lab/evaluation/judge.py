@@ -50,7 +50,10 @@ def scored_rows(rows: Rows, score: str) -> pd.DataFrame:
     Raises:
         FilaError: as in `aggregate`.
     """
-    frame = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    try:
+        frame = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    except UnicodeEncodeError as error:
+        raise FilaError(f"rows: a text holds {error.object[error.start]!r}, half of a character; write it whole") from error
     if frame.empty:
         raise FilaError("rows is empty; there is nothing to judge")
     if missing := [column for column in NEEDED if column not in frame]:

@@ -110,6 +110,10 @@ def _prediction(line: str, where: str, number: int) -> Prediction:
         raise FilaError(f"{where}: id = {name!r} is no text or whole number; give the question's id")
     if not isinstance(text, str):
         raise FilaError(f"{where}: prediction = {text!r} is no text; quote it")
+    try:
+        f"{name}{text}".encode()
+    except UnicodeEncodeError as error:
+        raise FilaError(f"{where}: holds {error.object[error.start]!r}, half of a character; write it whole") from None
     return Prediction(str(name), text, number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from string import Formatter
 from typing import Any
 
@@ -31,14 +32,14 @@ def names(expression: Expression | None) -> list[str]:
     """The fields that an expression reads, with their paths."""
     found = []
     for one in _alternatives(expression):
-        found += [field for _, field, _, _ in _FORMATTER.parse(one) if field] if "{" in one else [one]
+        found += [field for _, field, _ in parts(one) if field] if "{" in one else [one]
     return found
 
 
 def filled(row: Raw, template: str) -> str | None:
     """A text with its fields filled in (`{image_id:012d}` as Python formats it); None where one is missing or does not fit."""
     text = []
-    for before, field, form, _ in _FORMATTER.parse(template):
+    for before, field, form in parts(template):
         text.append(before)
         if not field:
             continue
@@ -46,10 +47,16 @@ def filled(row: Raw, template: str) -> str | None:
         if found is None:
             return None
         try:
-            text.append(format(int(found) if form and form.endswith("d") else plain(found), form or ""))
+            text.append(format(int(found) if form.endswith("d") else plain(found), form))
         except (ValueError, TypeError):
             return None
     return "".join(text)
+
+
+@lru_cache(maxsize=1024)
+def parts(template: str) -> tuple[tuple[str, str, str], ...]:
+    """(text, the field behind it, how it is formatted) of a template."""
+    return tuple((before, field or "", form or "") for before, field, form, _ in _FORMATTER.parse(template))
 
 
 def plain(found: Any) -> Any:

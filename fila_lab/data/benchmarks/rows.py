@@ -45,7 +45,9 @@ class Question:
 def name_of(layout: LayoutConfig, raw: Raw, number: int) -> str:
     """A row's id: what the layout says, or its number in the split."""
     found = value(raw, layout.fields.id)
-    return str(number) if layout.fields.id is None or found is None else str(plain(found)).strip()
+    if layout.fields.id is None or found is None:
+        return str(number)
+    return str(plain(found)).strip().encode("utf-8", "backslashreplace").decode()
 
 
 def read_question(benchmark: Benchmark, layout: LayoutConfig, raw: Raw, name: str, placing: Collection[str]) -> Question:
@@ -54,14 +56,14 @@ def read_question(benchmark: Benchmark, layout: LayoutConfig, raw: Raw, name: st
     Raises:
         BadRow: it cannot be used.
     """
-    if layout.fields.id is not None and (value(raw, layout.fields.id) is None or not name):
+    if layout.fields.id is not None and not _text(value(raw, layout.fields.id), "its id").strip():
         raise BadRow("no id", f"it has no {', '.join(names(layout.fields.id))}")
     image = _image(layout, raw)
     own = value(raw, layout.fields.image_id)
     known = {column: _known(layout, column, value(raw, expression)) for column, expression in layout.known.items()}
     shown = "text" if image is None else "image"
     known = {column: shown if layout.known[column] == "_shown" else found for column, found in known.items()}
-    text = _text(value(raw, layout.fields.question))
+    text = _text(value(raw, layout.fields.question), "its question").strip()
     if benchmark.drop:
         text = text.replace(benchmark.drop, "").strip()
     options = _options(layout, raw)
@@ -73,7 +75,8 @@ def read_question(benchmark: Benchmark, layout: LayoutConfig, raw: Raw, name: st
         known["options"] = "\n".join(options.values())
     lines = [f"{_before(benchmark, raw)}{text}", *(f"{letter}. {option}" for letter, option in options.items())]
     answers = _answers(layout, raw, options)
-    image_id = name if own is None else str(plain(own))
+    image_id = name if own is None else _text(own, "the name of its image")
+    _check_letters([*lines, *answers, image_id, *(found for found in known.values() if isinstance(found, str))])
     places = {field: found for field in placing if (found := value(raw, field)) is not None}
     return Question(name, image_id, "\n".join(lines), answers, image, known, places)
 
@@ -102,9 +105,9 @@ def _image(layout: LayoutConfig, raw: Raw) -> Any:
         found = found[0] if found else None
     if isinstance(found, dict):
         found = found.get("path")
-    if isinstance(found, str) and not found.strip():
-        found = None
-    return plain(found) if isinstance(found, int | float) else found
+    if found is None or hasattr(found, "read"):
+        return found
+    return _text(found, "its image").strip() or None
 
 
 def _options(layout: LayoutConfig, raw: Raw) -> dict[str, str]:
@@ -114,19 +117,19 @@ def _options(layout: LayoutConfig, raw: Raw) -> dict[str, str]:
         return {}
     found = value(raw, own) if isinstance(own, str) else [value(raw, name) for name in own]
     if not isinstance(found, list | tuple):
-        raise BadRow("options", f"its options under {own} are {type(found).__name__}, not a list")
-    texts = [" ".join(_text(one).split()) for one in found]
+        raise BadRow("wrong type", f"its options are {_kind(found)}, not a list")
+    texts = [" ".join(_text(one, "an option").split()) for one in found]
     while texts and texts[-1] in _NOTHING:
         texts.pop()
-    if len(texts) < 2 or any(text in _NOTHING for text in texts):
-        raise BadRow("options", f"its options are {texts}; there are at least two, and none is empty")
+    if not 2 <= len(texts) <= len(string.ascii_uppercase) or any(text in _NOTHING for text in texts):
+        raise BadRow("options", f"it has {len(texts)} options ({', '.join(map(repr, texts[:5]))}); they are 2 to 26, and none is empty")
     return dict(zip(string.ascii_uppercase, texts, strict=False))
 
 
 def _answers(layout: LayoutConfig, raw: Raw, options: dict[str, str]) -> tuple[str, ...]:
     found = value(raw, layout.fields.answers)
     listed = found if isinstance(found, list | tuple) else [found]
-    texts = [_text(one) for one in listed if one is not None]
+    texts = [_text(one, "an answer") for one in listed if one is not None]
     if layout.answer_is == "text":
         return tuple(texts) if any(texts) else ()
     return tuple(_letter(text, layout.answer_is, options) for text in texts if text not in _NOTHING)
@@ -135,7 +138,7 @@ def _answers(layout: LayoutConfig, raw: Raw, options: dict[str, str]) -> tuple[s
 def _letter(text: str, kind: str, options: dict[str, str]) -> str:
     letters = "".join(options)
     if kind == "index":
-        if text.lstrip("-").isdigit() and 0 <= int(text) < len(letters):
+        if text.isdecimal() and 0 <= int(text) < len(letters):
             return letters[int(text)]
         raise BadRow("bad answer", f"its answer is {text!r}, not the number of one of {len(letters)} options, from 0")
     if text.strip().upper() in options:
@@ -144,7 +147,7 @@ def _letter(text: str, kind: str, options: dict[str, str]) -> str:
 
 
 def _before(benchmark: Benchmark, raw: Raw) -> str:
-    texts = {name: _text(value(raw, name)) for name in names(benchmark.before)} if "{" in benchmark.before else {}
+    texts = {name: _text(value(raw, name), f"its {name}") for name in names(benchmark.before)} if "{" in benchmark.before else {}
     if any(text in _NOTHING for text in texts.values()):
         return ""
     return (filled(texts, benchmark.before) or "") if texts else benchmark.before
@@ -156,5 +159,29 @@ def _known(layout: LayoutConfig, column: str, found: Any) -> Any:
     return renamed.get(str(given), given)
 
 
-def _text(found: Any) -> str:
-    return "" if found is None else found if isinstance(found, str) else str(plain(found))
+def _text(found: Any, what: str) -> str:
+    """A text or number as a text, nothing as an empty one.
+
+    Raises:
+        BadRow: it is something else.
+    """
+    if found is None or found != found:  # NaN, where a table has a hole
+        return ""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise BadRow("wrong type", f"{what} is {_kind(found)}, not a text or number")
+    return str(plain(found))
+
+
+def _kind(found: Any) -> str:
+    names = {list: "a list", dict: "an object", bool: "true or false", str: "a text", int: "a number", float: "a number"}
+    return names.get(type(found), f"a {type(found).__name__}")
+
+
+def _check_letters(texts: list[str]) -> None:
+    """Refuse halves of surrogate pairs, which JSON can write and no other file can."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise BadRow("broken text", f"it holds {error.object[error.start]!r}, half of a character") from None

@@ -196,12 +196,12 @@ class BenchmarkSuite(Suite):
             image = by_id[image]  # a table that holds an image once, and names the row elsewhere
         if image is None and not self.files.layout.text_only:
             raise _Missing("")
-        if image is None or not isinstance(image, str | int):
+        if image is None or not isinstance(image, str):
             return image
-        if isinstance(image, str) and is_base64(image):
+        if is_base64(image):
             return InRow(image, question.id)
-        fields = {**question.places, "image": image, "image_name": os.path.basename(str(image))}
-        names = [name for template in self.files.layout.images if (name := filled(fields, template))] or [str(image)]
+        fields = {**question.places, "image": image, "image_name": os.path.basename(image)}
+        names = [name for template in self.files.layout.images if (name := filled(fields, template))] or [image]
         outside = []
         for root in self._roots(question):
             for name in names:
