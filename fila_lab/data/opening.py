@@ -81,7 +81,7 @@ def open_pools(
             pool: Pool = stored_pool(source.suite, source.split, geometry, cache_dir, workers, progress)
         else:
             pool = ReadPool(source.suite, source.split, geometry, source.config.limit, progress)
-        check_aside(pool, source.field, data)
+        _check_aside(pool, source.field, data)
         found.append((source, pool))
     if split == "test":
         return {source.field.removeprefix("data.evaluate."): pool for source, pool in found}
@@ -104,15 +104,14 @@ def further_tasks(data: DataConfig, geometry: GeometryConfig, cache_dir: Path, s
     return {task: rule for source in opened for task, rule in source.suite.tasks().items()}
 
 
-def check_aside(pool: Pool, field: str, data: DataConfig, more: int = 0) -> None:
-    """FilaError where more than `data.bad_rows` of a pool's rows were set aside, `more` of them since it was opened."""
-    aside = len(pool.aside) + more
-    if aside > data.bad_rows * (len(pool) + len(pool.aside)):
-        why = f", the first because {pool.aside[0].message}" if pool.aside else ""
+def _check_aside(pool: Pool, field: str, data: DataConfig) -> None:
+    """FilaError where more than `data.bad_rows` of a pool's rows were set aside when it was opened."""
+    aside, rows = len(pool.aside), len(pool) + len(pool.aside)
+    if aside > data.bad_rows * rows:
         raise FilaError(
-            f"{field}: {aside} of {len(pool) + len(pool.aside)} rows cannot be used, more than data.bad_rows={data.bad_rows:g}{why}; "
-            "mend the file (fila-lab data check lists them), or raise data.bad_rows"
+            f"{field}: {aside} of {rows} rows cannot be used, more than data.bad_rows={data.bad_rows:g}, the first because "
+            f"{pool.aside[0].message}; mend the file (fila-lab data check lists them), or raise data.bad_rows"
         )
 
 
-__all__ = ["Source", "check_aside", "further_tasks", "open_pools", "sources"]
+__all__ = ["Source", "further_tasks", "open_pools", "sources"]

@@ -1,7 +1,7 @@
 """A split's rows, and how batches read them: what training, evaluation and costs know of data.
 
 Two kinds stand behind the contract. A *StoredPool* holds items that were drawn once, as memory maps; a *ReadPool* reads files when a batch
-asks for them. `open_pool` chooses by the suite.
+asks for them. `fila_lab.data.opening` chooses by the suite.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.benchmark import Benchmark, Expression, LayoutConfig
-from fila_lab.data.benchmarks.expressions import is_there, names, roots
+from fila_lab.data.benchmarks.expressions import is_there, names, roots, value
 from fila_lab.data.benchmarks.tables import KINDS, Rows, read_rows
 
 DEPTH = 4
@@ -177,7 +177,9 @@ def _misfit(layout: LayoutConfig, files: dict[str, tuple[Source, ...]], fields: 
     needed += [] if layout.join or layout.text_only else [own.image]
     missing = [expression for expression in needed if not is_there(first, expression)]
     if not missing:
-        return ""
+        named = value(first, own.id)
+        apt = own.id is None or isinstance(named, str | int | float)  # in another layout the field of that name holds the image itself
+        return "" if apt else f"{source.path.name} has under {', '.join(names(own.id))} no text or number that could name a row"
     lacks = ", ".join(names(missing[0]))
     has = [name for name in first if not name.startswith("_")]
     more = ", ..." if len(has) > _SHOWN else ""
