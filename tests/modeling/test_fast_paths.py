@@ -207,6 +207,7 @@ def test_logits_are_made_only_where_labels_are(make_config, make_batch) -> None:
     assert seen == [int((labels != -100).sum())]
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_traced_and_says_the_same(make_config, make_batch) -> None:
     """Traced, the graphs run as they are: the code generator takes minutes on a small machine and is PyTorch's own."""
     batch, labels = make_batch()

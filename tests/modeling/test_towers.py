@@ -124,6 +124,7 @@ def test_component_streams_depend_on_seed_and_name_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_base_encoder_runs_at_real_size_with_random_weights() -> None:
     config = RunConfig(
         preset="test",

@@ -21,6 +21,7 @@ from fila_lab.training.data import open_data
 from fila_lab.training.features import cacheable, cached_features, features_key
 
 
+@pytest.mark.slow
 def test_records_equal_the_tower_and_do_not_depend_on_workers_or_on_a_hit(
     cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,7 +123,7 @@ def test_what_the_tokenizer_cannot_read_is_named(ask, question: str, unknown: li
     assert all(repr(character) in line for line in said for character in unknown)
 
 
-@pytest.mark.parametrize("preset", ["mini", "mini_families"])
+@pytest.mark.parametrize("preset", ["mini", pytest.param("mini_families", marks=pytest.mark.slow)])
 def test_every_question_of_a_trained_task_is_known_and_others_are_not(preset: str) -> None:
     config = resolve_run(preset)
     suite = SeamSuite(config.data.seam, config.geometry)

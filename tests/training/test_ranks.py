@@ -37,6 +37,7 @@ def two(**more: Any) -> RunConfig:
     return tiny(fusion__name="addition", data__test_triplets=2, runtime__devices=WORLD, **more)
 
 
+@pytest.mark.slow
 def test_a_cell_trains_on_two_cpu_processes_and_leaves_the_environment_as_it_was(cache_dir: Path, tmp_path: Path) -> None:
     before, said = dict(os.environ), []
     shared = run_cell(two(), workdir=tmp_path / "two", cache_dir=cache_dir, progress=lambda *step: said.append(step))
