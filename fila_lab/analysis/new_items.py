@@ -13,7 +13,7 @@ from scipy import optimize
 
 from fila_lab.analysis.statistics import EQUAL, t_quantile, t_upper
 from fila_lab.config.data import PLACES
-from fila_lab.config.metrics import parse_metric
+from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
 
 DRAWS = 1000
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
@@ -93,7 +93,8 @@ class NewItems:
         weights = _drawn(len(images), draws, rng)
         observed = np.zeros((len(arms), len(seeds)))
         drawn = np.zeros((draws, len(arms) * len(seeds)))
-        right = predictions["correct"].to_numpy(float)
+        scored = parse_metric(metric).kind not in (ACCURACY, *GAPS)
+        right = predictions["score" if scored else "correct"].to_numpy(float)
         for factor, rows in terms:
             cell = (arm_of * len(seeds) + seed_of)[rows]
             shape = (len(arms) * len(seeds), len(images))
@@ -146,21 +147,22 @@ def _codes(values: pd.Series) -> tuple[list, NDArray[np.int64]]:
 
 
 def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[np.bool_]]] | None:
-    """The metric as a sum of factor x mean of `correct` over rows: as `evaluation` defines exact/* and the gaps; None for others."""
+    """The metric as a sum of factor x mean over rows of `correct`, or of `score` where that is the task's: as `evaluation` defines scores
+    and the gaps; None for others."""
     kind, task, place = parse_metric(metric)
     tasks, places = predictions["task"].to_numpy(), predictions["place"].to_numpy()
     if kind in GAPS and not place:
         whole = predictions.groupby("item_id")["place"].transform("nunique").to_numpy() == len(PLACES)
         high, low = GAPS[kind]
         found = [(1.0, whole & (tasks == task) & (places == high)), (-1.0, whole & (tasks == task) & (places == low))]
-    elif kind == "exact" and place:
+    elif not is_score(kind) or (kind != ACCURACY and "score" not in predictions):
+        return None
+    elif place:
         found = [(1.0, (tasks == task) & (places == place))]
-    elif kind == "exact":
+    else:
         wanted = pd.unique(tasks) if task == "mean" else [task]
         found = []
         for name in wanted:
             own = pd.unique(places[tasks == name])
             found += [(1 / len(wanted) / len(own), (tasks == name) & (places == at)) for at in own]
-    else:
-        return None
     return found if found and all(rows.any() for _, rows in found) else None

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
 from fila_lab.analysis.check import Check, listed
 from fila_lab.config.data import PLACES
+from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
 
 NAME = "metrics recomputed from predictions"
 TOLERANCE = 1e-6
 """Shares agree to the last bits of a float64 sum; one item more or less is at least a thousand times this."""
 
 
-def recompute(predictions: pd.DataFrame) -> pd.DataFrame:
+def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
     """One row a cell (index `id`), a column a metric that follows from test predictions; NaN where a cell has no such items.
 
-    Right is what equals the answer, where the answers are there; `correct` alone else. `exact/<task>` is the mean over its places,
-    `exact/mean` over tasks; gaps and fragmentation errors are over items at all three places.
+    judged_by: the score of tasks that are not judged by `exact`: their worth is the column `score`. Elsewhere right is what equals the
+    answer, where the answers are there; `correct` alone else. `<score>/<task>` is the mean over its places, `exact/mean` over the tasks
+    judged so; gaps and fragmentation errors are over items at all three places.
     """
-    frame = predictions[["id", "task", "place", "item_id"]].assign(right=_right(predictions))
+    frame = predictions[["id", "task", "place", "item_id"]].assign(right=_worth(predictions, judged_by))
     by_place = frame.groupby(["id", "task", "place"])["right"].mean().unstack("place")  # [cells x tasks, places]
     by_task = by_place.mean(axis=1).unstack("task")
-    parts = {f"exact/{task}/{place}": by_place[place].unstack("task")[task] for task in by_task for place in by_place}
-    parts |= {f"exact/{task}": by_task[task] for task in by_task}
-    parts["exact/mean"] = by_task.mean(axis=1)
+    score_of = {task: judged_by.get(str(task), ACCURACY) for task in by_task}
+    parts = {f"{score_of[task]}/{task}/{place}": by_place[place].unstack("task")[task] for task in by_task for place in by_place if place}
+    parts |= {f"{score_of[task]}/{task}": by_task[task] for task in by_task}
+    if exact := [task for task in by_task if score_of[task] == ACCURACY]:
+        parts[MEAN] = by_task[exact].mean(axis=1)
     items = frame.groupby(["id", "task"])["item_id"].nunique().unstack("task")
     parts |= {f"n/{task}": items[task].astype(float) for task in items}
     if set(PLACES) <= set(by_place.columns):
@@ -51,14 +56,15 @@ def recomputed_check(frame: pd.DataFrame, predictions: pd.DataFrame, wanted: Ite
     A value that differs, one that is missing, and an answer marked right that is not (or the reverse) fail, for their arm. A cell
     without predictions, or a wanted metric that does not follow from them, leaves the check not made.
     """
-    ours = recompute(predictions)
+    judged_by = _scores_of(frame.columns)
+    ours = recompute(predictions, judged_by)
     cells = frame.set_index("id")
     known = [metric for metric in ours if metric in cells]
     there = cells.index.intersection(ours.index)
     gaps = (cells.loc[there, known].astype(float) - ours.loc[there, known]).abs()
     unreported = cells.loc[there, known].isna() & ours.loc[there, known].notna()
     wrong = (gaps > TOLERANCE) | unreported
-    marked = _mismarked(predictions)
+    marked = _mismarked(predictions[~predictions["task"].isin(judged_by)])
     names = {cell: f"{arm} seed {seed}" for cell, arm, seed in zip(cells.index, cells["arm"], cells["seed"], strict=True)}
     trouble = [
         f"{names[cell]}: {metric} is {_said(cells[metric][cell])}, its predictions give {ours[metric][cell]:.4f}"
@@ -81,6 +87,20 @@ def recomputed_check(frame: pd.DataFrame, predictions: pd.DataFrame, wanted: Ite
     rest = f"; not from predictions: {', '.join([*kinds, 'values on validation items'])}"
     worst = float(np.nan_to_num(gaps.to_numpy()).max(initial=0.0))
     return Check(NAME, True, f"{int(gaps.notna().to_numpy().sum())} values of {len(there)} cells, greatest deviation {worst:.1e}{rest}")
+
+
+def _scores_of(columns: Iterable[object]) -> dict[str, str]:
+    """Task -> the score by which cells say it is judged, of those that are not judged by `exact`."""
+    metrics = [parse_metric(str(name)) for name in columns]
+    return {metric.task: metric.kind for metric in metrics if metric.task and metric.kind != ACCURACY and is_score(metric.kind)}
+
+
+def _worth(predictions: pd.DataFrame, judged_by: Mapping[str, str]) -> pd.Series:
+    """What each answer counts, 0 to 1."""
+    scored = predictions["task"].isin(judged_by)
+    if not scored.any() or "score" not in predictions:
+        return _right(predictions)
+    return _right(predictions).mask(scored, predictions["score"].astype(float))
 
 
 def _right(predictions: pd.DataFrame) -> pd.Series:

@@ -104,6 +104,10 @@ def check_predictions(frame: pd.DataFrame) -> pd.DataFrame:
         if not fits or column.isna().any():
             odd = next((value for value in column if not isinstance(value, bool if name == "correct" else str)), None)
             raise ValueError(f"{name} holds {odd!r}, which is not {kind}")
+    if "answer" in frame and not frame["answer"].map(lambda value: isinstance(value, str)).all():
+        raise ValueError("answer holds what is no text")
+    if "score" in frame and not (pd.api.types.is_float_dtype(frame["score"]) and frame["score"].dropna().between(0, 1).all()):
+        raise ValueError("score holds what is no number from 0 to 1")
     if "cut_fraction" in frame and not pd.api.types.is_numeric_dtype(frame["cut_fraction"]):
         raise ValueError("cut_fraction holds what is no number")
     return frame

@@ -46,6 +46,7 @@ def _bytes(frame: pd.DataFrame) -> bytes:
 def _damages(path: Path) -> Iterator[tuple[str, bytes]]:
     """What a kill, a full disk, an editor or another program may leave of a file."""
     raw = path.read_bytes()
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else None  # now: the file is another one between two damages
     yield "empty", b""
     yield "garbage", bytes((byte * 7 + 13) % 256 for byte in raw)
     if path.suffix == ".json":
@@ -56,8 +57,7 @@ def _damages(path: Path) -> Iterator[tuple[str, bytes]]:
             yield f"without {key}", json.dumps({name: value for name, value in content.items() if name != key}).encode()
             for odd in ODD:
                 yield f"{key} = {odd}", json.dumps({**content, key: odd}).encode()
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
+    if frame is not None:
         yield "no rows", _bytes(frame.iloc[:0])
         yield "one row", _bytes(frame.iloc[:1])
         for column in frame:

@@ -10,6 +10,7 @@ from scipy import stats
 from fila_lab.analysis import statistics
 from fila_lab.analysis.contrasts import Contrast
 from fila_lab.analysis.new_items import ItemError, NewItems
+from fila_lab.analysis.recomputed import recomputed_check
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.study import Family
 
@@ -159,3 +160,35 @@ def test_predictions_that_do_not_belong_to_the_numbers_give_no_interval(frame: p
     assert set(own.for_new_items(found)) == {"items_low", "items_high", "p_items", "p_tost_items", "p_beyond_items"}
     edited = values.assign(a=values["a"] + 0.01)
     assert not Contrast.of(edited, ("a", "b"), "exact/reading", 0.02, None).for_new_items(found)
+
+
+def scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same predictions as a benchmark judges them: no places, several accepted answers, a score between 0 and 1."""
+    own = frame[frame["place"] == "cut"].assign(task="docvqa", place="", answer="gold", prediction="old")
+    score = np.random.default_rng(5).uniform(0.5, 1, len(own)) * own["correct"]
+    score = score.where(np.arange(len(own)) % 3 > 0, own["correct"].astype(float))
+    return own.assign(id=own["arm"] + own["seed"].astype(str), score=score, correct=score == 1.0)
+
+
+def test_a_score_that_is_no_accuracy_has_its_own_means_and_intervals(frame: pd.DataFrame) -> None:
+    own = scored(frame)
+    found = NewItems.of(own, "anls/docvqa")
+    assert found is not None
+    wanted = own.groupby(["arm", "seed"])["score"].mean().unstack()
+    assert found.observed == pytest.approx(wanted.to_numpy())
+    error = found.error_of({"a": 1, "b": -1}, list(found.seeds))
+    assert error is not None
+    assert error.half() > 0
+    assert NewItems.of(own.drop(columns="score"), "anls/docvqa") is None
+
+
+def test_metrics_of_a_benchmark_follow_from_its_scores_not_from_equal_answers(frame: pd.DataFrame) -> None:
+    """An answer may be right that is not the first of the accepted ones: only `exact` is checked by equality."""
+    own = scored(frame)
+    cells = own.groupby("id").agg(arm=("arm", "first"), seed=("seed", "first"), mean=("score", "mean"), n=("item_id", "nunique"))
+    reported = cells.reset_index().rename(columns={"mean": "anls/docvqa", "n": "n/docvqa"})
+    assert recomputed_check(reported, own, ["anls/docvqa"]).passed
+    edited = reported.assign(**{"anls/docvqa": reported["anls/docvqa"].where(reported["id"] != "a3", 0.9)})
+    check = recomputed_check(edited, own, ["anls/docvqa"])
+    assert check.passed is False
+    assert "a seed 3: anls/docvqa is 0.9000" in check.text
