@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 
 from fila_lab.config.base import FilaError, MachineError
@@ -69,6 +70,10 @@ _MEMORY = (
 )
 """What libraries say (in lower case) when memory ran out: PyTorch on Linux, Windows and macOS, CUDA, cuBLAS, numpy, the C++ library."""
 
+_PASSED_ON = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\nOriginal Traceback")
+_ENDED = re.compile(r"DataLoader worker .* is killed by signal: (Killed|Terminated|Bus error)")
+"""How PyTorch says that a process which made batches was ended from outside; a crash of its own has other signals."""
+
 
 def machine_fault(error: BaseException) -> MachineError | None:
     """The MachineError that stands for this exception, naming the mend; None where the failure is the work's own.
@@ -89,6 +94,8 @@ def machine_fault(error: BaseException) -> MachineError | None:
         if number is not None and (position == 0 or number in _UNMISTAKABLE or (_explicit(chain[position - 1]) and not named)):
             what = os.strerror(number)
             return MachineError(f"{_said(error)}; {remedy(number)}, then give the same command again", what)
+        if _ENDED.search(str(link)):
+            return MachineError(f"{_said(error)}; if memory ran short, lower data.workers, then give the same command again", KILLED)
         if not named and (isinstance(link, ConnectionError) or any(word in str(link).lower() for word in _DEVICE)):
             kind = "connection lost" if isinstance(link, ConnectionError) else "device absent"
             return MachineError(f"{_said(error)}; see that device and connection are there, then give the same command again", kind)
@@ -108,6 +115,19 @@ def is_out_of_memory(error: BaseException) -> bool:
         if not isinstance(link, FilaError) and any(word in f"{type(link).__name__} {link}".lower() for word in _MEMORY):
             return True
     return False
+
+
+def first_fault(error: BaseException) -> BaseException:
+    """What came first: an exception raised while another was being handled, without being made of it, is of the way out (clean-up)."""
+    while not isinstance(error, FilaError) and not _explicit(error) and error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def spoken(error: BaseException) -> str:
+    """What an exception says, what came first before it; of one that another process passed on, without that process's traceback."""
+    first = first_fault(error)
+    return _passed_on(str(error)) if first is error else f"{_said(first)}; then: {_passed_on(str(error))}"
 
 
 def remedy(number: int | None) -> str:
@@ -145,6 +165,16 @@ def _number(link: BaseException, named: bool) -> int | None:
     return next((number for words, number in _WORDS.items() if words in text), None)
 
 
+def _passed_on(text: str) -> str:
+    """The words of an exception of a loader's process, which PyTorch passes on as text: the last lines of a traceback, with its type."""
+    if not _PASSED_ON.match(text):
+        return text
+    lines = text.splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith(" ")]
+    said = "\n".join(lines[frames[-1] + 1 :] if frames else lines).strip()
+    return said.partition(": ")[2] or said
+
+
 def _said(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = _passed_on(str(error)).strip() or type(error).__name__
     return text if isinstance(error, OSError | FilaError) else f"{type(error).__name__}: {text}"

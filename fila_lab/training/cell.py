@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError, MachineError, RunConfig
-from fila_lab.config.faults import is_out_of_memory, machine_fault
+from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
 from fila_lab.data.pool import Pool
@@ -89,7 +89,7 @@ def run_cell(
         if (fault := machine_fault(error)) is not None:
             raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
-        failure = {"kind": failure_kind(error), "message": str(error), "traceback": traceback.format_exc(limit=-12)}
+        failure = {"kind": failure_kind(error), "message": spoken(error), "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure))
     timing["total"] = time.perf_counter() - started + record.earlier
     return CellOutcome(_result(config, "done", result, record.curve, timing, None), predictions, provenance)
@@ -99,9 +99,10 @@ def failure_kind(error: Exception) -> str:
     """The cause under which a failed cell is listed: out_of_memory, not_finite, bad_input or error."""
     if is_out_of_memory(error):
         return "out_of_memory"
-    if isinstance(error, NotFiniteError):
+    first = first_fault(error)
+    if isinstance(first, NotFiniteError):
         return "not_finite"
-    return "bad_input" if isinstance(error, FilaError) else "error"
+    return "bad_input" if isinstance(first, FilaError) else "error"
 
 
 def prepare_caches(configs: list[RunConfig], cache_dir: Path, workers: int, progress: Progress | None = None) -> None:

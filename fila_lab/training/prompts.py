@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from transformers import PreTrainedTokenizerBase
 
 from fila_lab.data.prompt import Prompt, Tokens
@@ -18,10 +20,10 @@ def prompt_of(template: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 
 
 def tokens_of(tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    """A tokenizer as prompts need it. ConfigError where it has no end token."""
+    """A tokenizer as prompts need it; pickles, for batches are made by other processes too. ConfigError where it has no end token."""
     return Tokens(
-        encode=lambda texts: text_ids(tokenizer, texts),
-        token=lambda text: tokenizer.added_tokens_encoder.get(text),
+        encode=partial(text_ids, tokenizer),
+        token=dict(tokenizer.added_tokens_encoder).get,
         end=closing_token(tokenizer),
         leading=len(leading_tokens(tokenizer)),
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from torch.utils.data import DataLoader, IterableDataset
 
 from fila_lab.config import ConfigError, FilaError, MachineError
-from fila_lab.config.faults import is_out_of_memory, machine_fault
+from fila_lab.config.faults import is_out_of_memory, machine_fault, spoken
 from fila_lab.training.cell import failure_kind
 from fila_lab.training.module import NotFiniteError
 
@@ -100,3 +103,51 @@ def test_memory_that_really_runs_out(allocate: object) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 (which one is the library's choice)
         allocate()  # type: ignore[operator]
     assert failure_kind(caught.value) == "out_of_memory"
+
+
+class Failing(IterableDataset):
+    """Raises, or ends its own process, in a loader's process."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+        if self.error is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise self.error  # type: ignore[misc]
+
+
+def of_a_loader(error: Exception | None) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (which one is PyTorch's choice)
+        list(DataLoader(Failing(error), batch_size=None, num_workers=1))
+    return caught.value
+
+
+def test_what_a_loaders_process_raised_is_told_in_its_own_words() -> None:
+    named = of_a_loader(FilaError("data.train.path='x': not there;\nput it back"))
+    assert (failure_kind(named), spoken(named)) == ("bad_input", "data.train.path='x': not there;\nput it back")
+    fault = machine_fault(of_a_loader(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")))
+    assert fault is not None
+    assert "Traceback" not in str(fault)
+    assert spoken(of_a_loader(ValueError("odd: value"))) == "odd: value"
+    ended = machine_fault(of_a_loader(None))
+    assert ended is not None
+    assert "data.workers" in str(ended)
+
+
+def test_what_came_first_is_told_before_what_failed_on_the_way_out() -> None:
+    def cleaned_up(first: Exception) -> Exception:
+        try:
+            try:
+                raise first
+            finally:
+                raise RuntimeError("call iter first")
+        except RuntimeError as error:
+            return error
+
+    assert spoken(cleaned_up(ValueError("cannot be pickled"))) == "ValueError: cannot be pickled; then: call iter first"
+    named = cleaned_up(FilaError("train.steps=0: give at least 1"))
+    assert spoken(named).startswith("train.steps=0")
+    assert failure_kind(named) == "bad_input"
+    assert spoken(raised(FilaError("said well"), KeyError("x"))) == "said well"

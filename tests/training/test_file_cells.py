@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_run import tiny
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
@@ -15,8 +17,8 @@ from fila_lab.data.pool import TEXT
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.evaluation import SCORES
 from fila_lab.studies.identity import cell_id
-from fila_lab.training import run_cell
-from fila_lab.training.data import open_data
+from fila_lab.training import FilaModule, run_cell
+from fila_lab.training.data import CellData, open_data
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,35 @@ def test_a_cell_trains_on_files_and_is_scored_as_the_benchmark_scores(files: Pat
     assert set(outcome.result["answers"]) == {"val", "docvqa"}
     assert outcome.result["answers"]["docvqa"]["given"] == 5
     assert outcome.result["set_aside"] == {}
+
+
+def test_what_other_processes_are_given_makes_the_same_batches_there(files: Path, tmp_path: Path) -> None:
+    """Workers are spawned: all of a stream goes through pickle."""
+    config = on_files(files, fusion__name="none")
+    pools = open_data(config, tmp_path / "cache", ("train", "test"))
+    tokenizer = FilaModule.from_config(config, True).model.tokenizer
+    data = CellData(config, pools | {"val": pools["train"]}, dict.fromkeys([*pools, "val"]), tokenizer)
+    for made in (data.train_dataloader(), *data.predict_dataloader()):
+        here, there = (next(iter(stream)) for stream in (made.dataset, pickle.loads(pickle.dumps(made.dataset))))
+        assert torch.equal(here.labels, there.labels)
+        assert torch.equal(here.vision.input_ids, there.vision.input_ids)
+        assert torch.equal(here.vision.tiles, there.vision.tiles)
+        assert (here.rows, here.answers, here.scores) == (there.rows, there.answers, there.scores)
+
+
+@pytest.mark.slow
+def test_worker_processes_change_no_result(files: Path, tmp_path: Path) -> None:
+    alone, helped = (
+        run_cell(
+            on_files(files, fusion__name="concat", data__workers=workers), workdir=tmp_path / str(workers), cache_dir=tmp_path / "cache"
+        )
+        for workers in (0, 2)
+    )
+    assert helped.result["failure"] is None, helped.result["failure"]
+    assert (helped.result["metrics"], helped.result["curve"]) == (alone.result["metrics"], alone.result["curve"])
+    assert helped.predictions is not None
+    assert alone.predictions is not None
+    assert helped.predictions.equals(alone.predictions)
 
 
 def test_a_damaged_image_is_set_aside_and_too_many_stop_the_cell(files: Path, tmp_path: Path) -> None:
