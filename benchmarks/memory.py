@@ -33,7 +33,7 @@ def peak_gib(name: str, preset: str, precision: str, threads: int) -> float:
     return float(json.loads(ended.stdout.splitlines()[-1]))
 
 
-def _resident(field: str) -> int:
+def resident(field: str = "VmRSS:") -> int:
     """Bytes, from VmRSS (now) or VmHWM (at most)."""
     line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
@@ -46,11 +46,11 @@ def grown_gib(name: str, preset: str, precision: str) -> float:
     scene.pixels, scene.detail, scene.library_vit  # noqa: B018 (made now, so that they are no call's memory)
     with torch.inference_mode(), autocast(precision):
         torch.nn.functional.conv2d(torch.rand(1, 3, 32, 32), torch.rand(8, 3, 4, 4), stride=4) @ torch.rand(8, 8)  # libraries' own start
-        base = _resident("VmRSS:")
+        base = resident("VmRSS:")
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # let the peak start from now
         one.call()
-    return (_resident("VmHWM:") - base) / 2**30
+    return (resident("VmHWM:") - base) / 2**30
 
 
 def main() -> None:

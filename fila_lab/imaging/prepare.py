@@ -10,7 +10,7 @@ from PIL import Image
 
 from fila_lab.config.run import GeometryConfig
 from fila_lab.imaging.geometry import Geometry
-from fila_lab.imaging.resample import resample_axes
+from fila_lab.imaging.resample import PILLOW, resample_axes
 from fila_lab.imaging.rgb import to_rgb
 
 PAD_COLOUR = (122, 116, 104)
@@ -49,17 +49,19 @@ def prepare(image: Image.Image, config: GeometryConfig, detail: bool = True) -> 
     """
     image = to_rgb(image)
     geometry = Geometry.of(*image.size, config)
-    canvas = render(image, geometry, geometry.canvas, config.resample)
+    pixels = None if config.resample in PILLOW else np.array(image)
+    canvas = render(image, geometry, geometry.canvas, config.resample, pixels)
     return Prepared(
         tiles=cut_tiles(canvas, geometry),
         overview=overview_of(canvas, geometry.tile),
-        detail=render(image, geometry, geometry.detail_size, config.resample) if detail else None,
+        detail=render(image, geometry, geometry.detail_size, config.resample, pixels) if detail else None,
         geometry=geometry,
     )
 
 
-def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operator: str) -> np.ndarray:
-    """The canvas, drawn at `size` (width, height) px from the original RGB image: uint8 [height, width, 3].
+def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operator: str, pixels: np.ndarray | None = None) -> np.ndarray:
+    """The canvas, drawn at `size` (width, height) px from the original RGB image: uint8 [height, width, 3]. pixels: the image's, where they
+    are at hand.
 
     The image's edge may fall inside an output px; that px is then mixed with the pad by the area it covers.
     """
@@ -74,7 +76,7 @@ def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operat
         boxes.append(((first - start) * per_pixel, (last - start) * per_pixel))
         coverages.append(np.minimum(edges + 1, stop) - np.maximum(edges, start))
     (left, right), (top, bottom) = spans
-    content = resample_axes(image, boxes[0], boxes[1], (right - left, bottom - top), operator)
+    content = resample_axes(image, boxes[0], boxes[1], (right - left, bottom - top), operator, pixels)
     coverage_x, coverage_y = coverages
     # Only an edge's px can be covered in part: a line at a time, of the whole it would be most of the work.
     rows, columns = (np.flatnonzero(coverage < 1 - 1e-6) for coverage in (coverage_y, coverage_x))

@@ -10,9 +10,11 @@ import torch
 
 from benchmarks.__main__ import chosen, main
 from benchmarks.arrangements import ARRANGEMENTS, TileLoop, UpsampleAndWindow
+from benchmarks.files import WARM_UP, Waiting, files_config, read_through, waiting, write_index
 from benchmarks.generation import BY_LENGTH, OURS, Prompts, generation_speeds
 from benchmarks.lines import Line, rows
 from benchmarks.memory import grown_gib
+from benchmarks.preparation import ALL, TILES, picture, preparation_ratios, processor
 from benchmarks.scene import Scene, benchmark_config
 from benchmarks.subjects import BARE, subject
 from benchmarks.timing import Rounds, count
@@ -21,6 +23,7 @@ from fila_lab.config import FilaError, resolve_run
 from fila_lab.config.counts import detail_size
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import convnext_cost, vit_cost
+from fila_lab.imaging import prepare
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +168,29 @@ def test_three_ways_of_generating_give_the_same_answers_and_two_ratios(ended: bo
         assert prompts.library() == prompts.by_length() == answers
     assert ended or {len(ids) for ids in answers} == {5}
     assert set(generation_speeds(prompts, "bf16", 1)) == {OURS, BY_LENGTH}
+
+
+def test_an_images_preparation_is_compared_with_the_library_that_does_the_same() -> None:
+    config = resolve_run("paper").geometry
+    image = picture(200, 160)
+    theirs = processor(config)(image, return_tensors="pt")["pixel_values"]
+    assert theirs.shape[1] == 1 + prepare(image, config).geometry.tiles
+    assert set(preparation_ratios(config, image, 1)) == {TILES, ALL}
+
+
+def test_files_are_read_through_and_waits_are_told_from_steps(tmp_path: Path) -> None:
+    index = write_index(tmp_path, 60, 3)
+    memory = read_through(index, tmp_path / "cache")
+    assert memory["rows"] == 60
+    assert memory["late_mib"] > 100
+    waits = Waiting([0] * 3)  # type: ignore[arg-type]
+    waits.waited, waits.stepped = [9.0] * WARM_UP + [1.0] * 3, [9.0] * WARM_UP + [3.0] * 2
+    assert waits.share == pytest.approx(0.25)
+
+
+@pytest.mark.slow
+def test_a_fit_on_files_is_timed(tmp_path: Path) -> None:
+    index = write_index(tmp_path, 60, 20)
+    fit = waiting(files_config(index, "none", WARM_UP + 4, 0), tmp_path)
+    assert len(fit.stepped) >= WARM_UP + 3
+    assert 0 < fit.share < 1

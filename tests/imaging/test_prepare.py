@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fila_lab.config import resolve_run
 from fila_lab.config.base import FilaError
 from fila_lab.config.run import GeometryConfig
 from fila_lab.imaging import PAD_COLOUR, Geometry, join_tiles, load_image, overview_of, prepare, split_tiles
 from fila_lab.imaging.prepare import render
-from fila_lab.imaging.resample import resample_axes
+from fila_lab.imaging.resample import OPERATORS, resample_axes
 
 CONFIG = GeometryConfig(tile=42, canvases=((42, 84), (84, 42), (84, 84), (126, 42), (42, 126)), detail_cells=3)
 SQUARE = CONFIG.model_copy(update={"canvases": ((84, 84),)})
@@ -23,7 +24,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(["bicubic", "bilinear", "area"]))
+@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(OPERATORS))
 def test_shapes_and_reassembly(width: int, height: int, operator: str) -> None:
     config = CONFIG.model_copy(update={"resample": operator})
     prepared = prepare(noise(width, height), config)
@@ -64,7 +65,7 @@ def test_overview_is_the_mean_and_holds_the_pad() -> None:
     assert np.abs(prepared.overview - means).max() <= 0.5
 
 
-@pytest.mark.parametrize("operator", ["bicubic", "bilinear", "area"])
+@pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("whole_image", [None, 192])
 @pytest.mark.parametrize(
     ("width", "height", "vertical"), [(517, 389, True), (517, 389, False), (389, 517, True), (389, 517, False), (63, 31, False)]
@@ -195,6 +196,37 @@ def test_a_box_within_the_image_is_pillows_own_resize(
     method = Image.Resampling[operator.upper()]
     wanted = image.resize((across, down), method, box=(spans[0][0], spans[1][0], spans[0][1], spans[1][1]))
     assert np.array_equal(resample_axes(image, spans[0], spans[1], (across, down), operator), np.asarray(wanted))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 90), st.integers(1, 90), st.booleans(), st.booleans())
+def test_pytorchs_bicubic_is_pillows_within_a_few_levels(
+    width: int, height: int, across: int, down: int, whole_x: bool, whole_y: bool
+) -> None:
+    """On each axis the whole, or a box that reaches over the image's edges."""
+    spans = [(0.0, float(n)) if whole else (-0.3 * n, n + 0.45) for n, whole in ((width, whole_x), (height, whole_y))]
+    image = noise(width, height)
+    own, other = (resample_axes(image, spans[0], spans[1], (across, down), name).astype(int) for name in ("bicubic_torch", "bicubic"))
+    assert np.abs(own - other).max() <= 4
+    if not whole_x and not whole_y:
+        assert np.array_equal(own, other)
+
+
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (672, 672), (300, 900), (1601, 397)])
+def test_tiles_of_the_paper_preset_are_those_of_transformers(width: int, height: int) -> None:
+    """Where the image lies, to the byte; the pad is ours."""
+    from transformers import LlavaNextImageProcessor
+
+    config = resolve_run("paper").geometry
+    image = noise(width // 8 + 1, height // 8 + 1).resize((width, height), Image.Resampling.BILINEAR)
+    prepared = prepare(image, config, detail=False)
+    places = [[tall, wide] for wide, tall in config.canvases]
+    theirs = LlavaNextImageProcessor(image_grid_pinpoints=places, do_rescale=False, do_normalize=False, do_convert_rgb=True)
+    crops = theirs(image, size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}, return_tensors="np")["pixel_values"]
+    tiles = np.asarray(crops)[0, 1:].transpose(0, 2, 3, 1)
+    (left, top), (wide, high) = prepared.geometry.offset, prepared.geometry.resized
+    canvas = join_tiles(tiles, prepared.geometry.rows, prepared.geometry.cols)[top : top + high, left : left + wide]
+    assert np.array_equal(canvas, prepared.canvas[top : top + high, left : left + wide])
 
 
 @settings(max_examples=60, deadline=None)
