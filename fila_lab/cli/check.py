@@ -25,7 +25,10 @@ LLAVA = "llava"
 def data_check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder.", show_default=False)],
     layout: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="llava (default) or a benchmark: docvqa, textvqa, ...", show_default=False)
+        str | None,
+        typer.Option(
+            "--as", metavar="NAME", help="llava (default), a benchmark (docvqa, ...), or a YAML that defines one.", show_default=False
+        ),
     ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", metavar="DIR", help="Folder that image paths are relative to.", show_default=False)
@@ -104,6 +107,8 @@ def _opened(
     from fila_lab.studies import default_cache
 
     given = {"path": str(path)} | ({} if images is None else {"images": str(images)}) | dict(options)
+    if layout and layout.endswith((".yaml", ".yml")):
+        layout, given = Path(layout).stem, given | {"definition": layout}
     opening = Opening(given, config.geometry, default_cache(), config.data, workers, bar)
     try:
         return open_suite(layout or LLAVA, opening)

@@ -111,12 +111,24 @@ def test_the_verb_says_what_is_there_and_what_is_not(path: Path, call: Any) -> N
     assert (code, json.loads(out)["splits"]["train"]["reasons"]) == (0, {"empty answer": 5, "missing image": 1})
 
 
+def test_a_benchmark_of_ones_own_is_named_by_its_definition(path: Path, call: Any) -> None:
+    Path("asked.jsonl").write_text(json.dumps({"q": "How wide?", "a": ["80"], "picture": "wide.png"}), encoding="utf-8")
+    Path("widths.yaml").write_text(
+        "file: asked.jsonl\nfields: {question: q, answers: a, image: picture}\nscore: relaxed\n", encoding="utf-8"
+    )
+    code, out, err = call(".", "--as", "widths.yaml", "--no-tokens", "-n", "0", "-w", "1")
+    assert code == 0, err
+    assert "as widths, split test: 1 rows" in out
+    assert re.search(r"widths +1 +relaxed", out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["lost.json"], "lost.json does not exist"),
         (["mine.json", "--split", "test"], "no split 'test', only train"),
         (["mine.json", "--as", "lava"], r"suite 'lava' is unknown \(did you mean 'llava'"),
+        (["mine.json", "--as", "lost.yaml"], "lost.yaml: no such file"),
         (["mine.json", "--images", "lost"], "lost is no folder"),
         (["mine.json", "--option", "tsk=a"], "did you mean 'task'"),
         (["mine.json", "--option", "task"], "expected key=value"),
