@@ -1,8 +1,8 @@
 """YAML as this laboratory reads it: the one loader of every file and of `--set`, strict where YAML would lose or change something unsaid.
 
 On top of YAML 1.1 (PyYAML's safe loader, anchors and merges included) it refuses, with line and remedy: a key given twice, keys that YAML
-reads as true, false or null (`on:`, `no:`), a key without a space behind its colon (`{document:1}`), and numbers that YAML reads in base 8
-or 60 (`010`, `1:30`). `1e-3` is a number here, as in YAML 1.2.
+reads as true, false or null (`on:`, `no:`), a key without a space behind its colon (`{document:1}`), and numbers that are written in another
+way than people write them (`010`, `1:30`, `0x10`, `1_0`). `1e-3` is a number here, as in YAML 1.2.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from fila_lab.config.base import ConfigError
 _EXPONENT = re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$")
 """Floats that YAML 1.1 takes for text: without a dot, or without a sign in the exponent."""
 _OCTAL = re.compile(r"^[-+]?0[0-9_]+$")
+_ODD = re.compile(r"^[-+]?(0[xb].*|.*_.*)$")
+"""Whole numbers and fractions in base 16 or 2, or with underscores: who writes an arm's name so does not mean a number."""
 _MERGE = "tag:yaml.org,2002:merge"
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$")
 
@@ -123,6 +125,10 @@ def _check_number(node: Any) -> None:
         raise _Refused(f"{text} has a leading zero, and YAML reads it as {reads}; {remedy}", node.start_mark.line)
     if kind in ("int", "float") and _SEXAGESIMAL.match(text):
         raise _Refused(f'{text} is read in base 60 by YAML; write the number out, or quote it: "{text}"', node.start_mark.line)
+    if kind in ("int", "float") and _ODD.match(text):
+        plain = text.replace("_", "")
+        number = int(plain, 0) if kind == "int" else plain
+        raise _Refused(f'{text} is read as {number} by YAML; write {number}, or quote it if it is text: "{text}"', node.start_mark.line)
 
 
 def _check_keys(node: Any, keys: list[Any]) -> None:

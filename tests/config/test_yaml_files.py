@@ -75,6 +75,9 @@ def test_a_key_given_twice_is_refused_wherever_it_stands(keys: list[str], data: 
         ("seeds: [0, 08]", "08 has a leading zero, and YAML reads it as text; write 8"),
         ("seeds: [-07]", "write -7"),
         ("steps: 1:30", "base 60"),
+        ("seeds: [0x10]", "read as 16"),
+        ("1_0: {set: {}}", "read as 10"),
+        ("rate: 1_000.5", "write 1000.5"),
         ("a: &x {b: *x}", "an anchor stands inside itself"),
         ("a: 1\n---\nb: 2", "single document"),
         ("a: [1,", "not valid YAML"),
@@ -99,7 +102,7 @@ def test_what_yaml_would_read_as_something_else_is_refused_with_a_remedy(text: s
         ("'on': 1\n\"no\": 2", {"on": 1, "no": 2}),
         ("'a:b': 1", {"a:b": 1}),
         ("a: 1e-3\nb: 1E5\nc: 2.e3\nd: -1e+2", {"a": 0.001, "b": 1e5, "c": 2000.0, "d": -100.0}),
-        ("a: '010'\nb: 0\nc: 0.5\nd: 0x1F\ne: package:mini_vit", {"a": "010", "b": 0, "c": 0.5, "d": 31, "e": "package:mini_vit"}),
+        ("a: '010'\nb: 0\nc: 0.5\ne: package:mini_vit", {"a": "010", "b": 0, "c": 0.5, "e": "package:mini_vit"}),
         ("a: no\nb: on", {"a": False, "b": True}),
     ],
 )
