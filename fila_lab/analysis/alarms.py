@@ -22,6 +22,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 CUT_OFF = 0.01
 """Share of an arm's answers to a test that may be cut off without a word; a model that answers at all runs on now and then."""
+EMPTY = 0.5
+"""Share of them that may be empty without a word."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Alarm:
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
     """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
     sources = (
-        *(_altered, _declaration, _checks, _cells, _left_out, _cut_off),
+        *(_altered, _declaration, _checks, _cells, _left_out, _unsaid),
         *(_dropped_seeds, _trials, _declared_training, _not_run, _signatures),
     )
     made = [alarm for source in sources for alarm in source(found)]
@@ -100,18 +102,22 @@ def _left_out(found: Findings) -> Iterator[Alarm]:
         yield Alarm("left out" if "skipped" in note or "unreadable" in note else "results", note, "warning")
 
 
-def _cut_off(found: Findings) -> Iterator[Alarm]:
-    """Arms of which more than CUT_OFF of the answers to a test came to no end: what a longer answer would have said is not known."""
+def _unsaid(found: Findings) -> Iterator[Alarm]:
+    """Arms of which more than CUT_OFF of the answers to a test came to no end (what longer ones would have said is not known), or more than
+    EMPTY say nothing."""
     counts: dict[tuple[str, str], list[int]] = {}
     for cell in found.folder.main:
         for test, told in ((cell.result or {}).get("answers") or {}).items():
-            sums = counts.setdefault((cell.arm, test), [0, 0])
-            for place, name in enumerate(("given", "cut_off")):
+            sums = counts.setdefault((cell.arm, test), [0, 0, 0])
+            for place, name in enumerate(("given", "cut_off", "empty")):
                 sums[place] += (told or {}).get(name) or 0
-    for (arm, test), (given, cut) in counts.items():
+    for (arm, test), (given, cut, empty) in counts.items():
         if cut > CUT_OFF * given:
             text = f"{arm}: {cut} of {given} answers to {test} are cut off; raise language.answer_tokens where answers are longer"
             yield Alarm("answers cut off", text, "warning")
+        if empty > EMPTY * given:
+            remedy = "see whether it was trained on such prompts (the option `ending` of a benchmark sets what stands behind its questions)"
+            yield Alarm("empty answers", f"{arm}: {empty} of {given} answers to {test} say nothing; {remedy}", "warning")
 
 
 def _dropped_seeds(found: Findings) -> Iterator[Alarm]:

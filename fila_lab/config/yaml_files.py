@@ -1,8 +1,8 @@
 """YAML as this laboratory reads it: the one loader of every file and of `--set`, strict where YAML would lose or change something unsaid.
 
 On top of YAML 1.1 (PyYAML's safe loader, anchors and merges included) it refuses, with line and remedy: a key given twice, keys that YAML
-reads as true, false or null (`on:`, `no:`), a key without a space behind its colon (`{document:1}`), and numbers that are written in another
-way than people write them (`010`, `1:30`, `0x10`, `1_0`). `1e-3` is a number here, as in YAML 1.2.
+reads as true, false or null (`on:`, `no:`), a key without a space behind its colon (`{document:1}`), and numbers in another base or with
+underscores (`010`, `1:30`, `0x10`, `1_0`). `1e-3` is a number here, as in YAML 1.2.
 """
 
 from __future__ import annotations

@@ -43,10 +43,11 @@ class SetAsideRows(Strict):
 
 
 class AnswerCounts(Strict):
-    """How many answers were given, and how many of them `language.answer_tokens` cut off before their end."""
+    """How many answers were given, how many of them `language.answer_tokens` cut off before their end, and how many said nothing."""
 
     given: Annotated[int, Field(strict=True, ge=0)]
     cut_off: Annotated[int, Field(strict=True, ge=0)]
+    empty: Annotated[int, Field(strict=True, ge=0)] = 0
 
 
 class CellResult(Strict):

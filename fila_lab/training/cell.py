@@ -193,9 +193,10 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
 
 
 def _counted(batches: list[list[tuple[int, Answer]]]) -> dict[str, int]:
-    """How many answers were given, and how many of them language.answer_tokens cut off."""
-    told = [answer.whole for batch in batches for _, answer in batch]
-    return {"given": len(told), "cut_off": told.count(False)}
+    """How many answers were given, how many of them language.answer_tokens cut off, and how many say nothing."""
+    told = [answer for batch in batches for _, answer in batch]
+    ended = [answer.whole for answer in told]
+    return {"given": len(told), "cut_off": ended.count(False), "empty": sum(not answer.text.strip() for answer in told)}
 
 
 def predictions_frame(pool: Pool, batches: list[list[tuple[int, Answer]]]) -> pd.DataFrame:

@@ -34,6 +34,9 @@ class BenchmarkOptions(Strict):
     split: Literal["train", "val", "test"] | None = Field(default=None, description="null: the one the benchmark is evaluated on")
     limit: Positive | None = Field(default=None, description="only so many questions of a split, the first")
     definition: str | None = Field(default=None, description="a YAML file that defines a benchmark of one's own")
+    ending: str | None = Field(default=None, description="what stands behind every question; null: as the definition has it")
+    score: str | None = Field(default=None, description="another score, e.g. vqa_vlmevalkit")
+    aggregate: str | None = Field(default=None, description="other figures, e.g. pope_lmms_eval")
 
     @classmethod
     def of(cls, name: str, options: Mapping[str, Any]) -> BenchmarkOptions:
@@ -237,4 +240,9 @@ def open_benchmark(name: str, opening: Opening) -> BenchmarkSuite:
         FilaError: it is unknown, or does not lie where the options say.
     """
     options = BenchmarkOptions.of(name, opening.options)
-    return BenchmarkSuite(name, load_benchmark(options.definition or name), options)
+    rule = load_benchmark(options.definition or name)
+    own = {key: value for key in ("ending", "score", "aggregate") if (value := getattr(options, key)) is not None}
+    try:
+        return BenchmarkSuite(name, Benchmark.model_validate(rule.model_dump() | own) if own else rule, options)
+    except ValidationError as error:
+        raise config_error(error, Benchmark, source=name) from None
