@@ -75,6 +75,12 @@ def _endless(out: Path) -> None:
         _result(out, f"concat-000{seed}", lambda result, counts=counts: result.update(answers=counts))
 
 
+def _speechless(out: Path) -> None:
+    for seed, empty in enumerate((72, 36, 30, 7)):
+        counts = {"test": {"given": 72, "cut_off": 0, "empty": empty}, "val": {"given": 400, "cut_off": 0, "empty": 0}}
+        _result(out, f"concat-000{seed}", lambda result, counts=counts: result.update(answers=counts))
+
+
 TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a failed cell": (
         lambda out: _result(out, "addition-0002", _fail),
@@ -123,6 +129,7 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
         _endless,
         "Warning, answers cut off: concat: 3 of 288 answers to test are cut off; raise language.answer_tokens",
     ),
+    "empty answers": (_speechless, "Warning, empty answers: concat: 145 of 288 answers to test say nothing; see whether it was trained"),
     "a stray result": (
         lambda out: shutil.copytree(out / "cells" / "none-0003", out / "cells" / "stray"),
         "Warning, results: 1 results belong to no cell of this plan",

@@ -96,6 +96,19 @@ def test_three_rows_load_and_score(case: Case, opened: Any, said: Any, tmp_path:
     assert {name: found["figures"][name] for name in case.figures} == pytest.approx(case.figures)
 
 
+def test_an_entry_may_ask_and_judge_otherwise_than_the_definition(opened: Any, tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.benchmark == "pope")
+    case.build(tmp_path)
+    (whole,) = opened("pope", path=tmp_path).tasks().values()
+    (rule,) = opened("pope", path=tmp_path, ending="", score="pope_lmms_eval", aggregate="pope_lmms_eval").tasks().values()
+    assert (rule.ending, rule.score, rule.aggregate, rule.by) == ("", "pope_lmms_eval", "pope_lmms_eval", whole.by)
+    assert whole.ending
+    assert opened("pope", path=tmp_path, ending="").identity("test") != opened("pope", path=tmp_path).identity("test")
+    assert opened("pope", path=tmp_path, score="exact").identity("test") == opened("pope", path=tmp_path).identity("test")
+    with pytest.raises(FilaError, match="pope_lmm.*did you mean 'pope_lmms_eval'"):
+        opened("pope", path=tmp_path, score="pope_lmm")
+
+
 def break_first(folder: Path) -> None:
     """Cut every file of rows short."""
     for file in folder.rglob("*"):
