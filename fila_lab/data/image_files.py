@@ -53,12 +53,22 @@ class ImageFiles:
             MachineError: it is not there any more, or has other content than when it was listed.
         """
         path = self.path(number)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            said = f"{path} was there when its data set was opened, and cannot be read now ({error.strerror})"
-            raise MachineError(f"{said}; {remedy(error.errno)}, then give the same command again", "image gone") from error
-        return decoded(content, str(path), self.facts["digest"][number])
+        return decoded(listed_content(path), str(path), self.facts["digest"][number])
+
+
+def listed_content(path: Path) -> bytes:
+    """A file's content. MachineError where it cannot be read any more."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        said = f"{path} was there when its data set was opened, and cannot be read now ({error.strerror})"
+        raise MachineError(f"{said}; {remedy(error.errno)}, then give the same command again", "image gone") from error
+
+
+def check_content(content: bytes, name: str, digest: bytes) -> None:
+    """MachineError where it is other content than was listed."""
+    if content_digest(content) != digest:
+        raise MachineError(f"{name} is another image than when its data set was opened; give the same command again", "image changed")
 
 
 def decoded(content: bytes, name: str, digest: np.ndarray) -> Image.Image:
@@ -68,8 +78,7 @@ def decoded(content: bytes, name: str, digest: np.ndarray) -> Image.Image:
         UnusableRow: its pixels are damaged.
         MachineError: it is other content than was listed.
     """
-    if content_digest(content) != digest.tobytes():
-        raise MachineError(f"{name} is another image than when its data set was opened; give the same command again", "image changed")
+    check_content(content, name, digest.tobytes())
     try:
         return image_from_bytes(content, f"image {name!r}")
     except ImageError as error:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from benchmark_files import CASES, SIZES, Case, png, put, put_images, put_table, shown
+from PIL import Image
 
 from fila_lab.cli import main
-from fila_lab.config.base import FilaError
+from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.benchmark import benchmark_names, load_benchmark
 from fila_lab.config.run import GeometryConfig
 from fila_lab.data import Opening, UnusableRow, available_suites, open_suite
@@ -96,6 +97,29 @@ def test_three_rows_load_and_score(case: Case, opened: Any, said: Any, tmp_path:
     assert {name: found["figures"][name] for name in case.figures} == pytest.approx(case.figures)
 
 
+def test_another_image_of_the_same_size_is_other_data_and_is_not_shown_for_the_listed_one(opened: Any, tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.benchmark == "docvqa" and case.layout == "files")
+    case.build(tmp_path / "data")
+    suite = opened("docvqa", path=tmp_path / "data")
+    was = suite.identity("val")
+    item = suite.items("val", 0)[0]
+    shown = item.pixels()
+    image = next(path for path in sorted((tmp_path / "data").rglob("*.png")) if path.name in item.image.name)
+    content = bytearray(image.read_bytes())
+    other = Image.new("RGB", shown.size, "teal")
+    other.save(image)
+    image.write_bytes(image.read_bytes().ljust(len(content), b"\0")[: max(len(content), image.stat().st_size)])
+    assert opened("docvqa", path=tmp_path / "data").identity("val") != was
+    with pytest.raises(MachineError, match="another image than when its data set was opened"):
+        item.pixels()
+    image.unlink()
+    with pytest.raises(MachineError, match="cannot be read now"):
+        item.pixels()
+    image.write_bytes(bytes(content))
+    assert opened("docvqa", path=tmp_path / "data").identity("val") == was
+    assert item.pixels().tobytes() == shown.tobytes()
+
+
 def test_an_entry_may_ask_and_judge_otherwise_than_the_definition(opened: Any, tmp_path: Path) -> None:
     case = next(case for case in CASES if case.benchmark == "pope")
     case.build(tmp_path)
@@ -105,7 +129,7 @@ def test_an_entry_may_ask_and_judge_otherwise_than_the_definition(opened: Any, t
     assert whole.ending
     assert opened("pope", path=tmp_path, ending="").identity("test") != opened("pope", path=tmp_path).identity("test")
     assert opened("pope", path=tmp_path, score="exact").identity("test") == opened("pope", path=tmp_path).identity("test")
-    with pytest.raises(FilaError, match="pope_lmm.*did you mean 'pope_lmms_eval'"):
+    with pytest.raises(FilaError, match=r"pope_lmm.*did you mean 'pope_lmms_eval'"):
         opened("pope", path=tmp_path, score="pope_lmm")
 
 

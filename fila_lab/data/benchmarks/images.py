@@ -7,7 +7,7 @@ import binascii
 import csv
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from PIL import Image
 
 from fila_lab.config.base import FilaError
+from fila_lab.data.image_files import check_content, content_digest, listed_content
 from fila_lab.data.suite import ImageFile, UnusableRow
 from fila_lab.imaging import ImageError, image_from_bytes, image_size
 
@@ -34,15 +35,32 @@ class Content(Protocol):
 
 @dataclass(frozen=True)
 class InFile:
-    """A file of its own."""
+    """A file of its own. digest: of its content when it was listed, where that was looked at."""
 
     path: Path
+    digest: bytes | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         return f"image {str(self.path)!r}"
 
+    def state(self) -> str:
+        """A hash of what it holds, as it was listed; empty where it cannot be read."""
+        try:
+            return (self.digest or content_digest(self.path.read_bytes())).hex()
+        except OSError:
+            return ""
+
     def read(self) -> bytes:
+        """As in the protocol.
+
+        Raises:
+            MachineError: it was looked at, and is gone or another one.
+        """
+        if self.digest is not None:
+            content = listed_content(self.path)
+            check_content(content, str(self.path), self.digest)
+            return content
         try:
             return self.path.read_bytes()
         except FileNotFoundError as error:

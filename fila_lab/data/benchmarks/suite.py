@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +20,12 @@ from fila_lab.data.benchmarks.expressions import filled
 from fila_lab.data.benchmarks.files import BenchmarkFiles, aside
 from fila_lab.data.benchmarks.images import Content, InFile, InRow, PathError, below, image_file, is_base64, size_of
 from fila_lab.data.benchmarks.rows import Question
+from fila_lab.data.image_files import ImageFiles
+from fila_lab.data.image_look import look_at
 from fila_lab.data.suite import Heading, Item, Opening, SetAside, Suite, TaskRule, Turn
 
-SCHEMA = 1
+SCHEMA = 2
+Look = Callable[[Sequence[Path], Sequence[str]], ImageFiles]
 _NAMED = 3
 """Missing images that a message names."""
 
@@ -63,16 +67,21 @@ class BenchmarkSuite(Suite):
         name: what its task is called.
         benchmark: how it is asked and judged, and its layouts.
         options: where it lies.
+        look: `look_at` with a cache, so that images are read once for their sizes and contents; without it sizes are read when asked for.
 
     Raises:
         FilaError: the path holds nothing of this benchmark.
     """
 
-    def __init__(self, name: str, benchmark: Benchmark, options: BenchmarkOptions) -> None:
+    def __init__(self, name: str, benchmark: Benchmark, options: BenchmarkOptions, look: Look | None = None) -> None:
         self.name, self.benchmark, self.options = name, benchmark, options  # type: ignore[misc]
+        self._look = look
         self.files = BenchmarkFiles(name, benchmark, Path(options.path), options.split)
         self._with_images: dict[str, _Shown] = {}
         self._sizes: dict[Content, tuple[int, int]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_look": None}  # what other processes are given was looked at before
 
     @property
     def evaluated(self) -> str:
@@ -115,9 +124,9 @@ class BenchmarkSuite(Suite):
         return self._shown(split).asides
 
     def identity(self, split: str) -> str:
-        """A hash of the definition, the files' contents, the names and sizes of the image files that are shown, and `limit`."""
-        images = sorted({content.path for content in self._shown(split).contents if isinstance(content, InFile)})
+        """A hash of the definition, the files' contents, the names and contents of the image files that are shown, and `limit`."""
         root = self._images_root()
+        shown = {content.path: content for content in self._shown(split).contents if isinstance(content, InFile)}
         parts = {
             "schema": SCHEMA,
             "definition": self.benchmark.model_dump(mode="json", exclude={"title", "score", "aggregate", "by"}),
@@ -126,7 +135,7 @@ class BenchmarkSuite(Suite):
             "split": split,
             "limit": self.options.limit,
             "files": self.files.digests(split),
-            "images": [[os.path.relpath(path, root), path.stat().st_size] for path in images],
+            "images": [[os.path.relpath(path, root), shown[path].state()] for path in sorted(shown)],
         }
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
 
@@ -179,7 +188,21 @@ class BenchmarkSuite(Suite):
         if not shown:
             raise FilaError(f"{self.name}: none of the {len(questions)} questions can be shown ({asides[0].message}); mend the file")
         kept, contents = zip(*shown, strict=True)
-        return _Shown(kept, contents, tuple(asides))
+        return _Shown(kept, self._looked_at(contents), tuple(asides))
+
+    def _looked_at(self, contents: Sequence[Content | None]) -> tuple[Content | None, ...]:
+        """The same, with what the files among them hold now; the sizes of those that can be shown are known from then on."""
+        paths = list(dict.fromkeys(content.path for content in contents if isinstance(content, InFile)))
+        if self._look is None or not paths:
+            return tuple(contents)
+        root = Path(os.path.commonpath([path.parent for path in paths]))
+        files = self._look([root], [os.path.relpath(path, root) for path in paths])
+        known: dict[Path, InFile] = {}
+        for path, facts in zip(paths, files.facts, strict=True):
+            known[path] = InFile(path, facts["digest"].tobytes() if facts["width"] else None)
+            if facts["width"]:
+                self._sizes[known[path]] = int(facts["width"]), int(facts["height"])
+        return tuple(known[content.path] if isinstance(content, InFile) else content for content in contents)
 
     def _sharing(self, question: Question, content: Content | None) -> Question:
         """The question, with its image's path for the image's name where the rows give it none."""
@@ -241,8 +264,9 @@ def open_benchmark(name: str, opening: Opening) -> BenchmarkSuite:
     """
     options = BenchmarkOptions.of(name, opening.options)
     rule = load_benchmark(options.definition or name)
+    look = partial(look_at, cache_dir=opening.cache_dir, workers=opening.workers, progress=opening.progress)
     own = {key: value for key in ("ending", "score", "aggregate") if (value := getattr(options, key)) is not None}
     try:
-        return BenchmarkSuite(name, Benchmark.model_validate(rule.model_dump() | own) if own else rule, options)
+        return BenchmarkSuite(name, Benchmark.model_validate(rule.model_dump() | own) if own else rule, options, look)
     except ValidationError as error:
         raise config_error(error, Benchmark, source=name) from None
