@@ -190,7 +190,7 @@ CACHE_GIB = 40.0
 
 def default_cache() -> Path:
     """Pools, features and lists of files, shared by all studies: $FILA_LAB_CACHE, else `runs/cache`."""
-    return Path(os.environ.get("FILA_LAB_CACHE") or Path("runs") / "cache")
+    return Path(os.environ.get("FILA_LAB_CACHE") or RUNS / "cache")
 
 
 def cache_limit() -> float:
