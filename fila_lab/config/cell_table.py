@@ -2,8 +2,9 @@
 
 Columns: id, arm, seed, phase, trial, status (done, failed, damaged, missing), problem (why it is damaged), schema (of the result);
 `metrics/<name>`, `validation/<name>`, `timing/<part>` (null where a cell has none, NaN where its value was not finite); `curve/<field>`,
-lists of a value a logged step; `manifest/<field>`; config, failure, what else a result holds and those fields of the manifest that are no
-text as JSON; the columns of the cell's predictions, or why there are none. What is written as a result is read back as an equal one.
+lists of a value a logged step; `manifest/<field>`, where that is text; as JSON `config:json`, `failure:json`, what else a result holds
+(`benchmarks:json`, ...) and `manifest/<field>:json`; the columns of the cell's predictions, or why there are none. What is written as a
+result is read back as an equal one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ NUMBERS = ("metrics", "validation", "timing")
 FURTHER = ("benchmarks", "answers", "set_aside")
 """Parts of a result that older ones and older tables do not have."""
 DAMAGED, MISSING = "damaged", "missing"
-JSON = {b"fila_lab": b"json"}
-"""Marks a column whose text is JSON."""
+JSON = ":json"
+"""Ends the name of a column whose text is JSON."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ def write_cell_table(path: Path, rows: Sequence[CellRow]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[pa.Field, pa.Array] = {}
+    columns: dict[str, pa.Array] = {}
 
-    def add(name: str, values: Iterable[Any], kind: pa.DataType, json_text: bool = False) -> None:
-        columns[pa.field(name, kind, metadata=JSON if json_text else None)] = pa.array(list(values), kind)
+    def add(name: str, values: Iterable[Any], kind: pa.DataType) -> None:
+        columns[name] = pa.array(list(values), kind)
 
     for name in ("id", "arm", "phase", "status", "problem"):
         add(name, (getattr(row, name) for row in rows), pa.string())
@@ -75,15 +76,16 @@ def write_cell_table(path: Path, rows: Sequence[CellRow]) -> None:
         kind = pa.list_(pa.int64() if whole else pa.float64())
         add(f"curve/{name}", ([point.get(name) for point in curve] if curve else None for curve in curves), kind)
     for name in _keys(row.manifest for row in rows):
-        values = [row.manifest.get(name) for row in rows]
-        text = all(isinstance(row.manifest[name], str) for row in rows if name in row.manifest)
-        shown = values if text else [json.dumps(row.manifest[name]) if name in row.manifest else None for row in rows]
-        add(f"manifest/{name}", shown, pa.string(), json_text=not text)
+        if all(isinstance(row.manifest.get(name, ""), str) for row in rows) and not name.endswith(JSON):
+            add(f"manifest/{name}", (row.manifest.get(name) for row in rows), pa.string())
+        else:
+            texts = (json.dumps(row.manifest[name]) if name in row.manifest else None for row in rows)
+            add(f"manifest/{name}{JSON}", texts, pa.string())
     for name in ("config", "failure", *FURTHER):
-        add(name, (json.dumps(each[name]) if each.get(name) is not None else None for each in results), pa.string(), json_text=True)
+        add(f"{name}{JSON}", (json.dumps(each[name]) if each.get(name) is not None else None for each in results), pa.string())
     add("prediction_columns", (row.prediction_columns for row in rows), pa.list_(pa.string()))
     add("prediction_problem", (row.prediction_problem for row in rows), pa.string())
-    pq.write_table(pa.table(list(columns.values()), schema=pa.schema(list(columns))), path, compression="zstd", compression_level=19)
+    pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
 
 
 def read_cell_table(path: Path) -> list[CellRow]:
@@ -94,18 +96,16 @@ def read_cell_table(path: Path) -> list[CellRow]:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    schema = table.schema
-    decoded = {name for name in schema.names if (schema.field(name).metadata or {}).get(b"fila_lab") == JSON[b"fila_lab"]}
-    return [_row(values, decoded) for values in table.to_pylist()]
+    return [_row(values) for values in pq.read_table(path).to_pylist()]
 
 
-def _row(values: Mapping[str, Any], decoded: set[str]) -> CellRow:
+def _row(values: Mapping[str, Any]) -> CellRow:
     def read(name: str) -> Any:
-        return parse_json(values[name]) if name in decoded and values[name] is not None else values[name]
+        return parse_json(values[name]) if name.endswith(JSON) and values[name] is not None else values[name]
 
     def part(prefix: str) -> dict[str, Any]:
-        return {name.removeprefix(prefix): read(name) for name in values if name.startswith(prefix) and values[name] is not None}
+        there = (name for name in values if name.startswith(prefix) and values[name] is not None)
+        return {name.removeprefix(prefix).removesuffix(JSON): read(name) for name in there}
 
     status = values["status"]
     result: dict[str, Any] | None = None
@@ -113,10 +113,10 @@ def _row(values: Mapping[str, Any], decoded: set[str]) -> CellRow:
         numbers = {name: {key: None if _is_nan(value) else value for key, value in part(f"{name}/").items()} for name in NUMBERS}
         curve = part("curve/")
         points = [dict(zip(curve, point, strict=True)) for point in zip(*curve.values(), strict=True)]
-        result = {"schema": values["schema"], "id": values["id"], "status": status, "config": read("config")}
+        result = {"schema": values["schema"], "id": values["id"], "status": status, "config": read(f"config{JSON}")}
         result |= {"metrics": numbers["metrics"], "validation": numbers["validation"], "curve": points, "timing": numbers["timing"]}
-        result["failure"] = read("failure")
-        result |= {name: read(name) for name in FURTHER if values.get(name) is not None}
+        result["failure"] = read(f"failure{JSON}")
+        result |= {name: read(f"{name}{JSON}") for name in FURTHER if values.get(f"{name}{JSON}") is not None}
     columns = values["prediction_columns"]
     return CellRow(
         id=values["id"],
