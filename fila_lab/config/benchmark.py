@@ -24,7 +24,10 @@ from fila_lab.config.score_names import AGGREGATES, SCORES, aggregate_names, sco
 from fila_lab.config.yaml_files import read_yaml
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
-RESERVED = ("id", "image_id", "task", "place", "question", "answers", "prediction", "score", "correct", "split")
+RESERVED = (
+    *("id", "item_id", "image_id", "task", "place", "question", "answer", "answers", "prediction", "score", "correct", "split", "canvas"),
+    *("arm", "seed", "cell", "row"),
+)
 """Columns of a frame that what is known of an item may not be called."""
 
 Split = Literal["train", "val", "test"]

@@ -14,9 +14,12 @@ SHOWN = 12
 def most_divided(predictions: pd.DataFrame, count: int = SHOWN) -> list[str]:
     """Item ids by how much their places differ within arms and their arms differ at all, most first; ties in id order.
 
-    predictions: item_id, place, correct, arm; a row a seed.
+    predictions: item_id, place, correct, arm; a row a seed. Items without places, as a benchmark's, are none of them.
     """
-    share = predictions.groupby(["item_id", "arm", "place"])["correct"].mean().unstack("place")
+    placed = predictions[predictions["place"] != ""]
+    if placed.empty:
+        return []
+    share = placed.groupby(["item_id", "arm", "place"])["correct"].mean().unstack("place")
     between_places = (share.max(axis=1) - share.min(axis=1)).unstack("arm").sum(axis=1)
     between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
     score = (between_places + between_arms).sort_values(ascending=False, kind="stable")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ITEM = ("item_id", "task", "place", "question", "answer", "image_id")
 """Columns that say which item it is, as far as they are there."""
-ANSWERED = ("prediction", "correct")
+ANSWERED = ("prediction", "score", "correct")
 CELL, ROW = "cell", "row"
 
 
@@ -39,9 +39,8 @@ def write_prediction_tables(items: Path, predictions: Path, cells: Mapping[str, 
         whole = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise ValueError(f"predictions of the cells do not fit into one table ({error})") from error
-    # Items are told apart by what pandas takes for equal: nulls and NaN are.
-    frame = whole.drop_columns([CELL]).to_pandas()
-    names = [name for name in frame if name not in ANSWERED]
+    frame = _comparable(whole.drop_columns([CELL]))
+    names = [name for name in map(str, frame) if name not in ANSWERED]
     key = [name for name in ITEM if name in names]
     same = _groups(frame, key)
     own = [name for name in names if name in key or (_groups(frame, [*key, name]).max() == same.max())]
@@ -90,6 +89,16 @@ def _arrow(cell_id: str, frame: pd.DataFrame) -> pa.Table:
         raise ValueError(f"predictions of cell {cell_id} have a column {taken[0]}, which is the table's own")
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     return table.add_column(0, CELL, pa.array([cell_id] * len(frame), pa.string()))
+
+
+def _comparable(table: pa.Table) -> pd.DataFrame:
+    """Rows that can be told apart by what pandas takes for equal (nulls and NaN are): lists and structures stand as text."""
+    import pyarrow as pa
+
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    nested = {name: pa.array(map(repr, column.to_pylist())) for name, column in columns.items() if pa.types.is_nested(column.type)}
+    frame: pd.DataFrame = pa.table(columns | nested).to_pandas()
+    return frame
 
 
 def _groups(frame: pd.DataFrame, columns: Iterable[str]) -> pd.Series:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fila_lab.config import FilaError, RunConfig
+from fila_lab.config.data import PLACES
 from fila_lab.config.files import write_atomically
 from fila_lab.config.flips import most_divided
 from fila_lab.studies.folder import read_plan
@@ -53,8 +54,11 @@ def _predictions(arms: Mapping[str, str], store: ResultStore) -> pd.DataFrame | 
     parts = []
     for cell_id, arm in arms.items():
         predictions = store.predictions(cell_id) if store.get(cell_id) is not None else None
-        if predictions is not None and set(COLUMNS) <= set(predictions.columns) and pd.api.types.is_bool_dtype(predictions["correct"]):
-            parts.append(predictions[[*COLUMNS, *(name for name in SAID if name in predictions)]].assign(arm=arm))
+        if predictions is None or not set(COLUMNS) <= set(predictions.columns) or not pd.api.types.is_bool_dtype(predictions["correct"]):
+            continue
+        placed = predictions[predictions["place"].isin(PLACES)]  # a benchmark's items have none
+        if len(placed):
+            parts.append(placed[[*COLUMNS, *(name for name in SAID if name in placed)]].assign(arm=arm))
     return pd.concat(parts) if parts else None
 
 

@@ -41,6 +41,7 @@ def test_shipped_ones_name_their_parts(name: str) -> None:
         (GOOD + "aggregate: pope", "aggregate = 'pope' is unknown; choose mean, pope_original"),
         (GOOD + "by: [kind]", "by = 'kind' is no known column; name it under known"),
         (GOOD + "known: {answers: a}", "known.answers has the name of a column of every frame"),
+        (GOOD + "known: {seed: a}", "known.seed has the name of a column of every frame"),
         (GOOD + "images: ['{']", "images = '{' cannot be read"),
         (GOOD + "images: ['{}.png']", "images = '{}.png' has braces that hold no field's name"),
         (GOOD + "images: ['{a!r}']", "write {field} or {field:012d}"),
