@@ -109,8 +109,12 @@ def cost_plot(found: Findings) -> Figure:
     return figure
 
 
-def gaps_plot(found: Findings) -> Figure:
-    """Seam gap, sham gap, and fragmentation against its reverse, for the primary task; thick: over seeds, thin: over test images."""
+def gaps_plot(found: Findings) -> Figure | None:
+    """Seam gap, sham gap, and fragmentation against its reverse, for the primary task; thick: over seeds, thin: over test images. None
+    where no task has places, as those of benchmarks.
+    """
+    if not found.tasks:
+        return None
     task = found.tasks[0]
     figure, panels = _rows(found, 3)
     for panel, kind in zip(panels, ("seam", "sham"), strict=False):
