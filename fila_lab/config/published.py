@@ -1,4 +1,4 @@
-"""The mark of published results: `MANIFEST.json`, which names their study and every file that is ours, with its sha256."""
+"""The mark of published results: `MANIFEST.json`, which names their study and every file that is ours, with its size and sha256."""
 
 from __future__ import annotations
 
@@ -63,8 +63,10 @@ def _is(path: Path, digest: str) -> bool:
 
 
 def write_mark(folder: Path, mark: Mark) -> None:
-    """Write or replace the folder's mark."""
-    content = {"kind": KIND, "schema": mark.schema, "study": mark.study, "budget": mark.budget, "files": dict(sorted(mark.files.items()))}
+    """Write or replace the folder's mark; the sizes of its files beside them, for a reader to see what a copy takes."""
+    files = dict(sorted(mark.files.items()))
+    sizes = {name: (folder / name).stat().st_size for name in files if (folder / name).is_file()}
+    content = {"kind": KIND, "schema": mark.schema, "study": mark.study, "budget": mark.budget, "files": files, "bytes": sizes}
     write_atomically(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
 
 
