@@ -45,11 +45,12 @@ test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simula
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
 
-reports: $(STAMP) ## write the report of every study in experiments/results again, from its committed cells, by today's rules and study files (minutes)
-	@for folder in experiments/results/*/report; do folder=$$(dirname $$folder); \
-	  read -r study budget < <($(BIN)/python -c 'import json, sys; plan = json.load(open(sys.argv[1])); print(plan["study"]["name"], plan["budget"])' $$folder/plan.json); \
+reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and study files (minutes)
+	@for plan in experiments/results/*/plan.json; do folder=$$(dirname $$plan); \
+	  read -r study budget < <($(BIN)/python -c 'import json, sys; plan = json.load(open(sys.argv[1])); print(plan["study"]["name"], plan["budget"])' $$plan); \
 	  $(BIN)/fila-lab report experiments/$$study.yaml --budget $$budget --out $$folder || exit $$?; \
-	done
+	done; \
+	echo; echo "reports, each a page of its own, with tables and pictures beside it:"; ls -d runs/reports/*/report.html
 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
