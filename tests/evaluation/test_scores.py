@@ -238,3 +238,10 @@ def test_another_package_brings_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     assert SCORES["first_of_mine"]("abc", ["axy"]) == 1
     with pytest.raises(FilaError, match="score 'lost': the entry point 'own_scores:absent' does not load"):
         SCORES["lost"]
+
+
+def test_a_mark_at_any_words_edge_goes_without_a_trace_and_elsewhere_parts_words() -> None:
+    """As the VQA challenge's own script has it, white space of every kind alike."""
+    for white in " \n\t":
+        assert annotators.vqa_v2_normalise(f"well-known -{white}yes") == "wellknown yes"
+    assert annotators.vqa_v2_normalise("well-known yes") == "well known yes"

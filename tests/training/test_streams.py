@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from hand_pool import HandPool
 
 import fila_lab.training.data as data_module
+from fila_lab.data.read_pool import ReadPool
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.training import streams
 from fila_lab.training.data import CellData
-from fila_lab.training.streams import Stream
+from fila_lab.training.streams import Stream, loader
 
 CANVASES = ["84x84", "84x42", "84x84", "42x84", "84x42"] * 6
 
@@ -110,6 +111,29 @@ def test_training_goes_on_where_the_trainer_stands(monkeypatch: pytest.MonkeyPat
     assert [rows for rows, _, _ in islice(data.train_dataloader(), 4)] == own[6:]
     loaders = data.predict_dataloader()
     assert [sorted(row for rows, _, _ in loader for row in rows) for loader in loaders] == [sorted(data.rows["val"]), list(range(30))]
+
+
+def test_without_a_trainer_all_batches_are_this_processs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_: Rows())
+    config = SimpleNamespace(
+        seed=4,
+        data=SimpleNamespace(train_items=None, train_tasks=(), val_items=None, workers=0),
+        train=SimpleNamespace(batch_size=4, eval_batch_size=4),
+    )
+    data = CellData(config, dict.fromkeys(("train", "val"), Rows.pool), dict.fromkeys(("train", "val")), None)  # type: ignore[arg-type]
+    own = [batch.tolist() for batch in islice(BucketBatches(CANVASES, data.rows["train"], 4, 4).epochs(), 9)]
+    assert [rows for rows, _, _ in islice(data.train_dataloader(), 9)] == own
+    assert sorted(row for rows, _, _ in data.val_dataloader() for row in rows) == list(range(30))
+
+
+def test_files_are_read_by_other_processes_and_what_is_stored_by_none() -> None:
+    class Files(ReadPool):
+        def __init__(self) -> None:
+            """A pool of files in name alone."""
+
+    for pool, workers, processes in ((Rows.pool, 2, 0), (Files(), 2, 2), (Files(), 0, 0)):
+        collator = SimpleNamespace(pool=pool)
+        assert loader(Stream(collator, np.arange(3), 2, None), workers).num_workers == processes  # type: ignore[arg-type]
 
 
 def test_a_specialist_trains_on_its_own_tasks_of_the_same_draw(monkeypatch: pytest.MonkeyPatch) -> None:
