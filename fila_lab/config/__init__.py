@@ -8,7 +8,6 @@ from fila_lab.config.hashing import canonical_json, config_hash
 from fila_lab.config.loading import load_preset, load_study, preset_names, resolve_run
 from fila_lab.config.overrides import parse_set
 from fila_lab.config.run import (
-    FUSIONS,
     ConvNextConfig,
     DataConfig,
     FusionConfig,
@@ -20,6 +19,7 @@ from fila_lab.config.run import (
     TrainConfig,
     VitConfig,
 )
+from fila_lab.config.strategies import FUSIONS
 from fila_lab.config.study import Arm, Budget, Family, Match, StudyConfig, Tuning
 from fila_lab.config.weights import require_weights, weights_file
 

@@ -6,8 +6,18 @@ from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.data import CUT_SHARE, SeamConfig
 from fila_lab.config.fusion_points import check_fusion_points, feature_index
 from fila_lab.config.idle_controls import check_control
-from fila_lab.config.run import FUSIONS, RunConfig
-from fila_lab.config.strategies import FACTORS, SIDE_BY_SIDE, WHOLE, fuses_detail, has_convnext, has_heads, named_factors, needs_map
+from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import (
+    FACTORS,
+    FUSIONS,
+    SIDE_BY_SIDE,
+    WHOLE,
+    fuses_detail,
+    has_convnext,
+    has_heads,
+    named_factors,
+    needs_map,
+)
 from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image
 from fila_lab.config.weights import check_weights, weights_file

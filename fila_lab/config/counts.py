@@ -1,12 +1,12 @@
-"""How many tiles, pixels and tokens a run's geometry makes of a canvas, and how many words its tokenizer knows. Torch-free."""
+"""How many tiles, pixels and tokens a run's geometry makes of a canvas, and images of a chunk. Torch-free."""
 
 from __future__ import annotations
 
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
 from fila_lab.config.tiling import tile_layout
 
-VOCABULARY = {"characters": 99, "words": 155, "llama": 32000, "qwen2": 151936}
-"""Sizes of our own tokenizers, else the architecture's usual one."""
+FEATURE_CHUNK = 32
+"""Images whose detail maps a cell computes at a time for the cache; part of the key, for it can change the last bit."""
 
 
 def tiles_of(canvas: Size, geometry: GeometryConfig) -> int:

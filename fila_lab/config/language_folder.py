@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.counts import VOCABULARY
 from fila_lab.config.json_files import read_json
 from fila_lab.config.run import LanguageConfig
 from fila_lab.config.safetensors_header import tensor_shapes
+from fila_lab.config.vocabulary import VOCABULARY
 
 _SIZES = {
     "width": ("hidden_size", "n_embd", "d_model"),

@@ -14,22 +14,10 @@ from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, W
 from fila_lab.config.canvas_rules import grids_up_to
 from fila_lab.config.data import DataConfig
 
-FUSIONS: tuple[str, ...] = (
-    "none",
-    "concat",
-    "concat_ungated",
-    "addition",
-    "addition_gated",
-    "cross_attention",
-    "cross_attention_gated",
-    "cross_attention_tile",
-    "cross_attention_neighbours",
-    "llava_hr",
-    "mini_gemini",
-    "bidirectional",
-    "cross_tile",
-)
-"""Built-in fusion strategies; a test holds this equal to the registry, so that planning needs no torch."""
+Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
+"""How a token reads its window of cells."""
+Combine = Literal["concat", "add"]
+"""How what was read joins the token."""
 
 Size = tuple[Positive, Positive]
 
@@ -176,10 +164,8 @@ class FusionConfig(Strict):
     )
     hidden: Positive | None = Field(default=None, description="hidden width; null is the ViT width")
     heads: Positive = Field(default=4, description="attention heads, where the strategy has a number of them")
-    aggregate: Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"] | None = Field(
-        default=None, description="overrides the strategy's factor"
-    )
-    combine: Literal["concat", "add"] | None = None
+    aggregate: Aggregate | None = Field(default=None, description="overrides the strategy's factor")
+    combine: Combine | None = None
     gate: Flag | None = None
     resample: Literal["area", "bilinear", "nearest"] = Field(
         default="area", description="operator where a stage map does not divide into the token grid"

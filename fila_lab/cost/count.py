@@ -17,7 +17,8 @@ from transformers import DynamicCache
 
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig, Size
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS
+from fila_lab.config.seam_words import ORACLE_CHANNELS
+from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
 from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel

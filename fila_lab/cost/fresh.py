@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from fila_lab.config.run import RunConfig
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.memory import MEASUREMENTS
 from fila_lab.cost.resident import Peaks
 from fila_lab.cost.subject import device_of

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from fila_lab.config.run import RunConfig
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.subject import build_subject, device_of, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch
 from fila_lab.modeling.precision import autocast

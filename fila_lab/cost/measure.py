@@ -14,9 +14,9 @@ import psutil
 
 from fila_lab.config.files import write_atomically
 from fila_lab.config.run import RunConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.closed.components import component_costs
 from fila_lab.cost.closed.memory import memory_bytes, widest_bytes
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS
 from fila_lab.cost.count import count_flops, count_parameters
 from fila_lab.cost.fresh import peak_memory_mib
 from fila_lab.cost.latency import forward_seconds

@@ -18,10 +18,11 @@ from fila_lab.config.files import write_atomically
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_run
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes
 from fila_lab.cost.closed.memory import widest_bytes
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS
+from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.cost.count import Count, count_language, count_vision
 from fila_lab.cost.fresh import measured_afresh
 from fila_lab.cost.latency import interleaved

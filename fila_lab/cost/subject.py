@@ -12,11 +12,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from fila_lab.config.counts import VOCABULARY, detail_size
+from fila_lab.config.counts import detail_size
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases, tile_layout
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS
+from fila_lab.config.vocabulary import VOCABULARY
+from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
 STRIDES = (4, 8, 16, 32)
@@ -41,7 +43,7 @@ def build_subject(config: RunConfig, device: str = "cpu", oracle_channels: int =
     """The arm's model with random weights, in the arm's real sizes: `none` and `oracle_map` have no ConvNeXt.
 
     device: "meta" builds shapes only. A language model that the run would load gets its numbers from the configuration and its usual
-    vocabulary (config.counts.VOCABULARY), with embeddings tied where the loaded one ties them.
+    vocabulary (config.vocabulary.VOCABULARY), with embeddings tied where the loaded one ties them.
     """
     with torch.device(device):
         model = build_model(randomly_weighted(config), oracle_channels=oracle_channels)

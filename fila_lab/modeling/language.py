@@ -25,19 +25,12 @@ from transformers import (
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.run import LanguageConfig
+from fila_lab.config.seam_words import WORDS
+from fila_lab.config.vocabulary import CHARACTERS, SPECIAL
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling.causal import embedding_table
 from fila_lab.modeling.fit import require_all, require_finite
 
-CHARACTERS = "".join(chr(code) for code in range(0x20, 0x7F)) + "\n"
-SPECIAL = ("<pad>", "<eos>", "<unk>")
-WORDS: tuple[str, ...] = (
-    "red", "green", "blue", "orange", "purple", "black", "teal", "pink", "ball", "ring", "square", "triangle", "diamond", "plus",
-    "full", "top", "left", "frame", "cross", "slash", "dots", "bars", "rows", "disc", "right", "above", "below", "yes", "no",
-    "field", "cell", "bar", "count", "from", "mark", "on", "layout", "age", "bin", "box", "day", "due", "fax", "fee", "id", "job", "lot",
-    "net", "qty", "ref", "row", "sum", "tax", "tel", "vat", "zip",
-)  # fmt: skip
-"""Words of the seam suite's questions and answers (a test holds them equal to the suite's)."""
 MAX_POSITIONS = 32768
 _CLASSES: dict[str, tuple[Any, Any]] = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig
+from fila_lab.config.seam_words import ALPHABET
 from fila_lab.config.tiling import TileLayout
-from fila_lab.data.seam.content import ALPHABET
 from fila_lab.data.seam.symbolic import SymbolicPage, recoloured, symbolic_pages
 from fila_lab.data.seam.truth import token_truth
 from fila_lab.modeling import FilaModel, component_seed

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.run import RunConfig
-from fila_lab.data.seam import content, render
+from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS
+from fila_lab.data.seam import content, render, truth
 from fila_lab.data.seam.suite import SeamSuite
 from fila_lab.data.seam.tasks import get_task
 from fila_lab.data.suite import SPLITS, as_split
@@ -37,8 +38,8 @@ PANEL_SHARE = 0.09
 """Share of blocks that are panels."""
 TASK_SHARE = 0.6
 """Share of blocks that come from the suite's pages, where `data.seam.tasks` asks for tasks beside `reading` and `coarse`."""
-CLASSES = {name: index for index, name in enumerate((*content.ALPHABET, *content.LAYOUTS, *content.SHAPES))}
-COLOUR_INDEX = {name: index for index, name in enumerate(content.COLOURS)}
+CLASSES = {name: index for index, name in enumerate(truth.CLASSES)}
+COLOUR_INDEX = {name: index for index, name in enumerate(COLOUR_NAMES)}
 
 
 @dataclass
@@ -141,7 +142,7 @@ def _block(generator: np.random.Generator, split: str, scale: float) -> render.B
     margin = round(scale * generator.uniform(1.0, 2.5))
     if generator.random() < PANEL_SHARE:
         colour = content.PANEL_COLOURS[int(generator.integers(len(content.PANEL_COLOURS)))]
-        layout = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))]
+        layout = LAYOUTS[int(generator.integers(len(LAYOUTS)))]
         return render.panel_block(layout, colour, round(scale * generator.uniform(18, 28)), plate, margin)
     fonts = content.fonts(split)
     font = fonts[int(generator.integers(len(fonts)))]
@@ -149,6 +150,6 @@ def _block(generator: np.random.Generator, split: str, scale: float) -> render.B
     lines = []
     for role in ("key", "code") if generator.random() < 0.25 else ("code",):
         length = int(generator.integers(1, 5))
-        text = "".join(content.ALPHABET[int(n)] for n in generator.integers(len(content.ALPHABET), size=length))
+        text = "".join(ALPHABET[int(n)] for n in generator.integers(len(ALPHABET), size=length))
         lines.append((text, role, round(scale * generator.uniform(*CAP_HEIGHTS))))
     return render.text_block(lines, font, colour, plate, margin)

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from fila_lab.config import FilaError, RunConfig, load_preset
 from fila_lab.config.files import becoming, write_atomically
 from fila_lab.config.hashing import file_sha256
-from fila_lab.data.seam.content import ALPHABET, COLOURS
+from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.precision import autocast
@@ -35,7 +35,7 @@ OVERVIEWS = 0.15
 LATER_RATE = 2 / 3
 """Share of the learning rate for weights that go on from an earlier pretraining."""
 N_CLASSES = len(CLASSES)
-CHANNELS = N_CLASSES + 1 + len(COLOURS) + 1
+CHANNELS = N_CLASSES + 1 + len(COLOUR_NAMES) + 1
 CROP = 128
 """Side of a ConvNeXt training crop, detail pixels."""
 

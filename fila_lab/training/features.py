@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from fila_lab.config import ConfigError, ConvNextConfig, MachineError, RunConfig
+from fila_lab.config.counts import FEATURE_CHUNK
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import cache_limit
 from fila_lab.config.strategies import has_convnext
@@ -38,7 +39,6 @@ from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.weights import weights_sha256
 
 SCHEMA = 2
-CHUNK = 32
 MARK = "complete.json"
 _OURS = re.compile(r"[0-9a-f]{16}(\.tmp-\d+(-old)?)?")
 """Folders of the cache, whole or left by a process that was killed: others there may be a user's."""
@@ -93,7 +93,7 @@ def features_key(config: RunConfig, pool: StoredPool) -> str:
         "shown": [config.fusion.detail_resolution, config.fusion.detail_context],
         "precision": config.runtime.precision,
         "dtype": "bfloat16",
-        "chunk": CHUNK,
+        "chunk": FEATURE_CHUNK,
         "threads": 1,
         "versions": [torch.__version__, timm.__version__],
     }
@@ -169,7 +169,7 @@ def _compute(
         path = folder / f"{name}.npy"
         np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
         reserve(path)
-        chunks += [(name, start) for start in range(0, shape[0], CHUNK)]
+        chunks += [(name, start) for start in range(0, shape[0], FEATURE_CHUNK)]
     started, threads = time.perf_counter(), torch.get_num_threads()
     try:
         for done, _ in enumerate(in_chunks(_Tower, (config, pool.folder, pool.buckets, folder), chunks, workers, "features"), 1):
@@ -197,8 +197,8 @@ class _Tower:
         group = self.groups[name]
         geometry = group.bucket.geometry
         assert geometry is not None  # stored items have images
-        pixels = torch.from_numpy(np.array(group.detail[start : start + CHUNK]))
+        pixels = torch.from_numpy(np.array(group.detail[start : start + FEATURE_CHUNK]))
         with autocast(self.config.runtime.precision):
             maps = frozen_maps(self.tower, pixels, self.config, geometry.rows, geometry.cols)
         flat = torch.cat([m.contiguous().flatten(1) for m in maps], dim=1)
-        self.records[name][start : start + CHUNK] = flat.view(torch.int16).numpy()
+        self.records[name][start : start + FEATURE_CHUNK] = flat.view(torch.int16).numpy()

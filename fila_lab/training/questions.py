@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from transformers import PreTrainedTokenizerBase
 
 from fila_lab.config import RunConfig
+from fila_lab.config.seam_words import WORDS
 from fila_lab.data.seam import SeamSuite
-from fila_lab.modeling.language import WORDS
 
 DRAWN = 60
 """Training questions of a task that are looked at: enough for all its forms."""

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.counts import VOCABULARY
+from fila_lab.config.seam_words import WORDS
 from fila_lab.modeling import build_model
-from fila_lab.modeling.language import WORDS, character_tokenizer, word_tokenizer
+from fila_lab.modeling.language import character_tokenizer, word_tokenizer
 
 ARMS = [
     {"name": "concat"},
@@ -164,8 +164,11 @@ def test_words_are_one_token_where_they_stand_alone_and_nothing_is_lost() -> Non
         assert tokenizer.decode([*ids, tokenizer.eos_token_id], skip_special_tokens=True) == text
     assert len(tokenizer(" ".join(WORDS))["input_ids"]) == 2 * len(WORDS) - 1
     assert len(tokenizer("reduce")["input_ids"]) == len("reduce")
-    assert len(tokenizer) == VOCABULARY["words"]
-    assert len(character_tokenizer()) == VOCABULARY["characters"]
+
+
+def test_the_shipped_answer_model_finds_its_words_at_the_ids_it_was_trained_with() -> None:
+    ids = {"red": 99, "ball": 107, "left": 115, "yes": 126, "no": 127, "field": 128, "layout": 135, "age": 136, "zip": 154}
+    assert dict(zip(ids, word_tokenizer().convert_tokens_to_ids(list(ids)), strict=True)) == ids
 
 
 def test_what_is_missing_is_named(make_config, make_batch, tmp_path) -> None:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from plain_fusions import Scene, bidirectional, factorised, llava_hr, mini_gemini
 
+from fila_lab.config.run import Aggregate
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import available, create
-from fila_lab.modeling.fusion.base import Aggregate
 
 GRID, WIDTH, HIDDEN, HEADS, IMAGES = 3, 8, 12, 2, 2
 CHANNELS = (6, 5)

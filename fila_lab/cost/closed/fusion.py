@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from fila_lab.config.counts import tiles_of
 from fila_lab.config.fusion_points import resolve_fusion_points
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains, named_factors
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS, Cost, attention, product
+from fila_lab.cost.closed.parts import Cost, attention, product
 
 
 @dataclass(frozen=True)

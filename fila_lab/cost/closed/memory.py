@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fila_lab.config.counts import detail_size, llm_tokens, tiles_of
+from fila_lab.config.counts import FEATURE_CHUNK, detail_size, llm_tokens, tiles_of
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
@@ -12,8 +12,6 @@ from fila_lab.cost.closed.components import COMPONENTS, PROCESS_BYTES, component
 from fila_lab.cost.closed.fusion_memory import kept_values
 from fila_lab.cost.closed.parts import TEXT_TOKENS
 
-FEATURE_CHUNK = 32
-"""Images whose detail maps a cell computes at a time for the cache; a test holds this equal to the cache's own number."""
 ANSWER_TOKENS = 16
 """Longest answer that is generated."""
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fila_lab.config.counts import VOCABULARY, handoff_tokens, vision_tokens
+from fila_lab.config.counts import handoff_tokens, vision_tokens
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains
 from fila_lab.config.tiling import tile_layout
+from fila_lab.config.vocabulary import VOCABULARY
 
 TEXT_TOKENS = 8
 """Tokens of a question with its answer, planned and measured alike: about those of `mini`. A choice with no dataset behind it; beside the
 thousands of tokens of an image in `paper`, tens more do not show."""
-ORACLE_CHANNELS = 105
-"""Channels of the truth as a map, one-hot a cell; a test holds this equal to the data's own number."""
 
 
 @dataclass(frozen=True)

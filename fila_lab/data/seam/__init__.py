@@ -1,22 +1,18 @@
 """The seam suite: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact."""
 
-from fila_lab.data.seam.content import ALPHABET, COLOURS, LAYOUTS
+from fila_lab.data.seam.content import COLOURS
 from fila_lab.data.seam.opened import Seam, seam_pool
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
-from fila_lab.data.seam.truth import CLASSES, TRUTH_CHANNELS, glyph_records, stage_sizes, truth_channels, truth_maps
+from fila_lab.data.seam.truth import CLASSES, glyph_records, stage_sizes, truth_maps
 
 __all__ = [
-    "ALPHABET",
     "CLASSES",
     "COLOURS",
-    "LAYOUTS",
-    "TRUTH_CHANNELS",
     "Seam",
     "SeamItem",
     "SeamSuite",
     "glyph_records",
     "seam_pool",
     "stage_sizes",
-    "truth_channels",
     "truth_maps",
 ]

@@ -19,38 +19,18 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES
 from fila_lab.data.suite import Split, as_split
-
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-"""All characters of codes and keys."""
 
 MADE_UP = 0.75
 """Share of training's strings of two and more characters that are made up. The tables alone are few enough (258 codes of two characters) to
 be learned by heart, and a reader that recites fails on strings it has not seen: with the truth itself as detail map it read two of five.
 """
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (208, 20, 20),
-    "green": (20, 130, 30),
-    "blue": (25, 50, 225),
-    "orange": (235, 125, 0),
-    "purple": (115, 30, 165),
-    "black": (15, 15, 15),
-    "teal": (0, 165, 185),
-    "pink": (240, 60, 170),
-}
+_RGB = ((208, 20, 20), (20, 130, 30), (25, 50, 225), (235, 125, 0), (115, 30, 165), (15, 15, 15), (0, 165, 185), (240, 60, 170))
+COLOURS: dict[str, tuple[int, int, int]] = dict(zip(COLOUR_NAMES, _RGB, strict=True))
 """Text colours, all darker than a plate; the names are what questions and answers say."""
-
-PANEL_COLOURS: tuple[str, ...] = ("red", "green", "blue", "orange", "purple", "black")
-SHAPES: tuple[str, ...] = ("ball", "ring", "square", "triangle", "diamond", "plus")
-"""Shapes of marks and objects, drawn by `plates.shape`."""
-LABELS: tuple[str, ...] = (
-    "AGE", "BIN", "BOX", "DAY", "DUE", "FAX", "FEE", "ID", "JOB", "LOT",
-    "NET", "NO", "QTY", "REF", "ROW", "SUM", "TAX", "TEL", "VAT", "ZIP",
-)  # fmt: skip
-"""Labels of form fields: the same in all splits, for a label says nothing about its value."""
-LAYOUTS: tuple[str, ...] = ("full", "top", "left", "frame", "cross", "slash", "dots", "bars", "rows", "disc")
-"""Layouts of a coarse panel, drawn by `render.panel`."""
+PANEL_COLOURS: tuple[str, ...] = COLOUR_NAMES[:6]
 
 _FONTS: dict[str, tuple[str, ...]] = {
     "train": (

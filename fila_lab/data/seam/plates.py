@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from fila_lab.config.seam_words import SHAPES
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.render import Box
 
@@ -16,7 +17,7 @@ LINE: RGB = (150, 150, 150)
 
 @lru_cache(maxsize=1024)
 def shape(name: str, side: int) -> np.ndarray:
-    """One of `content.SHAPES` as a bool mask [side, side] that touches all four sides."""
+    """One of `SHAPES` as a bool mask [side, side] that touches all four sides."""
     y, x = (np.mgrid[0:side, 0:side] + 0.5) / side - 0.5
     radius = np.hypot(x, y)
     masks = {
@@ -50,9 +51,9 @@ class Plate:
         return x, y, x + width, y + height
 
     def stamp(self, mark: render.Mark, asked: bool = False, paint: RGB | None = None) -> None:
-        """A mark: a shape of `content.SHAPES`, or a filled box where its name is none; in `paint` instead of its own colour."""
+        """A mark: a shape of `SHAPES`, or a filled box where its name is none; in `paint` instead of its own colour."""
         x0, y0, x1, y1 = mark.box
-        mask = shape(mark.name, x1 - x0) if mark.name in content.SHAPES else np.ones((y1 - y0, x1 - x0), bool)
+        mask = shape(mark.name, x1 - x0) if mark.name in SHAPES else np.ones((y1 - y0, x1 - x0), bool)
         self.rgb[y0:y1, x0:x1][mask] = paint or content.COLOURS[mark.colour]
         if asked:
             self.ink[y0:y1, x0:x1] |= mask

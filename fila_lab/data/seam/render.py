@@ -140,7 +140,7 @@ def text_block(
 
 @lru_cache(maxsize=512)
 def panel(layout: str, side: int) -> np.ndarray:
-    """One of `content.LAYOUTS` as a bool mask [side, side]; its parts are at least a seventh of the side, wide enough for the overview."""
+    """One of `LAYOUTS` as a bool mask [side, side]; its parts are at least a seventh of the side, wide enough for the overview."""
     y, x = (np.mgrid[0:side, 0:side] + 0.5) / side
     masks = {
         "full": np.ones_like(x, bool),

@@ -14,6 +14,7 @@ import numpy as np
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS, QUESTIONS
 from fila_lab.data.parallel import in_chunks
 from fila_lab.data.seam import content
 from fila_lab.data.seam.suite import SeamSuite
@@ -28,7 +29,6 @@ CHUNK = 200
 _OWN = ("reading", "coarse")
 """Tasks whose pages are laid out here."""
 _CLASS = {name: index for index, name in enumerate(CLASSES)}
-_COLOURS = tuple(content.COLOURS)
 
 Box = tuple[float, float, float, float]
 
@@ -84,13 +84,13 @@ def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: Ge
     coarse = generator.random() < seam.tasks.get("coarse", 0.0) / (own or 1.0)
     keyed = not coarse and not easy and tiles == 4 and generator.random() < 2 * seam.by_key
     blocks: list[_Block] = []
-    colours = [int(c) for c in generator.permutation(len(_COLOURS))]
+    colours = [int(c) for c in generator.permutation(len(COLOUR_NAMES))]
     height = generator.uniform(*seam.text_height)
     character = (min(10.0, height * generator.uniform(0.6, 0.85)), height)
     for number in range(min(tiles, seam.codes_per_page)):
-        panel = content.LAYOUTS[int(generator.integers(len(content.LAYOUTS)))] if coarse and number == 0 else ""
+        panel = LAYOUTS[int(generator.integers(len(LAYOUTS)))] if coarse and number == 0 else ""
         # Where keys address, the suite's blocks may share a colour.
-        colour = int(generator.integers(len(content.PANEL_COLOURS if panel else _COLOURS))) if panel or keyed else colours[number]
+        colour = int(generator.integers(len(content.PANEL_COLOURS if panel else COLOUR_NAMES))) if panel or keyed else colours[number]
         block = _place(generator, seam, canvas, character, colour, blocks, keyed, easy, panel)
         if block is not None:
             blocks.append(block)
@@ -98,8 +98,8 @@ def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: Ge
         return symbolic_page(generator, seam, geometry, easy)
     glyphs = np.array([glyph for block in blocks for glyph in _glyphs(block, character)], np.float32)
     if coarse:
-        return SymbolicPage(canvas, glyphs, (("layout?", f"{_COLOURS[blocks[0].colour]} {blocks[0].panel}"),), "coarse")
-    asked = tuple((f"{b.lines[0] if keyed else _COLOURS[b.colour]}?", b.lines[-1]) for b in blocks)
+        return SymbolicPage(canvas, glyphs, ((QUESTIONS["coarse"], f"{COLOUR_NAMES[blocks[0].colour]} {blocks[0].panel}"),), "coarse")
+    asked = tuple((QUESTIONS["reading"].format(b.lines[0] if keyed else COLOUR_NAMES[b.colour]), b.lines[-1]) for b in blocks)
     return SymbolicPage(canvas, glyphs, asked, "reading")
 
 
@@ -136,7 +136,7 @@ def _place(
         else:
             length = 1 if easy else 1 + int(generator.choice(4, p=np.array(seam.code_length) / sum(seam.code_length)))
             lines = (_string(generator, LETTERS, 2),) if keyed else ()
-            lines = (*lines, _string(generator, len(content.ALPHABET), length))
+            lines = (*lines, _string(generator, len(ALPHABET), length))
             width = max(map(len, lines)) * character[0] + 2 * PLATE
             height = len(lines) * (character[1] + PLATE) + PLATE
         if width >= canvas[0] or height >= canvas[1]:
@@ -150,7 +150,7 @@ def _place(
 
 
 def _string(generator: np.random.Generator, alphabet: int, length: int) -> str:
-    return "".join(content.ALPHABET[int(index)] for index in generator.integers(alphabet, size=length))
+    return "".join(ALPHABET[int(index)] for index in generator.integers(alphabet, size=length))
 
 
 def _glyphs(block: _Block, character: tuple[float, float]) -> list[tuple[float, float, float, float]]:
@@ -170,16 +170,16 @@ def recoloured(page: SymbolicPage, generator: np.random.Generator) -> SymbolicPa
 
     So that a model which sees a page many times has nothing to learn by heart. A panel keeps its colours: it has only some of them.
     """
-    colours = np.arange(len(_COLOURS)) if page.task == "coarse" else generator.permutation(len(_COLOURS))
+    colours = np.arange(len(COLOUR_NAMES)) if page.task == "coarse" else generator.permutation(len(COLOUR_NAMES))
     glyphs = page.glyphs.copy()
     glyphs[:, 1] = colours[glyphs[:, 1].astype(int)]
-    words = {name: _COLOURS[colours[index]] for index, name in enumerate(_COLOURS)}
+    words = {name: COLOUR_NAMES[colours[index]] for index, name in enumerate(COLOUR_NAMES)}
     if page.task in ("reading", "table"):
         classes = np.arange(len(CLASSES))
-        for part in (slice(0, LETTERS), slice(LETTERS, len(content.ALPHABET))):
+        for part in (slice(0, LETTERS), slice(LETTERS, len(ALPHABET))):
             classes[part] = generator.permutation(classes[part])
         glyphs[:, 0] = classes[glyphs[:, 0].astype(int)]
-        words |= {name: content.ALPHABET[classes[index]] for index, name in enumerate(content.ALPHABET)}
+        words |= {name: ALPHABET[classes[index]] for index, name in enumerate(ALPHABET)}
     return replace(page, glyphs=glyphs, asked=tuple((_replaced(q, words), _replaced(a, words)) for q, a in page.asked))
 
 

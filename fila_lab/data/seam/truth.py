@@ -1,10 +1,11 @@
 """What a perfect detail branch would say: glyphs as records, and records as one-hot maps on the stage grids (control `oracle_map`).
 
-A record is (class, colour, x, y, width, role): class an index into CLASSES, colour into COLOURS, x and y the centre and width in canvas
-px, role an index into ROLES. A bar's class is the digit of the grid line it reaches; a mark on an object has the object's colour. Two
-glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window; so a character's class has one
-channel for the left and one for the right half of its patch, which keeps the order of characters readable. Every cell says three things,
-an empty one that it has no name, colour and role: a fusion that normalises its window then hears each equally loud, however full it is.
+A record is (class, colour, x, y, width, role): class an index into CLASSES, colour into COLOUR_NAMES, x and y the centre and width in
+canvas px, role an index into ROLES. A bar's class is the digit of the grid line it reaches; a mark on an object has the object's colour.
+Two glyphs of a code can share a stage-4 cell, and a fusion may pool the finer stages over a token's window; so a character's class has
+one channel for the left and one for the right half of its patch, which keeps the order of characters readable. Every cell says three
+things, an empty one that it has no name, colour and role: a fusion that normalises its window then hears each equally loud, however full
+it is.
 """
 
 from __future__ import annotations
@@ -13,48 +14,25 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fila_lab.data.seam.content import ALPHABET, COLOURS, LAYOUTS, SHAPES
+from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS, ORACLE_CHANNELS, ROLES, SHAPES, TRUTH_CHANNELS
 from fila_lab.data.seam.suite import SeamItem
 from fila_lab.data.suite import Glyph
 from fila_lab.imaging import Geometry
 
 CLASSES: tuple[str, ...] = (*ALPHABET, *LAYOUTS, *SHAPES)
-ROLES: tuple[str, ...] = ("code", "key", "panel", "mark", "object", "bar")
-"""`code`: what may be asked for, in characters; `key`: keys, labels, row names and headers; the others name themselves."""
 RECORD = 6
 """Numbers in a record."""
-TRUTH = len(CLASSES) + len(COLOURS)
+TRUTH = len(CLASSES) + len(COLOUR_NAMES)
 """Numbers that tell the truth about a quarter of a token: glyph and colour, one-hot."""
 
-TRUTH_CHANNELS: tuple[str, ...] = (
-    *(f"{character} left" for character in ALPHABET),
-    *(f"{character} right" for character in ALPHABET),
-    *LAYOUTS,
-    *COLOURS,
-    "key",
-    "panel",
-    *SHAPES,
-    *ROLES[3:],
-    "code",
-    "no name",
-    "no colour",
-    "no role",
-)
-"""Meaning of each channel of a truth map."""
-
 _CLASS = {name: i for i, name in enumerate(CLASSES)}
-_COLOUR = {name: i for i, name in enumerate(COLOURS)}
+_COLOUR = {name: i for i, name in enumerate(COLOUR_NAMES)}
 _ROLE = {name: i for i, name in enumerate(ROLES)}
 _CHANNEL = {name: i for i, name in enumerate(TRUTH_CHANNELS)}
 _NAME_CHANNEL = np.array([_CHANNEL.get(name, _CHANNEL.get(f"{name} left")) for name in CLASSES], np.int64)
-_COLOUR_CHANNEL = np.array([_CHANNEL[name] for name in COLOURS], np.int64)
+_COLOUR_CHANNEL = np.array([_CHANNEL[name] for name in COLOUR_NAMES], np.int64)
 _ROLE_CHANNEL = np.array([_CHANNEL[name] for name in ROLES], np.int64)
 _NOTHING = np.array([_CHANNEL[name] for name in ("no name", "no colour", "no role")], np.int64)
-
-
-def truth_channels() -> int:
-    """Channels C of a truth map, the same at all four stages."""
-    return len(TRUTH_CHANNELS)
 
 
 def glyph_records(item: SeamItem) -> np.ndarray:
@@ -97,7 +75,7 @@ def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made
     for height, width in stage_sizes(geometry):
         row = np.clip((y * (height / geometry.canvas[1])).astype(np.int64), 0, height - 1)
         column = np.clip((x * (width / geometry.canvas[0])).astype(np.int64), 0, width - 1)
-        grid = np.zeros((batch, truth_channels(), height, width), np.uint8)
+        grid = np.zeros((batch, ORACLE_CHANNELS, height, width), np.uint8)
         grid[page, name_channel, row, column] = 1
         grid[page, colour_channel, row, column] = 1
         grid[page, role_channel, row, column] = 1

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.run import Aggregate, Combine
 
-Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
-Combine = Literal["concat", "add"]
 Reads = Literal["cells", "windows", "means", "nothing"]
 """How a strategy is handed the map: `cells` [N, C, g*w, g*w]; `windows` [N, g, g, w*w, C], each token's own cells, in the type products
 run in; `means` [N, C, g, g], one mean a token. What is less than `cells` is taken from the whole canvas, without a copy of every tile.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fila_lab.config.run import Aggregate, Combine
+from fila_lab.config.strategies import FACTORS
 from fila_lab.modeling.fusion.aggregate import Attend, Pool, Unfold
 from fila_lab.modeling.fusion.attend_neighbours import AttendNeighbours
 from fila_lab.modeling.fusion.attend_tile import AttendTile
 from fila_lab.modeling.fusion.attend_tokens import AttendTokens
-from fila_lab.modeling.fusion.base import Aggregate, Combine, Fusion, FusionContext, FusionOutput, FusionSpec
+from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec
 from fila_lab.modeling.fusion.registry import register
 
 AGGREGATES: dict[Aggregate, Any] = {
@@ -56,61 +59,5 @@ class FactorisedFusion(Fusion):
         return FusionOutput(tokens + change.to(tokens.dtype))
 
 
-@register("concat")
-def concat(spec: FusionSpec) -> Fusion:
-    """Gated channel concatenation, as FILA describes it."""
-    return FactorisedFusion(spec, "pool", "concat", gate=True)
-
-
-@register("concat_ungated")
-def concat_ungated(spec: FusionSpec) -> Fusion:
-    """Channel concatenation without the gate."""
-    return FactorisedFusion(spec, "pool", "concat", gate=False)
-
-
-@register("addition")
-def addition(spec: FusionSpec) -> Fusion:
-    """The projected mean of the window is added to the token."""
-    return FactorisedFusion(spec, "pool", "add", gate=False)
-
-
-@register("addition_gated")
-def addition_gated(spec: FusionSpec) -> Fusion:
-    """Addition through a gate."""
-    return FactorisedFusion(spec, "pool", "add", gate=True)
-
-
-@register("cross_attention")
-def cross_attention(spec: FusionSpec) -> Fusion:
-    """Each token attends over its own window of cells (Mini-Gemini's mining of patch information, multi-head), and adds what it read."""
-    return FactorisedFusion(spec, "attend", "add", gate=False)
-
-
-@register("cross_attention_gated")
-def cross_attention_gated(spec: FusionSpec) -> Fusion:
-    """Cross-attention through a gate."""
-    return FactorisedFusion(spec, "attend", "add", gate=True)
-
-
-@register("cross_attention_tile")
-def cross_attention_tile(spec: FusionSpec) -> Fusion:
-    """Each token attends over its whole tile, one mean cell a token, as in a transformer decoder (Vaswani et al., 2017)."""
-    return FactorisedFusion(spec, "attend_tile", "add", gate=False)
-
-
-@register("cross_attention_neighbours")
-def cross_attention_neighbours(spec: FusionSpec) -> Fusion:
-    """Each token attends over its own and the eight windows around it, across seams: attention over a neighbourhood of the token
-    (Neighborhood Attention Transformer, Hassani et al., 2023), here of another tower's cells."""
-    return FactorisedFusion(spec, "attend_neighbours", "add", gate=False)
-
-
-@register("cross_tile")
-def cross_tile(spec: FusionSpec) -> Fusion:
-    """Each token attends to the ViT's own tokens of its tile and those around it: `cross_attention` with tokens for cells.
-
-    The rival of the detail branch: it has the context, what lies across a seam, and no finer pixel; no ConvNeXt is built or run for it.
-    Swin Transformer (Liu et al., 2021) connects neighbouring windows for the same reason, by shifting them every other layer; here a frozen
-    ViT stays as it is, and the connection is added at the fusion points. Their stage means nothing to it.
-    """
-    return FactorisedFusion(spec, "attend_tokens", "add", gate=False)
+for _name, (_aggregate, _combine, _gate) in FACTORS.items():
+    register(_name)(partial(FactorisedFusion, aggregate=_aggregate, combine=_combine, gate=_gate))

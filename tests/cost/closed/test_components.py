@@ -7,9 +7,10 @@ import pytest
 from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
 from fila_lab.config.counts import detail_size, llm_tokens, vision_tokens
 from fila_lab.config.run import ConvNextConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.closed.components import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
 from fila_lab.cost.closed.fusion import fusion_point_costs
-from fila_lab.cost.closed.parts import ORACLE_CHANNELS, TEXT_TOKENS, convnext_cost, language_cost, language_token_cost, vit_cost
+from fila_lab.cost.closed.parts import TEXT_TOKENS, convnext_cost, language_cost, language_token_cost, vit_cost
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
@@ -114,12 +115,6 @@ def test_context_without_resolution_costs_no_convnext_and_a_handoff_costs_tokens
     assert llm_tokens((84, 84), handed) == vision_tokens((84, 84), none.geometry) + 4 * 9
     assert component_costs(handed)["language"].flops > component_costs(none)["language"].flops
     assert component_costs(handed)["convnext"] == component_costs(mini())["convnext"]
-
-
-def test_truth_channels_are_the_datas_own() -> None:
-    from fila_lab.data.seam import truth_channels
-
-    assert truth_channels() == ORACLE_CHANNELS
 
 
 def test_costs_order_as_they_must() -> None:

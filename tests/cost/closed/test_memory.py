@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.cost.closed.memory import FEATURE_CHUNK, check_memory, memory_by_component, memory_bytes, memory_parts, widest_bytes
+from fila_lab.config.counts import FEATURE_CHUNK
+from fila_lab.cost.closed.memory import check_memory, memory_by_component, memory_bytes, memory_parts, widest_bytes
 
 GIB = 2**30
 
@@ -25,12 +26,6 @@ def test_parts_add_up_and_grow_as_they_must() -> None:
     again = memory_parts(run(**{"runtime.checkpointing": True}))
     assert again["vit"].activations < memory_parts(base)["vit"].activations / 2
     assert memory_parts(run(**{"runtime.precision": "fp32"}))["vit"].activations > memory_parts(base)["vit"].activations
-
-
-def test_frozen_features_are_computed_in_chunks_of_the_caches_own() -> None:
-    from fila_lab.training.features import CHUNK
-
-    assert FEATURE_CHUNK == CHUNK
 
 
 @pytest.mark.parametrize(("train", "evaluation"), [(4, 2), (4, 256), (64, 256)])

@@ -9,15 +9,16 @@ import pytest
 from fontTools.ttLib import TTFont
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.seam_words import ALPHABET
 from fila_lab.data import SPLITS
 from fila_lab.data.seam import content, render
 
 
 def test_every_font_has_every_character_and_tells_them_apart() -> None:
     for path in content.fonts("train") + content.fonts("test"):
-        assert set(map(ord, content.ALPHABET)) <= set(TTFont(path).getBestCmap())
-        drawn = {render.draw_text(character, path, 50).coverage.tobytes() for character in content.ALPHABET}
-        assert len(drawn) == len(content.ALPHABET)
+        assert set(map(ord, ALPHABET)) <= set(TTFont(path).getBestCmap())
+        drawn = {render.draw_text(character, path, 50).coverage.tobytes() for character in ALPHABET}
+        assert len(drawn) == len(ALPHABET)
         assert abs(render.draw_text("H", path, 50).coverage.shape[0] - 50) <= 1
 
 

@@ -11,10 +11,9 @@ from oracle_readers import answer, seen
 from fila_lab.config import resolve_run
 from fila_lab.config.data import SEAM_TASKS, DataConfig, SeamConfig
 from fila_lab.config.run import GeometryConfig
-from fila_lab.data.seam import SeamSuite, content, glyph_records, seam_pool
+from fila_lab.config.seam_words import WORDS
+from fila_lab.data.seam import SeamSuite, glyph_records, seam_pool
 from fila_lab.data.seam.symbolic import symbolic_page
-from fila_lab.data.seam.tasks.spatial import RELATIONS
-from fila_lab.modeling.language import WORDS
 
 NAMES = SEAM_TASKS
 MIXED = {name: 1 / len(NAMES) for name in NAMES}
@@ -53,10 +52,8 @@ def test_pages_without_pixels_ask_as_the_suite_does() -> None:
     assert min(asked.values()) >= 5
 
 
-def test_the_word_tokenizer_knows_exactly_the_words_of_the_suite(geometry: GeometryConfig) -> None:
+def test_no_word_of_the_suite_is_spelt_letter_by_letter(geometry: GeometryConfig) -> None:
     suite = SeamSuite(SeamConfig(page_scale=1, text_height=(10, 14), tasks=MIXED), geometry)
     drafts = [suite.unpainted("train", index)[0] for index in range(300)]
     said = {word for draft in drafts for word in re.findall("[a-z]+", f"{draft.question} {draft.answer}")}
-    named = {*content.COLOURS, *content.SHAPES, *content.LAYOUTS, *RELATIONS, *(label.lower() for label in content.LABELS)}
-    assert set(WORDS) == said | named
-    assert len(set(WORDS)) == len(WORDS)
+    assert said <= set(WORDS)

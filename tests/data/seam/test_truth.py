@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fila_lab.config.run import GeometryConfig
-from fila_lab.data.seam import CLASSES, TRUTH_CHANNELS, SeamItem, glyph_records, truth_channels, truth_maps
-from fila_lab.data.seam.content import ALPHABET, COLOURS, LAYOUTS
+from fila_lab.config.seam_words import ALPHABET, LAYOUTS, ORACLE_CHANNELS, TRUTH_CHANNELS
+from fila_lab.data.seam import CLASSES, SeamItem, glyph_records, truth_maps
+from fila_lab.data.seam.content import COLOURS
 from fila_lab.data.seam.truth import TRUTH, by_token, token_truth
 from fila_lab.imaging import Geometry
 
@@ -19,7 +20,7 @@ def test_every_glyph_has_its_own_cell_and_channel(train: list[SeamItem], geometr
         records = glyph_records(item)
         maps = truth_maps(records[None], np.array([len(records)]), where)
         cells = where.rows * where.detail_cells, where.cols * where.detail_cells
-        assert [grid.shape[1:] for grid in maps] == [(truth_channels(), cells[0] * n, cells[1] * n) for n in (8, 4, 2, 1)]
+        assert [grid.shape[1:] for grid in maps] == [(ORACLE_CHANNELS, cells[0] * n, cells[1] * n) for n in (8, 4, 2, 1)]
         fine = maps[0][0]
         assert (fine.sum(0) == 3).all()  # name, colour and role, or that there is none
         letters_and_layouts = fine[: TRUTH_CHANNELS.index("red")]

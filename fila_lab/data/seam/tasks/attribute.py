@@ -6,6 +6,7 @@ from functools import partial
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import QUESTIONS, SHAPES
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import RGB, Plate
@@ -28,20 +29,20 @@ class Attribute(Task):
         ground = render.plate_colour(draw)
         colours = page.shuffled(list(content.COLOURS))
         asked, rest = colours[0], colours[1:]
-        answer = page.one_of(content.SHAPES)
+        answer = page.one_of(SHAPES)
         blocks = [page.fitting(partial(_drawn, page, answer, asked, ground))]
         for number in range(page.count - 1 + page.seam.clutter):
-            name, colour = page.one_of(content.SHAPES), rest[number % len(rest)]
+            name, colour = page.one_of(SHAPES), rest[number % len(rest)]
             blocks.append(page.fitting(partial(_drawn, page, name, colour, ground)))
 
         def smaller(block: render.Block) -> render.Block:
             (mark,) = block.marks
             return page.fitting(lambda: marked(page, mark.name, mark.colour, page.smallest, ground))
 
-        return Draft(blocks, f"mark on {asked}?", answer, "colour", smaller=smaller)
+        return Draft(blocks, QUESTIONS["attribute"].format(asked), answer, "colour", smaller=smaller)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
-        return 1 / len(content.SHAPES)
+        return 1 / len(SHAPES)
 
 
 TASK = Attribute()

@@ -8,6 +8,7 @@ import numpy as np
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import CodeBlocks
 from fila_lab.data.seam.page_setup import PageSetup
@@ -39,7 +40,7 @@ class Chart(Task):
         block = page.fitting(lambda: bars(page, level, codes.plate))
         (asked,) = (mark.colour for mark in block.marks if block.ink[mark.box[1], mark.box[0]])
         others = codes.others(page.count - 1 + page.seam.clutter, {mark.colour for mark in block.marks})
-        return Draft([block, *others], f"bar {asked}?", str(level), "colour", smaller=codes.short)
+        return Draft([block, *others], QUESTIONS["chart"].format(asked), str(level), "colour", smaller=codes.short)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / LEVELS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import LAYOUTS, QUESTIONS
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import CodeBlocks, check_colours
 from fila_lab.data.seam.page_setup import PageSetup
@@ -24,17 +25,17 @@ class Coarse(Task):
         draw = page.draw
         codes = CodeBlocks(page)
         blocks = [codes.block() for _ in range(page.count)]
-        layout, colour = page.one_of(content.LAYOUTS), page.one_of(content.PANEL_COLOURS)
+        layout, colour = page.one_of(LAYOUTS), page.one_of(content.PANEL_COLOURS)
         side = round(page.patch * draw.uniform(*PANEL_SIDE))
         blocks[0] = render.panel_block(layout, colour, side, codes.plate, page.margin)
         blocks += codes.others(page.seam.clutter, ())
-        return Draft(blocks, "layout?", f"{colour} {layout}", smaller=codes.short)
+        return Draft(blocks, QUESTIONS["coarse"], f"{colour} {layout}", smaller=codes.short)
 
     def check(self, seam: SeamConfig) -> None:
         check_colours(seam)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
-        return 1 / (len(content.LAYOUTS) * len(content.PANEL_COLOURS))
+        return 1 / (len(LAYOUTS) * len(content.PANEL_COLOURS))
 
 
 TASK = Coarse()

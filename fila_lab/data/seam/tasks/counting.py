@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import RGB, Plate
@@ -45,7 +46,7 @@ class Counting(Task):
         def smaller(block: render.Block) -> render.Block:
             return drawn([block.marks[0].colour], None, (1, 1))
 
-        return Draft(blocks, f"count {asked}?", str(number), "colour", smaller=smaller)
+        return Draft(blocks, QUESTIONS["counting"].format(asked), str(number), "colour", smaller=smaller)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / MOST

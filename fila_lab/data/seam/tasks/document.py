@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import LABELS, QUESTIONS
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import TRIES, fit, weighted
 from fila_lab.data.seam.page_setup import PageSetup
@@ -22,7 +23,7 @@ class FormFields:
         self.font = page.one_of(content.fonts(page.split, page.seam.fonts))
         self.paper = render.plate_colour(draw)
         self.ink = page.one_of(INKS)
-        self.labels = page.shuffled(content.LABELS)
+        self.labels = page.shuffled(LABELS)
         self.first = ""
         self.used: set[str] = set()
         self.rule = max(1, round(0.5 * page.scale))
@@ -49,7 +50,7 @@ class FormFields:
                 self.used.add(value)
                 self.first = self.first or label
                 self.labels.remove(label)
-                self.labels += [] if self.labels else [other for other in content.LABELS if other != self.first]
+                self.labels += [] if self.labels else [other for other in LABELS if other != self.first]
                 return block
         raise page.no_room()
 
@@ -80,7 +81,7 @@ class Document(Task):
         form = FormFields(page)
         blocks = [form.field() for _ in range(page.count + page.seam.clutter)]
         answer = written(blocks[0], "code")
-        return Draft(blocks, f"field {written(blocks[0], 'key').lower()}?", answer, "label", len(answer), form.short)
+        return Draft(blocks, QUESTIONS["document"].format(written(blocks[0], "key").lower()), answer, "label", len(answer), form.short)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return likeliest_code(seam)

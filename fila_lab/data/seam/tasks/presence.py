@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import NO, QUESTIONS, SHAPES, YES
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import shape_block
@@ -24,7 +25,7 @@ class Presence(Task):
         draw = page.draw
         ground = render.plate_colour(draw)
         colours = page.shuffled(list(content.COLOURS))
-        shapes = page.shuffled(content.SHAPES)
+        shapes = page.shuffled(SHAPES)
         there = bool(draw.integers(2))
 
         def drawn(name: str, colour: str) -> render.Block:
@@ -38,7 +39,7 @@ class Presence(Task):
             (mark,) = block.marks
             return page.fitting(lambda: shape_block(mark.name, mark.colour, "object", page.smallest, ground, page.margin))
 
-        return Draft(blocks, f"{colours[0]} {shapes[0]}?", "yes" if there else "no", "colour", smaller=smaller)
+        return Draft(blocks, QUESTIONS["presence"].format(colours[0], shapes[0]), YES if there else NO, "colour", smaller=smaller)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 0.5

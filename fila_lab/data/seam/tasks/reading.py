@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import CodeBlocks, check_colours
 from fila_lab.data.seam.page_setup import PageSetup
@@ -24,7 +25,7 @@ class Reading(Task):
         blocks = [codes.block() for _ in range(page.count)]
         target = blocks[0]
         answer, key = written(target, "code"), written(target, "key")
-        question = f"{key or target.marks[0].colour}?"
+        question = QUESTIONS["reading"].format(key or target.marks[0].colour)
         blocks += codes.others(seam.clutter, () if keyed else {target.marks[0].colour})
         return Draft(blocks, question, answer, "key" if key else "colour", len(answer), None if keyed else codes.short)
 

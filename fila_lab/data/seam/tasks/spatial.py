@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import QUESTIONS, RELATIONS, SHAPES
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup
 from fila_lab.data.seam.plates import RGB, Plate, shape_block
 from fila_lab.data.seam.render import Mark
 from fila_lab.data.seam.tasks.base import Draft, Task
 
-RELATIONS: tuple[str, ...] = ("left", "right", "above", "below")
 SIDE = 0.7
 """Side of a mark over the text height."""
 GAP = (0.4, 0.9)
@@ -38,13 +38,13 @@ class Spatial(Task):
         relation = page.one_of(RELATIONS)
         blocks = [page.fitting(lambda: pair(page, colours[0], colours[1], relation, ground))]
         for _ in range(page.count - 1 + page.seam.clutter):
-            blocks.append(page.fitting(lambda: single(page, page.one_of(content.SHAPES), page.one_of(colours[2:]), page.height(), ground)))
+            blocks.append(page.fitting(lambda: single(page, page.one_of(SHAPES), page.one_of(colours[2:]), page.height(), ground)))
 
         def smaller(block: render.Block) -> render.Block:
             (mark,) = block.marks
             return page.fitting(lambda: single(page, mark.name, mark.colour, page.smallest, ground))
 
-        return Draft(blocks, f"{colours[0]} from {colours[1]}?", relation, "pair", smaller=smaller)
+        return Draft(blocks, QUESTIONS["spatial"].format(colours[0], colours[1]), relation, "pair", smaller=smaller)
 
     def chance(self, seam: SeamConfig, geometry: GeometryConfig) -> float:
         return 1 / len(RELATIONS)
@@ -71,7 +71,7 @@ def pair(page: PageSetup, first: str, second: str, relation: str, ground: RGB) -
     for place, colour in enumerate(order):
         at = (margin + place * (side + gap), margin + shift[place])
         x, y = at if axis == 0 else at[::-1]
-        plate.stamp(Mark(page.one_of(content.SHAPES), colour, "mark", (x, y, x + side, y + side)), asked=True)
+        plate.stamp(Mark(page.one_of(SHAPES), colour, "mark", (x, y, x + side, y + side)), asked=True)
     between = (axis, margin + side, margin + side + gap) if page.crossed(axis) else None
     block = plate.block(between)
     return block if page.fits(block) else replace(block, between=None)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.data.seam import render
 from fila_lab.data.seam.code_blocks import CodeBlocks
 from fila_lab.data.seam.page_setup import TRIES, PageSetup
@@ -65,7 +66,7 @@ class Table(Task):
         else:
             raise page.no_room()
         name, answer = cells.rows[asked[0]], cells.numbers[asked[0]][asked[1]]
-        question = f"cell {name} {cells.headers[asked[1]]}?" if cells.headers else f"cell {name}?"
+        question = QUESTIONS["table"].format(f"{name} {cells.headers[asked[1]]}" if cells.headers else name)
         blocks = [block, *codes.others(page.count - 1 + page.seam.clutter, {colour})]
         return Draft(blocks, question, answer, "cell" if cells.headers else "row", len(answer), codes.short)
 
