@@ -17,7 +17,6 @@ from transformers import DynamicCache
 
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig, Size
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
 from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch
@@ -48,24 +47,24 @@ def flops_of(function: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-def count_flops(config: RunConfig, canvas: Size | None = None, oracle_channels: int = ORACLE_CHANNELS, training: bool = False) -> int:
+def count_flops(config: RunConfig, canvas: Size | None = None, training: bool = False) -> int:
     """FLOPs of one forward pass of the whole model for one image on `canvas` (default: the largest allowed) with TEXT_TOKENS of text;
     `training`: and of the backward pass.
 
     Every text token passes the language model's head, as in FilaModel.forward.
     """
-    with _shapes_of(_on_math(config), oracle_channels) as model:
-        batch = synthetic_batch(config, 1, canvas, "cpu", oracle_channels)
+    with _shapes_of(_on_math(config)) as model:
+        batch = synthetic_batch(config, 1, canvas, "cpu")
         if training:
             return flops_of(lambda: model(batch).logits.sum().backward())
         with torch.no_grad():
             return flops_of(lambda: model(batch))
 
 
-def count_components(config: RunConfig, canvas: Size | None = None, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, Count]:
+def count_components(config: RunConfig, canvas: Size | None = None) -> dict[str, Count]:
     """Component (see probe.py) -> its counts; `other` has neither parameters nor FLOPs."""
     flops: dict[str, int] = defaultdict(int)
-    with _shapes_of(_on_math(config), oracle_channels) as model, torch.no_grad(), _counting() as counter:
+    with _shapes_of(_on_math(config)) as model, torch.no_grad(), _counting() as counter:
 
         @contextmanager
         def probe(name: str) -> Iterator[None]:
@@ -74,10 +73,10 @@ def count_components(config: RunConfig, canvas: Size | None = None, oracle_chann
             flops[name] += counter.get_total_flops() - before
 
         with probed(model, probe):
-            model(synthetic_batch(config, 1, canvas, "cpu", oracle_channels))
-    modules = component_modules(build_subject(config, "meta", oracle_channels))  # its own: memory given anew unties what is tied
+            model(synthetic_batch(config, 1, canvas, "cpu"))
+    modules = component_modules(build_subject(config, "meta"))  # its own: memory given anew unties what is tied
     parameters = {name: [p for part in parts for p in part.parameters()] for name, parts in modules.items()}
-    kept = kept_bytes(config, canvas, oracle_channels)
+    kept = kept_bytes(config, canvas)
     return {
         name: Count(
             parameters=sum(p.numel() for p in own),
@@ -89,10 +88,10 @@ def count_components(config: RunConfig, canvas: Size | None = None, oracle_chann
     }
 
 
-def count_vision(config: RunConfig, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, Count]:
+def count_vision(config: RunConfig) -> dict[str, Count]:
     """Component -> counts, the language model left out."""
     shallow = config.model_copy(update={"language": config.language.model_copy(update={"layers": 1})})
-    counts = count_components(shallow, None, oracle_channels)
+    counts = count_components(shallow, None)
     del counts[LANGUAGE]
     return counts
 
@@ -110,7 +109,7 @@ def count_language(config: RunConfig) -> dict[str, Count]:
 def count_new_token(config: RunConfig, tokens: int) -> int:
     """FLOPs of one new token after `tokens` cached ones."""
     width, heads = config.language.width, config.language.heads
-    with _shapes_of(_on_math(config), ORACLE_CHANNELS) as model, torch.no_grad():
+    with _shapes_of(_on_math(config)) as model, torch.no_grad():
         language = model.language
         cache = DynamicCache(config=language.config)
         for layer in range(config.language.layers):
@@ -120,18 +119,18 @@ def count_new_token(config: RunConfig, tokens: int) -> int:
         return flops_of(lambda: language(inputs_embeds=token, use_cache=True, **{model.reader.cache_name: cache}))
 
 
-def kept_bytes(config: RunConfig, canvas: Size | None = None, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, int]:
+def kept_bytes(config: RunConfig, canvas: Size | None = None) -> dict[str, int]:
     """Component -> bytes a training step keeps of one more image until its backward pass, in the run's precision and attention backend.
 
     Two images minus one: what does not grow with images (weights, their copies in the products' type) is not activation memory.
     """
-    one, two = (_kept(config, images, canvas, oracle_channels) for images in (1, 2))
+    one, two = (_kept(config, images, canvas) for images in (1, 2))
     return {name: two[name] - one.get(name, 0) for name in two}
 
 
-def count_parameters(config: RunConfig, oracle_channels: int = ORACLE_CHANNELS) -> dict[str, int]:
+def count_parameters(config: RunConfig) -> dict[str, int]:
     """`parameters` of the whole model (towers and language model included), `trainable_parameters`, `fusion_parameters`."""
-    model = build_subject(config, "meta", oracle_channels)
+    model = build_subject(config, "meta")
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable_parameters": sum(p.numel() for p in model.trainable_parameters()),
@@ -139,7 +138,7 @@ def count_parameters(config: RunConfig, oracle_channels: int = ORACLE_CHANNELS) 
     }
 
 
-def _kept(config: RunConfig, images: int, canvas: Size | None, oracle_channels: int) -> dict[str, int]:
+def _kept(config: RunConfig, images: int, canvas: Size | None) -> dict[str, int]:
     """Bytes of the distinct tensors that autograd saves in a training step's forward pass, by the component that saved them first."""
     kept: dict[str, int] = defaultdict(int)
     seen: dict[int, Any] = {}
@@ -158,17 +157,17 @@ def _kept(config: RunConfig, images: int, canvas: Size | None, oracle_channels: 
             kept[inside[-1]] += storage.nbytes()
         return tensor
 
-    with _shapes_of(config, oracle_channels) as model, autocast(config.runtime.precision, "cpu"), probed(model, probe):
-        batch = synthetic_batch(config, images, canvas, "cpu", oracle_channels)
+    with _shapes_of(config) as model, autocast(config.runtime.precision, "cpu"), probed(model, probe):
+        batch = synthetic_batch(config, images, canvas, "cpu")
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model(batch)
     return kept
 
 
 @contextmanager
-def _shapes_of(config: RunConfig, oracle_channels: int) -> Iterator[FilaModel]:
+def _shapes_of(config: RunConfig) -> Iterator[FilaModel]:
     """The arm's model on tensors without memory; inside, new tensors have none either."""
-    model = build_subject(config, "meta", oracle_channels)
+    model = build_subject(config, "meta")
     with FakeTensorMode(allow_non_fake_inputs=True):  # the meta device itself knows no autocast, which fusions ask about
         model.to_empty(device="cpu")
         yield model

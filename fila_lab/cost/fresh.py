@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.memory import MEASUREMENTS
 from fila_lab.cost.resident import Peaks
 from fila_lab.cost.subject import device_of
@@ -44,16 +43,14 @@ def measured_afresh(what: str, configs: Mapping[str, RunConfig], **options: Any)
     return told
 
 
-def peak_memory_mib(
-    configs: Mapping[str, RunConfig], *, batch_size: int | None = None, oracle_channels: int = ORACLE_CHANNELS
-) -> dict[str, float]:
+def peak_memory_mib(configs: Mapping[str, RunConfig], *, batch_size: int | None = None) -> dict[str, float]:
     """Arm -> peak resident memory of training steps minus resident memory after imports, MiB: weights, gradients, moments, activations.
 
     A step: forward from pixels (a frozen ConvNeXt runs too, without gradients: no cached features), loss, backward, clip, AdamW, on one
     batch of `batch_size` (default: the arm's) on the largest canvas, in the arm's precision and threads. On a GPU: its allocator's peak.
     NaN for an arm whose process ended before it could tell, with the cause in the log.
     """
-    told = measured_afresh("training", configs, batch_size=batch_size, oracle_channels=oracle_channels)
+    told = measured_afresh("training", configs, batch_size=batch_size)
     for arm, peaks in told.items():
         if isinstance(peaks, str):
             log.warning("peak memory of arm %s could not be measured: %s", arm, peaks)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import torch
 
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.subject import build_subject, device_of, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch
 from fila_lab.modeling.precision import autocast
@@ -53,7 +52,6 @@ def forward_seconds(
     *,
     batch_size: int = 8,
     rounds: int = 21,
-    oracle_channels: int = ORACLE_CHANNELS,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, list[float]]:
     """Arm -> seconds an image of every round: one forward pass of a batch on the largest canvas, divided by its size.
@@ -65,8 +63,8 @@ def forward_seconds(
     shared: dict[Hashable, Any] = {}
     passes: dict[str, Callable[[], float]] = {}
     for arm, config in configs.items():
-        model = _shared(build_subject(config, oracle_channels=oracle_channels), config, shared).to(device_of(config))
-        batch = synthetic_batch(config, batch_size, oracle_channels=oracle_channels).to(device_of(config))
+        model = _shared(build_subject(config), config, shared).to(device_of(config))
+        batch = synthetic_batch(config, batch_size).to(device_of(config))
         passes[arm] = lambda model=model, batch=batch, config=config: _forward(model, batch, config)  # type: ignore[misc]
     seconds: dict[str, list[float]] = {arm: [] for arm in configs}
     threads, began = torch.get_num_threads(), time.perf_counter()

@@ -14,7 +14,6 @@ import psutil
 
 from fila_lab.config.files import write_atomically
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.closed.components import component_costs
 from fila_lab.cost.closed.memory import memory_bytes, widest_bytes
 from fila_lab.cost.count import count_flops, count_parameters
@@ -35,7 +34,6 @@ def measure_arms(
     batch_size: int = 8,
     rounds: int = 21,
     memory_batch_size: int | None = None,
-    oracle_channels: int = ORACLE_CHANNELS,
     progress: Progress = lambda *_: None,
 ) -> dict[str, dict[str, float]]:
     """Arm -> its costs, measured on its real classes with random weights and synthetic images of the largest canvas.
@@ -54,8 +52,8 @@ def measure_arms(
     trainable = {arm: c for arm, c in configs.items() if _fits(arm, "peak memory", _training_bytes(c, memory_batch_size))}
     runnable = {arm: c for arm, c in configs.items() if _fits(arm, "latency", _forward_bytes(c, batch_size))}
     progress("peak memory", 0, len(trainable))
-    peaks = peak_memory_mib(trainable, batch_size=memory_batch_size, oracle_channels=oracle_channels) if trainable else {}
-    timing: dict[str, Any] = {"batch_size": batch_size, "rounds": rounds, "oracle_channels": oracle_channels, "progress": progress}
+    peaks = peak_memory_mib(trainable, batch_size=memory_batch_size) if trainable else {}
+    timing: dict[str, Any] = {"batch_size": batch_size, "rounds": rounds, "progress": progress}
     seconds = forward_seconds(runnable, **timing) if runnable else {}
     milliseconds = {arm: [1000 * value for value in values] for arm, values in seconds.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -66,8 +64,8 @@ def measure_arms(
         progress("counting", number, len(configs))
         low, median, high = np.percentile(milliseconds.get(arm, [math.nan]), [25, 50, 75])
         costs[arm] = {
-            **count_parameters(config, oracle_channels),
-            "flops": count_flops(config, oracle_channels=oracle_channels),
+            **count_parameters(config),
+            "flops": count_flops(config),
             "latency_ms": float(median),
             "latency_iqr_ms": float(high - low),
             "peak_memory_mib": peaks.get(arm, math.nan),

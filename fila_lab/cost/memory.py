@@ -20,11 +20,11 @@ STEPS = 2
 """The second step has the optimiser's moments as well."""
 
 
-def train_steps(config: RunConfig, batch_size: int | None, oracle_channels: int) -> None:
+def train_steps(config: RunConfig, batch_size: int | None) -> None:
     """A few training steps on one synthetic batch, as a cell takes them."""
     device = device_of(config)
-    model = build_subject(config, device, oracle_channels)
-    batch = synthetic_batch(config, batch_size or config.train.batch_size, None, device, oracle_channels)
+    model = build_subject(config, device)
+    batch = synthetic_batch(config, batch_size or config.train.batch_size, None, device)
     labels = batch.input_ids.clone()
     labels[:, : int(batch.prompt_lengths[0])] = -100
     trainable = model.trainable_parameters()
@@ -39,20 +39,20 @@ def train_steps(config: RunConfig, batch_size: int | None, oracle_channels: int)
         optimiser.step()
 
 
-def _training(config: RunConfig, batch_size: int | None, oracle_channels: int) -> Peaks:
+def _training(config: RunConfig, batch_size: int | None) -> Peaks:
     """{"peak": MiB of training steps}."""
     base = 0 if device_of(config) == "cuda" else resident(peak=False)
     _forget(device_of(config))
-    train_steps(config, batch_size, oracle_channels)
+    train_steps(config, batch_size)
     return {"peak": (_peak(device_of(config)) - base) / MEBIBYTE}
 
 
-def _seeing(config: RunConfig, oracle_channels: int) -> Peaks:
+def _seeing(config: RunConfig) -> Peaks:
     """Component -> most memory while it runs in a forward pass of one image, above weights and pixels, MiB; what earlier components
     left for later ones (tokens, detail maps) is in it. `encoder`: the most of all of them, the projector aside."""
     device = device_of(config)
-    model = build_vision(config, {}, oracle_channels)
-    batch = synthetic_batch(config, 1, None, device, oracle_channels)
+    model = build_vision(config, {})
+    batch = synthetic_batch(config, 1, None, device)
     peaks: dict[str, int] = defaultdict(int)
     base = _now(device)
 

@@ -18,7 +18,6 @@ from fila_lab.config.files import write_atomically
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_run
 from fila_lab.config.run import RunConfig, Size
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes
 from fila_lab.cost.closed.memory import widest_bytes
@@ -103,7 +102,7 @@ def measure(
         for case in wanted:
             if case.memory is None and case.reason is None:
                 report(f"peak memory: {case.name}")
-                case.memory = measured_afresh("seeing", {"it": case.config}, oracle_channels=ORACLE_CHANNELS)["it"]
+                case.memory = measured_afresh("seeing", {"it": case.config})["it"]
                 write_state(out, state)
         for name, language in languages.items():
             if language.memory is None and language.reason is None:

@@ -39,14 +39,14 @@ def randomly_weighted(config: RunConfig) -> RunConfig:
     return config.model_copy(update=parts)
 
 
-def build_subject(config: RunConfig, device: str = "cpu", oracle_channels: int = ORACLE_CHANNELS) -> FilaModel:
+def build_subject(config: RunConfig, device: str = "cpu") -> FilaModel:
     """The arm's model with random weights, in the arm's real sizes: `none` and `oracle_map` have no ConvNeXt.
 
     device: "meta" builds shapes only. A language model that the run would load gets its numbers from the configuration and its usual
     vocabulary (config.vocabulary.VOCABULARY), with embeddings tied where the loaded one ties them.
     """
     with torch.device(device):
-        model = build_model(randomly_weighted(config), oracle_channels=oracle_channels)
+        model = build_model(randomly_weighted(config))
         language = config.language
         if language.tokenizer != "characters":
             words = VOCABULARY[language.architecture]
@@ -60,13 +60,13 @@ def build_subject(config: RunConfig, device: str = "cpu", oracle_channels: int =
     return model
 
 
-def build_vision(config: RunConfig, shared: dict[Hashable, nn.Module], oracle_channels: int = ORACLE_CHANNELS) -> FilaModel:
+def build_vision(config: RunConfig, shared: dict[Hashable, nn.Module]) -> FilaModel:
     """The arm's model with a real encoder and projector and a language model of shapes alone: `see` runs, `forward` does not.
 
     `shared` holds towers that other arms have too: time and memory depend on shapes, so one copy serves all.
     """
     device = device_of(config)
-    model = build_subject(config, "meta", oracle_channels).eval()
+    model = build_subject(config, "meta").eval()
     encoder, geometry = model.encoder, config.geometry
     encoder.vit = shared.setdefault(("vit", config.vit, geometry.tile, geometry.patch), encoder.vit)  # type: ignore[assignment]
     if encoder.convnext is not None:
@@ -112,9 +112,7 @@ def _noise(value: torch.Tensor, name: str, device: str) -> torch.Tensor:
     return fresh.normal_(std=value[0].numel() ** -0.5) if value.ndim > 1 else fresh.fill_(float("bias" not in name))
 
 
-def synthetic_batch(
-    config: RunConfig, images: int, canvas: Size | None = None, device: str = "cpu", oracle_channels: int = ORACLE_CHANNELS
-) -> VisionBatch:
+def synthetic_batch(config: RunConfig, images: int, canvas: Size | None = None, device: str = "cpu") -> VisionBatch:
     """`images` images of uint8 noise that fill one canvas (default: the largest), with TEXT_TOKENS tokens of text each.
 
     An arm that has a ConvNeXt gets its detail input, `oracle_map` truth maps (empty, bfloat16 as in a cell's batches), `none` neither.
@@ -136,7 +134,7 @@ def synthetic_batch(
         overview=noise(images, geometry.tile, geometry.tile, 3),
         detail=noise(images, detail_height, detail_width, 3) if has_convnext(config) else None,
         oracle=[
-            torch.zeros(images, oracle_channels, detail_height // stride, detail_width // stride, dtype=torch.bfloat16, device=device)
+            torch.zeros(images, ORACLE_CHANNELS, detail_height // stride, detail_width // stride, dtype=torch.bfloat16, device=device)
             for stride in STRIDES
         ]
         if oracle

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from fila_lab.config.base import FilaError
 from fila_lab.config.fusion_points import check_fusion_points, resolve_fusion_points
 from fila_lab.config.run import RunConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import WHOLE, needs_map
 from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
@@ -39,7 +40,7 @@ class HybridEncoder(nn.Module):
     None: for the baseline, for oracle maps, and where cached maps are always given.
     """
 
-    def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None, oracle_channels: int | None = None) -> None:
+    def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None) -> None:
         super().__init__()
         self.config = config
         self.control = config.fusion.control
@@ -54,7 +55,7 @@ class HybridEncoder(nn.Module):
             check_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
             self.fusion_points = resolve_fusion_points(config.fusion.depth, config.vit.layers, config.vit.feature_layer)
         self._hooks: list[FusionHook] = []
-        self.fusions = nn.ModuleDict({self._key(*pair): self._fusion(*pair, oracle_channels) for pair in self.fusion_points})
+        self.fusions = nn.ModuleDict({self._key(*pair): self._fusion(*pair) for pair in self.fusion_points})
 
     def _key(self, stage: int, layer: int) -> str:
         """Name of the fusion at a fusion point: the layer's number, with the stage's where several stages share the layer."""
@@ -65,12 +66,10 @@ class HybridEncoder(nn.Module):
         """The fusion at one fusion point."""
         return self.fusions[self._key(stage, layer)]  # type: ignore[return-value]
 
-    def _fusion(self, stage: int, layer: int, oracle_channels: int | None) -> Fusion:
+    def _fusion(self, stage: int, layer: int) -> Fusion:
         config = self.config.fusion
         oracle = self.control == "oracle_map"
-        if oracle and oracle_channels is None:
-            raise FilaError("fusion.control='oracle_map' needs the number of truth channels; pass oracle_channels to build_model")
-        widths = [oracle_channels if oracle and oracle_channels else dim for dim in self.config.convnext.dims]
+        widths = [ORACLE_CHANNELS if oracle else dim for dim in self.config.convnext.dims]
         with component_rng(self.config.seed, f"fusion/{stage}/{layer}"):
             return fusions.create(
                 config.name,

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.config.weights import weights_file
@@ -46,13 +47,13 @@ class FilaModel(nn.Module):
     Texts are padded on the right and attention is causal, so training needs no mask: nothing real looks at padding.
     """
 
-    def __init__(self, config: RunConfig, oracle_channels: int | None = None, detail_branch: bool = True) -> None:
+    def __init__(self, config: RunConfig, detail_branch: bool = True) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = build_tokenizer(config.language)
         vit = build_vit(config)
         sees = detail_branch and has_convnext(config)
-        self.encoder = HybridEncoder(config, vit, build_convnext(config) if sees else None, oracle_channels)
+        self.encoder = HybridEncoder(config, vit, build_convnext(config) if sees else None)
         with component_rng(config.seed, "language"):
             self.language: PreTrainedModel = build_language(config.language, self.tokenizer)
         check_vocabulary(config.language, self.language, self.tokenizer)
@@ -68,7 +69,7 @@ class FilaModel(nn.Module):
             self.separator = RowSeparator(width)
         self.handoff: Handoff | None = None
         if config.fusion.handoff == "append":
-            channels = oracle_channels if config.fusion.control == "oracle_map" and oracle_channels else config.convnext.dims[3]
+            channels = ORACLE_CHANNELS if config.fusion.control == "oracle_map" else config.convnext.dims[3]
             with component_rng(config.seed, "handoff"):
                 self.handoff = Handoff(config.projector, channels, width)
         if weights_file(config.language.weights) is not None:
@@ -181,11 +182,10 @@ class FilaModel(nn.Module):
         return list(self.encoder.fusions.parameters())
 
 
-def build_model(config: RunConfig, *, oracle_channels: int | None = None, detail_branch: bool = True) -> FilaModel:
+def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
     """The model of a run, weights loaded or initialised from the seed's component streams, frozen parts without gradients.
 
-    oracle_channels: channels of the truth maps, for the control oracle_map; detail_branch: False leaves the ConvNeXt out, where all
-    batches bring cached maps.
+    detail_branch: False leaves the ConvNeXt out, where all batches bring cached maps.
     Raises FilaError for weights, names or fusion points that cannot work.
     """
-    return FilaModel(config, oracle_channels, detail_branch)
+    return FilaModel(config, detail_branch)

@@ -22,7 +22,6 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
@@ -70,7 +69,7 @@ class FilaModule(L.LightningModule):
         )  # fmt: skip
         self.save_hyperparameters(hyper_parameters(self.config))
         sees = not cacheable(self.config) if detail_branch is None else detail_branch
-        self.model: FilaModel = build_model(self.config, oracle_channels=ORACLE_CHANNELS, detail_branch=sees)
+        self.model: FilaModel = build_model(self.config, detail_branch=sees)
         self.truth: Truth | None = None
         if train.truth_weight:
             self.truth = Truth(4 * TRUTH, language.width).requires_grad_(False)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fila_lab.config import RunConfig, resolve_run
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost import forward_seconds, fresh, largest_canvas, measure_arms, synthetic_batch
 from fila_lab.cost import measure as measure_module
 
@@ -113,10 +114,10 @@ def test_the_batch_is_the_arms_own() -> None:
     assert batch.detail is not None
     assert batch.detail.shape == (3, 192, 192, 3)
     assert synthetic_batch(tiny(**{"fusion.name": "none"}), 1).detail is None
-    oracle = synthetic_batch(tiny(**{"fusion.control": "oracle_map"}), 1, oracle_channels=7)
+    oracle = synthetic_batch(tiny(**{"fusion.control": "oracle_map"}), 1)
     assert oracle.detail is None
     assert oracle.oracle is not None
-    assert [m.shape for m in oracle.oracle] == [(1, 7, 48, 48), (1, 7, 24, 24), (1, 7, 12, 12), (1, 7, 6, 6)]
+    assert [m.shape for m in oracle.oracle] == [(1, ORACLE_CHANNELS, side, side) for side in (48, 24, 12, 6)]
 
 
 def test_what_does_not_fit_is_nan_and_still_counted(

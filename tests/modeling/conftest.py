@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, RuntimeConfig, VitConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.model import IGNORED
@@ -38,7 +39,7 @@ def make_config() -> Callable[..., RunConfig]:
 
 @pytest.fixture
 def make_batch() -> Callable[..., tuple[VisionBatch, torch.Tensor]]:
-    """(batch, labels): random pixels, cached maps and truth maps of 5 channels, prompts of different lengths."""
+    """(batch, labels): random pixels, cached maps and truth maps, prompts of different lengths."""
 
     def make(images: int = 3, rows: int = 1, cols: int = 2, k: int = 3, length: int = 7) -> tuple[VisionBatch, torch.Tensor]:
         draw = torch.Generator().manual_seed(0)
@@ -52,7 +53,7 @@ def make_batch() -> Callable[..., tuple[VisionBatch, torch.Tensor]]:
             tiles=torch.randint(0, 256, (images, rows * cols, 42, 42, 3), dtype=torch.uint8, generator=draw),
             overview=torch.randint(0, 256, (images, 42, 42, 3), dtype=torch.uint8, generator=draw),
             maps=[torch.randn(images, c, *size, generator=draw) for c, size in zip(DIMS, sizes, strict=True)],
-            oracle=[torch.randint(0, 2, (images, 5, *size), generator=draw).float() for size in sizes],
+            oracle=[torch.randint(0, 2, (images, ORACLE_CHANNELS, *size), generator=draw).float() for size in sizes],
         )
         labels = ids.masked_fill(torch.arange(length) < lengths[:, None], IGNORED)
         return batch, labels

@@ -27,7 +27,7 @@ def chosen(batch: VisionBatch, rows: list[int]) -> VisionBatch:
 @pytest.mark.parametrize(("name", "fusion"), ARMS, ids=["-".join([name, *fusion.values()]) for name, fusion in ARMS])
 def test_an_images_tokens_are_its_own(make_config, make_batch, name: str, fusion: dict) -> None:
     batch, _ = make_batch(images=5, rows=2, cols=2, k=4)
-    model = build_model(make_config(name, k=4, **fusion), oracle_channels=5).double().eval()
+    model = build_model(make_config(name, k=4, **fusion)).double().eval()
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.encoder.fusions.parameters():

@@ -26,7 +26,7 @@ TOLERANCE = {torch.float64: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.15}
 
 def woken(config):
     """The arm's model in float32, its zero factors taken away."""
-    model = build_model(config, oracle_channels=5).eval()
+    model = build_model(config).eval()
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.encoder.fusions.parameters():
@@ -53,7 +53,7 @@ def test_every_arm_says_the_same_in_every_floating_type(make_config, make_batch,
 def test_every_arm_trains_in_every_floating_type_and_from_pixels(make_config, make_batch, name: str, fusion: dict) -> None:
     config, (batch, _) = make_config(name, k=4, **fusion), make_batch(images=2, k=4)
     detail = torch.randint(0, 256, (2, 128, 256, 3), dtype=torch.uint8) if needs_map(config) else None
-    model = HybridEncoder(config, build_vit(config), build_convnext(config), oracle_channels=5)
+    model = HybridEncoder(config, build_vit(config), build_convnext(config))
     for dtype in (torch.float64, torch.bfloat16, torch.float16):
         tokens = model.to(dtype)(replace(batch, maps=None, detail=detail))
         assert tokens.dtype is dtype

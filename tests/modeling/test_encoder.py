@@ -16,7 +16,7 @@ from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector, 
 
 
 def encoder(config):
-    return HybridEncoder(config, build_vit(config), build_convnext(config), oracle_channels=5)
+    return HybridEncoder(config, build_vit(config), build_convnext(config))
 
 
 def wake(model) -> None:

@@ -34,7 +34,7 @@ ARMS = [
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_step_0_is_bit_identical_to_none_and_shared_weights_are_equal(make_config, make_batch, arm, precision) -> None:
     batch, labels = make_batch()
-    models = [build_model(make_config(**a, seed=3), oracle_channels=5) for a in ({"name": "none"}, arm)]
+    models = [build_model(make_config(**a, seed=3)) for a in ({"name": "none"}, arm)]
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         outputs = [model(batch, labels) for model in models]
     assert torch.equal(outputs[0].logits, outputs[1].logits)
@@ -176,9 +176,7 @@ def test_what_is_missing_is_named(make_config, make_batch, tmp_path) -> None:
     with pytest.raises(FilaError, match="neither cached maps nor a detail input"):
         build_model(make_config())(replace(batch, maps=None))
     with pytest.raises(FilaError, match="no truth maps"):
-        build_model(make_config(control="oracle_map"), oracle_channels=5)(replace(batch, oracle=None))
-    with pytest.raises(FilaError, match="oracle_channels"):
-        build_model(make_config(control="oracle_map"))
+        build_model(make_config(control="oracle_map"))(replace(batch, oracle=None))
     with pytest.raises(FilaError, match=r"language\.tokenizer"):
         build_model(make_config(language={"tokenizer": str(tmp_path)}))
     with pytest.raises(FilaError, match=r"language\.weights"):

@@ -189,9 +189,7 @@ def test_factors_a_strategy_does_not_have_are_refused(name: str, factor: str, va
 def test_detail_tokens_stand_behind_the_visual_ones(make_config, make_batch, control: str | None) -> None:
     """The sequence is longer, so it is not the baseline's; the baseline's own tokens are, in the same places."""
     batch, labels = make_batch()
-    none, handed = (
-        build_model(make_config("none", handoff=h, control=c), oracle_channels=5) for h, c in (("none", None), ("append", control))
-    )
+    none, handed = (build_model(make_config("none", handoff=h, control=c)) for h, c in (("none", None), ("append", control)))
     seen, more = none.see(batch), handed.see(batch)
     assert more.shape[1] == seen.shape[1] + 2 * GRID**2
     assert torch.equal(more[:, : seen.shape[1]], seen)

@@ -7,7 +7,6 @@ import pytest
 from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
 from fila_lab.config.counts import detail_size, llm_tokens, vision_tokens
 from fila_lab.config.run import ConvNextConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.cost.closed.components import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import TEXT_TOKENS, convnext_cost, language_cost, language_token_cost, vit_cost
@@ -81,7 +80,7 @@ def test_parameters_of_controls_equal_the_built_model(control: str) -> None:
     from fila_lab.modeling import build_model
 
     config = mini(**{"fusion.control": control})
-    built = sum(parameter.numel() for parameter in build_model(config, oracle_channels=ORACLE_CHANNELS).parameters())
+    built = sum(parameter.numel() for parameter in build_model(config).parameters())
     assert sum(cost.parameters for cost in component_costs(config).values()) == built
 
 
