@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.timing import Tick
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.config.counts import detail_size
+from fila_lab.config.counts import STRIDES, detail_size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
@@ -19,7 +19,6 @@ from fila_lab.modeling.precision import autocast
 
 STEPS = 4
 """Steps a turn."""
-STRIDES = (4, 8, 16, 32)
 
 
 @dataclass

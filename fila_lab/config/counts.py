@@ -5,6 +5,8 @@ from __future__ import annotations
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
 from fila_lab.config.tiling import tile_layout
 
+STRIDES = (4, 8, 16, 32)
+"""Detail pixels a cell side, at the four stages of a ConvNeXt."""
 FEATURE_CHUNK = 32
 """Images whose detail maps a cell computes at a time for the cache; part of the key, for it can change the last bit."""
 
@@ -19,7 +21,7 @@ def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
     """(width, height) of the detail input, pixels: 32k a tile, or the fixed square."""
     if geometry.whole_image is not None:
         return geometry.whole_image, geometry.whole_image
-    side = 32 * geometry.cells_a_side
+    side = STRIDES[-1] * geometry.cells_a_side
     return canvas[0] // geometry.tile * side, canvas[1] // geometry.tile * side
 
 

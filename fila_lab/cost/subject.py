@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from fila_lab.config.counts import detail_size
+from fila_lab.config.counts import STRIDES, detail_size
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
@@ -20,8 +20,6 @@ from fila_lab.config.tiling import seen_canvases, tile_layout
 from fila_lab.config.vocabulary import VOCABULARY
 from fila_lab.cost.closed.parts import TEXT_TOKENS
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
-
-STRIDES = (4, 8, 16, 32)
 
 
 def largest_canvas(config: RunConfig) -> Size:

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.counts import STRIDES
 from fila_lab.config.run import GeometryConfig
 from fila_lab.config.tiling import TileLayout, check_whole_image, chosen_canvas, pad_offset, resized_size, tile_layout
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), half-open."""
-
-STRIDE = 32
-"""Detail px a stage-4 ConvNeXt cell spans; stage s spans 2 ** (s + 1)."""
 
 EPSILON = 1e-6
 """Canvas px below which a box does not reach into a cell: the float noise of the map, far less than what a pixel can show."""
@@ -137,7 +135,7 @@ class Geometry:
             return self.whole_image, self.whole_image
         assert self.detail_cells is not None  # GeometryConfig has one of the two
         across, down = self.canvas_tiles
-        return across * STRIDE * self.detail_cells, down * STRIDE * self.detail_cells
+        return across * STRIDES[-1] * self.detail_cells, down * STRIDES[-1] * self.detail_cells
 
     @property
     def detail_scales(self) -> tuple[float, float]:
@@ -148,7 +146,7 @@ class Geometry:
         """Detail cells (across, down) per tile at ConvNeXt stage 1-4; stage 4 has k x k."""
         if stage not in (1, 2, 3, 4):
             raise FilaError(f"stage={stage}: a ConvNeXt has stages 1, 2, 3 and 4")
-        stride, (across, down) = 2 ** (stage + 1), self.canvas_tiles
+        stride, (across, down) = STRIDES[stage - 1], self.canvas_tiles
         return self.detail_size[0] // stride // across, self.detail_size[1] // stride // down
 
     def to_canvas(self, box: Sequence[float]) -> Box:
@@ -159,12 +157,6 @@ class Geometry:
         (scale_x, scale_y), (left, top) = self.scales, self.offset
         return left + x0 * scale_x, top + y0 * scale_y, left + x1 * scale_x, top + y1 * scale_y
 
-    def to_image(self, box: Sequence[float]) -> Box:
-        """The inverse of `to_canvas`."""
-        (scale_x, scale_y), (left, top) = self.scales, self.offset
-        x0, y0, x1, y1 = (float(value) for value in box)
-        return (x0 - left) / scale_x, (y0 - top) / scale_y, (x1 - left) / scale_x, (y1 - top) / scale_y
-
     def tiles_of(self, box: Sequence[float]) -> tuple[int, ...]:
         """Raster indices of the tiles a box in image px reaches into, ascending; none for an empty box or one outside the canvas."""
         return tuple(sorted(tile for tile, _, _ in self._reached(box, 1, 1)))
@@ -172,13 +164,6 @@ class Geometry:
     def tokens_of(self, box: Sequence[float]) -> tuple[tuple[int, int, int], ...]:
         """(tile, row, column) of the ViT tokens a box in image px reaches into, in canvas raster order; of all tiles that overlap."""
         return self._reached(box, self.grid, self.grid)
-
-    def cells_of(self, box: Sequence[float], stage: int) -> tuple[tuple[int, int, int], ...]:
-        """(tile, row, column) of the stage's detail cells a box in image px reaches into, in canvas raster order.
-
-        A tile's cells are counted from its own border; they are the ConvNeXt's own where that border is one of cells too.
-        """
-        return self._reached(box, *self.cells(stage))
 
     def _reached(self, box: Sequence[float], across: int, down: int) -> tuple[tuple[int, int, int], ...]:
         x0, y0, x1, y1 = self.to_canvas(box)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fila_lab.config import ConfigError, ConvNextConfig, MachineError, RunConfig
-from fila_lab.config.counts import FEATURE_CHUNK
+from fila_lab.config.counts import FEATURE_CHUNK, STRIDES
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import cache_limit
 from fila_lab.config.strategies import has_convnext
@@ -79,7 +79,7 @@ def frozen_maps(tower: ConvNextTower, pixels: Tensor, config: RunConfig, rows: i
 def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
     """(C, h, w) of the four stages for a detail input of (H, W) pixels."""
     height, width = detail_hw
-    return [(dim, height // stride, width // stride) for dim, stride in zip(config.dims, (4, 8, 16, 32), strict=True)]
+    return [(dim, height // stride, width // stride) for dim, stride in zip(config.dims, STRIDES, strict=True)]
 
 
 def features_key(config: RunConfig, pool: StoredPool) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.data import PLACES
 from fila_lab.data.seam.content import fonts
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.imaging import Geometry, prepare
@@ -20,7 +21,7 @@ TEXT = 44
 """Height of the words above a row, px."""
 
 SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
-COLUMNS = ("cut", "sham", "intact", "cut, as the ViT sees it", "overview of cut")
+COLUMNS = (*PLACES, "cut, as the ViT sees it", "overview of cut")
 
 
 def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Sequence[str] = ()) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from fila_lab.config.counts import STRIDES
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS, ORACLE_CHANNELS, ROLES, SHAPES, TRUTH_CHANNELS
 from fila_lab.data.seam.suite import SeamItem
 from fila_lab.data.suite import Glyph
@@ -52,7 +53,7 @@ def records_of(glyphs: Iterable[Glyph], scale: float) -> np.ndarray:
 def stage_sizes(geometry: Geometry) -> list[tuple[int, int]]:
     """(h, w) of the detail maps of stages 1 to 4."""
     width, height = geometry.detail_size
-    return [(height // stride, width // stride) for stride in (4, 8, 16, 32)]
+    return [(height // stride, width // stride) for stride in STRIDES]
 
 
 def truth_maps(records: np.ndarray, counts: np.ndarray, geometry: Geometry, made_for: tuple[int, int] | None = None) -> list[np.ndarray]:
