@@ -11,12 +11,12 @@ import numpy as np
 from scipy import stats
 
 from fila_lab.analysis.statistics import Interval, holm
+from fila_lab.config.power import smallest_shift
 
 LEVEL = 0.05
 """Of studies in which a rule's alarm would be false, at most this share raises it, however many arms and tasks the rule looks at."""
 LEAST_SEEDS = 3
 """Two differences say nothing about how a third would fall."""
-POWER = 0.8
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -50,21 +50,12 @@ def screen(intervals: Mapping[Key, Interval], limit: float = 0.0, side: int = 1)
     return Screen(shown, len(tried), tuple(key for key in intervals if key not in tried), reach)
 
 
-def smallest_effect(sd: float, n: int, alpha: float, power: float = POWER) -> float:
-    """The true mean that a one-sided t test at `alpha` finds with probability `power`, in the units of sd.
+def smallest_effect(sd: float, n: int, alpha: float) -> float:
+    """The true mean that a one-sided t test at `alpha` finds with 80 % power, in the units of sd.
 
     The noncentral t as a mean over its denominator's quantiles: P(Z + d > t s), s the root of a chi-square over its degrees of freedom.
     """
     critical = stats.t.isf(alpha, n - 1)
     spread = np.sqrt(stats.chi2.ppf((np.arange(1000) + 0.5) / 1000, n - 1) / (n - 1))
-
-    def found(shift: float) -> float:
-        return float(stats.norm.sf(critical * spread - shift).mean())
-
-    low, high = 0.0, 1.0
-    while found(high) < power:
-        low, high = high, 2 * high
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if found(middle) < power else (low, middle)
-    return high * sd / n**0.5
+    shift = smallest_shift(lambda shift: float(stats.norm.sf(critical * spread - shift).mean()), within=1e-12)
+    return shift * sd / n**0.5

@@ -12,11 +12,12 @@ from fila_lab.analysis.check import listed
 from fila_lab.analysis.contrasts import CEILING, FLOOR
 from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, twin
 from fila_lab.analysis.findings import Findings
-from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, POWER, screen, usable
+from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, screen, usable
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
 from fila_lab.analysis.statistics import Interval, holm, paired_interval
 from fila_lab.analysis.style import number, scale_of, with_bounds
 from fila_lab.config.metrics import ACCURACY, COUNT, is_share, parse_metric
+from fila_lab.config.power import POWER
 
 COARSE = ("coarse", "presence")
 """Tasks that need no fine detail: a fusion that loses on them has overwritten what the ViT knew (DESIGN.md 2, check C3)."""

@@ -6,6 +6,7 @@ import functools
 import math
 import numbers
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from fila_lab.config.base import MOST, ConfigError
@@ -116,11 +117,15 @@ def _power(shift: float, seeds: int, ranks: int) -> float:
 
 @functools.lru_cache(maxsize=4096)
 def _smallest(seeds: int, ranks: int, wanted: float) -> float:
-    """The shift at which the power is `wanted`, by bisection."""
+    return smallest_shift(lambda shift: _power(shift, seeds, ranks), wanted)
+
+
+def smallest_shift(found: Callable[[float], float], wanted: float = POWER, within: float = 1e-4) -> float:
+    """The shift at which `found`, a power that grows with it, is `wanted`: by bisection, `within` that share of itself."""
     low, high = 0.0, 1.0
-    while _power(high, seeds, ranks) < wanted:
+    while found(high) < wanted:
         low, high = high, 2 * high
-    while high - low > 1e-4 * high:
+    while high - low > within * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if _power(middle, seeds, ranks) < wanted else (low, middle)
+        low, high = (middle, high) if found(middle) < wanted else (low, middle)
     return high

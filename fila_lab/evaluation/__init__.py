@@ -5,12 +5,11 @@ from fila_lab.evaluation.blind import question_only
 from fila_lab.evaluation.cells import aggregated, judged, measured
 from fila_lab.evaluation.judge import aggregate, scored_rows
 from fila_lab.evaluation.scores import SCORES, Score
-from fila_lab.evaluation.seam import Interval, seam_gap_interval, summarise, triplet_table
+from fila_lab.evaluation.seam import summarise
 
 __all__ = [
     "AGGREGATES",
     "SCORES",
-    "Interval",
     "Score",
     "Scored",
     "aggregate",
@@ -19,7 +18,5 @@ __all__ = [
     "measured",
     "question_only",
     "scored_rows",
-    "seam_gap_interval",
     "summarise",
-    "triplet_table",
 ]

@@ -1,9 +1,8 @@
-"""What the triplets say: accuracies by place, seam gap, sham gap and fragmentation error, with intervals over items clustered by image."""
+"""What the triplets say: accuracies by place, seam gap, sham gap and fragmentation error."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,20 +10,6 @@ import pandas as pd
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES
 from fila_lab.config.metrics import ACCURACY, MEAN
-
-_CHUNK = 1 << 22
-"""Bootstrap weights held at once."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with the two ends of its interval, in shares; `items` triplets in `clusters` images."""
-
-    estimate: float
-    low: float
-    high: float
-    items: int
-    clusters: int
 
 
 def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None) -> dict[str, float]:
@@ -55,69 +40,6 @@ def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None
             metrics[f"fragmentation_reverse/{task}"] = float((~sham & cut).mean())
     exact = [metrics[f"{ACCURACY}/{task}"] for task in frame["task"].unique() if task not in judged_by]
     return metrics | ({MEAN: float(np.mean(exact))} if exact else {})
-
-
-def triplet_table(predictions: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
-    """item_id x (cut, sham, intact): whether the answer was right, bool. Of one task, or of all where they share no item ids."""
-    frame = _checked(predictions) if task is None else _of_task(predictions, task)
-    tables = [_triplets(rows, str(name)) for name, rows in frame.groupby("task", sort=True)]
-    table = pd.concat(tables)
-    if not table.index.is_unique:
-        raise FilaError("item_id: tasks share item ids; give triplet_table a task")
-    return table
-
-
-def seam_gap_interval(
-    predictions: pd.DataFrame, task: str, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> dict[str, Interval]:
-    """Percentile bootstrap intervals of `seam_gap` and `sham_gap` of one task, over its triplets clustered by `image_id`.
-
-    Whole images are drawn with replacement, so items that share a page or photo stay together. The same draws serve both gaps.
-    Raises FilaError where the task has no triplets, an item lies on several images, or fewer than 2 images leave nothing to resample.
-    """
-    if not 0 < confidence < 1 or resamples < 1:
-        raise FilaError(f"confidence={confidence}, resamples={resamples}: confidence must lie between 0 and 1, and resamples be at least 1")
-    frame = _of_task(predictions, task, "image_id")
-    table = _triplets(frame, task)
-    if not len(table):
-        raise FilaError(f"task {task!r} has no triplets; a seam gap needs each item at the places {', '.join(PLACES)}")
-    images = frame.groupby("item_id")["image_id"]
-    if (images.nunique() != 1).any():
-        raise FilaError(f"image_id: items of task {task!r} have different images at their places; a triplet shares one image_id")
-    codes, _ = pd.factorize(images.first().loc[table.index], sort=True)
-    clusters = int(codes.max()) + 1
-    if clusters < 2:
-        raise FilaError(f"image_id: task {task!r} lies on one image; an interval clustered by image needs at least 2")
-    cut, sham, intact = (table[place].to_numpy(float) for place in PLACES)
-    differences = np.stack([sham - cut, intact - sham])
-    sizes = np.bincount(codes, minlength=clusters).astype(float)
-    sums = np.stack([np.bincount(codes, weights=row, minlength=clusters) for row in differences], axis=1)
-    draws = _bootstrap_means(sums, sizes, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return {
-        name: Interval(float(differences[i].mean()), float(low[i]), float(high[i]), len(table), clusters)
-        for i, name in enumerate(("seam_gap", "sham_gap"))
-    }
-
-
-def _bootstrap_means(sums: np.ndarray, sizes: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """sums [C, M] and sizes [C] per cluster -> means [R, M] of R draws of C clusters with replacement."""
-    clusters = len(sizes)
-    step = max(1, _CHUNK // clusters)
-    means = []
-    for start in range(0, resamples, step):
-        weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=min(step, resamples - start)).astype(float)
-        means.append((weights @ sums) / (weights @ sizes)[:, None])
-    return np.concatenate(means)
-
-
-def _of_task(predictions: pd.DataFrame, task: str, *columns: str) -> pd.DataFrame:
-    frame = _checked(predictions, *columns)
-    rows = frame[frame["task"] == task]
-    if not len(rows):
-        known = ", ".join(map(repr, sorted(frame["task"].unique())))
-        raise FilaError(f"task {task!r} is not among the predictions; they have {known}")
-    return rows
 
 
 def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:
