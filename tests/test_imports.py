@@ -92,6 +92,19 @@ def test_imports_run_one_way(room: str) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("used", "home"),
+    [("fcntl.flock", "config/files.py"), ("os.fsync", "config/files.py"), ("torch.autocast", "modeling/precision.py")],
+)
+def test_what_is_to_be_done_one_way_is_done_in_one_file(used: str, home: str) -> None:
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        if any(ast.unparse(call.func) == used for call in calls):
+            found.add(path.relative_to(PACKAGE).as_posix())
+    assert found == {home}
+
+
 def test_no_two_files_import_each_other() -> None:
     """Nor do more of them in a circle, lazily or for types alone."""
     graphlib.TopologicalSorter(import_graph()).prepare()  # CycleError names the circle

@@ -12,6 +12,7 @@ from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_tabl
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.frame import load_manifests, load_predictions, load_study_frame
 from fila_lab.analysis.statistics import Interval, paired_interval
+from fila_lab.config.files import write_atomically
 from fila_lab.config.published import renew_mark
 
 INTACT = (0.60, 0.80)
@@ -64,15 +65,6 @@ class _Measured:
     def foreign_gain(self, task: str) -> Interval:
         """`foreign` - `none`, paired by seed."""
         return paired_interval((self.foreign[f"exact/{task}"] - self.none[f"exact/{task}"]).dropna())
-
-
-def calibration_lines(out: Path | str) -> list[Line]:
-    """The requirements on the folder of a calibration study (arms none, foreign, oracle_map), task by task.
-
-    Raises:
-        FilaError: no folder, no finished cells.
-    """
-    return _lines(_measured(out))
 
 
 def _measured(out: Path | str) -> _Measured:
@@ -149,7 +141,7 @@ def write_calibration(out: Path | str, command: str) -> Path:
         "",
     ]
     path = measured.folder.out / "calibration.md"
-    path.write_text("\n".join(text), encoding="utf-8")
+    write_atomically(path, "\n".join(text).encode())
     renew_mark(measured.folder.out, [path])
     return path
 
