@@ -16,6 +16,7 @@ from .analysis import judge as judge
 from .analysis import load_costs as load_costs
 from .analysis import load_curves as load_curves
 from .analysis import load_predictions as load_predictions
+from .analysis import load_probe as load_probe
 from .analysis import load_study_frame as load_study_frame
 from .analysis import load_tuning as load_tuning
 from .analysis import per_seed_table as per_seed_table

@@ -15,6 +15,7 @@ from .frame import load_predictions as load_predictions
 from .frame import load_study_frame as load_study_frame
 from .frame import load_tuning as load_tuning
 from .headline import headline_of as headline_of
+from .probes import load_probe as load_probe
 from .report import write_report as write_report
 from .report import write_summary as write_summary
 from .selfcheck import aa_rate as aa_rate

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fila_lab.analysis.statistics import CONFIDENCE
 from fila_lab.config.data import PLACES
 
 FEW_CLUSTERS = 20
@@ -42,9 +43,7 @@ def triplet_table(predictions: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def clustered_gap(
-    triplets: pd.DataFrame, high: str = "sham", low: str = "cut", draws: int = 2000, seed: int = 0, confidence: float = 0.95
-) -> GapInterval:
+def clustered_gap(triplets: pd.DataFrame, high: str = "sham", low: str = "cut", draws: int = 2000, seed: int = 0) -> GapInterval:
     """Seam gap (high="sham", low="cut") or sham gap ("intact", "sham") of one arm and task.
 
     triplets: rows of `triplet_table` for one arm and task. One image's items and all its seeds are drawn together, so that neither
@@ -59,7 +58,7 @@ def clustered_gap(
     images = sums.size
     weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=draws)
     gaps = (weights @ sums) / (weights @ counts)
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     bounds = np.quantile(gaps, [tail, 1 - tail])
     seeds = triplets["seed"].nunique()
     return GapInterval(float(sums.sum() / counts.sum()), float(bounds[0]), float(bounds[1]), triplets["item_id"].nunique(), images, seeds)

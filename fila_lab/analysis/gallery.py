@@ -11,7 +11,7 @@ import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.config.data import PLACES
-from fila_lab.config.flips import SHOWN, most_divided
+from fila_lab.config.flips import most_divided
 from fila_lab.config.json_files import read_json
 
 
@@ -45,14 +45,14 @@ class Flip:
         return sum(len({answer.mark for answer in places.values()}) > 1 for places in self.answers.values())
 
 
-def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, gallery: Path | None = None, shown: int = SHOWN) -> list[Flip]:
-    """The triplets with most flips, of those with pictures where the gallery (None: OUT/gallery) has some; at most `shown`."""
+def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, gallery: Path | None = None) -> list[Flip]:
+    """The triplets with most flips, of those with pictures where the gallery (None: OUT/gallery) has some; at most SHOWN."""
     if predictions is None:
         return []
     gallery = gallery or folder.out / "gallery"
     entries = _entries(gallery)
     chosen = predictions[predictions["item_id"].isin(entries)] if entries else predictions
-    best = most_divided(chosen, shown)
+    best = most_divided(chosen)
     flips = [_flip(item, entries.get(item), chosen[chosen["item_id"] == item], folder, gallery) for item in best]
     return [flip for flip in flips if flip.flips or len({a.mark for p in flip.answers.values() for a in p.values()}) > 1]
 

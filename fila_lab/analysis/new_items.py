@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
-from fila_lab.analysis.statistics import EQUAL, t_quantile, t_upper
+from fila_lab.analysis.statistics import CONFIDENCE, EQUAL, t_quantile, t_upper
 from fila_lab.config.data import PLACES
 from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
 
@@ -49,9 +49,9 @@ class ItemError:
         nodes, weights = _t_nodes(self.seeds - 1)
         return float(weights @ t_upper((distance - seeds * nodes) / images, self.images - 1))
 
-    def half(self, confidence: float = 0.95) -> float:
-        """Half of the interval's width."""
-        wanted, scale = (1 - confidence) / 2, (self.of_seeds + self.of_images) ** 0.5
+    def half(self) -> float:
+        """Half of the 95 % interval's width."""
+        wanted, scale = (1 - CONFIDENCE) / 2, (self.of_seeds + self.of_images) ** 0.5
         if self._none:
             return 0.0
         widest = 2 * scale * t_quantile(1 - wanted / 2, min(self.seeds, self.images) - 1)
@@ -111,7 +111,7 @@ class NewItems:
             observed += factor * (sums.sum(axis=1) / items.sum()).reshape(observed.shape)
         return NewItems(tuple(map(str, arms)), tuple(map(int, seeds)), observed, drawn.reshape(draws, *observed.shape), len(images))
 
-    def error_of(self, weights: dict[str, float], seeds: Sequence[int], scale: Scale | None = None, seed: int = 0) -> ItemError | None:
+    def error_of(self, weights: dict[str, float], seeds: Sequence[int], scale: Scale | None = None) -> ItemError | None:
         """Of sum over arms of weight x metric, mean over `seeds` [n >= 2], the metric mapped by `scale` first; None without predictions.
 
         The variance is the seeds' own (that of the Student-t interval) and what images add to it: the two-way bootstrap's variance less
@@ -129,7 +129,7 @@ class NewItems:
         n = len(columns)
         if n < 2 or len(every) < 2 or not np.isfinite(own).all():
             return None
-        chosen = _drawn(n, len(every), np.random.default_rng(seed)) / n
+        chosen = _drawn(n, len(every), np.random.default_rng(0)) / n
         of_seeds = float(own.var(ddof=1)) / n
         of_images = max(0.0, float((every * chosen).sum(axis=1).var(ddof=1)) - of_seeds * (n - 1) / n)
         return ItemError(of_seeds, of_images, n, max(2, self.images))

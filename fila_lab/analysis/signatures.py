@@ -132,11 +132,6 @@ def multiplicity(outcomes: list[Outcome]) -> str:
     )
 
 
-def silent(outcomes: list[Outcome]) -> list[str]:
-    """Names of the rules that were checked and found nothing."""
-    return [outcome.rule.name for outcome in outcomes if not outcome.signs and not outcome.unchecked]
-
-
 def signatures_table(outcomes: list[Outcome], measured_on: str) -> Table:
     """A row a sign; value, low, high and limit in `unit`, NaN where a rule has no such number."""
     data, shown = [], []

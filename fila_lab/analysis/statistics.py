@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+CONFIDENCE = 0.95
+"""Of every interval that names no other."""
 EXACT_UP_TO = 36
 """Largest number of pairs whose sign-flip p is exact; beyond it, seeded Monte Carlo."""
 JOINT_EXACT_UP_TO = 16
@@ -43,7 +45,7 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def paired_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def paired_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     """Student-t interval of the mean of `values` [n] (for a contrast: the paired differences)."""
     x = _vector(values)
     if x.size < 2:

@@ -89,8 +89,8 @@ def number(value: float, digits: int = 1, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def with_half(mean: float, half: float, digits: int = 1) -> str:
-    return number(mean, digits) if not math.isfinite(half) else f"{number(mean, digits)} ± {number(half, digits)}"
+def with_half(mean: float, half: float) -> str:
+    return number(mean) if not math.isfinite(half) else f"{number(mean)} ± {number(half)}"
 
 
 def with_bounds(mean: float, low: float, high: float, digits: int = 1) -> str:

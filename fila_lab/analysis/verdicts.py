@@ -16,7 +16,6 @@ from fila_lab.config import power
 from fila_lab.config.base import FilaError
 from fila_lab.config.study import Family
 
-WORDS = ("better", "worse", "equivalent", "inconclusive", "not testable", "not comparable")
 BEYOND, WITHIN, OPEN = "beyond the margin", "within the margin", "size open"
 POOL, POOL_SIZE, UNKNOWN = "this pool only", "size: this pool only", "new items not known"
 

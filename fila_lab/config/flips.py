@@ -11,7 +11,7 @@ SHOWN = 12
 """Triplets in a gallery."""
 
 
-def most_divided(predictions: pd.DataFrame, count: int = SHOWN) -> list[str]:
+def most_divided(predictions: pd.DataFrame) -> list[str]:
     """Item ids by how much their places differ within arms and their arms differ at all, most first; ties in id order.
 
     predictions: item_id, place, correct, arm; a row a seed. Items without places, as a benchmark's, are none of them.
@@ -23,4 +23,4 @@ def most_divided(predictions: pd.DataFrame, count: int = SHOWN) -> list[str]:
     between_places = (share.max(axis=1) - share.min(axis=1)).unstack("arm").sum(axis=1)
     between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
     score = (between_places + between_arms).sort_values(ascending=False, kind="stable")
-    return [str(item) for item in score[score > 0].index[:count]]
+    return [str(item) for item in score[score > 0].index[:SHOWN]]

@@ -37,8 +37,8 @@ _seen: dict[tuple[int, ...], str] = {}  # of this process: identity of a file ->
 class DamagedError(MachineError):
     """A folder of a cache is not what was written."""
 
-    def __init__(self, message: str, kind: str = "cache damaged") -> None:
-        super().__init__(message, kind)
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "cache damaged")
 
 
 def digests(folder: Path, unhashed: Container[str] = ()) -> Files:

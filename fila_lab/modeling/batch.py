@@ -120,12 +120,11 @@ def _tensor(pixels: Pixels | None) -> Tensor | None:
 
 @dataclass(frozen=True)
 class FilaOutput:
-    """With labels: loss (mean cross-entropy per answer token), logits [M, V] of the M answer tokens, image by image, the share of them
-    predicted, and the projected tokens [B, g*g + T, D_llm], the overview's first (None without images). Without: logits [B, L, V], at each
-    text position those of the next token.
+    """With labels: loss (mean cross-entropy per answer token), logits [M, V] of the M answer tokens, image by image, and the projected
+    tokens [B, g*g + T, D_llm], the overview's first (None without images). Without: logits [B, L, V], at each text position those of the
+    next token.
     """
 
     logits: Tensor
     loss: Tensor | None = None
-    token_accuracy: Tensor | None = None
     projected: Tensor | None = None

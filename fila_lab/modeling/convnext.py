@@ -9,22 +9,21 @@ from torch import Tensor, nn
 from fila_lab.config.run import ConvNextConfig
 from fila_lab.modeling.pixels import pixel_statistics
 
-STRIDES = (4, 8, 16, 32)
 """Input pixels per cell of stages 1 to 4."""
 
 
 class ConvNextTower(nn.Module):
-    """timm's ConvNeXt without its head. `layer_scale` is the initial scale of the residual branches of a random tower.
+    """timm's ConvNeXt without its head. The residual branches of a random tower are scaled by 1.
 
     timm starts them at 1e-6, meant for hundreds of epochs: a random tower would mix nothing across cells, a short training barely start.
     """
 
-    def __init__(self, config: ConvNextConfig, layer_scale: float = 1.0) -> None:
+    def __init__(self, config: ConvNextConfig) -> None:
         super().__init__()
         self.config = config
         self.dims = config.dims
         self.statistics = pixel_statistics(config.weights)
-        self.trunk = ConvNeXt(depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=layer_scale)
+        self.trunk = ConvNeXt(depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=1.0)
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
 
     @property

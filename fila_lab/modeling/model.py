@@ -116,9 +116,8 @@ class FilaModel(nn.Module):
         wanted = labels != IGNORED
         logits, targets = self.text_logits(visual, batch.input_ids, wanted, batch.image_at), labels[wanted]
         if not len(targets):  # a mean of nothing is NaN, which would pass for a divergence
-            return FilaOutput(logits, logits.sum(), logits.new_zeros(()), projected)
-        accuracy = (logits.detach().argmax(-1) == targets).float().mean()
-        return FilaOutput(logits, F.cross_entropy(logits, targets), accuracy, projected)
+            return FilaOutput(logits, logits.sum(), projected)
+        return FilaOutput(logits, F.cross_entropy(logits, targets), projected)
 
     def text_logits(self, visual: Tensor, ids: Tensor, wanted: Tensor | None = None, image_at: int = 0) -> Tensor:
         """visual [B, V, D_llm], text ids [B, L], of which `image_at` stand before the image -> float32 logits of the token after each text

@@ -46,11 +46,11 @@ def load_weights(tower: Tower, spec: str, field: str) -> None:
     _fill(tower, state, spec, field)
 
 
-def save_weights(tower: Tower, path: Path, metadata: dict[str, str] | None = None) -> None:
+def save_weights(tower: Tower, path: Path) -> None:
     """Write the tower's trunk as safetensors, in the form `load_weights` reads, with what its tensors do not tell in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}
-    save_file(state, path, facts_of(tower) | (metadata or {}))
+    save_file(state, path, facts_of(tower))
 
 
 def facts_of(tower: Tower) -> dict[str, str]:
@@ -60,14 +60,14 @@ def facts_of(tower: Tower) -> dict[str, str]:
     return {}
 
 
-def weights_sha256(source: str | nn.Module, field: str = "weights") -> str:
+def weights_sha256(source: str | nn.Module) -> str:
     """Fingerprint of weights, 64 hex digits.
 
     A module: over names, dtypes, shapes and bytes of its state. A `weights` field: of the file it names, else of the field itself
     (library tags name published files; `random` is a frozen tower's one random state). FilaError when the file is missing.
     """
     if isinstance(source, str):
-        path = require_weights(field, source)
+        path = require_weights("weights", source)
         return hashlib.sha256(source.encode()).hexdigest() if path is None else file_sha256(path)
     digest = hashlib.sha256()
     for name, value in sorted(source.state_dict().items()):

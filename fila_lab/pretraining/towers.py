@@ -36,6 +36,7 @@ LATER_RATE = 2 / 3
 """Share of the learning rate for weights that go on from an earlier pretraining."""
 N_CLASSES = len(CLASSES)
 CHANNELS = N_CLASSES + 1 + len(COLOUR_NAMES) + 1
+VALIDATION_BATCHES = 12
 CROP = 128
 """Side of a ConvNeXt training crop, detail pixels."""
 
@@ -215,12 +216,12 @@ def pretrain(
 
 
 @torch.inference_mode()
-def evaluate(task: VitTask | ConvNextTask, seed: int, batches: int = 12) -> dict[str, float]:
+def evaluate(task: VitTask | ConvNextTask, seed: int) -> dict[str, float]:
     """Glyph recall, colour recall and false-alarm rate on held-out pages (fonts and photos of the validation split)."""
     task.eval()
     generator = torch.Generator().manual_seed(component_seed(seed, "pretrain_validation"))
     totals: dict[str, float] = {}
-    for _ in range(batches):
+    for _ in range(VALIDATION_BATCHES):
         pixels, classes, colours = task.batch(128, generator)
         with autocast("bf16"):
             logits = task(pixels)

@@ -76,7 +76,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     first, second = VitTower(TINY, SMALL), VitTower(TINY, SMALL)
     assert weights_sha256(first) != weights_sha256(second)
     path = tmp_path / "vit.safetensors"
-    save_weights(first, path, {"recipe": "test"})
+    save_weights(first, path)
     load_weights(second, str(path), "vit.weights")
     assert weights_sha256(first) == weights_sha256(second)
     assert weights_sha256(str(path)) == file_sha256(path)

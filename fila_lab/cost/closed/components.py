@@ -38,9 +38,9 @@ def _mean(costs: list[Cost]) -> Cost:
     return Cost(costs[0].parameters, total.flops, total.inputs, total.weights)
 
 
-def forward_flops(config: RunConfig, canvas: Size | None = None) -> float:
+def forward_flops(config: RunConfig) -> float:
     """FLOPs of reading one image and its question, the whole model."""
-    return sum(cost.flops for cost in component_costs(config, canvas).values())
+    return sum(cost.flops for cost in component_costs(config).values())
 
 
 def training_flops(config: RunConfig, canvas: Size | None = None, cached_features: bool = False, image: Size | None = None) -> float:

@@ -60,11 +60,10 @@ def vit_layer_cost(config: VitConfig, geometry: GeometryConfig) -> Cost:
     return product(4 * width**2 + 2 * width * inner, tokens, biases) + attention(tokens, tokens, width)
 
 
-def vit_cost(config: VitConfig, geometry: GeometryConfig, layers: int | None = None) -> Cost:
-    """One tile through `layers` layers (default: those up to the features); parameters of the whole trunk, without a head."""
+def vit_cost(config: VitConfig, geometry: GeometryConfig) -> Cost:
+    """One tile through the layers up to the features; parameters of the whole trunk, without a head."""
     width, tokens = config.width, geometry.grid**2 + 1
-    run = feature_index(config.feature_layer, config.layers) if layers is None else layers
-    layer = vit_layer_cost(config, geometry)
+    run, layer = feature_index(config.feature_layer, config.layers), vit_layer_cost(config, geometry)
     patches = product(3 * geometry.patch**2 * width, geometry.grid**2, width + tokens * width + 4 * width)
     return patches.asked(False) + layer.times(run) + Cost((config.layers - 1) * layer.parameters, 0)
 
@@ -103,9 +102,9 @@ def _projection(config: RunConfig, width: int, tokens: int, moving: bool) -> Cos
     return first + product(language**2, tokens, language) if config.projector.kind == "mlp2x_gelu" else first
 
 
-def language_cost(config: LanguageConfig, tokens: int, text: int = TEXT_TOKENS) -> Cost:
-    """Prefill of `tokens` tokens, of which the last `text` pass the head; full (not halved) attention."""
-    layer, head = _language_layer(config), product(config.width * _vocabulary(config), text)
+def language_cost(config: LanguageConfig, tokens: int) -> Cost:
+    """Prefill of `tokens` tokens, of which the last TEXT_TOKENS pass the head; full (not halved) attention."""
+    layer, head = _language_layer(config), product(config.width * _vocabulary(config), TEXT_TOKENS)
     layers = (product(layer.parameters, tokens) + attention(tokens, tokens, config.width)).times(config.layers)
     return Cost(language_parameters(config), layers.flops + head.flops, layers.inputs + head.inputs, layers.weights + head.weights)
 

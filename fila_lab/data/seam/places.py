@@ -24,6 +24,10 @@ T = TypeVar("T")
 Cuts = tuple[float, float]
 """Range of the smaller share of ink at cut places."""
 ANY_CUT: Cuts = (CUT_SHARE, 0.5)
+ATTEMPTS = 24
+"""Arrangements of a page that are tried, each with places of the target of its own."""
+TRIES = 10
+"""Places of another block that are tried in one arrangement."""
 
 
 @dataclass(frozen=True)
@@ -193,20 +197,20 @@ def _pick(generator: np.random.Generator, values: Sequence[T]) -> T:
 
 
 def arrange(
-    generator: np.random.Generator, target: Placer, others: list[Placer], shown: list[str], gap: int, attempts: int = 24, tries: int = 10
+    generator: np.random.Generator, target: Placer, others: list[Placer], shown: list[str], gap: int
 ) -> tuple[Triplet, list[Box | None]]:
     """Places of the target and a box for each other block at its `shown` place.
 
-    The boxes are clear by `gap` of all three target places and of each other. Never fails: after `attempts` the arrangement with the most
+    The boxes are clear by `gap` of all three target places and of each other. Never fails: after ATTEMPTS the arrangement with the most
     blocks is taken, None standing for those left out.
     """
     best: tuple[int, Triplet, list[Box | None]] | None = None
-    for _ in range(attempts):
+    for _ in range(ATTEMPTS):
         triplet = target.draw(generator)
         taken: list[Box] = [triplet.cut, triplet.sham, triplet.intact]
         boxes: list[Box | None] = []
         for other, place in zip(others, shown, strict=True):
-            box = _free(generator, other, place, taken, gap, tries)
+            box = _free(generator, other, place, taken, gap)
             boxes.append(box)
             if box is not None:
                 taken.append(box)
@@ -219,8 +223,8 @@ def arrange(
     return best[1], best[2]
 
 
-def _free(generator: np.random.Generator, block: Placer, place: str, taken: list[Box], gap: int, tries: int) -> Box | None:
-    for _ in range(tries):
+def _free(generator: np.random.Generator, block: Placer, place: str, taken: list[Box], gap: int) -> Box | None:
+    for _ in range(TRIES):
         box = block.draw_one(generator, place)
         x0, y0, x1, y1 = box[0] - gap, box[1] - gap, box[2] + gap, box[3] + gap
         if all(x1 <= a0 or a1 <= x0 or y1 <= b0 or b1 <= y0 for a0, b0, a1, b1 in taken):
