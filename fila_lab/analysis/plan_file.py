@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,7 +13,7 @@ from fila_lab.config.declaration import Declared
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
 from fila_lab.config.schemas import PLAN, refuse_newer
-from fila_lab.config.study import StudyConfig
+from fila_lab.config.study import Phase, StudyConfig
 
 
 class _Read(BaseModel):
@@ -28,7 +28,7 @@ class PlannedCell(_Read):
     id: str = Field(pattern=r"^[^/\x00]+$")
     arm: str
     seed: Seed
-    phase: Literal["main", "tuning"] = "main"
+    phase: Phase = "main"
     trial: Annotated[int, Field(strict=True)] | None = None
     config: dict[str, Any] | None = None
 

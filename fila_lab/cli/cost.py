@@ -117,8 +117,9 @@ def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunCon
     """A line a run: parameters / FLOPs of each part. Runs of several canvases show the mean over them."""
     from fila_lab.cli.text import UNKNOWN, number, table
     from fila_lab.config.counts import llm_tokens
+    from fila_lab.config.seam_pages import page_size
     from fila_lab.config.strategies import known_cost
-    from fila_lab.config.tiling import page_size, seen_canvas
+    from fila_lab.config.tiling import seen_canvas
     from fila_lab.cost.closed.components import COMPONENTS, component_costs, component_training_flops
 
     rows = []

@@ -27,6 +27,7 @@ def measure_and_write(
 ) -> None:
     """Measure what is missing, write everything that DIR holds, and print it."""
     from fila_lab.cli.options import refuse_foreign
+    from fila_lab.config.files import write_atomically
     from fila_lab.cost.fit import fits
     from fila_lab.cost.session import STATE, measure, measuring_code, open_state
     from fila_lab.cost.table import cost_table
@@ -55,7 +56,7 @@ def measure_and_write(
         manifest |= {"machine": machine(), "versions": versions(), "code_hash": code_hash(), "measuring_code": measuring_code()}
         manifest["weights"] = "random"
         out.mkdir(parents=True, exist_ok=True)
-        (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     frame = cost_table(open_state(out))
     fitted = fits(frame)
     frame.to_csv(out / "table.csv", index=False, float_format="%.6g")

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from fila_lab.config.base import ConfigError, Flag, Strict, did_you_mean
 from fila_lab.config.errors import config_error
 from fila_lab.config.score_names import AGGREGATES, SCORES, aggregate_names, score_names
+from fila_lab.config.suites import Split
 from fila_lab.config.yaml_files import read_yaml
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -30,7 +31,6 @@ RESERVED = (
 )
 """Columns of a frame that what is known of an item may not be called."""
 
-Split = Literal["train", "val", "test"]
 Expression = str | Annotated[tuple[str, ...], Field(min_length=1)]
 """Where a value stands in a row: a field, `a.b` below one (of a list: of each), a text with `{field}` in it, or a list of these of which
 the first that is there counts. Beside a row's own fields: `_key` (of rows in a mapping), `_row` (its number in the file), `_split` and

@@ -19,6 +19,9 @@ Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbour
 Combine = Literal["concat", "add"]
 """How what was read joins the token."""
 
+Attention = Literal["math", "flash", "auto"]
+"""The backend of attention; `auto`: by shape and phase."""
+
 Size = tuple[Positive, Positive]
 
 
@@ -235,7 +238,7 @@ class RuntimeConfig(Strict):
     """How the numbers are computed; in the cell's id, because it can change the last bit."""
 
     precision: Literal["fp32", "bf16"] = "bf16"
-    attention: Literal["math", "flash", "auto"] = "math"
+    attention: Attention = "math"
     threads: Positive = 1
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: Positive = 1

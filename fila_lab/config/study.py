@@ -12,6 +12,11 @@ from fila_lab.config.grid import Factors, Grid, check_factors, expand
 from fila_lab.config.names import folder_name
 from fila_lab.config.subgroups import check_by
 
+Quantity = Literal["parameters", "flops"]
+"""What arms are matched in."""
+Phase = Literal["main", "tuning"]
+"""Whether a cell is an arm with a seed, or with a tuning trial."""
+
 
 class Match(Strict):
     """What an arm is made equal in, of the whole model: its hidden width (without a fusion: the ViT's scale) is solved for it."""
@@ -30,7 +35,7 @@ class Match(Strict):
         return self
 
     @property
-    def quantity(self) -> Literal["parameters", "flops"]:
+    def quantity(self) -> Quantity:
         return "flops" if self.parameters is None else "parameters"
 
     @property

@@ -8,8 +8,8 @@ from functools import cache
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.canvas_rules import choose_canvas
-from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.seam_pages import page_size
 
 Span = tuple[int, int]
 """[first, last) of token columns or rows of the canvas."""
@@ -138,17 +138,6 @@ def chosen_canvas(geometry: GeometryConfig, image: Size) -> Size:
     """The canvas of an image of (width, height) px as the ViT sees it: chosen by the tiling's rule, then enlarged by `vit_scale`."""
     width, height = choose_canvas(*image, geometry.allowed_canvases, geometry.tiling.rule)
     return width * geometry.vit_scale, height * geometry.vit_scale
-
-
-def page_size(config: RunConfig, canvas: Size) -> Size:
-    """(width, height) in px of the suite's pages for one of `geometry.canvases`."""
-    width, height = (side // config.geometry.patch * 32 * config.data.seam.page_scale for side in canvas)
-    return width, height
-
-
-def has_aspect(canvas: Size, seam: SeamConfig) -> bool:
-    """Whether pages of the canvas' width / height are asked for."""
-    return seam.page_aspect is None or seam.page_aspect[0] <= canvas[0] / canvas[1] <= seam.page_aspect[1]
 
 
 def seen_canvas(config: RunConfig, canvas: Size) -> Size:

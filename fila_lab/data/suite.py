@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError, did_you_mean
 from fila_lab.config.benchmark import benchmark_names
+from fila_lab.config.suites import SPLITS, Split
 
 if TYPE_CHECKING:
     from fila_lab.config.data import DataConfig
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 GROUP = "fila_lab.suites"
 BENCHMARKS = "fila_lab.data.benchmarks"
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Literal
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-Backend = Literal["math", "flash", "auto"]
+from fila_lab.config.run import Attention
 
 SHORT = 400
 """Tokens up to which `auto` trains with plain products on a CPU in bfloat16: 0.1 to 0.8 of the fused kernel's time at 17 to 257 tokens,
@@ -21,16 +20,16 @@ float32, 1.5 to 12 times in bfloat16 without gradients (measured on one core, ca
 """
 
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-_current: ContextVar[Backend] = ContextVar("attention_backend", default="auto")
+_current: ContextVar[Attention] = ContextVar("attention_backend", default="auto")
 
 
-def backend_for(tokens: int, *, device: str, bf16: bool, training: bool) -> Backend:
+def backend_for(tokens: int, *, device: str, bf16: bool, training: bool) -> Attention:
     """What `auto` means for sequences of so many tokens: `auto` (PyTorch's own choice, the fused kernel) or `math`."""
     return "math" if device == "cpu" and bf16 and training and tokens <= SHORT else "auto"
 
 
 @contextmanager
-def attention_backend(name: Backend, tokens: int | None = None, device: str = "cpu") -> Iterator[None]:
+def attention_backend(name: Attention, tokens: int | None = None, device: str = "cpu") -> Iterator[None]:
     """`math`: plain matrix products, in the products' own type; `flash`: the fused kernels where they take the shapes, else math;
     `auto`: `backend_for` sequences of `tokens` tokens under the present autocast and gradient mode (None: PyTorch's own choice).
 
@@ -54,7 +53,7 @@ def recomputing() -> tuple[AbstractContextManager[None], AbstractContextManager[
 
 
 @contextmanager
-def _selected(name: Backend) -> Iterator[None]:
+def _selected(name: Attention) -> Iterator[None]:
     if name == "auto":
         yield
     elif name == "flash":

@@ -27,6 +27,7 @@ SHAPING = (
     "config/fusion_points.py",
     "config/canvas_rules.py",
     "config/counts.py",
+    "config/seam_pages.py",
     "config/seam_words.py",
     "config/strategies.py",
     "config/tiling.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
 from fila_lab.config.checkpoints import check_checkpoints
@@ -12,12 +12,11 @@ from fila_lab.config.contrasts import check_contrasts
 from fila_lab.config.files import default_cache
 from fila_lab.config.metrics import check_margin, check_metric
 from fila_lab.config.schemas import PLAN
+from fila_lab.config.study import Phase
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
 from fila_lab.studies.identity import cell_id, suites_of
-
-Phase = Literal["main", "tuning"]
 
 
 @dataclass(frozen=True)

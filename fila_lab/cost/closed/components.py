@@ -5,8 +5,9 @@ from __future__ import annotations
 from fila_lab.config.counts import detail_size, llm_tokens, tiles_of
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.seam_pages import page_size
 from fila_lab.config.strategies import has_convnext
-from fila_lab.config.tiling import page_size, seen_canvas, seen_canvases
+from fila_lab.config.tiling import seen_canvas, seen_canvases
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, convnext_cost, language_cost, projector_cost, vit_cost, vit_layer_cost
 

@@ -6,16 +6,16 @@ import bisect
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.fusion_points import resolve_fusion_points
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import FACTORS, WHOLE, has_heads, known_cost
+from fila_lab.config.study import Quantity
 from fila_lab.cost.closed.fusion import window_cells
 from fila_lab.cost.closed.pages import page_costs
 
-Quantity = Literal["parameters", "flops"]
 HIDDEN, SCALE = "fusion.hidden", "geometry.vit_scale"
 MAX_HIDDEN = 65536
 """Largest hidden width that is tried."""

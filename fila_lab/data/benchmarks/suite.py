@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -16,6 +16,7 @@ from fila_lab.config.base import FilaError, Positive, Strict
 from fila_lab.config.benchmark import Benchmark, load_benchmark
 from fila_lab.config.errors import config_error
 from fila_lab.config.hashing import canonical_json
+from fila_lab.config.suites import Split
 from fila_lab.data.benchmarks.expressions import filled
 from fila_lab.data.benchmarks.files import BenchmarkFiles, aside
 from fila_lab.data.benchmarks.images import Content, InFile, InRow, PathError, below, image_file, is_base64, size_of
@@ -35,7 +36,7 @@ class BenchmarkOptions(Strict):
 
     path: str = Field(min_length=1)
     images: str | None = Field(default=None, description="folder that image paths are relative to; null: the one the files lie in")
-    split: Literal["train", "val", "test"] | None = Field(default=None, description="null: the one the benchmark is evaluated on")
+    split: Split | None = Field(default=None, description="null: the one the benchmark is evaluated on")
     limit: Positive | None = Field(default=None, description="only so many questions of a split, the first")
     definition: str | None = Field(default=None, description="a YAML file that defines a benchmark of one's own")
     ending: str | None = Field(default=None, description="what stands behind every question; null: as the definition has it")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
 from fila_lab.config.base import Number, Positive, Seed, Strict
 from fila_lab.config.errors import config_error
+from fila_lab.config.suites import Split
 
 Paths = str | tuple[str, ...]
 
@@ -23,7 +24,7 @@ class LlavaOptions(Strict):
     images: Paths | None = Field(
         default=None, description="folder or folders that image paths are relative to; null: where each file lies, or the folder itself"
     )
-    split: Literal["train", "val", "test"] | None = Field(
+    split: Split | None = Field(
         default=None, description="what the rows of files are; null: what the file is called (val.json), else train"
     )
     validate_share: Number = Field(

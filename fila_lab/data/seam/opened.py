@@ -107,7 +107,7 @@ def code_state() -> list[str]:
     here = Path(__file__).parent
     sources = [path for path in sorted(here.rglob("*.py")) if path.name not in _NOT_DRAWING]
     sources += [here.parent / "streams.py", *sorted(Path(fila_lab.imaging.__file__).parent.glob("*.py"))]
-    sources += [here.parents[1] / "config" / f"{name}.py" for name in ("canvas_rules", "counts", "seam_words", "tiling")]
+    sources += [here.parents[1] / "config" / f"{name}.py" for name in ("canvas_rules", "counts", "seam_pages", "seam_words", "tiling")]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
     return hashes + [f"{name} {version(name)}" for name in _PACKAGES] + [f"freetype {features.version('freetype2')}"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import GeometryConfig
+from fila_lab.config.seam_pages import has_sham_place
 from fila_lab.data.seam import render
-from fila_lab.data.seam.places import Axis, Placer, cut_tables
+from fila_lab.data.seam.places import Axis, Placer
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ class PageSetup:
 
     def crossed(self, axis: int) -> bool:
         """Whether the page has a seam along the axis (0: vertical seams, between left and right) that permits a triplet."""
-        return _permits(self.axes[axis])
+        return has_sham_place(self.axes[axis].tiles, self.axes[axis].grid)
 
     def draws_apart(self, axis: int) -> bool:
         """Whether this page's evidence is to be cut apart along an axis; draws only where the knob asks for it."""
@@ -118,8 +118,3 @@ class PageSetup:
     def shuffled(self, values: Sequence[T]) -> list[T]:
         """The values in random order."""
         return [values[i] for i in self.draw.permutation(len(values))]
-
-
-@cache
-def _permits(axis: Axis) -> bool:
-    return bool(cut_tables(axis, np.ones(axis.patch)))

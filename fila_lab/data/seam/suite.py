@@ -20,15 +20,14 @@ from PIL import Image
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES, SeamConfig
 from fila_lab.config.run import GeometryConfig
-from fila_lab.config.tiling import has_aspect
+from fila_lab.config.seam_pages import PATCH, page_canvases
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import weighted
 from fila_lab.data.seam.page_setup import PageSetup
-from fila_lab.data.seam.places import Axis, Box, Triplet, arrange, cut_tables
+from fila_lab.data.seam.places import Axis, Box, Triplet, arrange
 from fila_lab.data.seam.tasks import Draft, get_task
 from fila_lab.data.streams import stream
 from fila_lab.data.suite import Glyph, as_split
-from fila_lab.imaging import choose_canvas
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class SeamSuite:
 
     def __init__(self, seam: SeamConfig, geometry: GeometryConfig) -> None:
         self.seam, self.geometry = seam, geometry
-        self.patch = 32 * seam.page_scale
+        self.patch = PATCH * seam.page_scale
         self.tasks = [(name, share) for name, share in seam.tasks.items() if share > 0]
         if not self.tasks:
             raise FilaError(
@@ -92,7 +91,7 @@ class SeamSuite:
             )
         for name, _ in self.tasks:
             get_task(name).check(seam)
-        self.canvases = [canvas for canvas in geometry.canvases if self._permits(canvas)]
+        self.canvases = page_canvases(geometry, seam)
         if not self.canvases:
             raise FilaError(
                 f"geometry.canvases={[list(c) for c in geometry.canvases]}: no canvas has an axis where a cut target can move by whole "
@@ -104,12 +103,6 @@ class SeamSuite:
         """The page's x and y axis for a canvas (width, height)."""
         x, y = (Axis(side // self.geometry.tile, self.geometry.grid, self.patch) for side in canvas)
         return x, y
-
-    def _permits(self, canvas: tuple[int, int]) -> bool:
-        axes = self.axes(canvas)
-        one_patch = np.ones(self.patch)
-        chosen = choose_canvas(axes[0].length, axes[1].length, self.geometry.canvases, self.geometry.canvas_rule)
-        return tuple(chosen) == tuple(canvas) and has_aspect(canvas, self.seam) and any(cut_tables(axis, one_patch) for axis in axes)
 
     def _by_key(self, canvas: tuple[int, int]) -> float:
         """Share of key pages on a canvas: under four tiles a key leaves no room for other blocks, so larger canvases carry them all."""

@@ -8,8 +8,9 @@ import pytest
 
 from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.counts import tiles_of, vision_tokens
+from fila_lab.config.seam_pages import page_size
 from fila_lab.config.sizes import sized_runs
-from fila_lab.config.tiling import page_size, seen_canvases
+from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes
 from fila_lab.cost.closed.pages import page_costs, page_training_flops
 

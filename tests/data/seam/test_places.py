@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fila_lab.config.data import CUT_SHARE
+from fila_lab.config.seam_pages import has_sham_place
 from fila_lab.data.seam.places import Axis, Box, Placer, arrange, cut_tables
 
 AXES = st.builds(Axis, tiles=st.integers(1, 4), grid=st.integers(2, 5), patch=st.integers(2, 6))
@@ -149,6 +150,13 @@ def clear(box: Box, others: Sequence[Box], gap: int) -> bool:
     return all(
         box[2] + gap <= other[0] or other[2] + gap <= box[0] or box[3] + gap <= other[1] or other[3] + gap <= box[1] for other in others
     )
+
+
+@pytest.mark.parametrize("tiles", range(1, 7))
+@pytest.mark.parametrize("grid", range(1, 8))
+def test_an_axis_permits_triplets_where_a_block_of_one_patch_has_a_place(tiles: int, grid: int) -> None:
+    for patch in (4, 32):
+        assert has_sham_place(tiles, grid) is bool(cut_tables(Axis(tiles, grid, patch), np.ones(patch)))
 
 
 class Counting(Placer):

@@ -13,7 +13,6 @@ from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES, SEAM_TASKS, SeamConfig
 from fila_lab.config.run import GeometryConfig
-from fila_lab.cost.closed.pages import page_shares
 from fila_lab.data import SPLITS
 from fila_lab.data.seam import SeamItem, SeamSuite, content, glyph_records, render, truth_maps
 from fila_lab.data.seam.page_setup import PageSetup
@@ -165,7 +164,7 @@ def test_knobs_of_aspect_and_fonts(geometry: GeometryConfig) -> None:
     wide = GeometryConfig(tile=42, patch=14, canvases=(*geometry.canvases, (168, 42)), detail_cells=3)
     data = DATA.model_copy(update={"page_aspect": (1.5, 4.0)})
     suite = SeamSuite(data, wide)
-    assert suite.canvases == list(page_shares(wide, data)) == [(84, 42), (168, 42)]
+    assert suite.canvases == [(84, 42), (168, 42)]
     item = next(item for item in (suite.item("train", index) for index in range(20)) if item.canvas == (168, 42))
     assert item.image.size == (4 * 96, 96)
     with pytest.raises(FilaError, match=re.escape("data.seam.page_aspect=[8.0, 9.0]")):
