@@ -157,33 +157,27 @@ class Geometry:
         (scale_x, scale_y), (left, top) = self.scales, self.offset
         return left + x0 * scale_x, top + y0 * scale_y, left + x1 * scale_x, top + y1 * scale_y
 
-    def tiles_of(self, box: Sequence[float]) -> tuple[int, ...]:
-        """Raster indices of the tiles a box in image px reaches into, ascending; none for an empty box or one outside the canvas."""
-        return tuple(sorted(tile for tile, _, _ in self._reached(box, 1, 1)))
-
     def tokens_of(self, box: Sequence[float]) -> tuple[tuple[int, int, int], ...]:
-        """(tile, row, column) of the ViT tokens a box in image px reaches into, in canvas raster order; of all tiles that overlap."""
-        return self._reached(box, self.grid, self.grid)
-
-    def _reached(self, box: Sequence[float], across: int, down: int) -> tuple[tuple[int, int, int], ...]:
+        """(tile, row, column) of the ViT tokens a box in image px reaches into, in canvas raster order; of all tiles that overlap. None for
+        an empty box or one outside the canvas."""
         x0, y0, x1, y1 = self.to_canvas(box)
-        columns = self._along(x0, x1, self.layout.starts_x, across)
-        rows = self._along(y0, y1, self.layout.starts_y, down)
+        columns = self._along(x0, x1, self.layout.starts_x)
+        rows = self._along(y0, y1, self.layout.starts_y)
         found = [((y, x, row_tile * self.cols + col_tile), row, col) for y, row_tile, row in rows for x, col_tile, col in columns]
         return tuple((place[2], row, col) for place, row, col in sorted(found))
 
-    def _along(self, start: float, stop: float, tiles: Sequence[int], count: int) -> list[tuple[int, int, int]]:
-        """(place on the axis, tile, cell of it) for the cells, `count` a tile, that [start, stop) canvas px reaches into."""
+    def _along(self, start: float, stop: float, tiles: Sequence[int]) -> list[tuple[int, int, int]]:
+        """(place on the axis, tile, token of it) for the tokens that [start, stop) canvas px reaches into."""
         found = []
         for tile, first in enumerate(tiles):
             left = first * self.patch
-            for cell in _span(start - left, stop - left, self.tile / count, count):
-                found.append((first * count + cell * self.grid, tile, cell))
+            for token in _span(start - left, stop - left, self.patch, self.grid):
+                found.append((first + token, tile, token))
         return found
 
 
 def _span(start: float, stop: float, size: float, count: int) -> range:
-    """Indices of the cells of `size` canvas px, of `count` in all, that [start, stop) reaches into."""
+    """Indices of the tokens of `size` canvas px, of `count` in all, that [start, stop) reaches into."""
     if stop - start <= 0:
         return range(0)
     first, last = math.floor((start + EPSILON) / size), math.ceil((stop - EPSILON) / size)
