@@ -127,7 +127,7 @@ def _counter(config: RunConfig) -> Count | None:
     if language is None:
         typer.echo(f"tokens are not counted: the tokenizer {config.language.tokenizer!r} is not on this machine", err=True)
         return None
-    prompt = prompt_of("bare", build_tokenizer(language))
+    prompt = prompt_of(language.template, build_tokenizer(language))
 
     def count(dialogues: Sequence[Dialogue]) -> tuple[list[int], list[int]]:
         asked, trained = ([one for one in dialogues if prompt.refused(one, each) is None] for each in (False, True))

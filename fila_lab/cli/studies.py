@@ -36,7 +36,7 @@ def plan(
     from fila_lab.config import parse_set
     from fila_lab.studies.arms import get_budget
     from fila_lab.studies.estimate import estimate, known_winners
-    from fila_lab.studies.machine import check_machine
+    from fila_lab.studies.machine import check_machine, template_warnings
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
@@ -44,7 +44,7 @@ def plan(
     chosen, overrides = get_budget(loaded, name), parse_set(sets or [])
     timed = find_step_seconds(loaded, name, folder, overrides)
     made = make_plan(loaded, name, overrides, known_winners(folder) if chosen.tune else None, timed)
-    for message in check_machine(made, workers or chosen.workers, force):
+    for message in [*check_machine(made, workers or chosen.workers, force), *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
@@ -83,7 +83,7 @@ def run(
     from fila_lab.config import did_you_mean, parse_set
     from fila_lab.studies.arms import get_budget
     from fila_lab.studies.lock import Shard
-    from fila_lab.studies.machine import check_machine
+    from fila_lab.studies.machine import check_machine, template_warnings
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
@@ -94,7 +94,8 @@ def run(
     overrides = parse_set(sets or []) | ({"runtime.feature_cache": False} if no_cache else {})
     at_a_time = workers or get_budget(loaded, name).workers
     made = make_plan(loaded, name, overrides, step_seconds=find_step_seconds(loaded, name, folder, overrides))
-    for message in check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=engine == "ray"):
+    machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=engine == "ray")
+    for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
 
     from fila_lab.studies.options import Options

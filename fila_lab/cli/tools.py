@@ -39,7 +39,11 @@ def presets_show(
     from fila_lab.config import parse_set, resolve_run
 
     config = resolve_run(name, parse_set(sets or []))
-    typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110).rstrip())
+    typer.echo(
+        yaml.safe_dump(
+            config.model_dump(mode="json", context={"whole": True}), sort_keys=False, default_flow_style=None, width=110
+        ).rstrip()
+    )
 
 
 def pretrain(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.data import CUT_SHARE, SeamConfig
 from fila_lab.config.fusion_points import check_fusion_points, feature_index
 from fila_lab.config.idle_controls import check_control
+from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import (
     FACTORS,
@@ -41,6 +43,7 @@ def check_run(config: RunConfig) -> None:
     _check_geometry(config)
     check_control(config)
     _check_data(config)
+    _check_prompt(config)
     _check_truth(config)
 
 
@@ -209,6 +212,23 @@ def _check_seam(seam: SeamConfig, tile: int) -> None:
         raise ConfigError(f"data.seam.page_aspect = {list(aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
     _check_shares("data.seam.tasks", list(seam.tasks.values()))
     _check_shares("data.seam.code_length", list(seam.code_length))
+
+
+def _check_prompt(config: RunConfig) -> None:
+    """A template that there is, and room for a text behind the image of the smallest canvas."""
+    check_template("language.template", config.language.template)
+    most, geometry, scale = config.language.max_tokens, config.geometry, config.geometry.vit_scale
+    if most is None:
+        return
+    if geometry.tiling.padding_tokens == "drop":  # how much, only an image can tell
+        least = geometry.grid**2
+    else:
+        least = min(llm_tokens((scale * width, scale * height), config) for width, height in geometry.allowed_canvases)
+    if most <= least:
+        raise ConfigError(
+            f"language.max_tokens = {most} leaves no room for a text: an image alone takes {least} tokens or more; raise it, or choose "
+            "smaller geometry.canvases"
+        )
 
 
 def _check_truth(config: RunConfig) -> None:

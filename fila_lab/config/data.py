@@ -86,7 +86,17 @@ with warnings.catch_warnings():
             return named(suites)
 
         @property
+        def suites(self) -> tuple[SuiteConfig, ...]:
+            """All its suites: those of training, of validation, of tests."""
+            validate: tuple[SuiteConfig, ...] = self.validate or ()
+            return (*self.train, *validate, *self.evaluate.values())
+
+        @property
         def draws_seam(self) -> bool:
             """Whether any of its items are the seam suite's."""
-            validate: tuple[SuiteConfig, ...] = self.validate or ()
-            return any(one.suite == SEAM for one in (*self.train, *validate, *self.evaluate.values()))
+            return any(one.suite == SEAM for one in self.suites)
+
+        @property
+        def generated(self) -> bool:
+            """Whether all of its items are the seam suite's."""
+            return all(one.suite == SEAM for one in self.suites)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.json_files import read_json
+from fila_lab.config.prompts import TEMPLATES
 from fila_lab.config.run import LanguageConfig
 from fila_lab.config.safetensors_header import tensor_shapes
 from fila_lab.config.vocabulary import VOCABULARY
@@ -68,6 +70,37 @@ def tokenizer_size(language: LanguageConfig) -> int | None:
         return max(map(int, ids)) + 1
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def lacking_tokens(language: LanguageConfig) -> tuple[str, ...] | None:
+    """Special tokens of the run's template that its tokenizer does not have; None where it cannot be told without loading it.
+
+    Raises:
+        ConfigError: as `tokenizer_size`.
+    """
+    special = TEMPLATES[language.template].special
+    if not special or language.tokenizer in ("characters", "words"):
+        return special
+    folder = named_folder("language.tokenizer", language.tokenizer)
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return None
+    content = _read("language.tokenizer", language.tokenizer, folder / "tokenizer.json", "give the folder of a saved tokenizer")
+    there = {token.get("content") for token in content.get("added_tokens") or ()}
+    return tuple(text for text in special if text not in there)
+
+
+def template_warning(language: LanguageConfig, lacking: Collection[str] | None) -> str | None:
+    """What a template comes to whose special tokens the tokenizer lacks; None where it lacks none, or that is not known."""
+    if not lacking:
+        return None
+    template = TEMPLATES[language.template]
+    spelled = [text for text in lacking if text in template.head + template.ask + template.between]
+    what = [f"spells {', '.join(spelled)} out, as tokens of any text"] if spelled else []
+    what += [f"ends answers with its own end token, not {template.end}"] if template.end in lacking else []
+    return (
+        f"language.template = {language.template!r}: the tokenizer {language.tokenizer!r} has no token {', '.join(lacking)}, so it "
+        f"{' and '.join(what)}; give a tokenizer with these tokens, or another template"
+    )
 
 
 def named_folder(field: str, spec: str) -> Path | None:

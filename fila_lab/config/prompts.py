@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fila_lab.config.base import ConfigError, did_you_mean
+
 IMAGE = "{image}"
 """Where the visual tokens stand."""
 
@@ -54,3 +56,23 @@ TEMPLATES: dict[str, Template] = {
     "plain": Template(ask="{image}", image="{image}", end="\n", one_turn=True),
 }
 """bare: question and answer as they are; plain: LLaVA's first training stage, image and caption."""
+
+
+def fixed_tokens(name: str, tokenizer: str) -> int:
+    """About how many tokens a template puts around one question and its answer: characters where they are tokens, else four characters a
+    token and one a special token."""
+    template = TEMPLATES[name]
+    text = template.head + template.ask.replace("{question}", "").replace(IMAGE, template.image.replace(IMAGE, ""))
+    text += template.answer.replace("{answer}", "") + template.end + template.between
+    if tokenizer in ("characters", "words"):
+        return len(text)
+    special = sum(text.count(one) for one in template.special)
+    for one in template.special:
+        text = text.replace(one, "")
+    return special + -(-len(text) // 4)
+
+
+def check_template(field: str, name: str) -> None:
+    """ConfigError where there is no template of this name."""
+    if name not in TEMPLATES:
+        raise ConfigError(f"{field} = {name!r} is unknown{did_you_mean(name, TEMPLATES)}; choose {', '.join(TEMPLATES)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole
 from fila_lab.config.canvas_rules import grids_up_to
@@ -215,6 +215,20 @@ class LanguageConfig(Strict):
     dtype: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="type of its weights; null: float32 where they train, the checkpoint's own where they are frozen"
     )
+    template: str = Field(default="bare", description="how turns are put into words: a name of `fila_lab.config.prompts.TEMPLATES`")
+    max_tokens: Positive | None = Field(
+        default=None, description="longest sequence of image and text; rows whose answer it would cut off are set aside. null: any length"
+    )
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """`template` and `max_tokens` only where they say something, or all is asked for: whatever hashes or compares a run without them
+        (ids, checkpoints, costs) then does so as records from before there were these fields."""
+        content: dict[str, Any] = dump(self)
+        if (info.context or {}).get("whole"):
+            return content
+        usual = {name: type(self).model_fields[name].default for name in ("template", "max_tokens")}
+        return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
 
 
 class TrainConfig(Strict):

@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig, Size
-from fila_lab.cost.closed.parts import TEXT_TOKENS
+from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
 from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch
 from fila_lab.modeling import FilaModel
@@ -48,7 +48,7 @@ def flops_of(function: Callable[[], Any]) -> int:
 
 
 def count_flops(config: RunConfig, canvas: Size | None = None, training: bool = False) -> int:
-    """FLOPs of one forward pass of the whole model for one image on `canvas` (default: the largest allowed) with TEXT_TOKENS of text;
+    """FLOPs of one forward pass of the whole model for one image on `canvas` (default: the largest allowed) with its text;
     `training`: and of the backward pass.
 
     Every text token passes the language model's head, as in FilaModel.forward.
@@ -102,7 +102,7 @@ def count_language(config: RunConfig) -> dict[str, Count]:
     plain = config.fusion.model_copy(update={"name": "none", "control": None, "aggregate": None, "combine": None, "gate": None})
     alone = config.model_copy(update={"vit": vit, "fusion": plain})
     prefill = count_components(alone)[LANGUAGE]
-    tokens = llm_tokens(largest_canvas(config), config) + TEXT_TOKENS
+    tokens = llm_tokens(largest_canvas(config), config) + text_tokens(config.language)
     return {LANGUAGE: prefill, NEW_TOKEN: Count(prefill.parameters, prefill.trainable, count_new_token(alone, tokens), 0)}
 
 

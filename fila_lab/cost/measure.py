@@ -39,7 +39,7 @@ def measure_arms(
     """Arm -> its costs, measured on its real classes with random weights and synthetic images of the largest canvas.
 
     parameters, trainable_parameters, fusion_parameters: counted; all towers and the language model included in the first.
-    flops: 2 x multiply-adds of one forward pass of the whole model for one image and TEXT_TOKENS tokens of text (see count.py).
+    flops: 2 x multiply-adds of one forward pass of the whole model for one image and its text (see count.py).
     latency_ms, latency_iqr_ms: median and interquartile range over `rounds` interleaved rounds of a forward pass of a batch of
     `batch_size`, from pixels to the language model's prefill, milliseconds an image (see latency.py).
     peak_memory_mib: of training steps with the arm's batch (or `memory_batch_size`), above a process that has only imported (fresh.py).

@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.run import RunConfig
-from fila_lab.cost.closed.parts import TEXT_TOKENS
+from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, probed
 from fila_lab.cost.subject import device_of, largest_canvas
 from fila_lab.modeling import FilaModel, VisionBatch
@@ -50,7 +50,7 @@ def see_seconds(model: FilaModel, batch: VisionBatch, config: RunConfig) -> Seco
 
 def language_inputs(config: RunConfig) -> Tensor:
     """What the language model reads of one image and its text: [1, V + L, D_llm] of noise."""
-    tokens = llm_tokens(largest_canvas(config), config) + TEXT_TOKENS
+    tokens = llm_tokens(largest_canvas(config), config) + text_tokens(config.language)
     return torch.randn(1, tokens, config.language.width, device=device_of(config))
 
 
@@ -73,7 +73,7 @@ def language_pass(language: PreTrainedModel, config: RunConfig) -> Callable[[], 
             start = _now(device)
             hidden = language.model(inputs_embeds=prompt, use_cache=False).last_hidden_state
             read = _now(device)
-            language.lm_head(hidden[:, -TEXT_TOKENS:])
+            language.lm_head(hidden[:, -text_tokens(config.language) :])
             prefilled = _now(device)
             for _ in range(TOKENS_IN_A_ROW):
                 hidden = language.model(inputs_embeds=prompt[:, :1], use_cache=True, **{cache_name: cache}).last_hidden_state

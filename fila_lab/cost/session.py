@@ -21,7 +21,7 @@ from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes
 from fila_lab.cost.closed.memory import widest_bytes
-from fila_lab.cost.closed.parts import TEXT_TOKENS
+from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.cost.count import Count, count_language, count_vision
 from fila_lab.cost.fresh import measured_afresh
 from fila_lab.cost.latency import interleaved
@@ -167,7 +167,7 @@ def _latency(
 def language_name(config: RunConfig) -> str:
     """What makes two runs' language models cost the same."""
     language = config.language
-    tokens = llm_tokens(seen_canvases(config)[0], config) + TEXT_TOKENS
+    tokens = llm_tokens(seen_canvases(config)[0], config) + text_tokens(config.language)
     return f"{language.architecture} of {language.layers} layers and width {language.width}, {tokens} tokens"
 
 

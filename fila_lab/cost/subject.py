@@ -18,7 +18,7 @@ from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases, tile_layout
 from fila_lab.config.vocabulary import VOCABULARY
-from fila_lab.cost.closed.parts import TEXT_TOKENS
+from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 
 
@@ -111,7 +111,7 @@ def _noise(value: torch.Tensor, name: str, device: str) -> torch.Tensor:
 
 
 def synthetic_batch(config: RunConfig, images: int, canvas: Size | None = None, device: str = "cpu") -> VisionBatch:
-    """`images` images of uint8 noise that fill one canvas (default: the largest), with TEXT_TOKENS tokens of text each.
+    """`images` images of uint8 noise that fill one canvas (default: the largest), with a text each.
 
     An arm that has a ConvNeXt gets its detail input, `oracle_map` truth maps (empty, bfloat16 as in a cell's batches), `none` neither.
     """
@@ -126,8 +126,8 @@ def synthetic_batch(config: RunConfig, images: int, canvas: Size | None = None, 
 
     return VisionBatch.of(
         layout,
-        torch.randint(3, 90, (images, TEXT_TOKENS), device=device),
-        torch.full((images,), TEXT_TOKENS // 2, device=device),
+        torch.randint(3, 90, (images, text_tokens(config.language)), device=device),
+        torch.full((images,), text_tokens(config.language) // 2, device=device),
         tiles=noise(images, layout.rows * layout.cols, geometry.tile, geometry.tile, 3),
         overview=noise(images, geometry.tile, geometry.tile, 3),
         detail=noise(images, detail_height, detail_width, 3) if has_convnext(config) else None,

@@ -16,7 +16,7 @@ from fila_lab.config.strategies import known_cost
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, component_training_flops
 from fila_lab.cost.closed.fusion import fusion_point_costs
-from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, language_token_cost
+from fila_lab.cost.closed.parts import Cost, language_token_cost, text_tokens
 from fila_lab.cost.count import Count
 from fila_lab.cost.passes import HEAD, TOKEN_HEAD
 from fila_lab.cost.probe import CONVNEXT, LANGUAGE, NEW_TOKEN, OTHER, PROJECTOR, VIT
@@ -86,7 +86,7 @@ def closed_forms(config: RunConfig) -> dict[str, Cost]:
     costs = component_costs(config, canvas)
     known = known_cost(config.fusion)
     fusions = {component_name(*pair): cost if known else _UNKNOWN for pair, cost in fusion_point_costs(config, canvas).items()}
-    tokens = llm_tokens(canvas, config) + TEXT_TOKENS
+    tokens = llm_tokens(canvas, config) + text_tokens(config.language)
     return {
         VIT: costs["vit"],
         **({CONVNEXT: costs["convnext"]} if costs["convnext"].parameters else {}),

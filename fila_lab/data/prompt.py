@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from fila_lab.config.base import ConfigError, did_you_mean
-from fila_lab.config.prompts import IMAGE, TEMPLATES, Template
+from fila_lab.config.prompts import IMAGE, TEMPLATES, Template, check_template
 from fila_lab.data.suite import Item, TaskRule, Turn
 
+NO_ANSWER, CUT_OFF, OTHER_TEMPLATE = "no answer", "answer cut off", "not for this template"
+UNASKED = (NO_ANSWER, CUT_OFF, OTHER_TEMPLATE)
+"""Reasons for which a row whose image can be seen is not asked."""
 _ANCHOR = "\n"
 """What a text goes on from, so that a tokenizer does not take it for the beginning of one. It joins with few texts, in SentencePiece with
 none."""
@@ -91,11 +93,12 @@ class Prompt:
     """
 
     def __init__(self, template: str, tokens: Tokens, max_tokens: int | None = None) -> None:
-        if template not in TEMPLATES:
-            raise ConfigError(f"template = {template!r} is unknown{did_you_mean(template, TEMPLATES)}; choose {', '.join(TEMPLATES)}")
+        check_template("language.template", template)
         self.name, self.tokens, self.max_tokens = template, tokens, max_tokens
         self._template: Template = TEMPLATES[template]
         self._special = {text: token for text in self._template.special if (token := tokens.token(text)) is not None}
+        self.lacking = tuple(text for text in self._template.special if text not in self._special)
+        """Special tokens of the template that the tokenizer does not have."""
         self._split = re.compile("|".join(["(" + "|".join(map(re.escape, self._special)) + ")"] if self._special else ["(?!)"]))
         (self._anchor,) = tokens.encode([_ANCHOR])
         self._end = self._ending()
@@ -112,15 +115,20 @@ class Prompt:
             return [_Piece(token=self._special[end], loss=True)]
         return [_Piece(end, loss=True, goes_on=True)]
 
+    def said(self, text: str) -> str:
+        """An answer without what the template puts around it, and without its end where that is no special token."""
+        opening, closing = self._template.answer.split("{answer}")
+        return text.removesuffix(self._template.end).removesuffix(closing).removeprefix(opening)
+
     def refused(self, dialogue: Dialogue, trained: bool) -> tuple[str, str] | None:
         """(reason, what is wrong) where a dialogue cannot be asked this way, or not be trained on; None where it can."""
         count = len(dialogue.turns)
         if self._template.one_turn and (count != 1 or not dialogue.image):
             found = f"it has {count} questions" if dialogue.image else "it has no image"
-            return "not for this template", f"template {self.name} takes one answer to an image, and {found}"
+            return OTHER_TEMPLATE, f"template {self.name} takes one answer to an image, and {found}"
         unanswered = [number for number, turn in enumerate(dialogue.turns) if not turn.answers]
         if unanswered and (trained or unanswered[0] < count - 1):
-            return "no answer", f"question {unanswered[0] + 1} has no answer that is known"
+            return NO_ANSWER, f"question {unanswered[0] + 1} has no answer that is known"
         return None
 
     def cut_off(self, encoded: Encoded, visual: int) -> tuple[str, str] | None:
@@ -131,15 +139,16 @@ class Prompt:
         if self.max_tokens is None or needed <= self.max_tokens:
             return None
         what = f"image and text need {needed} tokens, and {self.max_tokens} are read"
-        return "answer cut off", f"{what}; shorten the text, choose smaller canvases, or raise max_tokens"
+        return CUT_OFF, f"{what}; shorten the text, choose smaller canvases, or raise language.max_tokens"
 
     def training(self, dialogues: Iterable[Dialogue]) -> list[Encoded]:
         """Whole conversations: every answer carries loss, and what ends it. Of several accepted answers the first."""
         return self._encoded([self._pieces(dialogue, len(dialogue.turns)) for dialogue in dialogues])
 
     def asking(self, dialogues: Iterable[Dialogue]) -> list[Encoded]:
-        """Conversations up to where the model is to answer the last question; the first answers to earlier ones stand there."""
-        return self._encoded([self._pieces(dialogue, len(dialogue.turns) - 1) for dialogue in dialogues])
+        """Conversations up to where the model is to answer the last question; first answers to earlier ones stand there, without loss."""
+        rows = self._encoded([self._pieces(dialogue, len(dialogue.turns) - 1) for dialogue in dialogues])
+        return [replace(row, loss=[False] * len(row.ids)) for row in rows]
 
     def _pieces(self, dialogue: Dialogue, answered: int) -> list[_Piece]:
         """The pieces of a dialogue of which so many questions are answered."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fila_lab.config import ConfigError, RunConfig
 from fila_lab.config.files import cache_limit
+from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.studies.estimate import check_memory_of
 from fila_lab.studies.plan import Plan
 
@@ -46,6 +47,13 @@ def check_machine(plan: Plan, workers: int, force: bool = False, elsewhere: bool
             raise
         messages.append(str(error))
     return [*messages, *check_memory_of(plan, workers, force)]
+
+
+def template_warnings(runs: Iterable[RunConfig]) -> list[str]:
+    """What is to be said of templates whose special tokens the runs' tokenizers lack, each once."""
+    languages = {repr(run.language): run.language for run in runs}.values()
+    told = [template_warning(language, lacking_tokens(language)) for language in languages]
+    return list(dict.fromkeys(warning for warning in told if warning is not None))
 
 
 def check_devices(runs: Iterable[RunConfig]) -> None:

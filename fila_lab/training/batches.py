@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from fila_lab.config import FilaError, RunConfig
+from fila_lab.config.counts import llm_tokens
 from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.data.pool import Bucket, Pool
-from fila_lab.data.prompt import Dialogue
-from fila_lab.data.suite import SetAside
+from fila_lab.data.prompt import Dialogue, Encoded
+from fila_lab.data.suite import SetAside, Turn
 from fila_lab.modeling import VisionBatch
 from fila_lab.training.features import Features, needs_detail
 from fila_lab.training.texts import IGNORE, Texts
@@ -25,8 +26,8 @@ class Batch:
     """What the module consumes: the model's input, labels [B, L], the accepted answers, and, where train.truth_weight asks for it, what the
     tokens show.
 
-    `rows`: the pool's rows, without those that could not be read, which `aside` tells. A spare batch is there so that a rank without rows
-    of its own takes the step too: it counts for nothing. A batch of which no row could be read has no `vision`.
+    `rows`: the pool's rows, without those that could not be read or asked, which `aside` tells. A spare batch is there so that a rank
+    without rows of its own takes the step too: it counts for nothing. A batch without rows has no `vision`.
     """
 
     vision: VisionBatch | None
@@ -55,7 +56,7 @@ class Collator:
 
     def __init__(self, config: RunConfig, pool: Pool, features: Features | None, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config, self.pool, self.features = config, pool, features
-        self.texts = Texts(tokenizer)
+        self.texts = Texts(tokenizer, config.language)
         self.seconds = 0.0
         """Time spent in making batches so far, in this process."""
         if config.train.truth_weight:
@@ -75,18 +76,18 @@ class Collator:
 
     def _made(self, rows: np.ndarray, training: bool) -> Batch:
         pool, bucket = self.pool, self.pool.bucket(rows)
+        asked, unasked = self._asked(rows, bucket, training)
+        if not asked:
+            return _empty(unasked)
         live = self.features is None and needs_detail(self.config) and bucket.geometry is not None
-        seen = pool.pixels(rows, detail=live and self.foreign is None)
-        rows = seen.rows
+        seen = pool.pixels(np.array(list(asked)), detail=live and self.foreign is None)
+        rows, aside = seen.rows, (*unasked, *seen.aside)
         if not len(rows):
-            return Batch(None, torch.zeros(0, 0, dtype=torch.long), [], [], [], aside=seen.aside)
+            return _empty(aside)
         told = rows if self.foreign is None else self.foreign[rows]
         detail = seen.detail if not live or self.foreign is None else self._detail_of(told)
-        turns = pool.turns(rows)
-        rules = [pool.rules[str(task)] for task in pool.tasks[rows]]
         image = bucket.geometry is not None
-        dialogues = [Dialogue(asked, image, rule.ending) for asked, rule in zip(turns, rules, strict=True)]
-        texts = self.texts(dialogues, training)
+        texts = self.texts.padded([asked[row].ids for row in rows])
         vision = VisionBatch.of(
             NO_IMAGE if bucket.geometry is None else bucket.geometry.layout,
             texts.ids,
@@ -99,8 +100,29 @@ class Collator:
             oracle=self._oracle(rows, bucket),
         )
         truth = self._truth(rows, bucket) if training else None
-        answers, scores = [asked[-1].answers for asked in turns], [rule.score for rule in rules]
-        return Batch(vision, texts.labels, answers, rows.tolist(), scores, truth, aside=seen.aside)
+        answers, scores = [asked[row].turns[-1].answers for row in rows], [pool.rules[str(task)].score for task in pool.tasks[rows]]
+        return Batch(vision, texts.labels, answers, rows.tolist(), scores, truth, aside=aside)
+
+    def _asked(self, rows: np.ndarray, bucket: Bucket, training: bool) -> tuple[dict[int, _Asked], tuple[SetAside, ...]]:
+        """Row -> what is asked of it, of the rows that the run's template can ask and that fit in its longest sequence; and the others."""
+        pool, prompt, geometry = self.pool, self.texts.prompt, bucket.geometry
+        visual = 0 if geometry is None else llm_tokens(geometry.canvas, self.config, geometry.image_size)
+        turns, tasks = pool.turns(rows), pool.tasks[rows]
+        dialogues = [Dialogue(each, geometry is not None, pool.rules[str(task)].ending) for each, task in zip(turns, tasks, strict=True)]
+        wrong = {row: why for row, each in zip(rows, dialogues, strict=True) if (why := prompt.refused(each, training)) is not None}
+        kept = [(row, each) for row, each in zip(rows, dialogues, strict=True) if row not in wrong]
+        asked = {}
+        for (row, each), ids in zip(kept, self.texts.encoded([each for _, each in kept], training), strict=True):
+            if (why := prompt.cut_off(ids, visual)) is not None:
+                wrong[row] = why
+            else:
+                asked[row] = _Asked(each.turns, ids)
+        if not wrong:
+            return asked, ()
+        names = pool.describe(np.array(list(wrong)))["item_id"]
+        return asked, tuple(
+            SetAside(str(name), reason, f"{name}: {what}") for name, (reason, what) in zip(names, wrong.values(), strict=True)
+        )
 
     def _detail_of(self, rows: np.ndarray) -> np.ndarray:
         """The detail inputs [B, Hd, Wd, 3] of other rows; FilaError where one of them cannot be read: the control has no other to show."""
@@ -124,6 +146,18 @@ class Collator:
         records, counts = self.pool.truth(rows)
         assert self.pool.oracle is not None
         return torch.from_numpy(self.pool.oracle.tokens(records, counts, bucket.geometry))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The turns of a row, and their ids."""
+
+    turns: tuple[Turn, ...]
+    ids: Encoded
+
+
+def _empty(aside: tuple[SetAside, ...]) -> Batch:
+    return Batch(None, torch.zeros(0, 0, dtype=torch.long), [], [], [], aside=aside)
 
 
 def check_plain(pool: Pool) -> None:

@@ -20,9 +20,11 @@ from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
+from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
 from fila_lab.data.pool import Pool
+from fila_lab.data.prompt import UNASKED
 from fila_lab.data.stored_pool import StoredPool
 from fila_lab.data.suite import SPLITS, SetAside
 from fila_lab.evaluation import aggregated, judged, measured, question_only
@@ -38,6 +40,8 @@ from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder
 from fila_lab.training.shares import gathered
 from fila_lab.training.trained import save_trained
+
+log = logging.getLogger("fila_lab")
 
 
 @dataclass
@@ -130,6 +134,8 @@ def _run(
         seen = seen_features(config, pools, cache_dir, progress=progress)
     with _timed(timing, "start"):
         module = FilaModule.from_config(config, detail_branch=None in seen.values())
+        if lacking_tokens(config.language) is None and (warning := template_warning(config.language, module.prompt.lacking)):
+            log.warning("%s", warning)
         weights = weights_used(config, module.model)
         data = CellData(config, pools, seen, module.model.tokenizer)
         record.most_aside = config.data.bad_rows * sum(map(len, pools.values()))
@@ -159,7 +165,9 @@ def _run(
     timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
     provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
-    aside = {name: _told(pool.aside) for name, pool in pools.items()} | {"unreadable": _told(list(record.aside.values()))}
+    aside = {name: _told(pool.aside) for name, pool in pools.items()}
+    for name, of_prompts in (("unreadable", False), ("unasked", True)):
+        aside[name] = _told([row for row in record.aside.values() if (row.reason in UNASKED) == of_prompts])
     found = {
         "metrics": metrics,
         "validation": validation,
@@ -200,8 +208,17 @@ def _counted(batches: list[list[tuple[int, Answer]]]) -> dict[str, int]:
 
 
 def predictions_frame(pool: Pool, batches: list[list[tuple[int, Answer]]]) -> pd.DataFrame:
-    """One line an item that could be read: what is known of it, the answer given, its score, and whether it is right."""
+    """One line an item that could be read and asked: what is known of it, the answer given, its score, and whether it is right.
+
+    Raises:
+        FilaError: there is none.
+    """
     told = [each for batch in batches for each in batch]
+    if not told:
+        raise FilaError(
+            f"none of the {len(pool)} {pool.split} rows could be used: their images cannot be read, or their questions not be asked by "
+            "language.template within language.max_tokens; `fila-lab data check` looks at them"
+        )
     rows = np.array([row for row, _ in told], np.int64)
     frame = judged(pool.describe(rows).assign(prediction=[answer.text for _, answer in told]), pool.rules)
     return frame.sort_values(["item_id", "place"], kind="stable").reset_index(drop=True)

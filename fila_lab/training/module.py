@@ -30,6 +30,7 @@ from fila_lab.modeling.generation import Answer
 from fila_lab.training.batches import Batch
 from fila_lab.training.checkpoints import hyper_parameters
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
+from fila_lab.training.prompts import prompt_of
 from fila_lab.training.shares import averaged, shared_unexplained, summed, world
 from fila_lab.training.texts import IGNORE
 
@@ -70,6 +71,7 @@ class FilaModule(L.LightningModule):
         self.save_hyperparameters(hyper_parameters(self.config))
         sees = not cacheable(self.config) if detail_branch is None else detail_branch
         self.model: FilaModel = build_model(self.config, detail_branch=sees)
+        self.prompt = prompt_of(language.template, self.model.tokenizer, language.max_tokens)
         self.truth: Truth | None = None
         if train.truth_weight:
             self.truth = Truth(4 * TRUTH, language.width).requires_grad_(False)
@@ -106,6 +108,11 @@ class FilaModule(L.LightningModule):
             return vision
         return replace(vision, maps=frozen_maps(tower, vision.detail, self.config, vision.rows, vision.cols), detail=None)
 
+    def answer(self, vision: VisionBatch) -> list[Answer]:
+        """The answers to a batch of prompts, without what the run's template puts around them."""
+        given = self.model.answer(self.seen(vision), self.config.language.answer_tokens, self.prompt.ends)
+        return [answer._replace(text=self.prompt.said(answer.text)) for answer in given]
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """This rank's part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients, is that loss."""
         tokens = (batch.labels != IGNORE).sum()
@@ -137,17 +144,16 @@ class FilaModule(L.LightningModule):
         if batch.spare or batch.vision is None:
             self.log("validation", 0.0, batch_size=0, on_epoch=True, sync_dist=True)
             return
-        given = self.model.generate(self.seen(batch.vision), max_new_tokens=self.config.language.answer_tokens)
+        given = self.answer(batch.vision)
         told = zip(given, batch.answers, batch.scores, strict=True)
-        right = sum(_score(name)(answer, accepted) for answer, accepted, name in told if accepted)
+        right = sum(_score(name)(answer.text, accepted) for answer, accepted, name in told if accepted)
         self.log("validation", right / len(given), batch_size=len(given), on_epoch=True, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[tuple[int, Answer]]:
         """(row of the pool, answer) of each row that could be read."""
         if batch.spare or batch.vision is None:
             return []
-        given = self.model.answer(self.seen(batch.vision), self.config.language.answer_tokens)
-        return list(zip(batch.rows, given, strict=True))
+        return list(zip(batch.rows, self.answer(batch.vision), strict=True))
 
     def configure_optimizers(self) -> Any:
         train = self.config.train

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 from fila_lab.config import FilaError
 from fila_lab.config.counts import llm_tokens
-from fila_lab.data.prompt import Dialogue
+from fila_lab.config.prompts import TEMPLATES
+from fila_lab.data.prompt import Dialogue, Encoded, Prompt
 from fila_lab.data.suite import Turn
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
 from fila_lab.imaging.pictures import check_replaceable, draw_seams, picture_format, save_picture
@@ -48,8 +49,10 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
     if config.fusion.control == "oracle_map":
         raise FilaError(f"--cell={cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
     prepared = prepare(pixels, config.geometry, detail=needs_detail(config))
-    texts = Texts(model.tokenizer)([Dialogue((Turn(question, ()),))], answered=False)
-    _check_length(texts.ids.shape[1], model, prepared)
+    words = Texts(model.tokenizer, config.language)
+    (asked,) = words.encoded([Dialogue((Turn(question, ()),))], answered=False)
+    _check_length(asked, words.prompt, model, prepared)
+    texts = words.padded([asked])
     batch = VisionBatch.of(
         prepared.geometry.layout,
         texts.ids,
@@ -60,7 +63,8 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
         detail=None if prepared.detail is None else prepared.detail[None],
     )
     with autocast(config.runtime.precision):
-        (answer,) = model.eval().answer(batch, config.language.answer_tokens)
+        (answer,) = model.eval().answer(batch, config.language.answer_tokens, words.prompt.ends)
+    answer = answer._replace(text=words.prompt.said(answer.text))
     lines = [answer.text, *(f"note: {note}" for note in _notes(question, answer, model, prepared))]
     draw_tiles(prepared, f"{question}  ->  {answer.text}", picture)
     return "\n".join([*lines, f"tiles: {picture}"])
@@ -102,9 +106,11 @@ def _named_path(image: Path, out: Path | None) -> Path:
     return out
 
 
-def _check_length(tokens: int, model: FilaModel, prepared: Prepared) -> None:
-    geometry = prepared.geometry
+def _check_length(asked: Encoded, prompt: Prompt, model: FilaModel, prepared: Prepared) -> None:
+    geometry, tokens = prepared.geometry, len(asked.ids)
     seen = llm_tokens(geometry.canvas, model.config, geometry.image_size)
+    if (cut := prompt.cut_off(asked, seen)) is not None:
+        raise FilaError(f"QUESTION has {tokens} tokens with its template, which leave no room for an answer: {cut[1]}")
     kept = model.config.language.answer_tokens
     positions = model.reader.positions or MAX_QUESTION_TOKENS + seen + kept
     most = min(MAX_QUESTION_TOKENS, positions - seen - kept)
@@ -118,6 +124,9 @@ def _check_length(tokens: int, model: FilaModel, prepared: Prepared) -> None:
 def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared) -> list[str]:
     """What the model could not see of the image, nor know of the question; and an answer that holds nothing or was cut off."""
     notes = [found] if (found := hardly_seen(prepared.geometry)) else []
+    template = model.config.language.template
+    if "{question}" not in TEMPLATES[template].ask:
+        notes.append(f"the cell's template, {template}, puts no question into words: whatever is asked, it tells of the image")
     if unknown := unknown_tokens(model.tokenizer, question):
         shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         notes.append(f"the model's tokenizer does not know {shown}: it cannot read these")

@@ -106,17 +106,18 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
 
     `everything` is not the arm `none`: the rest of this model has been trained with its fusion.
     """
-    pairs = model.encoder.fusion_points
+    pairs, prompt = model.encoder.fusion_points, collator.texts.prompt
     switches: dict[str, Collection[FusionPoint]] = {NOTHING: ()} | {f"{s}->{layer}": ((s, layer),) for s, layer in pairs}
     frames = []
     for number, (off, silent) in enumerate((switches | {EVERYTHING: pairs}).items()):
         for batch in BucketBatches(collator.pool.canvases.tolist(), rows, model.config.train.eval_batch_size, None):
             made = collator(batch, training=False)
-            assert made.vision is not None
+            if made.vision is None:
+                continue
             with watched(model.encoder, off=silent), autocast(model.config.runtime.precision):
-                given = model.generate(made.vision, model.config.language.answer_tokens)
-            right = [answer in accepted for answer, accepted in zip(given, made.answers, strict=True)]
-            frames.append(collator.pool.describe(batch)[ITEM].assign(off=off, correct=right))
+                given = model.answer(made.vision, model.config.language.answer_tokens, prompt.ends)
+            right = [prompt.said(answer.text) in accepted for answer, accepted in zip(given, made.answers, strict=True)]
+            frames.append(collator.pool.describe(np.array(made.rows))[ITEM].assign(off=off, correct=right))
         if progress:
             progress("switching off", number + 1, len(switches) + 1)
     return pd.concat(frames, ignore_index=True)

@@ -41,7 +41,7 @@ class Recorder(Callback):
         self.waited = 0.0
         """Seconds between training steps, in which batches were waited for."""
         self.aside: dict[str, SetAside] = {}
-        """Rows that could not be read, by id."""
+        """Rows that could not be read or asked, by id."""
         self.most_aside = math.inf
         """Of more than so many the cell is stopped."""
 
@@ -50,11 +50,14 @@ class Recorder(Callback):
         spent = self.earlier + time.perf_counter() - self._began
         losses = [loss.cpu() for loss in self._losses]
         copied = [dict(point) for point in self.curve]
-        return {"curve": copied, "losses": losses, "due": self.due, "seconds": dict(self.seconds), "images": self.images, "spent": spent}
+        aside = {row: [told.reason, told.message] for row, told in self.aside.items()}
+        state = {"curve": copied, "losses": losses, "due": self.due, "seconds": dict(self.seconds), "images": self.images, "spent": spent}
+        return state | {"aside": aside}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.curve, self._losses, self.due = state["curve"], state["losses"], state["due"]
         self.seconds, self.images, self.earlier = state["seconds"], state["images"], state["spent"]
+        self.aside = {row: SetAside(row, *told) for row, told in state.get("aside", {}).items()}
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """A checkpoint is written before the validation of its step, which Lightning leaves out on resuming: it is made up for here."""
@@ -71,12 +74,12 @@ class Recorder(Callback):
         self._set_aside(batch)
 
     def _set_aside(self, batch: Any) -> None:
-        """FilaError where too many rows cannot be read."""
+        """FilaError where too many rows cannot be used."""
         self.aside |= {row.row: row for row in batch.aside}
         if len(self.aside) > self.most_aside:
             first = next(iter(self.aside.values()))
             raise FilaError(
-                f"{len(self.aside)} rows cannot be read, more than data.bad_rows allows; the first: {first.message}; mend the files "
+                f"{len(self.aside)} rows cannot be used, more than data.bad_rows allows; the first: {first.message}; mend the files "
                 "(fila-lab data check lists them), or raise data.bad_rows"
             )
 

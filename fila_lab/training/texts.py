@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from fila_lab.data.prompt import Dialogue
+from fila_lab.config import LanguageConfig
+from fila_lab.data.prompt import Dialogue, Encoded
 from fila_lab.training.prompts import prompt_of
 
 IGNORE = -100
 """Label of positions without loss."""
-TEMPLATE = "bare"
-"""The laboratory's own: question, answer, end, the image before them all."""
 
 
 class PaddedTexts(NamedTuple):
@@ -29,22 +28,33 @@ class PaddedTexts(NamedTuple):
 
 
 class Texts:
-    """Batches of dialogues, padded on the right."""
+    """Batches of dialogues by the template of a run, padded on the right.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.prompt = prompt_of(TEMPLATE, tokenizer)
+    Raises:
+        ConfigError: there is no such template, or the tokenizer has no end token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, language: LanguageConfig | None = None) -> None:
+        said = language or LanguageConfig()
+        self.prompt = prompt_of(said.template, tokenizer, said.max_tokens)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.prompt.tokens.end
 
     def __call__(self, dialogues: Sequence[Dialogue], answered: bool) -> PaddedTexts:
         """Answered, every answer is there and carries loss; else dialogues end at the last question, and no position does. All of them have
         an image, or none."""
-        rows = self.prompt.training(dialogues) if answered else self.prompt.asking(dialogues)
+        return self.padded(self.encoded(dialogues, answered))
+
+    def encoded(self, dialogues: Sequence[Dialogue], answered: bool) -> list[Encoded]:
+        """The dialogues' ids, each of its own length."""
+        return self.prompt.training(dialogues) if answered else self.prompt.asking(dialogues)
+
+    def padded(self, rows: Sequence[Encoded]) -> PaddedTexts:
+        """Sequences of `encoded` as one batch."""
         width = max(len(row.ids) for row in rows)
         ids, labels = torch.full((len(rows), width), self.pad), torch.full((len(rows), width), IGNORE)
         for number, row in enumerate(rows):
             ids[number, : len(row.ids)] = torch.tensor(row.ids, dtype=torch.long)
-            if answered:
-                labels[number, : len(row.ids)] = torch.tensor(row.labels(IGNORE), dtype=torch.long)
-        lengths = torch.tensor([row.prompt_length if answered else len(row.ids) for row in rows])
+            labels[number, : len(row.ids)] = torch.tensor(row.labels(IGNORE), dtype=torch.long)
+        lengths = torch.tensor([row.prompt_length for row in rows])
         (image_at,) = {row.image_at for row in rows}  # what stands before the first question is the template's
         return PaddedTexts(ids, lengths, labels, image_at or 0)

@@ -106,6 +106,9 @@ def test_what_has_no_answer_or_too_long_a_text_is_told() -> None:
     assert Prompt("bare", letters()).cut_off(trained, 10**6) is None
     led = Prompt("bare", Tokens(letters().encode, letters().token, 1, leading=1), max_tokens=40)
     assert led.cut_off(trained, visual=19) is not None
+    (further,) = Prompt("bare", letters()).asking([TALK])
+    least = Prompt("bare", letters(), max_tokens=len(further.ids) + 1)
+    assert (least.cut_off(further, 0), least.cut_off(further, 1) is None) == (None, False), "behind earlier answers too"
     (text,) = prompt.training([Dialogue(TALK.turns[:1], image=False)])
     assert prompt.cut_off(text, visual=1000) is None
 

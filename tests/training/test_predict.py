@@ -141,14 +141,14 @@ def test_a_question_of_another_task_and_an_empty_answer_are_said(ask, monkeypatc
     assert not any("unlike" in line for line in ask("bar red?"))
     said = next(line for line in ask("count red?") if "unlike" in line)
     assert "chart 'bar " in said
-    monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit: [Answer("", whole=True)])
+    monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit, ends: [Answer("", whole=True)])
     lines = ask("red?")
     assert lines[0] == ""
     assert lines[1] == "note: the answer is empty: the model ended it at once"
 
 
 def test_an_answer_that_is_cut_off_says_so(ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit: [Answer("A" * limit, whole=False)])
+    monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit, ends: [Answer("A" * limit, whole=False)])
     assert "note: the answer was cut off after 32 tokens (language.answer_tokens)" in ask("red?")
 
 

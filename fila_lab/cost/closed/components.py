@@ -9,7 +9,7 @@ from fila_lab.config.seam_pages import page_size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvas, seen_canvases
 from fila_lab.cost.closed.fusion import fusion_point_costs
-from fila_lab.cost.closed.parts import TEXT_TOKENS, Cost, convnext_cost, language_cost, projector_cost, vit_cost, vit_layer_cost
+from fila_lab.cost.closed.parts import Cost, convnext_cost, language_cost, projector_cost, text_tokens, vit_cost, vit_layer_cost
 
 PROCESS_BYTES = 0.7e9
 """A Python process with torch loaded, measured on Linux."""
@@ -30,7 +30,7 @@ def component_costs(config: RunConfig, canvas: Size | None = None, image: Size |
         "convnext": convnext_cost(config.convnext, detail_size(canvas, geometry)) if has_convnext(config) else Cost(0, 0),
         "fusion": sum(fusion_point_costs(config, canvas).values(), Cost(0, 0)),
         "projector": projector_cost(config, canvas, image),
-        "language": language_cost(config.language, llm_tokens(canvas, config, image) + TEXT_TOKENS),
+        "language": language_cost(config.language, llm_tokens(canvas, config, image) + text_tokens(config.language)),
     }
 
 
@@ -78,7 +78,7 @@ def _last_products(config: RunConfig, canvas: Size | None, image: Size | None) -
     needs what it reads and not what it gives."""
     vit, language, geometry = config.vit, config.language, config.geometry
     pages = [(seen_canvas(config, size), page_size(config, size)) for size in geometry.canvases] if canvas is None else [(canvas, image)]
-    tokens = sum(llm_tokens(size, config, page) + TEXT_TOKENS for size, page in pages) / len(pages)
+    tokens = sum(llm_tokens(size, config, page) + text_tokens(config.language) for size, page in pages) / len(pages)
     return 2 * (geometry.grid**2 + 1) * int(vit.width * vit.mlp_ratio) * vit.width, 2 * tokens * language.intermediate * language.width
 
 

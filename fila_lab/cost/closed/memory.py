@@ -10,7 +10,7 @@ from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import COMPONENTS, PROCESS_BYTES, component_costs, passed_layers
 from fila_lab.cost.closed.fusion_memory import kept_values
-from fila_lab.cost.closed.parts import TEXT_TOKENS
+from fila_lab.cost.closed.parts import text_tokens
 
 ANSWER_TOKENS = 16
 """Longest answer that is generated."""
@@ -112,7 +112,9 @@ def _language_bytes(config: RunConfig, canvas: Size) -> float:
     """A training batch's activations, or an evaluation batch's keys and values, whichever is more (bytes a channel counted on transformers'
     Llama and Qwen2 classes)."""
     language, each = config.language, value_bytes(config)
-    tokens = llm_tokens(canvas, config) + TEXT_TOKENS
+    tokens = llm_tokens(canvas, config) + text_tokens(config.language)
+    if config.language.max_tokens is not None and not config.data.generated:  # rows of files may be as long as that
+        tokens = max(tokens, config.language.max_tokens)
     outer, inner = (29 + 4 * each, 4 * each) if language.trainable else (10 + 7 * each, 2 * each)
     layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
     keys = (language.kv_heads or language.heads) * (language.width // language.heads)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from fila_lab.config.counts import handoff_tokens, vision_tokens
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
+from fila_lab.config.prompts import fixed_tokens
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains
@@ -16,8 +17,8 @@ from fila_lab.config.tiling import tile_layout
 from fila_lab.config.vocabulary import VOCABULARY
 
 TEXT_TOKENS = 8
-"""Tokens of a question with its answer, planned and measured alike: about those of `mini`. A choice with no dataset behind it; beside the
-thousands of tokens of an image in `paper`, tens more do not show."""
+"""Tokens of a bare question with its answer, planned and measured alike: about those of `mini`. A choice with no dataset behind it; beside
+the thousands of tokens of an image in `paper`, tens more do not show."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,15 @@ def _projection(config: RunConfig, width: int, tokens: int, moving: bool) -> Cos
     return first + product(language**2, tokens, language) if config.projector.kind == "mlp2x_gelu" else first
 
 
-def language_cost(config: LanguageConfig, tokens: int) -> Cost:
-    """Prefill of `tokens` tokens, of which the last TEXT_TOKENS pass the head; full (not halved) attention."""
-    layer, head = _language_layer(config), product(config.width * _vocabulary(config), TEXT_TOKENS)
+def text_tokens(config: LanguageConfig) -> int:
+    """Tokens of a question with its answer, in the words of the run's template."""
+    return TEXT_TOKENS + fixed_tokens(config.template, config.tokenizer)
+
+
+def language_cost(config: LanguageConfig, tokens: int, text: int | None = None) -> Cost:
+    """Prefill of `tokens` tokens, of which the last `text` (null: `text_tokens`) pass the head; full (not halved) attention."""
+    passing = text_tokens(config) if text is None else text
+    layer, head = _language_layer(config), product(config.width * _vocabulary(config), passing)
     layers = (product(layer.parameters, tokens) + attention(tokens, tokens, config.width)).times(config.layers)
     return Cost(language_parameters(config), layers.flops + head.flops, layers.inputs + head.inputs, layers.weights + head.weights)
 
