@@ -80,7 +80,10 @@ class CellData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Endless; after a resume it goes on where the checkpoint stopped."""
-        start = self.trainer.global_step if self.trainer else 0
+        return self.training(self.trainer.global_step if self.trainer else 0)
+
+    def training(self, start: int) -> DataLoader:
+        """Training batches from number `start` on."""
         train = self.config.train
         stream = Stream(self.collators[TRAIN], self.rows[TRAIN], train.batch_size, self.config.seed, start, *self._place())
         return loader(stream, self.config.data.workers)
