@@ -18,7 +18,7 @@ from fila_lab.config import FilaError
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
-VERBS = ("plan", "run", "status", "report", "sync", "publish", "predict", "score", "probe", "cost", "calibrate", "pretrain")
+VERBS = ("plan", "run", "status", "report", "sync", "publish", "predict", "evaluate", "score", "probe", "cost", "calibrate", "pretrain")
 VERBS += ("data", "presets")
 
 
@@ -92,6 +92,11 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["report", STUDY, "--out", "no/such/folder"], "no such result folder"),
         (["presets", "show", "minni"], "did you mean 'mini'"),
         (["predict", "no.png", "what?", "--cell", "."], "IMAGE = no.png"),
+        (["evaluate", "no", "--benchmark", "docvqa=x"], "CELL = no: no such folder"),
+        (["evaluate", ".", "--benchmark", "docvqa"], "'docvqa' is not NAME=PATH"),
+        (["evaluate", ".", "--benchmark", "docvqq=x"], "did you mean 'docvqa'"),
+        (["evaluate", ".", "--benchmark", "pope=x", "--benchmark", "pope=y"], "pope is given twice"),
+        (["evaluate", ".", "--benchmark", "docvqa=x"], "there is no model.safetensors"),
         (["probe", STUDY], "--arm is missing; choose none, concat"),
         (["probe", STUDY, "--arm", "concta"], "did you mean 'concat'"),
         (["pretrain", "vitt"], "choose vit, convnext, answers"),

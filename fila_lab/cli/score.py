@@ -75,7 +75,7 @@ def _text(suite: BenchmarkSuite, judged: Judged) -> str:
         f"score     {judged.score}: {SCORES.get(judged.score, 'of another package')}",
         f"figures   {judged.aggregate}: {AGGREGATES.get(judged.aggregate, 'of another package')}",
         "",
-        table(("figure", "value"), [(name, _number(value)) for name, value in judged.figures.items() if name != "n"]),
+        table(("figure", "value"), [(name, shown_number(value)) for name, value in judged.figures.items() if name != "n"]),
     ]
     return "\n".join(lines)
 
@@ -100,7 +100,7 @@ def _json(suite: BenchmarkSuite, judged: Judged) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def _number(value: float) -> str:
+def shown_number(value: float) -> str:
     """A share with four places; MME's points and OCRBench's hits are greater than 1."""
     return f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import check, cost, data, probe, score, studies, tools
+from fila_lab.cli import check, cost, data, evaluate, probe, score, studies, tools
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -13,6 +13,7 @@ for _verb in (
     studies.sync,
     studies.publish,
     tools.predict,
+    evaluate.evaluate,
     score.score,
     probe.probe,
     cost.cost,

@@ -239,6 +239,11 @@ def available_suites() -> tuple[str, ...]:
     return tuple(sorted({*_OPENERS, *_wings(), *(point.name for point in entry_points(group=GROUP))}))
 
 
+def unknown_suite(field: str, name: str, known: Sequence[str]) -> FilaError:
+    """What is said of a name that no suite has."""
+    return FilaError(f"{field} {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)}")
+
+
 def open_suite(name: str, opening: Opening) -> Suite:
     """A suite by name; a benchmark of the user's own under any, where the options name its `definition`.
 
@@ -254,6 +259,5 @@ def open_suite(name: str, opening: Opening) -> Suite:
         for point in entry_points(group=GROUP, name=name):
             register_suite(name)(point.load())
     if name not in _OPENERS:
-        known = available_suites()
-        raise FilaError(f"suite {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)}")
+        raise unknown_suite("suite", name, available_suites())
     return _OPENERS[name](opening)

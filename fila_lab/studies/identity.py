@@ -50,6 +50,7 @@ NOT_SHAPING = (
     "data/seam/symbolic.py",
     "evaluation/alignment.py",
     "evaluation/positions.py",
+    "training/evaluate.py",
     "training/predict.py",
     "training/probe.py",
 )

@@ -108,7 +108,8 @@ class FilaData(L.LightningDataModule):
         """Endless; after a resume it goes on behind the batches of the checkpoint."""
         trainer = self.trainer
         assert trainer is not None
-        return self._made().training(start=trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        batches: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+        return self._made().training(start=batches.processed)  # a checkpoint of a batch's end is written before it counts as completed
 
     def val_dataloader(self) -> DataLoader:
         return self._made().val_dataloader()

@@ -27,23 +27,35 @@ def save_trained(model: FilaModel, config: RunConfig, path: Path) -> None:
 
 
 def load_trained(cell: Path) -> FilaModel:
-    """The model of a cell's folder: towers from their own files, trained parts from the cell.
+    """The model of a cell's folder: towers from their own files, trained parts from the cell. FilaError as `trained_parts` and `fill`."""
+    config, state = trained_parts(cell)
+    model = build_model(config)
+    fill(model, state, cell)
+    return model
+
+
+def trained_parts(cell: Path, field: str = "--cell") -> tuple[RunConfig, dict[str, Tensor]]:
+    """A cell's configuration and what it trained. field: what messages call the folder.
 
     Raises:
-        FilaError: no trained parts there, a file that cannot be read, or one that does not fit the config beside it.
+        FilaError: no trained parts there, or a file that cannot be read.
     """
     path = cell / TRAINED_PARTS
     if not path.is_file():
         raise FilaError(
-            f"--cell={cell}: there is no {TRAINED_PARTS} (published folders carry none); give a cell of a folder that `fila-lab run` wrote"
+            f"{field}={cell}: there is no {TRAINED_PARTS} (published folders and cells that failed carry none, nor do runs with "
+            "checkpoints=False); give a cell of a folder that `fila-lab run` wrote"
         )
     try:
         with safe_open(path, framework="pt") as file:
             config = RunConfig.model_validate(present_run(parse_json(file.metadata()["config"])))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise FilaError(f"--cell={cell}: {path.name} cannot be read ({error}); run the cell again") from error
-    model = build_model(config)
+        raise FilaError(f"{field}={cell}: {path.name} cannot be read ({error}); run the cell again") from error
+    return config, state
+
+
+def fill(model: FilaModel, state: dict[str, Tensor], cell: Path, field: str = "--cell") -> None:
+    """Give a model what a cell trained. FilaError where it does not fit."""
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    model.load_state_dict(require_fit("--cell", f"{cell}/{path.name}", trained, state, remedy="run the cell again"), strict=False)
-    return model
+    model.load_state_dict(require_fit(field, f"{cell}/{TRAINED_PARTS}", trained, state, remedy="run the cell again"), strict=False)

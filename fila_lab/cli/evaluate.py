@@ -1,0 +1,127 @@
+"""The verb that asks a trained cell the questions of benchmarks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fila_lab.cli.score import shown_number
+from fila_lab.config.base import ConfigError
+
+if TYPE_CHECKING:
+    from fila_lab.config.suites import EvaluationConfig
+    from fila_lab.training.evaluate import Evaluated
+
+
+def evaluate(
+    cell: Annotated[Path, typer.Argument(metavar="CELL", help="Folder of a trained cell, cells/<id>.", show_default=False)],
+    benchmark: Annotated[
+        list[str],
+        typer.Option(
+            "--benchmark",
+            "-b",
+            metavar="NAME=PATH",
+            help="A benchmark by name (docvqa), or by the YAML that defines it, and where it lies. Repeatable.",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Folder of the images. Default: where the questions lie.", show_default=False),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of each, the first.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR|FILE.jsonl", help="Write predictions there, as JSON lines of id and prediction.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Processes that read images.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """What a trained cell is worth on benchmarks that its study did not name: their own figures, by their own definitions. Rows that
+    cannot be used are counted beside them.
+
+    \b
+    fila-lab evaluate runs/mine-full/cells/0123456789abcdef --benchmark docvqa=DocVQA --benchmark pope=POPE
+    fila-lab evaluate runs/mine-full/cells/0123456789abcdef --benchmark mine.yaml=mine/ --limit 200 --out predictions/
+    fila-lab score docvqa --data DocVQA --predictions predictions/docvqa.jsonl --score vqa_vlmevalkit    the same answers, judged otherwise
+    """
+    named = _named(benchmark, images, limit)
+    if not cell.is_dir():
+        raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder that `fila-lab run` wrote")
+    from fila_lab.cli.progress import Bar
+    from fila_lab.config.files import default_cache
+    from fila_lab.training.evaluate import evaluate as ask
+    from fila_lab.training.evaluate import prediction_files, write_predictions
+
+    paths = {} if out is None else prediction_files(out, list(named))
+    with Bar() as bar:
+        found = ask(cell, named, default_cache(), workers, bar)
+    for one in found:
+        if one.name in paths:
+            write_predictions(paths[one.name], one.predictions)
+    typer.echo(_json(cell, found) if as_json else "\n\n".join(_text(one) for one in found))
+    for path in () if as_json else paths.values():
+        typer.echo(f"predictions: {path}")
+
+
+def _named(given: list[str], images: Path | None, limit: int | None) -> dict[str, EvaluationConfig]:
+    """The benchmarks by the names of their tasks."""
+    from fila_lab.config.suites import SEAM, EvaluationConfig
+    from fila_lab.config.suites import named as with_suites
+    from fila_lab.data.suite import available_suites, unknown_suite
+
+    found: dict[str, EvaluationConfig] = {}
+    for text in given:
+        what, equals, path = text.partition("=")
+        if not (equals and what and path):
+            raise ConfigError(f"--benchmark {text!r} is not NAME=PATH; give e.g. --benchmark docvqa=DocVQA")
+        own = what.endswith((".yaml", ".yml"))
+        name = Path(what).stem if own else what
+        if not own and (what not in available_suites() or what == SEAM):
+            raise unknown_suite("--benchmark", what, [known for known in available_suites() if known != SEAM])
+        if name in found:
+            raise ConfigError(f"--benchmark {text!r}: {name} is given twice; evaluate them one after the other")
+        found[name] = EvaluationConfig(
+            path=path, definition=what if own else None, images=None if images is None else str(images), limit=limit
+        )
+    return with_suites(found)
+
+
+def _text(one: Evaluated) -> str:
+    from fila_lab.cli.text import table
+    from fila_lab.config.score_names import AGGREGATES, SCORES
+
+    lines = [f"{one.name}: {len(one.predictions)} questions asked"]
+    if one.aside:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in one.reasons.items())
+        lines.append(f"aside     {len(one.aside)} rows cannot be used ({reasons}), e.g. {one.aside[0].message}")
+    if one.cut_off:
+        lines.append(f"cut off   {one.cut_off} answers were cut off by the cell's language.answer_tokens")
+    scores, aggregates = ({getattr(rule, part): None for rule in one.rules.values()} for part in ("score", "aggregate"))
+    lines += [f"score     {name}: {SCORES.get(name, 'of another package')}" for name in scores]
+    if not one.figures:
+        return "\n".join([*lines, "figures   none: the questions come without answers, and only the benchmark's server scores them"])
+    lines += [f"figures   {name}: {AGGREGATES.get(name, 'of another package')}" for name in aggregates]
+    return "\n".join([*lines, "", table(("figure", "value"), [(name, shown_number(value)) for name, value in one.figures.items()])])
+
+
+def _json(cell: Path, found: list[Evaluated]) -> str:
+    content: dict[str, Any] = {
+        "cell": cell.name,
+        "benchmarks": {
+            one.name: {
+                "tasks": {task: {"score": rule.score, "aggregate": rule.aggregate} for task, rule in one.rules.items()},
+                "asked": len(one.predictions),
+                "cut_off": one.cut_off,
+                "set_aside": one.reasons,
+                "figures": one.figures,
+            }
+            for one in found
+        },
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)

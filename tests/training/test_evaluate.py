@@ -1,0 +1,107 @@
+"""A trained cell asked a benchmark afterwards gives the answers that it gave as a cell, and they are worth the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_run import tiny
+from typer.testing import CliRunner
+
+from fila_lab.cli.verbs import app
+from fila_lab.config.weights import TRAINED_PARTS
+from fila_lab.data.export import export
+from fila_lab.training import CellOutcome, run_cell
+
+FEATURES: dict[str, Any] = {"fusion__name": "concat", "train__steps": 3, "train__validate_every": 3}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple[Path, Path, CellOutcome]:
+    """(the cell's folder, DocVQA's files, of 9 questions one without its image, and what the cell itself made of them)."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    config = tiny()
+    export(config.data.seam, config.geometry, "val", 8, folder / "docvqa")
+    rows = json.loads((folder / "docvqa" / "val.json").read_text(encoding="utf-8"))
+    questions = [
+        {
+            "questionId": number,
+            "question": row["conversations"][0]["value"].removeprefix("<image>\n"),
+            "answers": [row["conversations"][1]["value"]],
+            "image": row["image"],
+            "question_types": ["others"],
+        }
+        for number, row in enumerate(rows)
+    ]
+    questions.append({**questions[0], "questionId": 99, "image": "images/gone.png"})
+    (folder / "docvqa" / "val_v1.0_withQT.json").write_text(json.dumps({"data": questions}), encoding="utf-8")
+    test = {"docvqa": {"path": str(folder / "docvqa")}}
+    own = tiny(**FEATURES, data__evaluate=test, data__bad_rows=0.5, data__workers=0)
+    outcome = run_cell(own, workdir=folder / "cell", cache_dir=cache_dir, checkpoint=folder / "cell" / TRAINED_PARTS)
+    assert outcome.result["failure"] is None, outcome.result["failure"]
+    return folder / "cell", folder / "docvqa", outcome
+
+
+@pytest.fixture
+def command(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("FILA_LAB_CACHE", str(cache_dir))
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(app, ["evaluate", *words])
+
+    return run
+
+
+def test_the_answers_and_figures_are_the_cell_s_own(asked: Any, command: Any, tmp_path: Path) -> None:
+    cell, files, outcome = asked
+    out = tmp_path / "told.jsonl"
+    done = command(str(cell), "--benchmark", f"docvqa={files}", "--out", str(out), "--workers", "0")
+    assert done.exit_code == 0, done.output
+    assert outcome.predictions is not None
+    said = {line["id"]: line["prediction"] for line in map(json.loads, out.read_text(encoding="utf-8").splitlines())}
+    assert said == dict(zip(outcome.predictions["item_id"], outcome.predictions["prediction"], strict=True))
+    for words in ("docvqa: 8 questions asked", "1 rows cannot be used (1 missing image)", "gone.png", "anls", "others"):
+        assert words in done.output, words
+    told = command(str(cell), "--benchmark", f"docvqa={files}", "--json", "--workers", "0")
+    found = json.loads(told.stdout)["benchmarks"]["docvqa"]
+    assert (found["asked"], found["set_aside"]) == (8, {"missing image": 1})
+    assert found["cut_off"] == outcome.result["answers"]["docvqa"]["cut_off"]
+    own = outcome.result["benchmarks"]["docvqa"]
+    assert found["figures"] == {name: pytest.approx(value) for name, value in own.items() if name != "n"}
+    scored = CliRunner().invoke(app, ["score", "docvqa", "--data", str(files), "--predictions", str(out), "--json"])
+    assert json.loads(scored.stdout)["figures"] == found["figures"]
+
+
+def test_a_definition_of_one_s_own_several_at_once_and_the_first_questions(asked: Any, command: Any, tmp_path: Path) -> None:
+    cell, files, _ = asked
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("score: exact_nocase\nfile: mine.json\nfields: {id: id, question: q, answers: a, image: image}\n", encoding="utf-8")
+    rows = json.loads((files / "val.json").read_text(encoding="utf-8"))
+    content = [{"id": row["id"], "q": "red?", "a": row["conversations"][1]["value"], "image": row["image"]} for row in rows]
+    (files / "mine.json").write_text(json.dumps(content), encoding="utf-8")
+    both = ("--benchmark", f"{mine}={files}", "--benchmark", f"docvqa={files}")
+    done = command(str(cell), *both, "--limit", "3", "--out", str(tmp_path / "all"), "--workers", "0")
+    assert done.exit_code == 0, done.output
+    assert {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "all").iterdir()} == {"mine.jsonl": 3, "docvqa.jsonl": 3}
+    assert "mine: 3 questions asked" in done.output
+    kept = (tmp_path / "all" / "mine.jsonl").read_bytes()
+    again = command(str(cell), *both, "--out", str(tmp_path / "all"), "--workers", "0")
+    assert again.exit_code == 2
+    assert "is there already, and is not written over" in again.output
+    assert (tmp_path / "all" / "mine.jsonl").read_bytes() == kept
+    one = command(str(cell), *both, "--out", str(tmp_path / "one.jsonl"))
+    assert "is one file for 2 benchmarks" in one.output
+
+
+def test_a_cell_without_its_trained_parts_and_files_that_are_not_there(asked: Any, command: Any, tmp_path: Path) -> None:
+    cell, files, _ = asked
+    bare = command(str(tmp_path), "--benchmark", f"docvqa={files}")
+    assert bare.exit_code == 2
+    assert "there is no model.safetensors" in bare.output
+    assert "checkpoints=False" in bare.output
+    gone = command(str(cell), "--benchmark", f"docvqa={tmp_path / 'gone'}")
+    assert gone.exit_code == 2
+    assert "docvqa" in gone.output
+    assert "gone" in gone.output
