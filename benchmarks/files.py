@@ -30,7 +30,7 @@ from benchmarks.lines import Line
 from benchmarks.memory import resident
 from benchmarks.report import machine
 from fila_lab.config import FilaError, RunConfig, resolve_run
-from fila_lab.data.export import export
+from fila_lab.data.seam.export import export
 from fila_lab.training import FilaModule
 from fila_lab.training.batches import Batch, Collator
 from fila_lab.training.cell import make_trainer

@@ -65,7 +65,7 @@ def data_export(
     _check_split(split)
     from fila_lab.cli.progress import Bar
     from fila_lab.config import parse_set, resolve_run
-    from fila_lab.data.export import export
+    from fila_lab.data.seam.export import export
 
     config = resolve_run(preset, parse_set(sets or []))
     with Bar() as bar:

@@ -44,7 +44,7 @@ SHAPING = (
 """Files and rooms whose source can change a cell's result."""
 NOT_SHAPING = (
     "data/seam/card.py",
-    "data/export.py",
+    "data/seam/export.py",
     "data/seam/gallery.py",
     "data/seam/preview.py",
     "data/seam/symbolic.py",

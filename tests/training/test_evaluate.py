@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
 from fila_lab.config.weights import TRAINED_PARTS
-from fila_lab.data.export import export
+from fila_lab.data.seam.export import export
 from fila_lab.training import CellOutcome, run_cell
 
 FEATURES: dict[str, Any] = {"fusion__name": "concat", "train__steps": 3, "train__validate_every": 3}

@@ -12,9 +12,9 @@ import torch
 from tiny_run import tiny
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
-from fila_lab.data.export import export
 from fila_lab.data.pool import TEXT
 from fila_lab.data.sampler import BucketBatches
+from fila_lab.data.seam.export import export
 from fila_lab.evaluation import SCORES
 from fila_lab.studies.identity import cell_id
 from fila_lab.training import FilaModule, run_cell

@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningCLI
 from tiny_run import tiny
 
 from fila_lab.config import ConfigError, RunConfig
-from fila_lab.data.export import export
+from fila_lab.data.seam.export import export
 from fila_lab.training import FilaData, FilaModule
 
 EXAMPLES = Path(__file__).parents[2] / "experiments" / "lightning"

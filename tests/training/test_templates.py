@@ -20,7 +20,7 @@ from fila_lab.cost.closed.components import forward_flops
 from fila_lab.cost.closed.memory import memory_bytes
 from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.cost.count import count_flops
-from fila_lab.data.export import export
+from fila_lab.data.seam.export import export
 from fila_lab.modeling.language import character_tokenizer
 from fila_lab.studies.identity import cell_id
 from fila_lab.training import FilaModule, run_cell

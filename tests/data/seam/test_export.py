@@ -18,8 +18,8 @@ from fila_lab.config.files import temporary_path
 from fila_lab.config.run import GeometryConfig
 from fila_lab.data import export as export_module
 from fila_lab.data import parallel
-from fila_lab.data.export import export
 from fila_lab.data.seam import SeamSuite
+from fila_lab.data.seam.export import export
 from fila_lab.data.suite import Heading, Opening, Turn, open_suite
 
 DATA = SeamConfig(page_scale=1, text_height=(10, 14), tasks={"reading": 0.4, "chart": 0.3, "spatial": 0.3})
