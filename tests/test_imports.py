@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,14 @@ def test_what_is_to_be_done_one_way_is_done_in_one_file(used: str, home: str) ->
         if any(ast.unparse(call.func) == used for call in calls):
             found.add(path.relative_to(PACKAGE).as_posix())
     assert found == {home}
+
+
+def test_no_file_takes_a_private_name_of_another() -> None:
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        own = [(line, name) for line, name in imports(path) if name.startswith("fila_lab.")]
+        wrong += [f"{path.relative_to(PACKAGE)}:{line} imports {name}" for line, name in own if re.search(r"\._(?!_)", name)]
+    assert not wrong
 
 
 def test_no_two_files_import_each_other() -> None:
