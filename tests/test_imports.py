@@ -31,7 +31,21 @@ HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers
 TORCH_FREE = ("config", "imaging", "cost.closed", "analysis", "cli")
 ON_DEMAND = {PACKAGE / "imaging" / "torch_kernel.py"}
 """In a room without torch: imports it in a function, for one operator."""
-PLANNING = ("__init__", "arms", "plan", "step_times", "identity", "estimate", "detectable", "result", "store", "folder", "status", "lock")
+PLANNING = (
+    "__init__",
+    "arms",
+    "plan",
+    "rows",
+    "step_times",
+    "identity",
+    "estimate",
+    "detectable",
+    "result",
+    "store",
+    "folder",
+    "status",
+    "lock",
+)
 
 
 def allowed(room: str) -> set[str]:

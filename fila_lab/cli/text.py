@@ -64,13 +64,15 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     from fila_lab.config.strategies import known_cost
     from fila_lab.cost.closed.pages import page_costs
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
+    from fila_lab.studies.rows import row_flops
 
     study = plan.study
     rows = []
     for arm in made.arms:
         config = next(cell.config for cell in plan.cells if cell.arm == arm.arm)
         costs = page_costs(config).values()
-        flops, parameters = sum(cost.flops for cost in costs), sum(cost.parameters for cost in costs)
+        parameters, of_rows = sum(cost.parameters for cost in costs), row_flops(config)
+        flops = sum(cost.flops for cost in costs) if of_rows is None else of_rows
         rows.append(
             (
                 arm.arm,
@@ -108,12 +110,19 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         missing = [arm for arm in plan.arms if arm not in study.winners]
         settings = f"no committed winners for {', '.join(missing)}" if missing else "every arm has committed winners"
         lines.append(f"tuning    none in this budget; {settings}")
+    files = [cell.config for cell in plan.cells if not cell.config.data.generated]
+    drawn = f"of it {duration(made.seconds_features)} to draw pages and compute features; " if made.cache_bytes else ""
+    reading = "reading files, by data.workers processes a cell, and " if files and not made.measured else ""
+    cache = f"about {size(made.cache_bytes)} of items and frozen ConvNeXt features, computed once for all arms and seeds"
+    if not made.cache_bytes:
+        cache = "next to nothing: files are read, and features computed, whenever a batch asks for them"
     lines += [
-        f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), "
-        f"of it {duration(made.seconds_features)} to draw pages and compute features; measuring costs comes on top",
+        *_rows(plan),
+        f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), {drawn}{reading}measuring costs "
+        f"{'come' if reading else 'comes'} on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
         *([_uncounted(uncounted)] if uncounted else []),
-        f"cache     about {size(made.cache_bytes)} of items and frozen ConvNeXt features, computed once for all arms and seeds",
+        f"cache     {cache}",
         f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
         *(_family(name, family, len(plan.seeds)) for name, family in made.detectable.items()),
     ]
@@ -123,6 +132,28 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _rows(plan: Plan) -> list[str]:
+    """Of arms on files, how many rows there are, and how often training passes over them; once for all arms that see the same."""
+    from fila_lab.studies.rows import Part, parts_of
+
+    def told(parts: Sequence[Part]) -> str:
+        return " and ".join(f"{number(part.rows)} of {part.suite}" for part in parts)
+
+    lines: dict[str, str] = {}
+    for arm in plan.arms:
+        run = next(cell.config for cell in plan.cells if cell.arm == arm)
+        if run.data.generated:
+            continue
+        train, validate, tests = (parts_of(run, split) for split in ("train", "val", "test"))
+        there = sum(part.rows for part in train)
+        taken, steps, batch = min(run.data.train_items or there, there), run.train.steps, run.train.batch_size
+        named = ", ".join(f"{name} {number(part.rows)}" for name, part in zip(run.data.evaluate, tests, strict=True))
+        passes = f"{steps} steps of {batch} pass {steps * batch / taken:.2g} times over {number(taken)} training rows"
+        lines.setdefault(f"train {told(train)}; validate {told(validate)}; test {named}; {passes}", arm)
+    head = len(lines) > 1
+    return [f"rows      {f'{one_line(arm)}: ' if head else ''}{line}" for line, arm in lines.items()]
 
 
 def _uncounted(arms: Sequence[str]) -> str:

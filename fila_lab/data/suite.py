@@ -231,7 +231,7 @@ def register_suite(name: str) -> Callable[[Opener], Opener]:
 
 def _wings() -> dict[str, str]:
     """Suite -> the module of this package that registers it when it is imported."""
-    return {"llava": "fila_lab.data.llava", **dict.fromkeys(benchmark_names(), BENCHMARKS)}
+    return {"seam": "fila_lab.data.seam", "llava": "fila_lab.data.llava", **dict.fromkeys(benchmark_names(), BENCHMARKS)}
 
 
 def available_suites() -> tuple[str, ...]:

@@ -16,11 +16,12 @@ from fila_lab.config import RunConfig
 from fila_lab.config.base import ConfigError
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.yaml_files import read_yaml
-from fila_lab.cost.closed.components import component_costs, feature_bytes, forward_flops, item_bytes, training_flops
+from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes
 from fila_lab.cost.closed.memory import check_memory, memory_bytes
 from fila_lab.studies.arms import resolve_arm
 from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import CellSpec, Plan
+from fila_lab.studies.rows import cell_flops, stored_rows
 from fila_lab.studies.store import ResultStore
 
 CPU_RATE = 40e9
@@ -135,18 +136,8 @@ def known_winners(out: Path) -> dict[str, dict[str, Any]] | None:
 
 def cell_seconds(config: RunConfig, test: bool = True) -> float:
     """Seconds of one cell at the assumed rate: training, validations and the test pool (tuning cells leave it alone); frozen
-    features come from the cache, unless the run goes without."""
-    data, train = config.data, config.train
-    cached = not config.convnext.trainable and config.runtime.feature_cache
-    reading = forward_flops(config) - (component_costs(config)["convnext"].flops if cached else 0)
-    read = (3 * data.test_triplets if test else 0) + (data.val_items or data.val_pool) * max(1, train.steps // train.validate_every)
-    flops = train.steps * train.batch_size * training_flops(config, cached_features=cached) + read * reading
-    return flops / _rate(config)
-
-
-def pool_items(config: RunConfig) -> int:
-    """Items of the train, validation and test pools together."""
-    return config.data.train_pool + config.data.val_pool + 3 * config.data.test_triplets
+    features of items that are drawn come from the cache, unless the run goes without. Reading files is not in it."""
+    return cell_flops(config, test) / _rate(config)
 
 
 def _rate(config: RunConfig) -> float:
@@ -187,7 +178,7 @@ def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
 
 def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float]:
     """(seconds of drawing pages and of the frozen ConvNeXt's features, bytes of both): once for each distinct input and set of weights,
-    not once an arm."""
+    not once an arm. Rows of files are read whenever they are asked for, and no cache holds their features."""
     caches: dict[tuple[str, ...], RunConfig] = {}
     pools: dict[tuple[str, str], RunConfig] = {}
     for cell in cells:
@@ -199,8 +190,8 @@ def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float
         weights = "random" if run.fusion.control == "random_weights" else run.convnext.weights
         shown = (run.fusion.detail_resolution, run.fusion.detail_context)
         caches[(repr(run.geometry), drawn, repr(run.convnext), weights, *shown)] = run
-    seconds = sum(pool_items(run) * component_costs(run)["convnext"].flops / _rate(run) for run in caches.values())
-    seconds += sum(pool_items(run) * PAGE_SECONDS for run in pools.values())
-    stored = sum(pool_items(run) * feature_bytes(run) for run in caches.values())
-    stored += sum(pool_items(run) * item_bytes(run) for run in pools.values())
+    seconds = sum(stored_rows(run) * component_costs(run)["convnext"].flops / _rate(run) for run in caches.values())
+    seconds += sum(stored_rows(run) * PAGE_SECONDS for run in pools.values())
+    stored = sum(stored_rows(run) * feature_bytes(run) for run in caches.values())
+    stored += sum(stored_rows(run) * item_bytes(run) for run in pools.values())
     return (0.0 if computed else seconds), stored

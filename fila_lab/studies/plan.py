@@ -17,6 +17,7 @@ from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
 from fila_lab.studies.identity import cell_id, suites_of
+from fila_lab.studies.rows import check_rows
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def make_plan(
         first, solution = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}), step_seconds)
         try:
             check_checkpoints(first)
+            check_rows(first)
         except ConfigError as error:
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
         if solution is not None:

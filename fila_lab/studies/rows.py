@@ -1,0 +1,160 @@
+"""How many rows a run's suites have, which of them a cache holds, and what reading or training on one costs. Imports no torch."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
+from fila_lab.config.files import default_cache
+from fila_lab.config.run import Size
+from fila_lab.config.suites import SEAM
+from fila_lab.cost.closed.components import component_costs, forward_flops, training_flops
+from fila_lab.data.suite import Suite, UnusableRow
+
+SAMPLED = 200
+"""Rows of files whose image sizes are looked at, spread evenly over them."""
+Shown = tuple[Size, Size]
+"""(the canvas as the ViT sees it, the image's size), pixels."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one suite. stored: drawn once into a cache, its features with it; else read from files whenever a batch asks for them.
+    weight: its share of what is trained on; shown: of a sample of its rows, where their images are put (None: text alone), empty for
+    generated pages, whose sizes are the geometry's."""
+
+    suite: str
+    rows: int
+    stored: bool
+    weight: float = 1.0
+    shown: tuple[Shown | None, ...] = ()
+
+
+def parts_of(config: RunConfig, split: str) -> tuple[Part, ...]:
+    """The suites behind a run's `train`, `val` or `test` rows, in their order; opened once for all runs that see them alike.
+
+    Raises:
+        FilaError: one cannot be opened.
+    """
+    data = config.data
+    if data.generated:
+        return (Part(SEAM, _generated(data, split), stored=True),)
+    paths = [path for suite in data.suites for path in (suite.path, suite.images, suite.definition) if path is not None]
+    return _opened(data.model_dump_json(), config.geometry.model_dump_json(), split, tuple(map(_changed, paths)))
+
+
+@functools.lru_cache(maxsize=64)
+def _opened(data_json: str, geometry_json: str, split: str, times: tuple[int, ...]) -> tuple[Part, ...]:
+    """times: when the files were changed, so that changed ones are opened again."""
+    from fila_lab.data.opening import sources
+
+    data, geometry = DataConfig.model_validate_json(data_json), GeometryConfig.model_validate_json(geometry_json)
+    found = []
+    for source in sources(data, geometry, default_cache(), split):
+        entry, suite = source.config, source.suite
+        if entry.suite == SEAM:
+            found.append(Part(SEAM, _generated(data, split), True, entry.share))
+            continue
+        headings = suite.length(source.split)
+        if entry.limit is not None and not suite.stored:
+            headings = min(headings, entry.limit)
+        found.append(Part(entry.suite, headings, suite.stored, entry.share, _sample(suite, source.split, headings, geometry)))
+    return tuple(found)
+
+
+def _generated(data: DataConfig, split: str) -> int:
+    return {"train": data.train_pool, "val": data.val_pool, "test": 3 * data.test_triplets}[split]
+
+
+def _changed(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+def check_rows(config: RunConfig) -> None:
+    """Refuse a run on files that is to draw more rows than there are.
+
+    Raises:
+        ConfigError: the field, how many rows there are, and what to set.
+    """
+    for split, items in (("train", config.data.train_items), ("val", config.data.val_items)):
+        if config.data.generated or items is None:
+            continue
+        parts = parts_of(config, split)
+        weights = sum(part.weight for part in parts)
+        for part in parts:
+            wanted = items * part.weight / weights
+            if wanted >= part.rows + 1:
+                share = f", {wanted:.0f} of them from {part.suite}" if len(parts) > 1 else ""
+                raise ConfigError(
+                    f"data.{split}_items = {items}{share}, but {part.suite} has {part.rows} {split} rows; "
+                    f"set data.{split}_items=null for all, or lower it"
+                )
+
+
+def stored_rows(config: RunConfig) -> int:
+    """Rows of all its pools that are drawn into the cache."""
+    return sum(part.rows for split in ("train", "val", "test") for part in parts_of(config, split) if part.stored)
+
+
+def reading(config: RunConfig, part: Part) -> float:
+    """FLOPs of reading one of a part's rows and its question; the features of stored ones come from the cache where a run has one."""
+    if not part.shown:
+        return forward_flops(config) - (component_costs(config)["convnext"].flops if _cached(config, part) else 0)
+    costs = [component_costs(config, *one) for one in part.shown if one is not None]
+    total = sum(cost.flops for each in costs for cost in each.values())
+    return (total - (sum(each["convnext"].flops for each in costs) if _cached(config, part) else 0)) / len(part.shown)
+
+
+def row_flops(config: RunConfig) -> float | None:
+    """FLOPs of reading one row that is tested, nothing cached, mean over the rows of files; None where all are generated."""
+    parts = [part for part in parts_of(config, "test") if part.shown]
+    rows = sum(part.rows for part in parts)
+    bare = config.model_copy(update={"runtime": config.runtime.model_copy(update={"feature_cache": False})})
+    return sum(part.rows * reading(bare, part) for part in parts) / rows if rows else None
+
+
+def training(config: RunConfig, part: Part) -> float:
+    """FLOPs of training on one of a part's rows."""
+    if not part.shown:
+        return training_flops(config, cached_features=_cached(config, part))
+    cached = _cached(config, part)
+    return sum(training_flops(config, one[0], cached, one[1]) for one in part.shown if one is not None) / len(part.shown)
+
+
+def cell_flops(config: RunConfig, test: bool = True) -> float:
+    """FLOPs of a cell: its steps, its validations, and its tests (tuning cells leave them alone)."""
+    data, train = config.data, config.train
+    trained = parts_of(config, "train")
+    weights = sum(part.weight for part in trained)
+    a_row = sum(part.weight * training(config, part) for part in trained) / weights
+    validated = parts_of(config, "val")
+    rows = sum(part.rows for part in validated)
+    asked = rows if data.val_items is None else min(data.val_items, rows)
+    a_validation = asked * sum(part.rows * reading(config, part) for part in validated) / max(rows, 1)
+    tests = sum(part.rows * reading(config, part) for part in parts_of(config, "test")) if test else 0.0
+    return train.steps * train.batch_size * a_row + max(1, train.steps // train.validate_every) * a_validation + tests
+
+
+def _cached(config: RunConfig, part: Part) -> bool:
+    return part.stored and not config.convnext.trainable and config.runtime.feature_cache
+
+
+def _sample(suite: Suite, split: str, count: int, geometry: GeometryConfig) -> tuple[Shown | None, ...]:
+    from fila_lab.imaging import Geometry
+
+    found: list[Shown | None] = []
+    for index in np.unique(np.linspace(0, max(count - 1, 0), min(SAMPLED, count)).astype(int)).tolist():
+        try:
+            size = suite.heading(split, index).size
+        except UnusableRow:
+            continue
+        made = None if size is None else Geometry.of(*size, geometry)
+        found.append(None if made is None else (made.canvas, made.image_size))
+    return tuple(found)
