@@ -67,6 +67,7 @@ from .studies import run_plan as run_plan
 from .studies import run_study as run_study
 from .studies import study_status as study_status
 from .studies import sync as sync
+from .training import FilaData as FilaData
 from .training import FilaModule as FilaModule
 from .training import run_cell as run_cell
 from .training.predict import predict as predict

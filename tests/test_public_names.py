@@ -33,7 +33,7 @@ def test_every_public_name_resolves_and_is_listed(name: str) -> None:
 def test_what_a_notebook_needs_is_public() -> None:
     needed = {
         *("load_study", "resolve_run", "make_plan", "run_study", "study_status"),
-        *("run_cell", "FilaModule", "FilaModel", "register", "predict"),
+        *("run_cell", "FilaData", "FilaModule", "FilaModel", "register", "predict"),
         *("StudyFolder", "load_study_frame", "load_predictions", "judge", "write_report", "power"),
     }
     assert needed <= set(fila_lab.__all__)

@@ -11,12 +11,13 @@ import lightning as L
 from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
-from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
+from fila_lab.config import ConfigError, DataConfig, FilaError, GeometryConfig, RunConfig
 from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error
 from fila_lab.config.files import default_cache
 from fila_lab.config.language_folder import template_warning
-from fila_lab.data.suite import SPLITS
+from fila_lab.data.suite import SPLITS, SetAside
+from fila_lab.training.batches import Batch
 from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_features
 from fila_lab.training.features import needs_detail
 from fila_lab.training.module import FilaModule
@@ -58,6 +59,8 @@ class FilaData(L.LightningDataModule):
         self.cache_dir = default_cache() if cache_dir is None else Path(cache_dir)
         self.cell: CellData | None = None
         """What makes the batches, from `setup` on."""
+        self.aside: dict[str, SetAside] = {}
+        """Rows that could not be read or asked so far, by id."""
 
     def setup(self, stage: str | None = None) -> None:
         """Open the suites, draw and compute what is cached.
@@ -103,6 +106,22 @@ class FilaData(L.LightningDataModule):
         if self.cell is None:
             raise ConfigError("FilaData has not been set up; give it to a Trainer: trainer.fit(module, datamodule=data)")
         return self.cell
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Says once for each reason that rows are left out. FilaError where they are more than `data.bad_rows`."""
+        told = {row.reason for row in self.aside.values()}
+        self.aside |= {row.row: row for row in batch.aside}
+        for row in batch.aside:
+            if row.reason not in told:
+                told.add(row.reason)
+                log.warning("rows are left out (%s), the first because %s", row.reason, row.message)
+        rows = sum(len(collator.pool) for collator in self._made().collators.values())
+        if len(self.aside) > self.data.bad_rows * rows:
+            raise FilaError(
+                f"{len(self.aside)} of {rows} rows cannot be used, more than data.bad_rows={self.data.bad_rows:g}; mend the files "
+                "(fila-lab data check lists them), or raise data.data.bad_rows"
+            )
+        return batch
 
     def train_dataloader(self) -> DataLoader:
         """Endless; after a resume it goes on behind the batches of the checkpoint."""

@@ -14,7 +14,7 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 from tiny_run import tiny
 
-from fila_lab.config import ConfigError, RunConfig
+from fila_lab.config import ConfigError, FilaError, RunConfig
 from fila_lab.data.seam.export import export
 from fila_lab.training import FilaData, FilaModule
 
@@ -151,3 +151,17 @@ def test_what_does_not_go_together_is_refused_by_name(tmp_path: Path, cache_dir:
         fit(config, FilaData({**config.data.model_dump(mode="json"), "train_items": 4}, cache_dir=str(cache_dir)))
     with pytest.raises(ConfigError, match=r"trainer\.fit"):
         FilaData({}).val_dataloader()
+
+
+def test_rows_that_are_left_out_are_said_and_too_many_end_the_fit(
+    tmp_path: Path, cache_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny(fusion__name="none", train__steps=2, language__max_tokens=56, data__bad_rows=0.9)  # the greatest image takes 51
+    data = FilaData(config.data, cache_dir=str(cache_dir))
+    shown = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    L.Trainer(accelerator="cpu", max_steps=2, num_sanity_val_steps=2, **shown).fit(FilaModule.from_config(config), datamodule=data)
+    assert {row.reason for row in data.aside.values()} == {"answer cut off"}
+    assert caplog.text.count("rows are left out (answer cut off), the first because") == 1
+    strict = FilaData(tiny(data__bad_rows=0.0).data, cache_dir=str(cache_dir))
+    with pytest.raises(FilaError, match=r"more than data\.bad_rows=0"):
+        L.Trainer(accelerator="cpu", max_steps=2, **shown).fit(FilaModule.from_config(config), datamodule=strict)
