@@ -19,8 +19,8 @@ Progress = Callable[[str, int, int], None]
 
 
 class Recorder(Callback):
-    """The learning curve (mean loss of the last `every` steps, of whole batches where ranks share them, learning rate, validation) and the
-    seconds spent in steps.
+    """The learning curve (every `every` steps and where there is a validation: mean loss since the entry before, of whole batches where
+    ranks share them, learning rate, validation) and the seconds spent in steps.
 
     `seconds` has train_steps (forward, backward, optimiser), validation_steps and evaluate_steps (generation): the work itself. What a cell
     takes beyond these is start, data, logging and saving.
@@ -90,7 +90,7 @@ class Recorder(Callback):
         self._losses.append(averaged(outputs["loss"].detach()))
         step = trainer.global_step
         self.due = step % self.validate_every == 0
-        if step % self.every == 0 or step == self.total:
+        if step % self.every == 0 or step == self.total or self.due:
             device = outputs["loss"].device
             loss = float(torch.stack([each.to(device) for each in self._losses]).mean())
             self.curve.append(

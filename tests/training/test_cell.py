@@ -125,6 +125,14 @@ def test_the_weights_of_a_cell_are_those_it_started_from(cache_dir: Path, tmp_pa
     assert set(run_cell(tiny(), workdir=tmp_path, cache_dir=cache_dir).provenance["weights"]) == {"vit", "convnext"}
 
 
+def test_a_validation_stands_at_its_own_step(cache_dir: Path, tmp_path: Path) -> None:
+    """Also where it does not fall on a step that is logged, or comes before the first of them."""
+    config = tiny(train__steps=6, train__log_every=5, train__validate_every=2)
+    curve = run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result["curve"]
+    assert [(point["step"], point["validation"] is not None) for point in curve] == [(2, True), (4, True), (5, False), (6, True)]
+    assert all(point["loss"] > 0 for point in curve)
+
+
 def test_a_failure_is_an_outcome_with_its_cause(cache_dir: Path, tmp_path: Path) -> None:
     exploding = run_cell(tiny(train__learning_rate=1e30, train__gradient_clip=1e30), workdir=tmp_path / "nan", cache_dir=cache_dir).result
     assert exploding["status"] == "failed"
