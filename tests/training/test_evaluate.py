@@ -84,7 +84,10 @@ def test_a_definition_of_one_s_own_several_at_once_and_the_first_questions(asked
     both = ("--benchmark", f"{mine}={files}", "--benchmark", f"docvqa={files}")
     done = command(str(cell), *both, "--limit", "3", "--out", str(tmp_path / "all"), "--workers", "0")
     assert done.exit_code == 0, done.output
-    assert {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "all").iterdir()} == {"mine.jsonl": 3, "docvqa.jsonl": 3}
+    assert {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (tmp_path / "all").iterdir()} == {
+        "mine.jsonl": 3,
+        "docvqa.jsonl": 3,
+    }
     assert "mine: 3 questions asked" in done.output
     kept = (tmp_path / "all" / "mine.jsonl").read_bytes()
     again = command(str(cell), *both, "--out", str(tmp_path / "all"), "--workers", "0")
