@@ -14,8 +14,8 @@ PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILI
 TORCH = "bicubic_torch"
 OPERATORS = ("area", *PILLOW, TORCH)
 """`area` is the true mean over the output px, parts of image px included; Pillow's box filter would take whole image px only.
-`bicubic_torch` is PyTorch's kernel for bytes, which Hugging Face's image processors use: a few grey levels at most from Pillow's `bicubic`,
-in half the time."""
+`bicubic_torch` is PyTorch's kernel for bytes, which Hugging Face's image processors use, in half the time. It rounds its weights more
+coarsely than Pillow's `bicubic`, which changes few px of a picture, and those by a grey level or two (of noise, more)."""
 
 Span = tuple[float, float]
 

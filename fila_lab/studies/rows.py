@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
 from fila_lab.config.files import default_cache
 from fila_lab.config.run import Size
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.components import component_costs, forward_flops, training_flops
-from fila_lab.data.suite import Suite, UnusableRow
+
+if TYPE_CHECKING:
+    from fila_lab.data.suite import Suite
 
 SAMPLED = 200
 """Rows of files whose image sizes are looked at, spread evenly over them."""
@@ -146,11 +147,18 @@ def _cached(config: RunConfig, part: Part) -> bool:
     return part.stored and not config.convnext.trainable and config.runtime.feature_cache
 
 
+def _spread(count: int) -> list[int]:
+    """At most SAMPLED numbers below `count`, evenly over them."""
+    wanted = min(SAMPLED, count)
+    return [number * (count - 1) // max(wanted - 1, 1) for number in range(wanted)]
+
+
 def _sample(suite: Suite, split: str, count: int, geometry: GeometryConfig) -> tuple[Shown | None, ...]:
+    from fila_lab.data.suite import UnusableRow
     from fila_lab.imaging import Geometry
 
     found: list[Shown | None] = []
-    for index in np.unique(np.linspace(0, max(count - 1, 0), min(SAMPLED, count)).astype(int)).tolist():
+    for index in _spread(count):
         try:
             size = suite.heading(split, index).size
         except UnusableRow:
