@@ -81,6 +81,8 @@ class _Seen:
     sample: list[Item] = field(default_factory=list)
     first: dict[str, int] = field(default_factory=dict)
     """Image -> the first heading that shows it, where pixels are to be read."""
+    aside: list[SetAside] = field(default_factory=list)
+    """Rows whose image's header cannot be read."""
 
 
 def check_split(
@@ -105,7 +107,7 @@ def check_split(
     """
     seen = _gathered(suite, split, pixels, progress)
     canvases, hardly = _on_canvases(seen.sizes, geometry)
-    aside: list[SetAside] = list(suite.set_aside(split))
+    aside: list[SetAside] = [*suite.set_aside(split), *seen.aside]
     if pixels:
         aside += _damaged(suite, split, list(seen.first.values()), workers, progress)
     reasons = Counter(one.reason for one in aside)
@@ -139,7 +141,13 @@ def _gathered(suite: Suite, split: str, pixels: bool, progress: Progress | None)
     seen, total = _Seen(), suite.length(split)
     stride = max(1, -(-total // SAMPLED))
     for index in range(total):
-        heading = suite.heading(split, index)
+        if progress and (index % REPORTED == 0 or index == total - 1):
+            progress(f"reading {split} rows", index + 1, total)
+        try:
+            heading = suite.heading(split, index)
+        except UnusableRow as error:
+            seen.aside.append(error.aside)
+            continue
         for item in suite.items(split, index):
             seen.tasks[item.task] += 1
             if heading.size is None:
@@ -156,8 +164,6 @@ def _gathered(suite: Suite, split: str, pixels: bool, progress: Progress | None)
             seen.unanswered += len(accepted) < len(item.turns)
             if index % stride == 0:
                 seen.sample.append(item)
-        if progress and (index % REPORTED == 0 or index == total - 1):
-            progress(f"reading {split} rows", index + 1, total)
     return seen
 
 

@@ -27,7 +27,7 @@ class ReadPool(Pool):
     """The rows of a suite's split, by their headings; `limit`: only so many headings, the first.
 
     Items that share an `image_id` within a batch are read once. A row whose image cannot be read is set aside: it is missing from the
-    batch, and the batch says why.
+    batch, and the batch says why; where its header shows it already, it is set aside at once.
 
     Raises:
         FilaError: the split has no usable row.
@@ -40,17 +40,22 @@ class ReadPool(Pool):
 
         self.suite, self.split, self.geometry = suite, split, geometry
         self.content_hash = suite.identity(split) if limit is None else config_hash({"items": suite.identity(split), "limit": limit})
-        self.rules, self.oracle, self.aside = suite.tasks(), None, tuple(suite.set_aside(split))
+        self.rules, self.oracle = suite.tasks(), None
+        aside = list(suite.set_aside(split))
         total = suite.length(split) if limit is None else min(limit, suite.length(split))
-        if not total:
-            raise FilaError(f"{suite.name}: {split} has no usable row{_first_of(self.aside)}")
         self.buckets = {}
         known: dict[tuple[object, str], int] = {}
         names: list[str] = []
         tasks: dict[str, int] = {}
-        columns = np.empty((total, 3), np.int32)  # bucket, task, items
+        columns = np.zeros((total, 3), np.int32)  # bucket, task, items
         for index in range(total):
-            heading = suite.heading(split, index)
+            if progress and (index % REPORTED == 0 or index == total - 1):
+                progress(f"listing {split} rows", index + 1, total)
+            try:
+                heading = suite.heading(split, index)
+            except UnusableRow as error:
+                aside.append(error.aside)
+                continue
             which = (heading.size, heading.bucket)
             if which not in known:
                 bucket = bucket_of(heading.size, geometry, heading.bucket)
@@ -59,8 +64,9 @@ class ReadPool(Pool):
                     names.append(bucket.name)
                 known[which] = names.index(bucket.name)
             columns[index] = known[which], tasks.setdefault(heading.task, len(tasks)), heading.rows
-            if progress and (index % REPORTED == 0 or index == total - 1):
-                progress(f"listing {split} rows", index + 1, total)
+        if not columns[:, 2].any():
+            raise FilaError(f"{suite.name}: {split} has no usable row{_first_of(aside)}")
+        self.aside = tuple(aside)
         headings = np.repeat(np.arange(total, dtype=np.int32), columns[:, 2])
         self._within = np.arange(len(headings), dtype=np.int32) - np.searchsorted(headings, headings).astype(np.int32)
         which_bucket, which_task = (columns[headings, column].tolist() for column in (0, 1))

@@ -176,7 +176,7 @@ class Suite(ABC):
 
     @abstractmethod
     def heading(self, split: str, index: int) -> Heading:
-        """What an index will be, without reading pixels."""
+        """What an index will be, without reading pixels. UnusableRow where the image's header cannot be read: the row is set aside."""
 
     @abstractmethod
     def items(self, split: str, index: int) -> tuple[Item, ...]:

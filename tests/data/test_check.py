@@ -13,8 +13,12 @@ from llava_files import GEOMETRY, draw, opened, talk, write
 from PIL import Image
 
 from fila_lab.cli import main
+from fila_lab.config import FilaError
+from fila_lab.config.benchmark import Benchmark
+from fila_lab.data.benchmarks import BenchmarkOptions, BenchmarkSuite
 from fila_lab.data.check import as_dict, check_split
 from fila_lab.data.contact_sheet import CARD, GAP, PICTURE, SEAM, draw_sheet
+from fila_lab.data.read_pool import ReadPool
 from fila_lab.imaging import Geometry
 
 SIZES = {"wide.png": (80, 30), "tall.png": (30, 80), "square.png": (20, 20), "line.png": (400, 3)}
@@ -141,3 +145,24 @@ def test_the_verb_s_mistakes_are_one_message(path: Path, call: Any, arguments: l
     code, _, err = call(*arguments, "--no-tokens", "-w", "1")
     assert code == 2
     assert re.search(words, err), err
+
+
+def test_a_benchmark_s_images_without_a_readable_header_are_counted(tmp_path: Path) -> None:
+    for name in ("fine.png", "cut.png"):
+        draw(tmp_path, name, size=(20, 20))
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:30])
+    (tmp_path / "empty.png").touch()
+    rows = [{"id": n, "q": "What?", "a": "b", "image": name} for n, name in enumerate(("cut.png", "fine.png", "empty.png"))]
+    (tmp_path / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
+    rule = Benchmark.model_validate(
+        {"score": "anls", "file": "mine.json", "fields": {"id": "id", "question": "q", "answers": "a", "image": "image"}}
+    )
+    suite = BenchmarkSuite("mine", rule, BenchmarkOptions(path=str(tmp_path)))
+    check = check_split(suite, "test", GEOMETRY)
+    assert (check.rows, check.reasons) == (1, {"damaged image": 2})
+    pool = ReadPool(suite, "test", GEOMETRY)
+    assert [one.row for one in pool.aside] == ["0", "2"]
+    assert pool.describe(np.arange(len(pool)))["item_id"].tolist() == ["1"]
+    (tmp_path / "fine.png").write_bytes(b"none")
+    with pytest.raises(FilaError, match=r"mine: test has no usable row: 3 were set aside, the first because 0: image .*cut\.png"):
+        ReadPool(BenchmarkSuite("mine", rule, BenchmarkOptions(path=str(tmp_path))), "test", GEOMETRY)
