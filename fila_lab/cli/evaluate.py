@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +14,14 @@ from fila_lab.cli.score import shown_number
 from fila_lab.config.base import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fila_lab.config.suites import EvaluationConfig
     from fila_lab.training.evaluate import Evaluated
+
+
+_DEFINITION = re.compile(r"(.+?\.ya?ml)=(.+)", re.DOTALL)
+"""A definition's path, and where its files lie."""
 
 
 def evaluate(
@@ -36,7 +44,11 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="DIR|FILE.jsonl", help="Write predictions there, as JSON lines of id and prediction.", show_default=False
+            "--out",
+            "-o",
+            metavar="DIR|FILE.jsonl",
+            help="Write predictions there, as JSON lines of id and prediction; those of each benchmark as soon as it is done.",
+            show_default=False,
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=0, help="Processes that read images.")] = 1,
@@ -59,11 +71,13 @@ def evaluate(
     from fila_lab.training.evaluate import prediction_files, write_predictions
 
     paths = {} if out is None else prediction_files(out, list(named))
+
+    def keep(name: str, predictions: pd.DataFrame) -> None:
+        if name in paths:
+            write_predictions(paths[name], predictions)
+
     with Bar() as bar:
-        found = ask(cell, named, default_cache(), workers, bar)
-    for one in found:
-        if one.name in paths:
-            write_predictions(paths[one.name], one.predictions)
+        found = ask(cell, named, default_cache(), workers, bar, keep)
     typer.echo(_json(cell, found) if as_json else "\n\n".join(_text(one) for one in found))
     for path in () if as_json else paths.values():
         typer.echo(f"predictions: {path}")
@@ -77,7 +91,7 @@ def _named(given: list[str], images: Path | None, limit: int | None) -> dict[str
 
     found: dict[str, EvaluationConfig] = {}
     for text in given:
-        what, equals, path = text.partition("=")
+        what, equals, path = _split(text, available_suites())
         if not (equals and what and path):
             raise ConfigError(f"--benchmark {text!r} is not NAME=PATH; give e.g. --benchmark docvqa=DocVQA")
         own = what.endswith((".yaml", ".yml"))
@@ -90,6 +104,13 @@ def _named(given: list[str], images: Path | None, limit: int | None) -> dict[str
             path=path, definition=what if own else None, images=None if images is None else str(images), limit=limit
         )
     return with_suites(found)
+
+
+def _split(text: str, known: Sequence[str]) -> tuple[str, str, str]:
+    """(name or definition, =, path): the definition's own path may hold = too."""
+    what, equals, path = text.partition("=")
+    own = _DEFINITION.fullmatch(text) if what not in known else None
+    return (own[1], "=", own[2]) if own else (what, equals, path)
 
 
 def _text(one: Evaluated) -> str:

@@ -2,7 +2,7 @@
 
 from fila_lab.evaluation.aggregates import AGGREGATES, Scored
 from fila_lab.evaluation.blind import question_only
-from fila_lab.evaluation.cells import aggregated, judged, measured
+from fila_lab.evaluation.cells import aggregated, check_judged, judged, measured
 from fila_lab.evaluation.judge import aggregate, scored_rows
 from fila_lab.evaluation.scores import SCORES, Score
 from fila_lab.evaluation.seam import summarise
@@ -14,6 +14,7 @@ __all__ = [
     "Scored",
     "aggregate",
     "aggregated",
+    "check_judged",
     "judged",
     "measured",
     "question_only",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from fila_lab.config import score_names
 from fila_lab.data.suite import TaskRule
 from fila_lab.evaluation.aggregates import AGGREGATES, Scored
 from fila_lab.evaluation.scores import SCORES
@@ -30,6 +31,19 @@ def judged(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> pd.DataF
             for prediction, answers, own in zip(rows["prediction"], several[rows.index], known, strict=True)
         ]
     return frame.assign(score=scores, correct=scores == 1.0)
+
+
+def check_judged(items: pd.DataFrame, rules: Mapping[str, TaskRule]) -> None:
+    """Judge an empty answer to each item, so that what cannot be judged is known before anything is asked. Scores and aggregates of other
+    packages are not tried: they may cost much.
+
+    Raises:
+        FilaError: answers or known columns are not those that the score or the aggregate of a task goes by.
+    """
+    own = {task: rule for task, rule in rules.items() if rule.score in score_names.SCORES and rule.aggregate in score_names.AGGREGATES}
+    asked = items[items["task"].astype(str).isin(list(own))]
+    if len(asked):
+        aggregated(judged(asked.assign(prediction=""), own), own)
 
 
 def measured(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[str, float]:

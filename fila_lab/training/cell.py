@@ -32,7 +32,7 @@ from fila_lab.modeling import FilaModel, build_convnext
 from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
-from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_features
+from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_data, seen_features
 from fila_lab.training.features import needs_detail
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
@@ -130,6 +130,7 @@ def _run(
     set_up_device(config)
     with _timed(timing, "data"):
         pools = open_data(config, cache_dir, SPLITS if test else (TRAIN, VAL), progress=progress)
+        check_judged_pools(pools)
     with _timed(timing, "features"):
         seen = seen_features(config, pools, cache_dir, progress=progress)
     with _timed(timing, "start"):

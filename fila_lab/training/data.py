@@ -10,11 +10,13 @@ import numpy as np
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from fila_lab.config import RunConfig
+from fila_lab.config import FilaError, RunConfig
 from fila_lab.data.opening import open_pools
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool import Pool, draw_seed_items
+from fila_lab.data.read_pool import ReadPool
 from fila_lab.data.stored_pool import StoredPool
+from fila_lab.evaluation import check_judged
 from fila_lab.training.batches import Collator
 from fila_lab.training.features import Features, cacheable, cached_features
 from fila_lab.training.streams import Stream, loader
@@ -45,6 +47,17 @@ def seen_features(
         name: cached_features(config, pool, cache_dir, workers, progress) if cacheable(config) and isinstance(pool, StoredPool) else None
         for name, pool in pools.items()
     }
+
+
+def check_judged_pools(pools: Mapping[str, Pool]) -> None:
+    """FilaError where the rows of files, training's apart, cannot be judged as their tasks say."""
+    for name, pool in pools.items():
+        if name != TRAIN and isinstance(pool, ReadPool):
+            try:
+                check_judged(pool.describe(np.arange(len(pool))), pool.rules)
+            except FilaError as error:
+                field = "data.validate" if name == VAL else f"data.evaluate.{name}"
+                raise FilaError(f"{field}: {error}") from error
 
 
 class CellData(L.LightningDataModule):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from fila_lab.evaluation.aggregates import AGGREGATES, Scored
 from fila_lab.modeling.precision import autocast
 from fila_lab.training.batches import Collator
 from fila_lab.training.cell import predictions_frame
+from fila_lab.training.data import check_judged_pools
 from fila_lab.training.features import needs_detail
 from fila_lab.training.module import FilaModule
 from fila_lab.training.streams import Stream, loader
@@ -49,16 +51,26 @@ class Evaluated:
         return dict(Counter(row.reason for row in self.aside))
 
 
+Keep = Callable[[str, pd.DataFrame], None]
+"""Is given a benchmark's name and predictions, before they are judged."""
+
+
 def evaluate(
-    cell: Path, benchmarks: Mapping[str, EvaluationConfig], cache_dir: Path, workers: int = 1, progress: Progress | None = None
+    cell: Path,
+    benchmarks: Mapping[str, EvaluationConfig],
+    cache_dir: Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> list[Evaluated]:
     """Ask the cell whose folder is `cell` all questions of each benchmark, as its own evaluation would.
 
-    workers: processes that read and prepare images; progress: told (benchmark, rows done, rows).
+    workers: processes that read and prepare images; progress: told (benchmark, rows done, rows); keep: given
+    the predictions of each benchmark when it is done, so that what happens to the next one takes none away.
 
     Raises:
         FilaError: no trained parts in the cell, a cell that reads truth maps, a benchmark that is unknown or not there, or one of whose
-            rows none can be used.
+            rows none can be used or that cannot be judged.
     """
     config, state = trained_parts(cell, "CELL")
     if config.fusion.control == "oracle_map":
@@ -66,13 +78,14 @@ def evaluate(
     kept = {"bad_rows": MOST_ASIDE, "workers": workers, "evaluate": dict(benchmarks)}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pools = open_pools(config.data, config.geometry, cache_dir, "test", max(workers, 1), progress)
+    check_judged_pools(pools)
     module = FilaModule.from_config(config, detail_branch=needs_detail(config))
     fill(module.model, state, cell, "CELL")
     torch.set_num_threads(config.runtime.threads)
-    return [_asked(name, pool, module, config, progress) for name, pool in pools.items()]
+    return [_asked(name, pool, module, config, progress, keep) for name, pool in pools.items()]
 
 
-def _asked(name: str, pool: Pool, module: FilaModule, config: RunConfig, progress: Progress | None) -> Evaluated:
+def _asked(name: str, pool: Pool, module: FilaModule, config: RunConfig, progress: Progress | None, keep: Keep | None) -> Evaluated:
     device = "cuda" if config.runtime.accelerator == "gpu" and torch.cuda.is_available() else "cpu"
     module.to(device).eval()
     collator = Collator(config, pool, None, module.model.tokenizer)
@@ -89,6 +102,8 @@ def _asked(name: str, pool: Pool, module: FilaModule, config: RunConfig, progres
     if not any(batches):
         raise FilaError(f"{name}: none of its {len(pool)} rows can be used, the first because {aside[0].message}; mend the files")
     frame = predictions_frame(pool, batches)
+    if keep:
+        keep(name, frame)
     cut_off = sum(not answer.whole for batch in batches for _, answer in batch)
     return Evaluated(name, pool.rules, frame, _figures(frame, pool.rules), tuple(aside), cut_off)
 
@@ -107,7 +122,7 @@ def prediction_files(out: Path, names: Sequence[str]) -> dict[str, Path]:
     """Benchmark -> where its predictions go: `out` itself for one benchmark where it ends in .jsonl, else <out>/<benchmark>.jsonl.
 
     Raises:
-        ConfigError: something is there.
+        ConfigError: something is there, or nothing can be written there.
     """
     single = out.suffix == ".jsonl"
     if single and len(names) > 1:
@@ -116,6 +131,10 @@ def prediction_files(out: Path, names: Sequence[str]) -> dict[str, Path]:
     for path in paths.values():
         if path.exists() or path.is_symlink():
             raise ConfigError(f"--out: {path} is there already, and is not written over; give another name")
+        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            why = "may not be written to" if above.is_dir() else "is no folder"
+            raise ConfigError(f"--out = {out}: {above} {why}; give another folder, or FILE.jsonl for one benchmark")
     return paths
 
 

@@ -48,7 +48,10 @@ def trained_parts(cell: Path, field: str = "--cell") -> tuple[RunConfig, dict[st
         )
     try:
         with safe_open(path, framework="pt") as file:
-            config = RunConfig.model_validate(present_run(parse_json(file.metadata()["config"])))
+            said = (file.metadata() or {}).get("config")
+            if said is None:
+                raise ValueError("it holds no run's configuration, so it is not what `fila-lab run` wrote")
+            config = RunConfig.model_validate(present_run(parse_json(said)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, ValueError) as error:
         raise FilaError(f"{field}={cell}: {path.name} cannot be read ({error}); run the cell again") from error

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from tiny_run import tiny
 from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.data.seam.export import export
-from fila_lab.training import CellOutcome, run_cell
+from fila_lab.training import CellOutcome, FilaModule, run_cell
 
 FEATURES: dict[str, Any] = {"fusion__name": "concat", "train__steps": 3, "train__validate_every": 3}
 
@@ -108,3 +110,70 @@ def test_a_cell_without_its_trained_parts_and_files_that_are_not_there(asked: An
     assert gone.exit_code == 2
     assert "docvqa" in gone.output
     assert "gone" in gone.output
+    save_file({"weight": torch.ones(1)}, tmp_path / TRAINED_PARTS)
+    foreign = command(str(tmp_path), "--benchmark", f"docvqa={files}")
+    assert foreign.exit_code == 2
+    assert "it holds no run's configuration" in foreign.output
+
+
+def test_what_cannot_be_judged_or_kept_is_known_before_anything_is_asked(asked: Any, command: Any, tmp_path: Path) -> None:
+    """The definition's own path holds an =."""
+    cell, files, _ = asked
+    two = tmp_path / "a=b" / "two.yaml"
+    two.parent.mkdir()
+    said = "file: val_v1.0_withQT.json\nrows: data\nfields: {id: questionId, question: question, answers: answers, image: image}\n"
+    asking = ("--benchmark", f"{two}={files}", "--workers", "0")
+    for rule, words in (
+        ("score: vqa\n", "data.evaluate.two: answers: VQA accuracy leaves one annotator out, so it needs at least 2 answers"),
+        ("score: anls\naggregate: mme\n", "data.evaluate.two: rows: no column category, question_id"),
+    ):
+        two.write_text(rule + said, encoding="utf-8")
+        stopped = command(str(cell), *asking, "--out", str(tmp_path / "all"))
+        assert stopped.exit_code == 2
+        assert words in stopped.output
+        assert not (tmp_path / "all").exists()
+    two.write_text("score: anls\n" + said, encoding="utf-8")
+    refused = command(str(cell), *asking, "--out", str(two))
+    assert refused.exit_code == 2
+    assert f"{two} is no folder" in refused.output
+    done = command(str(cell), *asking, "--out", str(tmp_path / "all"))
+    assert done.exit_code == 0, done.output
+    assert len((tmp_path / "all" / "two.jsonl").read_text(encoding="utf-8").splitlines()) == 8
+
+
+def test_answers_to_one_benchmark_outlast_what_happens_at_the_next(
+    asked: Any, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, files, _ = asked
+    two = tmp_path / "two.yaml"
+    said = "file: val_v1.0_withQT.json\nrows: data\nfields: {id: questionId, question: question, answers: answers, image: image}\n"
+    two.write_text("score: anls\n" + said, encoding="utf-8")
+    step, asked_batches = FilaModule.predict_step, []
+
+    def stopping(self: FilaModule, *batch: Any) -> Any:
+        if asked_batches and not batch[1]:
+            raise KeyboardInterrupt
+        asked_batches.append(batch[1])
+        return step(self, *batch)
+
+    monkeypatch.setattr(FilaModule, "predict_step", stopping)
+    both = ("--benchmark", f"docvqa={files}", "--benchmark", f"{two}={files}", "--workers", "0")
+    stopped = command(str(cell), *both, "--out", str(tmp_path / "all"))
+    assert stopped.exit_code != 0
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["docvqa.jsonl"]
+
+
+def test_images_without_a_readable_header_are_counted_and_the_others_asked(asked: Any, command: Any) -> None:
+    cell, files, _ = asked
+    rows = json.loads((files / "val_v1.0_withQT.json").read_text(encoding="utf-8"))["data"]
+    page = files / rows[0]["image"]
+    whole = page.read_bytes()
+    try:
+        for content in (b"", b"no image", whole[:40]):
+            page.write_bytes(content)
+            done = command(str(cell), "--benchmark", f"docvqa={files}", "--json", "--workers", "0")
+            assert done.exit_code == 0, done.output
+            found = json.loads(done.stdout)["benchmarks"]["docvqa"]
+            assert (found["asked"], found["set_aside"]) == (7, {"missing image": 1, "damaged image": 1})
+    finally:
+        page.write_bytes(whole)
