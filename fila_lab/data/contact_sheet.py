@@ -68,8 +68,14 @@ def draw_sheet(suite: Suite, split: str, geometry: GeometryConfig, count: int, p
 def _chosen(suite: Suite, split: str, count: int) -> list[tuple[Item, Size | None]]:
     """The first item of so many headings and its image's size, of every task in turn, each task's spread evenly over the split."""
     places: dict[str, list[int]] = {}
+    lost: list[str] = []
     for index in range(suite.length(split)):
-        places.setdefault(suite.heading(split, index).task, []).append(index)
+        try:
+            places.setdefault(suite.heading(split, index).task, []).append(index)
+        except UnusableRow as error:
+            lost.append(str(error))
+    if not places:
+        raise FilaError(f"{suite.name}: no row of {split} can be shown, the first because {lost[0]}; mend the files")
     share = -(-count // len(places))
     spread = [[own[number * len(own) // min(share, len(own))] for number in range(min(share, len(own)))] for own in places.values()]
     indices = [own[turn] for turn in range(share) for own in spread if turn < len(own)][:count]

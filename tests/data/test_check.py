@@ -160,9 +160,12 @@ def test_a_benchmark_s_images_without_a_readable_header_are_counted(tmp_path: Pa
     suite = BenchmarkSuite("mine", rule, BenchmarkOptions(path=str(tmp_path)))
     check = check_split(suite, "test", GEOMETRY)
     assert (check.rows, check.reasons) == (1, {"damaged image": 2})
+    assert draw_sheet(suite, "test", GEOMETRY, 3, tmp_path / "sheet.png") == []
     pool = ReadPool(suite, "test", GEOMETRY)
     assert [one.row for one in pool.aside] == ["0", "2"]
     assert pool.describe(np.arange(len(pool)))["item_id"].tolist() == ["1"]
     (tmp_path / "fine.png").write_bytes(b"none")
     with pytest.raises(FilaError, match=r"mine: test has no usable row: 3 were set aside, the first because 0: image .*cut\.png"):
         ReadPool(BenchmarkSuite("mine", rule, BenchmarkOptions(path=str(tmp_path))), "test", GEOMETRY)
+    with pytest.raises(FilaError, match=r"mine: no row of test can be shown, the first because 0: image .*cut\.png"):
+        draw_sheet(BenchmarkSuite("mine", rule, BenchmarkOptions(path=str(tmp_path))), "test", GEOMETRY, 3, tmp_path / "none.png")
