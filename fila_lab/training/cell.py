@@ -139,7 +139,7 @@ def _run(
             log.warning("%s", warning)
         weights = weights_used(config, module.model)
         data = CellData(config, pools, seen, module.model.tokenizer)
-        record.most_aside = config.data.bad_rows * sum(map(len, pools.values()))
+        record.bad_rows, record.rows = config.data.bad_rows, {name: len(rows) for name, rows in data.rows.items()}
         trainer = make_trainer(config, workdir, record)
     with _timed(timing, "train"):
         trainer.fit(module, data, ckpt_path=resumable(workdir, config))

@@ -11,7 +11,7 @@ import lightning as L
 from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
-from fila_lab.config import ConfigError, DataConfig, FilaError, GeometryConfig, RunConfig
+from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
 from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error
 from fila_lab.config.files import default_cache
@@ -21,6 +21,7 @@ from fila_lab.training.batches import Batch
 from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_features
 from fila_lab.training.features import needs_detail
 from fila_lab.training.module import FilaModule
+from fila_lab.training.record import check_bad_rows
 
 log = logging.getLogger("fila_lab")
 
@@ -60,7 +61,7 @@ class FilaData(L.LightningDataModule):
         self.cell: CellData | None = None
         """What makes the batches, from `setup` on."""
         self.aside: dict[str, SetAside] = {}
-        """Rows that could not be read or asked so far, by id."""
+        """Rows that could not be read or asked so far, by pool and id."""
 
     def setup(self, stage: str | None = None) -> None:
         """Open the suites, draw and compute what is cached.
@@ -108,19 +109,18 @@ class FilaData(L.LightningDataModule):
         return self.cell
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Says once for each reason that rows are left out. FilaError where they are more than `data.bad_rows`."""
+        """Says once for each reason that rows are left out. FilaError where they are more than `data.bad_rows` of a pool's."""
+        if not batch.aside:
+            return batch
+        cell = self._made()
+        pool = TRAIN if self.trainer is not None and self.trainer.training else (VAL, *cell.tests)[dataloader_idx]
         told = {row.reason for row in self.aside.values()}
-        self.aside |= {row.row: row for row in batch.aside}
+        self.aside |= {f"{pool}/{row.row}": row for row in batch.aside}
         for row in batch.aside:
             if row.reason not in told:
                 told.add(row.reason)
                 log.warning("rows are left out (%s), the first because %s", row.reason, row.message)
-        rows = sum(len(collator.pool) for collator in self._made().collators.values())
-        if len(self.aside) > self.data.bad_rows * rows:
-            raise FilaError(
-                f"{len(self.aside)} of {rows} rows cannot be used, more than data.bad_rows={self.data.bad_rows:g}; mend the files "
-                "(fila-lab data check lists them), or raise data.data.bad_rows"
-            )
+        check_bad_rows(self.aside, pool, len(cell.rows[pool]), self.data.bad_rows)
         return batch
 
     def train_dataloader(self) -> DataLoader:

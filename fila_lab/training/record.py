@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -13,9 +13,23 @@ from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError
 from fila_lab.data.suite import SetAside
+from fila_lab.training.data import TRAIN, VAL
 from fila_lab.training.shares import averaged
 
 Progress = Callable[[str, int, int], None]
+
+
+def check_bad_rows(aside: Mapping[str, SetAside], pool: str, rows: int, most: float) -> None:
+    """FilaError where more than a share `most` of the rows of a pool, of which `rows` are in use, or all of them, cannot be used.
+
+    aside: of all pools, by `<pool>/<id>`.
+    """
+    own = [row for name, row in aside.items() if name.startswith(f"{pool}/")]
+    if len(own) > most * rows or (own and len(own) >= rows):
+        raise FilaError(
+            f"{len(own)} of {rows} rows of {pool} cannot be used, more than data.bad_rows={most:g} allows; the first: {own[0].message}; "
+            "mend the files (fila-lab data check lists them), or raise data.bad_rows"
+        )
 
 
 class Recorder(Callback):
@@ -41,9 +55,11 @@ class Recorder(Callback):
         self.waited = 0.0
         """Seconds between training steps, in which batches were waited for."""
         self.aside: dict[str, SetAside] = {}
-        """Rows that could not be read or asked, by id."""
-        self.most_aside = math.inf
-        """Of more than so many the cell is stopped."""
+        """Rows that could not be read or asked, by pool and id: `train/17`."""
+        self.rows: dict[str, int] = {}
+        """The rows in use of each pool: training's, validation's, those of each test."""
+        self.bad_rows = math.inf
+        """The share of a pool's rows of which more stop the cell."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the curve and the times depend on: entries, losses of the open window, whether a validation is due."""
@@ -71,17 +87,13 @@ class Recorder(Callback):
         now = time.perf_counter()
         self.waited += now - self._clock if self._stepped else 0.0
         self._clock, self._stepped = now, False
-        self._set_aside(batch)
+        self._set_aside(batch, TRAIN)
 
-    def _set_aside(self, batch: Any) -> None:
-        """FilaError where too many rows cannot be used."""
-        self.aside |= {row.row: row for row in batch.aside}
-        if len(self.aside) > self.most_aside:
-            first = next(iter(self.aside.values()))
-            raise FilaError(
-                f"{len(self.aside)} rows cannot be used, more than data.bad_rows allows; the first: {first.message}; mend the files "
-                "(fila-lab data check lists them), or raise data.bad_rows"
-            )
+    def _set_aside(self, batch: Any, pool: str) -> None:
+        """FilaError where too many rows of a pool cannot be used."""
+        if batch.aside:
+            self.aside |= {f"{pool}/{row.row}": row for row in batch.aside}
+            check_bad_rows(self.aside, pool, self.rows.get(pool, 0), self.bad_rows)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._stop("train_steps")
@@ -102,7 +114,7 @@ class Recorder(Callback):
 
     def on_validation_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, *_: Any) -> None:
         self._clock, self._stepped = time.perf_counter(), False
-        self._set_aside(batch)
+        self._set_aside(batch, VAL)
 
     def on_validation_batch_end(self, *_: Any) -> None:
         self._stop("validation_steps")
@@ -112,9 +124,11 @@ class Recorder(Callback):
         if self.curve and "validation" in trainer.callback_metrics:
             self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
 
-    def on_predict_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, *_: Any) -> None:
+    def on_predict_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         self._clock = time.perf_counter()
-        self._set_aside(batch)
+        self._set_aside(batch, [name for name in self.rows if name != TRAIN][dataloader_idx])
 
     def on_predict_batch_end(self, *_: Any) -> None:
         self._stop("evaluate_steps")

@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +16,12 @@ from fila_lab.config import ConfigError, FilaError, RunConfig
 from fila_lab.data.pool import TEXT
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.data.seam.export import export
+from fila_lab.data.suite import SetAside
 from fila_lab.evaluation import SCORES
 from fila_lab.studies.identity import cell_id
 from fila_lab.training import FilaModule, run_cell
 from fila_lab.training.data import CellData, open_data
+from fila_lab.training.record import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +128,26 @@ def test_a_damaged_image_is_set_aside_and_too_many_stop_the_cell(files: Path, tm
         assert "data.bad_rows" in stopped.result["failure"]["message"]
     finally:
         page.write_bytes(whole)
+
+
+def test_unusable_rows_count_against_their_own_pool(files: Path, tmp_path: Path) -> None:
+    """A training file of which no row fits is no share of many test rows; rows of one id in two pools are two."""
+    for name, words, rows in (("long", 200, 4), ("fine", 1, 90)):
+        talks = [[{"from": "human", "value": "w" * words}, {"from": "gpt", "value": "x"}] for _ in range(rows)]
+        content = [{"id": f"{number}", "conversations": talk} for number, talk in enumerate(talks)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    long, fine = ({"suite": "llava", "path": str(tmp_path / f"{name}.json")} for name in ("long", "fine"))
+    more = {"language__max_tokens": 120, "data__bad_rows": 0.9, "fusion__name": "none"}
+    lost = run_cell(on_files(files, data__train=long, data__validate=fine, **more), workdir=tmp_path / "a", cache_dir=tmp_path / "cache")
+    assert lost.result["failure"]["kind"] == "bad_input"
+    assert "4 of 4 rows of train cannot be used" in lost.result["failure"]["message"]
+    recorder = Recorder(1, None, 1, 1)
+    recorder.rows, recorder.bad_rows = {"train": 10, "val": 10}, 0.5
+    for pool in ("train", "val"):
+        recorder._set_aside(SimpleNamespace(aside=[SetAside(f"{number}", "unreadable", "") for number in range(5)]), pool)
+    assert len(recorder.aside) == 10
+    with pytest.raises(FilaError, match=r"6 of 10 rows of val cannot be used, more than data\.bad_rows=0\.5"):
+        recorder._set_aside(SimpleNamespace(aside=[SetAside("9", "unreadable", "")]), "val")
 
 
 def test_an_id_follows_contents_not_paths(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
