@@ -72,6 +72,8 @@ class Subgroups:
                     notes.append(f"{family}: {judged} by {column} leaves out a level, for {cause}")
                 if len(there) < 2:
                     cause = "fewer than two levels are left" if odd else "its items do not differ in it, or in too many ways"
+                    if column not in predictions:
+                        cause = "nothing of that name is known of its items"
                     notes.append(f"{family}: {judged} was not split by {column}: {cause}")
                     continue
                 own = [_Split.of(there, arms, judged) for arms in declared.comparisons]

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fila_lab.config.base import did_you_mean
-from fila_lab.config.metrics import ACCURACY, MEAN, parse_metric
+from fila_lab.config.data import SEAM_TASKS
+from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
 from fila_lab.config.renamed import renamed_word
 
-BY_ITEMS = (ACCURACY, "seam_gap", "sham_gap")
-"""Kinds of metric that are means over items, so that a part of the items has one of its own."""
+GAPS = ("seam_gap", "sham_gap")
+"""Kinds of metric that are, beside every score, means over items, so that a part of the items has one of its own."""
 SUBGROUPS = ("place", "task", "length", "addressing", "cut_fraction", "axis", "canvas", "evidence")
-"""What is known of every item beside its answer. `length`: characters of a code; `addressing`: how the question names its target."""
+"""What is known of every generated item beside its answer. `length`: characters of a code; `addressing`: how the question names its
+target."""
 
 
 def check_by(field: str, by: Sequence[str], metric: str) -> None:
-    """ValueError, with `field` named, for columns that are unknown, named twice, or the same for all items of the metric."""
+    """ValueError, with `field` named, for columns that are unknown, named twice, or the same for all items of the metric.
+
+    What is known of the items of files stands in these, so of a task of theirs every column is taken.
+    """
     if not by:
         return
     kind, task, place = parse_metric(metric)
-    if kind not in BY_ITEMS:
-        raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; split {ACCURACY}/... or a gap")
+    if kind not in GAPS and not is_score(kind):
+        remedy = f"split a score ({ACCURACY}/...) or a gap"
+        raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; {remedy}")
     for at, column in enumerate(by):
-        if column not in SUBGROUPS:
+        if column not in SUBGROUPS and (task in SEAM_TASKS or metric == MEAN or not is_score(kind)):
             unknown = renamed_word(column) or f"unknown column {column!r}{did_you_mean(column, SUBGROUPS)}"
             raise ValueError(f"{field}: {unknown}; columns are {', '.join(SUBGROUPS)}")
         if column in by[:at]:

@@ -54,6 +54,8 @@ def test_what_can_split() -> None:
     assert study(by=None).families["f"].by == ()
     assert study("exact/mean", by=["task", "place"]).families["f"].by == ("task", "place")
     assert study("exact/mean", by=["place"], metric="exact/table").families["f"].by == ("place",)
+    assert study("anls/docvqa", by=["question_type"]).families["f"].by == ("question_type",)
+    assert study("exact/mine", by=["task_of_mine", "canvas"]).families["f"].by == ("task_of_mine", "canvas")
 
 
 def test_every_column_stands_in_the_predictions() -> None:
