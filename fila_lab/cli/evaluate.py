@@ -123,6 +123,9 @@ def _text(one: Evaluated) -> str:
         lines.append(f"aside     {len(one.aside)} rows cannot be used ({reasons}), e.g. {one.aside[0].message}")
     if one.cut_off:
         lines.append(f"cut off   {one.cut_off} answers were cut off by the cell's language.answer_tokens")
+    if 2 * one.empty > len(one.predictions):
+        remedy = "see whether the cell was trained on such prompts (`ending`, in a benchmark's YAML, stands behind its questions)"
+        lines.append(f"empty     {one.empty} answers say nothing; {remedy}")
     scores, aggregates = ({getattr(rule, part): None for rule in one.rules.values()} for part in ("score", "aggregate"))
     lines += [f"score     {name}: {SCORES.get(name, 'of another package')}" for name in scores]
     if not one.figures:
@@ -139,6 +142,7 @@ def _json(cell: Path, found: list[Evaluated]) -> str:
                 "tasks": {task: {"score": rule.score, "aggregate": rule.aggregate} for task, rule in one.rules.items()},
                 "asked": len(one.predictions),
                 "cut_off": one.cut_off,
+                "empty": one.empty,
                 "set_aside": one.reasons,
                 "figures": one.figures,
             }

@@ -50,6 +50,11 @@ class Evaluated:
         """Why rows were not used -> how many."""
         return dict(Counter(row.reason for row in self.aside))
 
+    @property
+    def empty(self) -> int:
+        """How many answers say nothing."""
+        return sum(not text.strip() for text in self.predictions["prediction"])
+
 
 Keep = Callable[[str, pd.DataFrame], None]
 """Is given a benchmark's name and predictions, before they are judged."""

@@ -69,7 +69,10 @@ def test_the_answers_and_figures_are_the_cell_s_own(asked: Any, command: Any, tm
     told = command(str(cell), "--benchmark", f"docvqa={files}", "--json", "--workers", "0")
     found = json.loads(told.stdout)["benchmarks"]["docvqa"]
     assert (found["asked"], found["set_aside"]) == (8, {"missing image": 1})
-    assert found["cut_off"] == outcome.result["answers"]["docvqa"]["cut_off"]
+    assert {name: found[name] for name in ("cut_off", "empty")} == {
+        name: outcome.result["answers"]["docvqa"][name] for name in ("cut_off", "empty")
+    }
+    assert (f"{found['empty']} answers say nothing" in done.output) == (2 * found["empty"] > 8)
     own = outcome.result["benchmarks"]["docvqa"]
     assert found["figures"] == {name: pytest.approx(value) for name, value in own.items() if name != "n"}
     scored = CliRunner().invoke(app, ["score", "docvqa", "--data", str(files), "--predictions", str(out), "--json"])
