@@ -110,12 +110,12 @@ def cost_plot(found: Findings) -> Figure:
 
 
 def gaps_plot(found: Findings) -> Figure | None:
-    """Seam gap, sham gap, and fragmentation against its reverse, for the primary task; thick: over seeds, thin: over test images. None
-    where no task has places, as those of benchmarks.
+    """Seam gap, sham gap, and fragmentation against its reverse, for the first task that has them; thick: over seeds, thin: over test
+    images. None where no task does, as those of benchmarks and files.
     """
-    if not found.tasks:
+    task = next((name for name in found.tasks if f"seam_gap/{name}" in found.frame), None)
+    if task is None:
         return None
-    task = found.tasks[0]
     figure, panels = _rows(found, 3)
     for panel, kind in zip(panels, ("seam", "sham"), strict=False):
         for y, arm, style in _arms(found):

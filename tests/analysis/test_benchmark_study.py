@@ -11,6 +11,7 @@ import pytest
 from synthetic import write_study
 
 from fila_lab import analysis
+from fila_lab.analysis.findings import Findings
 from fila_lab.studies.publish import publish
 
 
@@ -52,3 +53,30 @@ def test_its_page_is_written(run: Path, tmp_path: Path) -> None:
     page = analysis.write_report(run, to=tmp_path / "report").read_text(encoding="utf-8")
     assert "anls/docvqa" in page
     assert not (tmp_path / "report" / "figures" / "gaps.png").exists()
+
+
+def test_answers_that_are_right_or_wrong_have_no_gaps_to_draw_either(run: Path, tmp_path: Path) -> None:
+    study = json.loads((run / "plan.json").read_text(encoding="utf-8"))["study"]
+    _rewrite(run / "plan.json", study=study | {"metric": "exact/mine"})
+    for folder in (run / "cells").iterdir():
+        told = pd.read_parquet(folder / "predictions.parquet")
+        told.assign(task="mine", score=told["correct"].astype(float)).to_parquet(folder / "predictions.parquet")
+        metrics = {"exact/mine": float(told["correct"].mean()), "exact/mean": float(told["correct"].mean()), "n/mine": 4.0}
+        _rewrite(folder / "result.json", metrics=metrics)
+    analysis.write_report(run, to=tmp_path / "report")
+    assert not (tmp_path / "report" / "figures" / "gaps.png").exists()
+    assert (tmp_path / "report" / "figures" / "seeds.png").exists()
+
+
+def test_contrasts_are_split_by_what_is_known_of_its_questions(run: Path) -> None:
+    families = {"fusion": {"contrasts": [["concat", "none"]], "by": ["kind", "mistyped"]}}
+    study = json.loads((run / "plan.json").read_text(encoding="utf-8"))["study"]
+    _rewrite(run / "plan.json", study=study | {"families": families})
+    for folder in (run / "cells").iterdir():
+        told = pd.read_parquet(folder / "predictions.parquet")
+        told.assign(kind=["form", "form", "table", "table"]).to_parquet(folder / "predictions.parquet")
+    split = Findings.of(run).subgroups
+    assert split.levels["level"].tolist() == ["form", "table"]
+    assert split.levels["items"].tolist() == [2, 2]
+    assert split.levels["difference"].abs().tolist() == pytest.approx([1 / 7, 0.0])
+    assert split.notes == ("fusion: anls/docvqa was not split by mistyped: nothing of that name is known of its items",)
