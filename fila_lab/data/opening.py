@@ -60,7 +60,7 @@ def _opened(field: str, name: str, config: SuiteConfig, data: DataConfig, geomet
     preferred = ("val",) if (section, split) == ("data.train", "val") else PREFERRED[section]
     wanted = next((one for one in preferred if one in there), None)
     if wanted is None:
-        remedy = "give data.validate" if split == "val" else "give another path"
+        remedy = "give data.validate, or for files the option validate_share" if split == "val" else "give another path"
         raise ConfigError(f"{field}: suite {config.suite!r} has {', '.join(there)} and no rows for {split}; {remedy}")
     if name and len(suite.tasks()) == 1 and name not in suite.tasks():
         suite = Renamed(suite, name)
