@@ -82,7 +82,8 @@ with warnings.catch_warnings():
             """Every entry has a name of its own, and its suite's."""
             for name in suites:
                 if name in ("train", "val") or not name or "/" in name:
-                    raise ValueError(f"evaluate: {name!r} cannot be the name of a test; choose another, without a slash")
+                    why = "that is a split" if name in ("train", "val") else "metrics are named by it"
+                    raise ValueError(f"{name}: a test cannot be called so, for {why}; choose another name, without a slash")
             return named(suites)
 
         @property
