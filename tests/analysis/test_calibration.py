@@ -23,6 +23,7 @@ def test_the_committed_report_is_that_of_the_committed_cells(study: str, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_a_blind_ceiling_does_not_hold(tmp_path: Path) -> None:
     folder = shutil.copytree(RESULTS / "calibration", tmp_path / "calibration")
     assert "| yes | ceiling" in ceiling(folder)

@@ -93,6 +93,7 @@ def test_arms_table_holds_means_by_hand_and_costs(full_study: Path) -> None:
     assert seeds["addition"].isna().sum() == 1
 
 
+@pytest.mark.slow
 def test_a_small_budget_says_so_and_prints_published_verdicts(small_study: Path, reported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(small_study, tmp_path / "small"))
     page = analysis.write_report(out, reported).read_text(encoding="utf-8")

@@ -78,7 +78,8 @@ def test_a_cell_whose_workers_are_killed_is_undone_and_the_others_go_on(
     assert len(log()) == 10
 
 
-@pytest.mark.parametrize("engine", [pytest.param("inline", marks=pytest.mark.slow), "process"])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["inline", "process"])
 def test_a_driver_killed_at_random_instants_ends_with_the_same_table(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
