@@ -37,10 +37,10 @@ simulate: $(STAMP) ## how often verdicts are wrong: simulate families of known t
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.verdicts
 
 test: $(STAMP) ## run the tests (minutes); what takes longer: test-slow, test-studies
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simulations (tens of minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies

@@ -27,6 +27,7 @@ def _outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
+@pytest.mark.slow
 def test_on_simulated_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_study = runpy.run_path(str(ROOT / "tests" / "analysis" / "synthetic.py"))["write_study"]
     notebook = _execute(write_study(tmp_path / "results"), monkeypatch)

@@ -214,6 +214,9 @@ def status_text(state: StudyStatus, out: Path) -> str:
     lines += [f"aside     {path}" for path in state.moved_aside]
     if len(state.code_hashes) > 1:
         lines.append(f"code      results of different code: {', '.join(state.code_hashes)}")
+    if state.altered:
+        remedy = "take them from where they were published, or publish the run again"
+        lines.append(f"altered   {', '.join(state.altered)}: not as published; {remedy}")
     lines += [f"at work   {driver}" for driver in state.drivers]
     if state.left:
         lines.append(f"to do     {state.left} cells known; the same `fila-lab run` goes on")

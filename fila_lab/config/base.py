@@ -48,6 +48,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """` (did you mean 'x'?)`, or nothing when no known word is near; other letter case is nearest."""
+    words = list(known)
+    near = [one for one in words if one.lower() == word.lower()] or difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""

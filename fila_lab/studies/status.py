@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fila_lab.config import FilaError
+from fila_lab.config.published import altered
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.lock import holders
 from fila_lab.studies.store import Invalid, ResultStore
@@ -39,6 +40,8 @@ class StudyStatus:
     drivers: tuple[str, ...]
     """Who is at work there now."""
     costs: bool
+    altered: tuple[str, ...] = ()
+    """Files of published results that are gone, or not as they were published."""
 
     @property
     def left(self) -> int:
@@ -85,4 +88,5 @@ def study_status(root: Path | str) -> StudyStatus:
         code_hashes=tuple(sorted({str(store.manifest(cell_id).get("code_hash", "unknown")) for cell_id in results})),
         drivers=tuple(holders(root)),
         costs=(root / "costs.json").exists(),
+        altered=tuple(altered(root)),
     )

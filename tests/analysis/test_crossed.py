@@ -126,6 +126,7 @@ def test_joint_sign_flip_against_all_assignments_by_hand() -> None:
     assert statistics.joint_sign_flip(z @ turn) == statistics.joint_sign_flip(z)
 
 
+@pytest.mark.slow
 def test_report_and_terminal_show_effects_and_say_what_seeds_cannot_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_figures", lambda found, target: [])
     out = write_study(tmp_path / "out", arms=("none", "concat", "addition", "cross_attention"), seeds=(0, 1, 2), triplets=12, tuning=False)

@@ -389,3 +389,20 @@ def test_images_of_a_parquet_file_may_be_paths_or_absent(opened: Any, tmp_path: 
     assert suite.length("val") == 2
     assert [suite.items("val", index)[0].pixels().size for index in range(2)] == [SIZES[0], SIZES[1]]  # type: ignore[union-attr]
     assert [aside.reason for aside in suite.set_aside("val")] == ["missing image"]
+
+
+def test_what_a_definition_of_ones_own_forgot_is_named(opened: Any, tmp_path: Path) -> None:
+    rows = [{"q": "Which?", "a": "B"}]
+    put(tmp_path / "data" / "test.jsonl", "\n".join(map(json.dumps, rows)))
+    text = 'file: "{split}.jsonl"\nfields: {question: q, answers: a}\nscore: exact\n'
+    definition = put(tmp_path / "mine.yaml", text)
+    with pytest.raises(FilaError, match=r"mine: no question names an image; say in fields\.image"):
+        opened("mine", path=tmp_path / "data", definition=definition).length("test")
+    put(definition, text + "text_only: true\nanswer_is: letter\n")
+    with pytest.raises(FilaError, match=r"a letter of no options; name them in fields\.options"):
+        opened("mine", path=tmp_path / "data", definition=definition).length("test")
+
+
+def test_another_letter_case_is_the_nearest_name(opened: Any, tmp_path: Path) -> None:
+    with pytest.raises(FilaError, match="did you mean 'docvqa'"):
+        opened("DocVQA", path=tmp_path)

@@ -257,6 +257,9 @@ def test_published_results_are_a_study_to_every_verb_that_reads(done: Bench, tmp
     timed = find_step_seconds(study, "small", done.out)
     assert timed == find_step_seconds(study, "small", tmp_path / "nowhere", published=tmp_path)
     assert timed
+    plan = folder / "plan.json"
+    plan.write_text(plan.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert study_status(folder).altered == ("plan.json",)
 
 
 def test_links_do_not_lead_out_of_the_source(done: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -143,7 +143,8 @@ def _letter(text: str, kind: str, options: dict[str, str]) -> str:
         raise BadRow("bad answer", f"its answer is {text!r}, not the number of one of {len(letters)} options, from 0")
     if text.strip().upper() in options:
         return text.strip().upper()
-    raise BadRow("bad answer", f"its answer is {text!r}, not one of {', '.join(letters)}")
+    where = f"not one of {', '.join(letters)}" if letters else "a letter of no options; name them in fields.options, or set answer_is: text"
+    raise BadRow("bad answer", f"its answer is {text!r}, {where}")
 
 
 def _before(benchmark: Benchmark, raw: Raw) -> str:

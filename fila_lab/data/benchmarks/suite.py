@@ -29,6 +29,7 @@ SCHEMA = 2
 Look = Callable[[Sequence[Path], Sequence[str]], ImageFiles]
 _NAMED = 3
 """Missing images that a message names."""
+_UNNAMED = "none named"
 
 
 class BenchmarkOptions(Strict):
@@ -175,11 +176,15 @@ class BenchmarkSuite(Suite):
             except PathError as error:
                 asides.append(aside(question.id, self.files.path, "image path", str(error)))
             except _Missing as error:
-                missing.append(error.path or "none named")
+                missing.append(error.path or _UNNAMED)
                 what = f"image {error.path} does not exist" if error.path else "it has no image"
                 asides.append(aside(question.id, self.files.path, "missing image", what))
             else:
                 shown.append((self._sharing(question, content), content))
+        if set(missing) == {_UNNAMED} and not shown:
+            raise FilaError(
+                f"{self.name}: no question names an image; say in fields.image of the definition where it stands, or set text_only: true"
+            )
         if missing and not any(content for _, content in shown):
             more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
             raise FilaError(
