@@ -126,10 +126,8 @@ def html_text(page: str) -> tuple[str, set[str]]:
 HARDEST = ("[/red]", r"$\frac{$", "_concat", "<b>bold</b>", "x | y", "NA")
 
 
-@pytest.mark.parametrize(
-    ("texts", "where"),
-    [(HARDEST, "names"), *(pytest.param(texts, where, marks=pytest.mark.slow) for texts in SETS for where in ("names", "labels"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("texts", "where"), [(HARDEST, "names"), *((texts, where) for texts in SETS for where in ("names", "labels"))])
 def test_a_whole_report_shows_every_text(texts: tuple[str, ...], where: str, tmp_path: Path) -> None:
     out = write_nasty(tmp_path / "study", texts, where)
     with warnings.catch_warnings():

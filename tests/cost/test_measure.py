@@ -40,6 +40,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[s
     return costs, json.loads((out / "costs.rounds.json").read_text(encoding="utf-8"))["milliseconds_per_image"]
 
 
+@pytest.mark.slow
 def test_every_column_of_every_arm_is_a_positive_number(
     measured: tuple[dict[str, dict[str, float]], dict[str, list[float]]],
 ) -> None:
@@ -55,6 +56,7 @@ def test_every_column_of_every_arm_is_a_positive_number(
     json.dumps(costs)
 
 
+@pytest.mark.slow
 def test_latency_is_the_median_of_the_rounds_written(
     measured: tuple[dict[str, dict[str, float]], dict[str, list[float]]],
 ) -> None:
@@ -65,6 +67,7 @@ def test_latency_is_the_median_of_the_rounds_written(
         assert costs[arm]["latency_iqr_ms"] == pytest.approx(np.subtract(*np.percentile(values, [75, 25])))
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_batch_and_not_with_the_driver(
     measured: tuple[dict[str, dict[str, float]], dict[str, list[float]]],
 ) -> None:
