@@ -15,6 +15,7 @@ import matplotlib
 
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.alarms import Alarm, alarms_frame, find_alarms, other_code
+from fila_lab.analysis.benchmark_tables import benchmark_tables
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.findings import Findings, find_published
@@ -83,7 +84,7 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
 
 
 def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
-    tables = all_tables(found) | crossed_tables(found) | subgroup_tables(found)
+    tables = all_tables(found) | benchmark_tables(found) | crossed_tables(found) | subgroup_tables(found)
     if alarms:
         raised = alarms_frame(alarms)
         tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)

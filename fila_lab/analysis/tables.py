@@ -19,6 +19,10 @@ from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, said
 from fila_lab.config.data import PLACES
+from fila_lab.config.score_names import SCORES
+
+OTHER_SCORES = set(SCORES) - {"exact"}
+"""Scores of benchmarks and files; tasks judged by `exact` are known by their places."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def _metrics(found: Findings) -> list[str]:
     for task in found.tasks:
         names += [f"exact/{task}", *(f"exact/{task}/{place}" for place in PLACES)]
         names += [f"{kind}/{task}" for kind in ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")]
+    names += [name for name in map(str, found.frame) if name.count("/") == 1 and name.partition("/")[0] in OTHER_SCORES]
     return [name for name in dict.fromkeys([found.metric, *names]) if name in found.frame]
 
 
@@ -192,7 +197,7 @@ def _secondary(found: Findings) -> Table:
     data, rows = [], []
     present = set(found.frame["arm"])
     declared = [arms for family in found.folder.study.families.values() for arms in family.comparisons if set(arms) <= present]
-    for arms in dict.fromkeys(declared):
+    for arms in dict.fromkeys(declared) if names else ():
         a, b = sides(arms)
         row = {"A − B": f"{a} − {b}"}
         for name in names:

@@ -1,0 +1,60 @@
+"""Benchmarks' own figures, arm by arm, and the rows that no arm was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.statistics import paired_interval
+from fila_lab.analysis.tables import Table
+
+
+def benchmark_tables(found: Findings) -> dict[str, Table]:
+    """`benchmarks`: what aggregates made of the answers to each test that has more than a mean; `set_aside`: rows that were not used.
+    Each only where there is something to show."""
+    return {table.name: table for table in (_figures(found), _set_aside(found)) if not table.shown.empty}
+
+
+def _figures(found: Findings) -> Table:
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for cell in found.folder.main:
+        for benchmark, figures in _of(cell.result, "benchmarks").items():
+            for name, value in figures.items():
+                if name != "n" and isinstance(value, int | float):
+                    values.setdefault((benchmark, name), {}).setdefault(cell.arm, []).append(float(value))
+    data, rows = [], []
+    for (benchmark, name), arms in values.items():
+        row = {"benchmark": benchmark, "figure": name}
+        for arm in found.folder.arms:
+            if arm not in arms:
+                continue
+            interval = paired_interval(arms[arm])
+            data.append({"benchmark": benchmark, "figure": name, "arm": arm, "n": interval.n, "mean": interval.mean, "half": interval.half})
+            row[arm] = _text(interval.mean) + (f" ± {_text(interval.half)}" if interval.n > 1 else "")
+        rows.append(row)
+    caption = "Benchmarks' own figures, as their definitions make them: mean ± half of the 95 % t interval over seeds; neither tested nor "
+    caption += f"declared. {found.measured_on}"
+    return Table("benchmarks", caption, pd.DataFrame(data), pd.DataFrame(rows).fillna(""))
+
+
+def _set_aside(found: Findings) -> Table:
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for cell in found.folder.main:
+        for pool, reasons in _of(cell.result, "set_aside").items():
+            for reason, told in reasons.items():
+                row = rows.setdefault((pool, reason), {"where": pool, "reason": reason, "rows": 0, "the first": told["first"]})
+                row["rows"] = max(row["rows"], told["rows"])
+    data = pd.DataFrame(rows.values())
+    return Table("set_aside", "Rows that could not be used, the most of any cell.", data, data.astype(str))
+
+
+def _of(result: Mapping[str, Any] | None, part: str) -> Mapping[str, Any]:
+    return (result or {}).get(part) or {}
+
+
+def _text(value: float) -> str:
+    """A share with four places; points and hits are greater than 1."""
+    return f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}"
