@@ -63,7 +63,15 @@ def loader(stream: Stream, workers: int) -> DataLoader:
         prefetch_factor=AHEAD,
         persistent_workers=True,
         multiprocessing_context="spawn",
+        worker_init_fn=one_thread,
     )
+
+
+def one_thread(worker: int) -> None:
+    """A process that makes batches leaves the other cores to training: NumPy's products would take them all."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def reads_files(collator: Collator) -> bool:
