@@ -35,10 +35,13 @@ MARK = "pool.json"
 
 @dataclass(frozen=True)
 class Group:
-    """The items of one bucket, as read-only memory maps: N items of n tiles."""
+    """The items of one bucket, as read-only memory maps: N items of n tiles. Pickles as its place: another process opens its own."""
 
     folder: Path
     bucket: Bucket
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "bucket": self.bucket}
 
     def _open(self, name: str) -> np.ndarray:
         return np.load(self.folder / f"{self.bucket.name}_{name}.npy", mmap_mode="r")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import sys
 import threading
 from pathlib import Path
@@ -37,6 +38,15 @@ def test_rows_hold_their_items(train_pool: StoredPool, geometry: GeometryConfig)
         assert (line["item_id"], line["answer"], line["place"]) == (item.item_id, item.answer, item.place)
         for name in ("tiles", "overview", "detail"):
             assert np.array_equal(getattr(group, name)[place], getattr(prepared, name))
+
+
+def test_another_process_is_given_a_pools_place_and_not_its_pixels(train_pool: StoredPool) -> None:
+    """Beside files in a mix, say: an item may have 8 MB."""
+    held = pickle.dumps(train_pool.hold())
+    assert len(held) < sum(group.tiles.nbytes for group in train_pool.groups.values()) / 10
+    there, rows = pickle.loads(held), np.flatnonzero(train_pool.canvases == train_pool.canvases[0])
+    own, other = (pool.pixels(rows, detail=True) for pool in (train_pool, there))
+    assert all(np.array_equal(getattr(own, name), getattr(other, name)) for name in ("tiles", "overview", "detail"))
 
 
 def test_enlarged_canvases_show_the_same_items_in_finer_pixels(train_pool: StoredPool, geometry: GeometryConfig, tmp_path: Path) -> None:
