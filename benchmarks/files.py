@@ -16,7 +16,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.lines import Line
 from benchmarks.memory import resident
-from benchmarks.report import machine
+from benchmarks.report import write_record
 from fila_lab.config import FilaError, RunConfig, resolve_run
 from fila_lab.data.seam.export import export
 from fila_lab.training import FilaModule
@@ -147,7 +146,7 @@ def main() -> None:
         print(json.dumps(read_through(options.index, options.out)))
         return
     console, lines = Console(), []
-    record: dict[str, Any] = {"machine": machine(), "date": date.today().isoformat(), "settings": _settings(options)}
+    record: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         config = resolve_run("mini")
@@ -163,10 +162,7 @@ def main() -> None:
         record["memory"] = memory = grown(write_index(folder / "many", options.rows, 20), folder / "cache")
         lines.append(Line("files", "rows", f"MiB grown over {options.rows} rows", memory["late_mib"] - memory["early_mib"], GROWN_AT_MOST))
         console.print(lines[-1].arm, str(lines[-1]), highlight=False)
-    record["lines"] = [line.record() for line in lines]
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "files.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path = write_record(options.out, "files", _settings(options), **record, lines=[line.record() for line in lines])
     console.print(f"written: {path}", highlight=False, markup=False)
 
 

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.lines import Line
-from benchmarks.report import machine
+from benchmarks.report import write_record
 from benchmarks.subjects import Subject
 from benchmarks.timing import Tick, run_rounds
 from fila_lab.config import RunConfig, resolve_run
@@ -139,10 +137,7 @@ def main(
             console.print(f"[{'green' if line.met else 'red'}]{line.arm}, {line.precision}[/]: {line}", highlight=False)
     console.print(table)
     settings = {"preset": preset, "prompts": count, "characters": [SHORTEST, LONGEST], "limit": limit, "rounds": rounds}
-    record = {"machine": machine(), "date": date.today().isoformat(), "settings": settings, "generation": found}
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "generation.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path = write_record(out, "generation", settings, generation=found)
     console.print(f"written: {path}", highlight=False, markup=False)
 
 

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +20,7 @@ from rich.table import Table
 from transformers import LlavaNextImageProcessor
 
 from benchmarks.lines import Line
-from benchmarks.report import machine
+from benchmarks.report import write_record
 from fila_lab.config import resolve_run
 from fila_lab.config.run import GeometryConfig
 from fila_lab.imaging import prepare
@@ -86,10 +84,7 @@ def main(
                 console.print(f"[{'green' if line.met else 'red'}]{line.arm}[/]: {line}", highlight=False)
     console.print(table)
     settings = {"preset": preset, "image": [width, height], "rounds": rounds}
-    record = {"machine": machine(), "date": date.today().isoformat(), "settings": settings, "preparation": found}
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "preparation.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path = write_record(out, "preparation", settings, preparation=found)
     console.print(f"written: {path}", highlight=False, markup=False)
 
 

@@ -18,6 +18,16 @@ from rich.table import Table
 
 from benchmarks.lines import Line, Row
 
+
+def write_record(out: Path, name: str, settings: Any, **found: Any) -> Path:
+    """`<name>.json`: the machine, the day, the settings, and what was found."""
+    record = {"machine": machine(), "date": date.today().isoformat(), "settings": settings, **found}
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
 HEADERS = ("", "time / bare", "range", "towers", "fusion adds", "its FLOPs", "time / floor", "peak / bare")
 
 

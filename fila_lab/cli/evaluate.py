@@ -40,6 +40,12 @@ def evaluate(
         Path | None,
         typer.Option("--images", metavar="DIR", help="Folder of the images. Default: where the questions lie.", show_default=False),
     ] = None,
+    ending: Annotated[
+        str | None,
+        typer.Option(
+            "--ending", metavar="TEXT", help="What stands behind every question. Default: as the benchmark has it.", show_default=False
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of each, the first.", show_default=False)] = None,
     out: Annotated[
         Path | None,
@@ -62,7 +68,7 @@ def evaluate(
     fila-lab evaluate runs/mine-full/cells/0123456789abcdef --benchmark mine.yaml=mine/ --limit 200 --out predictions/
     fila-lab score docvqa --data DocVQA --predictions predictions/docvqa.jsonl --score vqa_vlmevalkit    the same answers, judged otherwise
     """
-    named = _named(benchmark, images, limit)
+    named = _named(benchmark, images, ending, limit)
     if not cell.is_dir():
         raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder that `fila-lab run` wrote")
     from fila_lab.cli.progress import Bar
@@ -83,7 +89,7 @@ def evaluate(
         typer.echo(f"predictions: {path}")
 
 
-def _named(given: list[str], images: Path | None, limit: int | None) -> dict[str, EvaluationConfig]:
+def _named(given: list[str], images: Path | None, ending: str | None, limit: int | None) -> dict[str, EvaluationConfig]:
     """The benchmarks by the names of their tasks."""
     from fila_lab.config.suites import SEAM, EvaluationConfig
     from fila_lab.config.suites import named as with_suites
@@ -101,7 +107,11 @@ def _named(given: list[str], images: Path | None, limit: int | None) -> dict[str
         if name in found:
             raise ConfigError(f"--benchmark {text!r}: {name} is given twice; evaluate them one after the other")
         found[name] = EvaluationConfig(
-            path=path, definition=what if own else None, images=None if images is None else str(images), limit=limit
+            path=path,
+            definition=what if own else None,
+            images=None if images is None else str(images),
+            limit=limit,
+            options={} if ending is None else {"ending": ending},
         )
     return with_suites(found)
 
@@ -124,7 +134,7 @@ def _text(one: Evaluated) -> str:
     if one.cut_off:
         lines.append(f"cut off   {one.cut_off} answers were cut off by the cell's language.answer_tokens")
     if 2 * one.empty > len(one.predictions):
-        remedy = "see whether the cell was trained on such prompts (`ending`, in a benchmark's YAML, stands behind its questions)"
+        remedy = "see whether the cell was trained on such prompts; --ending sets what stands behind the questions ('': nothing)"
         lines.append(f"empty     {one.empty} answers say nothing; {remedy}")
     scores, aggregates = ({getattr(rule, part): None for rule in one.rules.values()} for part in ("score", "aggregate"))
     lines += [f"score     {name}: {SCORES.get(name, 'of another package')}" for name in scores]

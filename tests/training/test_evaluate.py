@@ -13,6 +13,7 @@ from tiny_run import tiny
 from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
+from fila_lab.config.benchmark import BENCHMARKS
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.data.seam.export import export
 from fila_lab.training import CellOutcome, FilaModule, run_cell
@@ -101,6 +102,18 @@ def test_a_definition_of_one_s_own_several_at_once_and_the_first_questions(asked
     assert (tmp_path / "all" / "mine.jsonl").read_bytes() == kept
     one = command(str(cell), *both, "--out", str(tmp_path / "one.jsonl"))
     assert "is one file for 2 benchmarks" in one.output
+
+
+def test_the_bare_question_can_be_asked(asked: Any, command: Any, tmp_path: Path) -> None:
+    """As a definition with that ending asks it."""
+    cell, files, _ = asked
+    shipped = (BENCHMARKS / "docvqa.yaml").read_text(encoding="utf-8")
+    bare = tmp_path / "docvqa.yaml"
+    bare.write_text("\n".join(line for line in shipped.splitlines() if not line.startswith("ending:")), encoding="utf-8")
+    for name, words in (("set", (f"docvqa={files}", "--ending", "")), ("own", (f"{bare}={files}",))):
+        done = command(str(cell), "--workers", "0", "--out", str(tmp_path / f"{name}.jsonl"), "--benchmark", *words)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "set.jsonl").read_bytes() == (tmp_path / "own.jsonl").read_bytes()
 
 
 def test_a_cell_without_its_trained_parts_and_files_that_are_not_there(asked: Any, command: Any, tmp_path: Path) -> None:
