@@ -103,9 +103,9 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         f"cells     {len(plan.cells)}: {done} done, {failed} failed, {left} to do{again}",
     ]
     if plan.trials:
-        found = plan.tuning_cells - made.tuning_left
+        found = plan.tuning_cells - made.search_left
         each = f"{len(plan.arms)} arms x {plan.trials}"
-        lines.append(f"tuning    {plan.tuning_cells} trials ({each}): {found} done, {made.tuning_left} to do")
+        lines.append(f"tuning    {plan.tuning_cells} trials ({each}): {found} done, {made.search_left} to do")
     elif study.tuning is not None:
         missing = [arm for arm in plan.arms if arm not in study.winners]
         settings = f"no committed winners for {', '.join(missing)}" if missing else "every arm has committed winners"

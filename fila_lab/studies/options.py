@@ -27,7 +27,6 @@ class Options:
     checkpoints: bool = True
     costs: bool | None = None
     """Whether to measure costs after the cells; None: when no cell failed."""
-    tuning_storage: str | None = None
     cell_function: str = CELL_FUNCTION
     prepare_function: str | None = PREPARE_FUNCTION
     measure: Measure | None = None
