@@ -285,8 +285,8 @@ def _ends(path: str, one: Range) -> tuple[float, ...]:
 
 
 def check_fields(space: Space, where: str) -> None:
-    """Refuse what is no field, a seed, a range of what takes no numbers or no fractions, and one field that two entries set. Whether a field
-    takes a range of `fractions` is seen when it is tried.
+    """Refuse what is no field, a seed, a range of what takes no numbers or no fractions, and one field that two entries set. Whether a
+    field takes a range of `fractions` is seen when it is tried.
 
     Raises:
         ConfigError: `where` the space stands, the field, its value, and a remedy.

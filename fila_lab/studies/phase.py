@@ -77,6 +77,8 @@ class SearchPhase:
         self.announce, self.told, self.make_rule = announce, told, make_rule
         self.rerun = rerun
         self.trains = trains
+        self.shown: Callable[[str, Sequence[Trial]], None] = lambda *_: None
+        """Called with a search and the trials of a batch, when that has begun and when it is told."""
         self.rules: dict[str, StopRule] = {}
         """Id of a cell that may be stopped early -> when."""
         self._seen: set[str] = set()
@@ -109,6 +111,7 @@ class SearchPhase:
             batch = self._open[arm] = Batch(trials)
             left = [cell for trial in trials for cell in self._cells(arm, trial, batch)]
             if batch.missing:
+                self.shown(arm, trials)
                 return left
             self._tell(arm)
         return []
@@ -165,6 +168,7 @@ class SearchPhase:
             if (rule := batch.rules.get(trial.number)) is not None:
                 left_behind = rule.told(trial.intermediate.items(), complete=trial.state == "complete")
                 self._history[arm] += [left_behind] if left_behind is not None else []
+        self.shown(arm, batch.trials)
         self.told(arm)
 
     def _settle(self, trial: Trial, cells: Sequence[CellSpec], rule: StopRule | None) -> None:

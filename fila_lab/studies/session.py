@@ -37,6 +37,7 @@ from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
     from fila_lab.studies.searching import Seams, Searching
+    from fila_lab.studies.trial_mirrors import TrialMirrors
 
 log = logging.getLogger("fila_lab")
 
@@ -237,7 +238,10 @@ class StudyRun:
 
             seams = Seams(self.store, self.code, announce, self._say, self.failed_before, self.options.measure)
             self.searching = self._searching(seams)
+            mirrors = self._mirrors(self.searching)
             first = self.searching.phase.first()
+            mirrors.catch_up()
+            self.searching.phase.shown = mirrors.show
             if first:
                 self._prepare(engine, (cell.config for cell in (*first, *self.plan.cells)))
             with display:
@@ -252,6 +256,12 @@ class StudyRun:
         from fila_lab.studies.sweep import Sweeper
 
         return Sweeper(self.plan, seams)
+
+    def _mirrors(self, searching: Searching) -> TrialMirrors:
+        from fila_lab.studies.trial_mirrors import TrialMirrors
+
+        key, url = self.options.sweep_key or self.plan.study.name, self.options.sweep_storage
+        return TrialMirrors(self.store.root, searching.folder, searching.searches, key, isinstance(self.plan.search, Tuning), url)
 
     def _shared_search(self) -> dict[str, Any]:
         """What a search has frozen: one search cannot be shared out by cells."""
