@@ -79,7 +79,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
             (
                 arm.arm,
                 study.arms[arm.arm].role,
-                seeds_text(plan.seeds),
+                seeds_text([cell.seed for cell in plan.cells if cell.arm == arm.arm]),
                 str(arm.done),
                 str(arm.failed),
                 str(arm.left),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from fila_lab.config.yaml_files import read_yaml
 from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes
 from fila_lab.cost.closed.memory import check_memory, memory_bytes
 from fila_lab.studies.detectable import Detectable, detectable
-from fila_lab.studies.plan import CellSpec, Plan
+from fila_lab.studies.plan import Plan
 from fila_lab.studies.rows import cell_flops, stored_rows
 from fila_lab.studies.store import ResultStore
 from fila_lab.studies.trials import sweep_run, tuning_run
@@ -77,9 +77,10 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     tried = sum(1 for key, result in results.items() if key not in planned and result.config.get("seed") in seeds)
     search_left = max(0, plan.tuning_cells + plan.sweep_cells - tried) if plan.provisional else 0
     seconds = sum(arm.left * arm.seconds for arm in arms)
+    drawn = _drawn(plan) if plan.sweep_cells and plan.provisional else []
     if search_left:
-        seconds += search_left * (_sweep_seconds(plan) if isinstance(plan.search, Sweep) else _tuning_seconds(plan, arms))
-    features, cache = _features(plan.cells, computed=bool(results))
+        seconds += search_left * (_mean(drawn) if drawn else _tuning_seconds(plan, arms))
+    features, cache = _features([*(cell.config for cell in plan.cells), *drawn], computed=bool(results))
     return Estimate(
         arms=arms,
         search_left=search_left,
@@ -180,31 +181,34 @@ def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
     return sum(seconds) / len(seconds)
 
 
-def _sweep_seconds(plan: Plan) -> float:
-    """Mean seconds of a sweep's cell at the assumed rate, over trials drawn from its space that can run."""
+def _drawn(plan: Plan) -> list[RunConfig]:
+    """Runs of trials that are drawn from a sweep's space and can run: they stand for the trials it will ask."""
     assert isinstance(plan.search, Sweep)
-    seconds: list[float] = []
+    found: list[RunConfig] = []
     space, stream = plan.search.dimensions, random.Random(0)
     some = examples(space)
     for number in range(2 * DRAWN):
-        chosen = {path: (stream.choice(values),) for path, values in some.items()}
-        parameters = next(combinations(space, chosen))
+        parameters = next(combinations(space, {path: (stream.choice(values),) for path, values in some.items()}))
         try:
-            seconds.append(cell_seconds(sweep_run(plan.study, plan.budget, plan.search, number, parameters, plan.overrides), test=False))
+            found.append(sweep_run(plan.study, plan.budget, plan.search, number, parameters, plan.overrides))
         except ConfigError:
             continue
-        if len(seconds) == DRAWN:
+        if len(found) == DRAWN:
             break
-    return sum(seconds) / len(seconds) if seconds else 0.0
+    return found
 
 
-def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float]:
+def _mean(runs: list[RunConfig]) -> float:
+    """Mean seconds of a sweep's cell at the assumed rate."""
+    return sum(cell_seconds(run, test=False) for run in runs) / len(runs)
+
+
+def _features(runs: Iterable[RunConfig], computed: bool) -> tuple[float, float]:
     """(seconds of drawing pages and of the frozen ConvNeXt's features, bytes of both): once for each distinct input and set of weights,
     not once an arm. Rows of files are read whenever they are asked for, and no cache holds their features."""
     caches: dict[tuple[str, ...], RunConfig] = {}
     pools: dict[tuple[str, str], RunConfig] = {}
-    for cell in cells:
-        run = cell.config
+    for run in runs:
         drawn = run.data.model_dump_json(exclude=DRAWN_BY_A_SEED)
         pools[repr(run.geometry), drawn] = run
         if not has_convnext(run) or run.convnext.trainable or not run.runtime.feature_cache:
