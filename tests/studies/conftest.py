@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 from thin_study import Bench
 
@@ -28,3 +29,14 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[st
     path = tmp_path / "cells.log"
     monkeypatch.setenv("FAKE_LOG", str(path))
     return lambda: path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server; skips where none is installed."""
+    pytest.importorskip("psycopg", reason="the driver is not installed; the extra `postgres` brings it")
+    binaries = postgres.binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server is installed here; e.g. `apt-get install postgresql`")
+    with postgres.running(binaries) as found:
+        yield found
