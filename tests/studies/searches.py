@@ -92,7 +92,9 @@ def expected(search: list[Trial], objectives: int = 1) -> list[tuple]:
     for one in search:
         steps = one.intermediate if objectives == 1 else {}
         values = list(one.values) if one.values else [max(steps.items())[1]] if one.state == "pruned" and steps else None
-        parameters = {path: value if isinstance(value, str | int | float) else "[[3, 12], [4, 20]]" for path, value in one.parameters.items()}
+        parameters = {
+            path: value if isinstance(value, str | int | float) else "[[3, 12], [4, 20]]" for path, value in one.parameters.items()
+        }
         attributes = {"cells": list(one.cells), "batch": one.batch} | ({"reason": one.reason} if one.reason else {})
         rows.append((one.number, states[one.state], parameters, values, {step: repr(value) for step, value in steps.items()}, attributes))
     return rows
