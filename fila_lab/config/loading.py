@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.checks import check_run
-from fila_lab.config.errors import config_error
+from fila_lab.config.errors import config_error, mistakes
 from fila_lab.config.overrides import apply_overrides
 from fila_lab.config.run import RunConfig
 from fila_lab.config.yaml_files import read_yaml
@@ -57,6 +57,20 @@ def load_study(path: str | Path) -> StudyConfig:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
         raise config_error(error, StudyConfig, source=path.name) from None
+
+
+def check_value(config: RunConfig, path: str, value: Any, source: str) -> None:
+    """Refuse a value that its field of a run does not take, whatever the other fields are.
+
+    Raises:
+        ConfigError: the field, the value and a remedy, behind `source`.
+    """
+    tree = apply_overrides(config.model_dump(), {path: value}, RunConfig, source)
+    try:
+        RunConfig.model_validate(tree)
+    except ValidationError as error:
+        if lines := mistakes(error, RunConfig, source, below=path):
+            raise ConfigError(lines[0]) from None
 
 
 def _refuse_preset(layer: Mapping[str, Any], source: str) -> None:

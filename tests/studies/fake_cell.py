@@ -39,6 +39,7 @@ def run_cell(
     progress: Callable[[str, int, int], None] | None = None,
     test: bool = True,
     checkpoint: Path | None = None,
+    stop: Callable[[int, float], bool] | None = None,
 ) -> Outcome:
     """Leaves a line in $FAKE_LOG when it starts; $FAKE_SECONDS long; $FAKE_FAIL=fusion fails, $FAKE_KILL=fusion kills its process.
 
@@ -67,13 +68,21 @@ def run_cell(
     stream = random.Random(int(hashlib.sha256(config_hash(config).encode()).hexdigest(), 16))
     rate = config.train.learning_rate
     quality = 0.8 - 0.1 * abs(math.log10(rate / BEST[config.fusion.name])) + 0.01 * stream.random()
+    curve = []
+    for step in (1, 2, 3):
+        curve.append({"step": step, "loss": 1 / step, "learning_rate": rate, "validation": quality * step / 3})
+        if stop is not None and stop(step, quality * step / 3):
+            break
+    stopped = stop is not None and len(curve) < 3
+    test = test and not stopped
     result = {
         "schema": SCHEMA,
-        "status": "failed" if failing else "done",
+        "status": "failed" if failing else "pruned" if stopped else "done",
         "config": config.model_dump(mode="json"),
         "metrics": {} if failing or not test else {"exact/reading": quality, "seam_gap/reading": float("nan"), "n/reading": 40},
-        "validation": {} if failing else {"exact/reading": quality - 0.01},
-        "curve": [{"step": step, "loss": 1 / step, "learning_rate": rate, "validation": None} for step in (1, 2, 3)],
+        "validation": {} if failing or stopped else {"exact/reading": quality - 0.01},
+        "curve": curve,
+        "pruned": {"step": curve[-1]["step"], "value": curve[-1]["validation"]} if stopped and not failing else None,
         "timing": {"total": 0.1, "train": 0.05},
         "failure": {"kind": "out_of_memory", "message": "no room", "traceback": ""} if failing else None,
     }
