@@ -8,20 +8,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from fila_lab.studies.search import Trial
 from fila_lab.studies.trial_mirror import TrialMirror
-
-
-@dataclasses.dataclass
-class Trial:
-    number: int
-    batch: int
-    parameters: dict[str, Any]
-    cells: tuple[str, ...] = ()
-    state: str = "running"
-    reason: str = ""
-    values: tuple[float, ...] | None = None
-    intermediate: dict[int, float] = dataclasses.field(default_factory=dict)
-
 
 QUALITY = {"exact/reading": "maximize"}
 BOTH = {"exact/reading": "maximize", "flops": "minimize"}
