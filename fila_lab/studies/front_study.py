@@ -44,7 +44,10 @@ def front_study(root: Path) -> dict[str, Any]:
         "question": f"How do the points of the front of {study.name} compare?",
         "preset": study.preset,
         "set": {**study.set},
-        "arms": {name: {"label": arms[name].label, "set": overlaid(arms[name].set, plan["overrides"], RunConfig)} | _match(arms[name].match) for name in order},
+        "arms": {
+            name: {"label": arms[name].label, "set": overlaid(arms[name].set, plan["overrides"], RunConfig)} | _match(arms[name].match)
+            for name in order
+        },
         "families": {"front": {"contrasts": pairs}} if pairs else {},
         "metric": study.metric,
         "margin": study.margin,

@@ -9,6 +9,7 @@ numbers: which of them ends first changes nothing.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -93,7 +94,12 @@ def scalar(value: Any) -> Any:
 
 def make_sampler(search: Tuning | Sweep) -> optuna.samplers.BaseSampler:
     """The sampler of a search; a grid's points are enqueued, so that its sampler is never asked."""
-    arguments = search.sampler_arguments
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # arguments are recorded with Optuna's version
+        return _make(search, search.sampler_arguments)
+
+
+def _make(search: Tuning | Sweep, arguments: dict[str, Any]) -> optuna.samplers.BaseSampler:
     if search.sampler_name == "tpe":
         return optuna.samplers.TPESampler(**arguments)
     if search.sampler_name == "nsga2":
