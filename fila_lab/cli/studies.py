@@ -73,10 +73,16 @@ def run(
     force: Force = False,
     sweep_storage: Annotated[
         str | None,
-        typer.Option("--sweep-storage", metavar="URL", help="Database that shows searches. Default: optuna.db in DIR.", show_default=False),
+        typer.Option(
+            "--sweep-storage",
+            metavar="URL",
+            help="SQLite or PostgreSQL database that shows trials. Default: optuna.db in DIR.",
+            show_default=False,
+        ),
     ] = None,
     sweep_key: Annotated[
-        str | None, typer.Option("--sweep-key", metavar="KEY", help="Name of the searches there. Default: the study's.", show_default=False)
+        str | None,
+        typer.Option("--sweep-key", metavar="KEY", help="Name of the searches there. Default: <study>-<budget>.", show_default=False),
     ] = None,
 ) -> None:
     """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.

@@ -77,6 +77,8 @@ class Address:
             parts = urlsplit(self.uri)
             port = parts.port
         except ValueError as error:
+            if _secrets(self.uri):  # of which the error may quote a part
+                raise self.refusal("is no URI; write a password's own / @ and : as %2F %40 and %3A") from error
             raise self.refusal(f"is no URI ({error}); {self.examples}") from error
         scheme = parts.scheme.partition("+")[0].lower()
         if not self.uri.strip() or (scheme not in known and (scheme or needed)):

@@ -30,7 +30,7 @@ class Options:
     sweep_storage: str | None = None
     """Database in which searches are shown; None: `optuna.db` in the search's folder."""
     sweep_key: str | None = None
-    """Name of the searches there; None: the study's."""
+    """Name of the searches there; None: `<study>-<budget>`."""
     cell_function: str = CELL_FUNCTION
     prepare_function: str | None = PREPARE_FUNCTION
     measure: Measure | None = None

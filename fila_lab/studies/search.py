@@ -19,11 +19,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from fila_lab.config import Sweep, Tuning
 from fila_lab.config.search import Objective
-from fila_lab.config.space import Choices, Dimension, Parameters, Range, choice_text, grid_points, is_active, middle
+from fila_lab.config.space import EDGE, Choices, Dimension, Parameters, Range, choice_text, grid_points, is_active, middle
 
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
-EDGE = 0.1
-"""A winner within this share of its range from an end is flagged: the range may be too narrow."""
 _STATES = {
     "complete": optuna.trial.TrialState.COMPLETE,
     "pruned": optuna.trial.TrialState.PRUNED,
@@ -81,13 +79,14 @@ def at_edge(parameters: Parameters, space: dict[str, Dimension]) -> tuple[str, .
 def distribution(path: str, one: Dimension) -> BaseDistribution:
     """A field's dimension in Optuna's terms. Choices that are no scalars stand there as JSON."""
     if isinstance(one, Choices):
-        return CategoricalDistribution([_scalar(value) for value in one.values])
+        return CategoricalDistribution([scalar(value) for value in one.values])
     if one.whole(path):
         return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
     return FloatDistribution(one.low, one.high, log=one.log, step=one.step)
 
 
-def _scalar(value: Any) -> Any:
+def scalar(value: Any) -> Any:
+    """A value as Optuna holds it: what is no scalar is JSON text."""
     return value if value is None or isinstance(value, bool | int | float | str) else choice_text(value)
 
 
@@ -134,7 +133,7 @@ class Search:
             self._study.enqueue_trial({path: self._inside(path, value) for path, value in point.items()})
 
     def _inside(self, path: str, value: Any) -> Any:
-        return _scalar(value) if isinstance(self.space[path], Choices) else value
+        return scalar(value) if isinstance(self.space[path], Choices) else value
 
     @property
     def most(self) -> int:
@@ -160,7 +159,7 @@ class Search:
 
     def _suggest(self, asked: optuna.trial.Trial, path: str, one: Dimension) -> Any:
         if isinstance(one, Choices):
-            given = [_scalar(value) for value in one.values]
+            given = [scalar(value) for value in one.values]
             return one.values[given.index(asked.suggest_categorical(path, given))]
         if one.whole(path):
             return asked.suggest_int(path, int(one.low), int(one.high), step=int(one.step or 1), log=one.log)

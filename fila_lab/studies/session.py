@@ -260,7 +260,7 @@ class StudyRun:
     def _mirrors(self, searching: Searching) -> TrialMirrors:
         from fila_lab.studies.trial_mirrors import TrialMirrors
 
-        key, url = self.options.sweep_key or self.plan.study.name, self.options.sweep_storage
+        key, url = self.options.sweep_key or f"{self.plan.study.name}-{self.plan.budget}", self.options.sweep_storage
         return TrialMirrors(self.store.root, searching.folder, searching.searches, key, isinstance(self.plan.search, Tuning), url)
 
     def _shared_search(self) -> dict[str, Any]:

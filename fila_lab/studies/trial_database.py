@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.files import write_atomically
+from fila_lab.config.search import Direction
 from fila_lab.studies.address import Address, masked
 from fila_lab.studies.folder_mark import FolderMark
 from fila_lab.studies.sqlite import sqlite_url
@@ -74,7 +75,7 @@ class TrialDatabase:
             self._storage = open_own(self._folder / DATABASE) if self.own else open_storage(self.address.uri)
         return self._storage
 
-    def attempt(self, action: Callable[[], None], *, again: bool = False) -> bool:
+    def attempt(self, action: Callable[[], object], *, again: bool = False) -> bool:
         """Whether an action that the database may hinder was done. A failure is one warning; afterwards nothing is tried, but for what is
         to be tried `again`."""
         if self._failed and not again:
@@ -90,7 +91,7 @@ class TrialDatabase:
         self._failed = False
         return True
 
-    def insist(self, action: Callable[[], None]) -> None:
+    def insist(self, action: Callable[[], object]) -> None:
         """Do it before anything runs: where the user has named the database, a failure is the end.
 
         Raises:
@@ -109,7 +110,7 @@ class TrialDatabase:
             FilaError: the name is taken by somebody else.
         """
         there = set(optuna.get_all_study_names(self.storage))
-        found = []
+        found: list[optuna.Study] = []
         for number in itertools.count(1):
             if (numbered := _numbered(name, number)) not in there:
                 return found
@@ -120,7 +121,7 @@ class TrialDatabase:
                 raise self._taken(study)
         raise AssertionError
 
-    def make(self, name: str, objectives: Mapping[str, str]) -> optuna.Study:
+    def make(self, name: str, objectives: Mapping[str, Direction]) -> optuna.Study:
         """A new study under the first of the names that is free.
 
         Raises:

@@ -18,8 +18,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from fila_lab.config.search import Direction
+from fila_lab.studies.search import Trial, scalar
+
 if TYPE_CHECKING:
-    from fila_lab.studies.search import Trial
     from fila_lab.studies.trial_database import TrialDatabase
 
 SHOWN = "fila_lab_trials"
@@ -56,7 +58,7 @@ class TrialMirror:
     """The mirror of one search. `show` a trial whenever something of it is new, any number of times, and `finish` at the end."""
 
     def __init__(
-        self, database: TrialDatabase, name: str, objectives: Mapping[str, str], distributions: Mapping[str, BaseDistribution]
+        self, database: TrialDatabase, name: str, objectives: Mapping[str, Direction], distributions: Mapping[str, BaseDistribution]
     ) -> None:
         """
         Args:
@@ -90,8 +92,9 @@ class TrialMirror:
 
     def holds(self, trials: Iterable[Trial]) -> bool:
         """Whether a search that has ended is shown completely, so that nothing need be shown again."""
-        digest = self._digest(trials)
-        return self._study is not None and self._database.attempt(lambda: None) and self._study.user_attrs.get(SHOWN) == digest
+        shown: list[Any] = []
+        self._database.attempt(lambda: shown.append(self._connect().user_attrs.get(SHOWN)))
+        return shown == [self._digest(trials)]
 
     # Trials --------------------------------------------------------------------------------------------------------
 
@@ -181,8 +184,8 @@ class TrialMirror:
         return [last]
 
     def _digest(self, trials: Iterable[Trial]) -> str:
-        told = [[one.number, one.state, one.parameters, list(one.cells), self._values(one)] for one in trials]
-        content = [self._objectives, sorted(told, key=lambda trial: trial[0])]
+        ordered = sorted(trials, key=lambda trial: trial.number)
+        content = [self._objectives, [[one.number, one.state, one.parameters, one.cells, self._values(one)] for one in ordered]]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     # The study -----------------------------------------------------------------------------------------------------
@@ -222,9 +225,7 @@ def _state(trial: Trial) -> TrialState:
 
 
 def _parameters(trial: Trial) -> dict[str, Any]:
-    """Values as Optuna holds them: what is no scalar is JSON text."""
-    scalars = (str, int, float, bool, type(None))
-    return {path: value if isinstance(value, scalars) else json.dumps(value, sort_keys=True) for path, value in trial.parameters.items()}
+    return {path: scalar(value) for path, value in trial.parameters.items()}
 
 
 def _texts(parameters: Mapping[str, Any]) -> dict[str, str]:

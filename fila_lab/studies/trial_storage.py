@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from fila_lab.config.base import FilaError, MachineError
+from fila_lab.config.base import FilaError
 from fila_lab.studies.address import CONNECT_SECONDS, Address
 from fila_lab.studies.sqlite import BUSY_SECONDS, damage, passing_fault, set_aside, sqlite_url
 
@@ -36,7 +36,7 @@ TABLES = NEEDED | {
 MLFLOW = frozenset({"experiments", "runs", "metrics"})
 LIBPQ = ("psycopg", "psycopg2")
 """Drivers that pass on what PostgreSQL's own library takes."""
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 15
 """How long a server may take over one statement: one that died with its network would be waited for until the system gives up."""
 MAKERS_AT_ONCE = 10
 """How often making the tables is tried, while others make them in the same empty database."""
@@ -151,10 +151,10 @@ class _Content:
 def _check_driver(address: Address) -> None:
     try:
         dialect = make_url(address.uri).get_dialect()
-    except (ArgumentError, ValueError) as error:
-        raise address.refusal(f"is no URI of a database; {address.examples}") from error
     except NoSuchModuleError as error:
         raise address.refusal(f"names a driver that SQLAlchemy does not know; {address.examples}") from error
+    except (ArgumentError, ValueError) as error:
+        raise address.refusal(f"is no URI of a database; {address.examples}") from error
     try:
         dialect.import_dbapi()
     except ImportError as error:
@@ -242,8 +242,3 @@ def _check_revision(address: Address, storage: RDBStorage, found: _Content) -> N
         upgrade = f"`optuna storage upgrade --storage {address.hide(address.uri)}`"
         raise address.refusal(f"is of an older Optuna {made}; bring it up to date with {upgrade}, or name another database")
     raise address.refusal(f"is of a newer Optuna {made}; `pip install --upgrade optuna`, or name another database")
-
-
-def lost(error: BaseException) -> bool:
-    """Whether this is what a database, a server or a disk raises, and not a fault of the program."""
-    return isinstance(error, SQLAlchemyError | OSError | optuna.exceptions.OptunaError | sqlite3.Error | MachineError)

@@ -8,20 +8,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from fila_lab.studies.search import Trial
 from fila_lab.studies.trial_mirror import TrialMirror
-
-
-@dataclasses.dataclass
-class Trial:
-    number: int
-    batch: int
-    parameters: dict[str, Any]
-    cells: tuple[str, ...] = ()
-    state: str = "running"
-    reason: str = ""
-    values: tuple[float, ...] | None = None
-    intermediate: dict[int, float] = dataclasses.field(default_factory=dict)
-
 
 QUALITY = {"exact/reading": "maximize"}
 BOTH = {"exact/reading": "maximize", "flops": "minimize"}
@@ -92,7 +80,9 @@ def expected(search: list[Trial], objectives: int = 1) -> list[tuple]:
     for one in search:
         steps = one.intermediate if objectives == 1 else {}
         values = list(one.values) if one.values else [max(steps.items())[1]] if one.state == "pruned" and steps else None
-        parameters = {path: value if isinstance(value, str | int | float) else "[[3, 12], [4, 20]]" for path, value in one.parameters.items()}
+        parameters = {
+            path: value if isinstance(value, str | int | float) else "[[3, 12], [4, 20]]" for path, value in one.parameters.items()
+        }
         attributes = {"cells": list(one.cells), "batch": one.batch} | ({"reason": one.reason} if one.reason else {})
         rows.append((one.number, states[one.state], parameters, values, {step: repr(value) for step, value in steps.items()}, attributes))
     return rows
