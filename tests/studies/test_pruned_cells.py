@@ -24,11 +24,12 @@ from fila_lab.cli.text import status_text
 from fila_lab.config import resolve_run
 from fila_lab.config.cell_checks import check_result
 from fila_lab.config.renamed import SCHEMA
-from fila_lab.studies import ResultStore, study_status
+from fila_lab.studies import ResultStore, study_status, sync
 from fila_lab.studies.display import Display
 from fila_lab.studies.engines import Finished
 from fila_lab.studies.publish import publish
 from fila_lab.studies.result import CellResult, encode, without_nan
+from fila_lab.studies.sqlite import sqlite_url
 
 SHORT = {"train.steps": 4, "train.validate_every": 1}
 CURVE = [{"step": step, "loss": 1.0, "learning_rate": 1e-3, "validation": 0.25} for step in (2, 4)]
@@ -118,6 +119,26 @@ def test_the_report_tells_it_apart(swept: Path) -> None:
     read = Findings.of(StudyFolder.open(swept))
     assert {alarm.kind for alarm in find_alarms(read)}.isdisjoint({"failed trials", "failed cells", "results", "left out"})
     assert not read.notes
+
+
+@pytest.mark.slow
+def test_mlflow_tells_it_apart(swept: Path, tmp_path: Path) -> None:
+    """FINISHED would say that it trained to its end, FAILED that something went wrong."""
+    mlflow = pytest.importorskip("mlflow")
+    uri = sqlite_url(tmp_path / "mlflow.db")
+    sync(swept, uri)
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = (each.experiment_id for each in client.search_experiments() if each.name == "thin")
+    runs = {run.data.tags["cell_id"]: run for run in client.search_runs([experiment], "tags.kind = 'cell'", max_results=1000)}
+    endings = {"done": "FINISHED", "pruned": "KILLED"}
+    results = ResultStore(swept).results()
+    assert {cell_id: run.info.status for cell_id, run in runs.items()} == {key: endings[one.status] for key, one in results.items()}
+    for cell_id, result in results.items():
+        assert runs[cell_id].data.tags["status"] == result.status
+        if result.pruned is not None:
+            told = client.get_metric_history(runs[cell_id].info.run_id, "curve/validation")
+            assert [(point.step, point.value) for point in told] == [(point.step, point.validation) for point in result.curve]
+    assert sync(swept, uri) == 0
 
 
 def test_a_run_counts_it_apart() -> None:
