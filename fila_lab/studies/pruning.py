@@ -121,6 +121,7 @@ class _Live:
     """A trial under way, and its pruner."""
 
     def __init__(self, rule: StopRule) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a worker would say that it has made a study
         self.last, self.end = -1, rule.steps
         self._pruner = make_pruner(rule.pruner, rule.arguments)
         self._storage = _Told(rule.history, _trial(rule.number, TrialState.RUNNING, {}, {}, rule.number))

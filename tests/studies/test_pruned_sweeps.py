@@ -11,8 +11,10 @@ from typing import Any
 
 import fake_cell
 import pytest
+import yaml
 from harness import Harness, outcomes
-from sweep_study import found, sweep_study, write
+from sweep_study import found, sweep_study
+from test_kill_harness import REAL
 from thin_study import Bench
 
 from fila_lab.config import load_study
@@ -146,19 +148,36 @@ def test_what_another_search_made_of_a_cell_is_told_by_this_ones_rule(tmp_path: 
     assert study.ran == [early]
 
 
+def under_kills(place: Path, study: str, kills: int, options: dict[str, Any], **run: Any) -> Harness:
+    """Kills of the driver, its workers, or both, by SIGKILL: each folder ends with the trials of a sweep that was left alone."""
+    (place / "whole").mkdir()
+    whole = Bench(place / "whole")
+    whole.file.write_text(study, encoding="utf-8")
+    whole.run(budget="swept", **run)
+    assert {trial["state"] for trial in found(whole.out)["trials"]} == {"complete", "pruned"}
+    temporary = place / "temporary"
+    temporary.mkdir()
+    harness = Harness(place, temporary, outcomes(whole.store), "swept", {"tracking": False, **options}, seed=7)
+    harness.study = study
+    harness.campaign(kills, ("driver", "worker", "both"))
+    for folder in range(1, harness.folders + 1):
+        assert found(place / f"folder-{folder}" / "out") == found(whole.out)
+    return harness
+
+
 @pytest.mark.slow
 def test_a_pruned_sweep_under_kills_of_its_processes(tmp_path: Path) -> None:
-    """The driver, its workers, or both, by SIGKILL: each folder ends with the trials of a sweep that was left alone."""
     sweep = {**PLAIN, "pruner": PRUNERS[0], "space": WIDE, "sampler": "tpe", "set": SHORT, "confirm": {"seeds": 1}}
-    (tmp_path / "whole").mkdir()
-    whole = write(Bench(tmp_path / "whole"), **sweep)
-    whole.run(budget="swept")
-    assert {trial["state"] for trial in found(whole.out)["trials"]} == {"complete", "pruned"}
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    harness = Harness(tmp_path, temporary, outcomes(whole.store), "swept", {"tracking": False}, seed=7)
-    harness.study = sweep_study(**sweep)
-    harness.campaign(10, ("driver", "worker", "both"))
-    assert harness.folders >= 2
-    for folder in range(1, harness.folders + 1):
-        assert found(tmp_path / f"folder-{folder}" / "out") == found(whole.out)
+    assert under_kills(tmp_path, sweep_study(**sweep), 10, {}).folders >= 2
+
+
+@pytest.mark.slow
+def test_a_pruned_sweep_of_real_cells_under_kills(tmp_path: Path) -> None:
+    """With a checkpoint every few steps: some kills fall between a stop and its result."""
+    content = yaml.safe_load(REAL)
+    space = {"fusion.name": ["none", "concat"], "train.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}}
+    pruner = {"name": "median", "n_startup_trials": 1}
+    content["sweep"] = {**PLAIN, "pruner": pruner, "space": space, "sampler": "random", "trials": 6, "batch": 2}
+    content["budgets"]["swept"] = {"seeds": [0], "sweep": True}
+    cells = {"cell_function": "often_cell:run_cell", "prepare_function": "fila_lab.studies.prepare:prepare"}
+    under_kills(tmp_path, yaml.safe_dump(content, sort_keys=False), 4, {"real": True}, cache_dir=tmp_path / "whole" / "cache", **cells)
