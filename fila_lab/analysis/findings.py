@@ -16,6 +16,8 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.selfcheck import check_study
 from fila_lab.analysis.style import tasks_of
 from fila_lab.analysis.subgroups import Subgroups
+from fila_lab.analysis.sweep import SweepFindings
+from fila_lab.analysis.trials_file import read_trials_file
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
 
@@ -29,9 +31,13 @@ class Findings:
 
     @staticmethod
     def of(out: Path | str | StudyFolder) -> Findings:
-        """Errors: FilaError as in `load_study_frame`."""
+        """Errors: FilaError as in `load_study_frame`; where a sweep has begun, its trials can be told before a main cell is done."""
         folder = StudyFolder.open(out)
-        return Findings(folder, frames.load_study_frame(folder))
+        if any(cell.done for cell in folder.main) or read_trials_file(folder.out) is None:
+            return Findings(folder, frames.load_study_frame(folder))
+        frame = pd.DataFrame(columns=["arm", "seed", "id", folder.study.metric]).astype({folder.study.metric: float})
+        frame.attrs["notes"] = folder.notes()
+        return Findings(folder, frame)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -74,6 +80,11 @@ class Findings:
     @cached_property
     def costs(self) -> pd.DataFrame:
         return frames.load_costs(self.folder)
+
+    @cached_property
+    def sweep(self) -> SweepFindings | None:
+        """None where no sweep has begun. Raises FilaError where its trials are damaged."""
+        return SweepFindings.of(self.folder, self.costs)
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:

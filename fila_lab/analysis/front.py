@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 BEYOND = 0.1
 """How far beyond the worst value the reference point lies, as a share of the objective's span."""
 REFERENCE_RULE = f"the worst value of all complete trials in each objective, moved off by {BEYOND:.0%} of that objective's span"
+DECIMALS = 12
+"""Of means that are compared."""
 Floats = NDArray[np.float64]
 
 
@@ -93,8 +95,12 @@ def mean_draws(values: ArrayLike, weights: ArrayLike) -> Floats:
     One draw takes the same seeds for every point, so that what seeds have in common does not blur their order.
     """
     w = np.asarray(weights, dtype=float)
-    found: Floats = (w @ np.asarray(values, dtype=float).T) / w.sum(axis=1, keepdims=True)
-    return found
+    return settled((w @ np.asarray(values, dtype=float).T) / w.sum(axis=1, keepdims=True))
+
+
+def settled(means: ArrayLike) -> Floats:
+    """Means without the last bits of a float, so that equal ones are equal whatever the order of their sums."""
+    return np.round(np.asarray(means, dtype=float), DECIMALS)
 
 
 def median_draws(rounds: ArrayLike, draws: int, rng: np.random.Generator) -> Floats:
@@ -131,20 +137,20 @@ def _finite(losses: Floats) -> Floats:
 
 
 def _dominates(losses: Floats, other: Floats) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (losses <= other).all(axis=-1) & (losses < other).any(axis=-1)
+    found: NDArray[np.bool_] = np.logical_and.reduce(losses <= other, axis=-1) & np.logical_or.reduce(losses < other, axis=-1)
     return found
 
 
 def _gains(values: ArrayLike, directions: Sequence[str], reference: ArrayLike, keep: bool = False) -> Floats:
     """How far each point is better than the reference; those that are not in every objective are left out, or (`keep`) without gain."""
-    gains = _losses(reference, directions) - _losses(values, directions)
-    inside = np.asarray(np.isfinite(gains) & (gains > 0)).all(axis=1)
+    gains: Floats = _losses(reference, directions) - _losses(values, directions)
+    inside = np.logical_and.reduce(np.isfinite(gains) & (gains > 0), axis=1)
     return np.where(inside[:, None], gains, 0.0) if keep else gains[inside]
 
 
 def _covered(gains: Floats) -> float:
     """Volume of the union of the boxes from the origin to `gains`: each adds its own less what the later ones cover of it."""
-    gains = gains[(gains > 0).all(axis=1)]
+    gains = gains[np.logical_and.reduce(gains > 0, axis=1)]
     if not len(gains):
         return 0.0
     width = gains.shape[1]
