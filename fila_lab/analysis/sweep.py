@@ -15,7 +15,7 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.front import box, hypervolume_history, reference_point
 from fila_lab.analysis.importance import importances
 from fila_lab.analysis.trials import below_front, trials_frame
-from fila_lab.analysis.trials_file import TrialsFile, read_trials_file
+from fila_lab.analysis.trials_file import TrialEntry, TrialsFile, read_trials_file
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ class SweepFindings:
     def several(self) -> bool:
         """Whether there is a front rather than one best trial."""
         return len(self.file.objectives) > 1
+
+    @cached_property
+    def points(self) -> tuple[TrialEntry, ...]:
+        """The front's trials without repetitions: of those that have the same values as one that became an arm, only that one."""
+        armed = set(self.file.arms.values())
+        values = {trial.values for trial in self.file.best if trial.number in armed}
+        return tuple(trial for trial in self.file.best if trial.number in armed or trial.values not in values)
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:

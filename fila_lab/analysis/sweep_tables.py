@@ -47,7 +47,7 @@ def _front(sweep: SweepFindings, measured_on: str) -> Table:
     """A row a point: what it is, what it is worth, what it costs, how sure it is."""
     confirmed = {row["number"]: row for row in sweep.confirmed.points.to_dict("records")}
     data, rows = [], []
-    for trial, values in zip(sweep.file.best, sweep.file.values(sweep.file.best), strict=True):
+    for trial, values in zip(sweep.points, sweep.file.values(sweep.points), strict=True):
         seen = dict(zip(sweep.file.names, values, strict=True))
         own: dict[Any, Any] = confirmed.get(trial.number, {})
         record: dict[str, Any] = {"arm": own.get("arm", ""), "number": trial.number}

@@ -11,6 +11,8 @@ from fila_lab.analysis.sweep import SweepFindings
 
 TITLES = {"flops": "FLOPs", "parameters": "parameters", "latency": "latency, ms", "peak_memory": "memory, MiB"}
 """Cost -> heading of its column."""
+UNITS = {"flops": "FLOPs", "parameters": "parameters", "latency": "ms", "peak_memory": "MiB"}
+"""Cost -> what stands behind its value."""
 UNSAID = "impossible", "pruned", "failed", "running"
 MOST = 4
 """Points that a sentence lists."""
@@ -40,8 +42,9 @@ def interval_text(name: str, row: Mapping[Any, Any], title: str = "") -> str:
 
 
 def point_text(found: SweepFindings, row: Mapping[Any, Any]) -> str:
-    """A point in all objectives: `exact/reading 74.7 [69.7, 79.7], FLOPs 376 M`."""
-    return ", ".join(f"{title_of(name)} {interval_text(name, row)}" for name in found.file.names)
+    """A point in all objectives: `exact/reading 74.7 [69.7, 79.7], 376 M FLOPs`."""
+    shown = {name: interval_text(name, row) for name in found.file.names}
+    return ", ".join(f"{text} {UNITS[name]}" if name in UNITS else f"{name} {text}" for name, text in shown.items())
 
 
 def counted(found: SweepFindings) -> str:
@@ -86,7 +89,7 @@ def sweep_sentences(found: SweepFindings) -> list[str]:
 
 
 def _so_far(found: SweepFindings) -> list[str]:
-    entries = found.file.best
+    entries = found.points
     if not entries:
         return []
     rows = [dict(zip(found.file.names, entry.values or (), strict=True)) for entry in entries]

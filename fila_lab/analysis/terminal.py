@@ -132,11 +132,18 @@ def _sweep(found: Findings) -> list[RenderableType]:
     """The front in a table and what was found in sentences, or how far the sweep is."""
     if found.sweep is None:
         return []
-    sweep, table = found.sweep, Table(title=rich_text(f"front of {objectives_text(found.sweep)}"), title_justify="left", title_style="")
+    sweep, table = (
+        found.sweep,
+        Table(
+            title=rich_text(f"{'front' if found.sweep.several else 'best trial'} in {objectives_text(found.sweep)}"),
+            title_justify="left",
+            title_style="",
+        ),
+    )
     confirmed = {row["number"]: row for row in sweep.confirmed.points.to_dict("records")}
     for column in ("point", "values", *(f"{title_of(name)} [95 %]" for name in sweep.file.names), "on the front"):
         table.add_column(rich_text(column), no_wrap=column != "values", justify="left" if column in ("point", "values") else "right")
-    for trial in sweep.file.best:
+    for trial in sweep.points:
         own = confirmed.get(trial.number) or dict(zip(sweep.file.names, trial.values or (), strict=True))
         values = ", ".join(f"{path.rpartition('.')[2]} {shown(plain(value))}" for path, value in trial.parameters.items())
         share = own.get("share", float("nan"))
@@ -144,7 +151,7 @@ def _sweep(found: Findings) -> list[RenderableType]:
         name = own.get("arm", f"trial {trial.number}")
         table.add_row(*map(rich_text, (name, values, *(interval_text(name, own) for name in sweep.file.names), last)))
     said: list[RenderableType] = [rich_text(sentence) for sentence in sweep_sentences(sweep)]
-    return [table, *said] if sweep.file.best else said
+    return [table, *said] if sweep.points else said
 
 
 def _subgroups(found: Findings) -> list[RenderableType]:

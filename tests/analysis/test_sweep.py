@@ -172,6 +172,17 @@ def test_trials_below_the_front_say_what_they_lack(swept: Path) -> None:
         assert kept[0], "so much better it would stand on the front"
 
 
+def test_trials_that_came_to_the_same_run_are_one_point(changed: Path) -> None:
+    content = content_of(changed)
+    arm, number = next(iter(content["arms"].items()))
+    twin = content["trials"][number] | {"number": 24}
+    edit(changed, trials=[*content["trials"], twin], front=[*content["front"], 24])
+    found = sweep_of(changed)
+    assert len(found.points) == len(found.file.best) - 1 == len(content["front"])
+    assert not {"front not confirmed", "front does not follow from the trials"} & set(alarms_of(changed))
+    assert arm in found.confirmed.points["arm"].tolist()
+
+
 def test_hypervolume_ends_where_the_front_stands(swept: Path) -> None:
     found = sweep_of(swept)
     whole = front.hypervolume(found.file.values(found.file.best), DIRECTIONS, found.reference)
