@@ -61,8 +61,9 @@ def progress(found: SweepFindings) -> str:
 
 
 def objectives_text(found: SweepFindings) -> str:
-    """`exact/reading (maximize) against flops (minimize)`."""
-    return " against ".join(f"{one.name} ({one.direction})" for one in found.file.objectives)
+    """`exact/reading (maximize) and flops (minimize)`."""
+    *most, last = (f"{one.name} ({one.direction})" for one in found.file.objectives)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def sweep_sentences(found: SweepFindings) -> list[str]:
