@@ -71,10 +71,8 @@ def sweep_sentences(found: SweepFindings) -> list[str]:
     values were worth."""
     if going := progress(found):
         return [f"The sweep goes on: {going}.", *_so_far(found)]
-    what = f"{len(found.file.best)} of {found.counts['complete']} complete trials are on it" if found.several else "the best trial"
-    head = (
-        f"{'Front' if found.several else 'Best'} of {objectives_text(found)}, {len(found.file.trials)} trials ({counted(found)}): {what}."
-    )
+    kind = f"Front of {len(found.points)} points" if found.several else "Best trial"
+    head = f"{kind} in {objectives_text(found)}, of {len(found.file.trials)} trials ({counted(found)})."
     points = found.confirmed.points
     if points.empty:
         return [head, *_so_far(found), "None of them has been run on fresh seeds."]

@@ -203,7 +203,7 @@ def test_the_winners_curse_is_counted_on_items_of_the_same_kind(swept: Path, tmp
 def test_a_sweep_without_families_gives_no_verdict_and_says_why_none(swept: Path) -> None:
     sentences = sentences_of(Findings.of(swept))
     assert sentences[0].startswith(
-        "Front of exact/reading (maximize) against flops (minimize) against latency (minimize), 24 trials (22 complete"
+        "Front of 5 points in exact/reading (maximize), flops (minimize) and latency (minimize), of 24 trials (22 complete"
     )
     assert sentences[-1].endswith("Verdicts are given to declared contrasts only.")
     assert not any("contrast has both its arms" in sentence for sentence in sentences)
@@ -270,7 +270,7 @@ def test_of_one_objective_the_best_trial_is_what_was_found(tmp_path: Path) -> No
     assert (best.values or ())[0] == finished.max()
     assert found.counts["pruned"] == 1
     assert sweep_sentences(found)[0].startswith(
-        "Best of exact/reading (maximize), 20 trials (17 complete, 1 impossible, 1 pruned, 1 failed): the best trial."
+        "Best trial in exact/reading (maximize), of 20 trials (17 complete, 1 impossible, 1 pruned, 1 failed)."
     )
     assert found.confirmed.points["arm"].tolist() == [f"trial-{best.number}"]
 
