@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from fila_lab.analysis import frame as frames
 from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_table
 from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.searched import searched_at
 from fila_lab.analysis.selfcheck import check_study
 from fila_lab.analysis.style import tasks_of
 from fila_lab.analysis.subgroups import Subgroups
@@ -113,14 +115,13 @@ class Findings:
         return check_study(self.folder, self.frame, self.predictions)
 
     @cached_property
-    def searched_values(self) -> dict[str, dict[str, float]]:
-        """Per arm the values its main cells ran with at the paths that were searched over a range: read from their configs, so true under
-        every budget."""
-        space = list(self.folder.study.tuning.ranges) if self.folder.study.tuning else []
-        values: dict[str, dict[str, float]] = {}
+    def searched_values(self) -> dict[str, dict[str, Any]]:
+        """Per arm the values its main cells ran with at the searched paths: read from their configs, so true under every budget."""
+        space = self.folder.study.tuning.dimensions if self.folder.study.tuning else {}
+        values: dict[str, dict[str, Any]] = {}
         for cell in self.folder.main if space else ():
             config = (cell.result or {}).get("config") or cell.config
-            values.setdefault(cell.arm, {path: frames.dig(config, path) for path in space})
+            values.setdefault(cell.arm, {path: searched_at(config, path, one) for path, one in space.items()})
         return values
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fila_lab.config.space import Choices, Dimension, choice_text, takes_whole
+from fila_lab.config.space import Choices, Dimension, choice_text
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -102,6 +102,6 @@ def _distribution(path: str, one: Dimension) -> BaseDistribution:
 
     if isinstance(one, Choices):
         return CategoricalDistribution([choice_text(value) for value in one.values])
-    if takes_whole(path):
+    if one.whole(path):
         return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
     return FloatDistribution(one.low, one.high, log=one.log, step=one.step)

@@ -10,11 +10,11 @@ import pandas as pd
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.front import REFERENCE_RULE
 from fila_lab.analysis.importance import FEWEST, SHUFFLES
+from fila_lab.analysis.searched import shown
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_half
 from fila_lab.analysis.sweep import SweepFindings
 from fila_lab.analysis.sweep_text import interval_text, objectives_text, title_of, value_text
 from fila_lab.analysis.tables import Table
-from fila_lab.analysis.trials import shown
 
 OTHER_COSTS = {"parameters": "parameters", "flops": "flops", "latency": "latency_ms", "peak_memory": "peak_memory_mib"}
 """Cost -> its column in `load_costs`."""

@@ -15,12 +15,12 @@ from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import rich_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.searched import plain, shown
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.subgroups import DEPENDS, level_text
 from fila_lab.analysis.sweep_text import interval_text, objectives_text, sweep_sentences, title_of
 from fila_lab.analysis.tables import arms_table
-from fila_lab.analysis.trials import plain, shown
 from fila_lab.analysis.verdicts import said
 
 COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusive": "yellow"}

@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.front import dominators, shortfall
+from fila_lab.analysis.searched import at_edge, plain, shown
 from fila_lab.analysis.trials_file import TrialsFile, read_trials_file
 from fila_lab.config.base import FilaError
-from fila_lab.config.cell_checks import finite
-from fila_lab.config.space import Dimension, Range, choice_text
-
-EDGE = 0.1
-"""A number within this share of its range, on the range's own scale, from an end is said to lie at its edge."""
+from fila_lab.config.space import Dimension, Range
 
 
 def load_trials(out: Path | str | StudyFolder) -> pd.DataFrame:
@@ -79,22 +75,8 @@ def at_edges(file: TrialsFile) -> dict[int, tuple[str, ...]]:
     return {number: edges for number, edges in found.items() if edges}
 
 
-def plain(value: Any) -> Any:
-    """A searched value as a cell of a frame: numbers and words as they are, anything else as JSON."""
-    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else choice_text(value)
-
-
-def shown(value: Any) -> str:
-    """A searched value for people; a dash where the field was not active."""
-    if value is None:
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
-
-
 def _edge(path: str, value: Any, one: Dimension) -> str:
-    if not isinstance(one, Range) or finite(value) is None:
+    if not isinstance(one, Range) or not at_edge(value, one):
         return ""
-    share = one.share(float(value))
-    if EDGE < share < 1 - EDGE:
-        return ""
-    return f"{path} = {shown(value)} at the {'lower' if share <= EDGE else 'upper'} end of {one.low:g} to {one.high:g}"
+    lower = one.share(float(value)) <= 0.5
+    return f"{path} = {shown(value)} at the {'lower' if lower else 'upper'} end of {one.low:g} to {one.high:g}"
