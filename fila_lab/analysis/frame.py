@@ -72,7 +72,7 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
 
 def load_tuning(out: Source) -> pd.DataFrame:
     """One row per tuning trial: arm, trial, id (of several cells with spaces between), status, a column per searched path (choices as text
-    where they are no numbers; None where a path was not active), value (the metric on validation items, mean over its cells), winner, edge.
+    where they are no numbers; missing where a path was not active), value (the metric on validation items, mean over cells), winner, edge.
 
     Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when no tuning cell has a value.
     Empty frame without either.

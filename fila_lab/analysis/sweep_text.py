@@ -71,7 +71,7 @@ def sweep_sentences(found: SweepFindings) -> list[str]:
     values were worth."""
     if going := progress(found):
         return [f"The sweep goes on: {going}.", *_so_far(found)]
-    kind = f"Front of {len(found.points)} points" if found.several else "Best trial"
+    kind = f"Front of {len(found.points)} point{'s' * (len(found.points) != 1)}" if found.several else "Best trial"
     head = f"{kind} in {objectives_text(found)}, of {len(found.file.trials)} trials ({counted(found)})."
     points = found.confirmed.points
     if points.empty:
