@@ -74,6 +74,7 @@ def test_a_driver_that_is_not_installed_is_named_with_the_extra(monkeypatch: pyt
     )
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_nothing_is_given_up_soon() -> None:
     """It takes the connection and is silent, as a firewall or another service may."""
     pytest.importorskip("psycopg")
