@@ -238,12 +238,13 @@ def _solved(plan: Plan) -> list[str]:
 
 def status_text(state: StudyStatus, out: Path) -> str:
     """What `fila-lab status` prints."""
+    counts = ("done", "failed", *(("pruned",) if any(row.pruned for row in state.rows) else ()), "left")
     rows = [
-        (row.arm, row.phase, *map(str, (row.done, row.failed, row.left)), "" if row.mean is None else f"{row.mean:.4f}")
+        (row.arm, row.phase, *(str(getattr(row, name)) for name in counts), "" if row.mean is None else f"{row.mean:.4f}")
         for row in state.rows
     ]
     lines = [f"{state.name}, budget {state.budget}, in {out}", ""]
-    lines += [table(("arm", "phase", "done", "failed", "to do", f"mean {state.metric}"), rows), ""]
+    lines += [table(("arm", "phase", *counts[:-1], "to do", f"mean {state.metric}"), rows), ""]
     lines += [f"failed    {arm}, seed {seed}: {kind}: {message}" for arm, seed, kind, message in state.failures]
     lines += [f"invalid   {found.path}: {found.reason}; the next run moves it aside and repeats the cell" for found in state.invalid]
     lines += [f"aside     {path}" for path in state.moved_aside]

@@ -144,7 +144,7 @@ class ResultStore:
         return {cell_id: result for cell_id, result in found if result is not None}
 
     def done_ids(self) -> set[str]:
-        """Cells with a result that counts, failed ones included: a failed cell is data."""
+        """Cells with a result that counts, failed and pruned ones included: they are data."""
         return set(self.results())
 
     def failures(self) -> dict[str, CellResult]:
