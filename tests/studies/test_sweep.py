@@ -19,7 +19,8 @@ from sweep_study import found, write
 from thin_study import Bench, quality
 
 from fila_lab.cli import main
-from fila_lab.config import FilaError, RunConfig, load_study
+from fila_lab.config import FilaError, RunConfig, StudyConfig, load_study
+from fila_lab.config.declaration import judged_by
 from fila_lab.studies import session, study_status, trial_mirrors
 from fila_lab.studies.engines import Job
 from fila_lab.studies.engines.base import Listener
@@ -65,6 +66,7 @@ def test_a_front_becomes_arms_beside_the_declared_ones(bench: Bench, log: Log) -
     assert {cell["phase"] for cell in plan["cells"]} == {"main"}
     assert all(("fusion.depth" in trial["parameters"]) == (trial["parameters"]["fusion.name"] != "none") for trial in made["trials"])
     assert plan["study_hash"] == make_plan(load_study(bench.file), "swept").study_hash, "a front is a result, not a declaration"
+    assert judged_by(StudyConfig.model_validate(plan["study"]), load_study(bench.file), "swept")[1] == (), "no file declares it"
     cells = {cell for trial in made["trials"] for cell in trial["cells"]}
     assert [line.split()[3] for line in log()].count("False") == len(cells), "a sweep never reads the test pool"
     rows = {(row.phase, row.arm): (row.done, row.left) for row in study_status(bench.out).rows}
