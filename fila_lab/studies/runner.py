@@ -84,7 +84,8 @@ def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console
         FilaError, MachineError, KeyboardInterrupt: as `run_study`.
     """
     cache_limit()
-    if options.engine != "ray":
+    options.check(cell.config for cell in plan.cells)
+    if not options.elsewhere:
         check_devices(cell.config for cell in plan.cells)
     try:
         return _drive(study_path, root, plan, options, console)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from thin_study import Bench
 
 from fila_lab.studies import runner
+from fila_lab.studies.engines import cluster
 
 
 @pytest.fixture
@@ -28,3 +29,27 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[st
     path = tmp_path / "cells.log"
     monkeypatch.setenv("FAKE_LOG", str(path))
     return lambda: path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[str]:
+    """A small Ray of the session's own, which this process has joined; its address, for drivers in other processes."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'fila_lab[ray]'")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=80 * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="warning",
+    )
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def engine_is_there(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray for the tests that ask for the engine `ray`; what steers fake cells goes to its nodes."""
+    monkeypatch.setattr(cluster, "PASSED_ON", (*cluster.PASSED_ON, "FAKE_"))
+    if getattr(request.node, "callspec", None) is not None and request.node.callspec.params.get("engine") == "ray":
+        request.getfixturevalue("ray_here")

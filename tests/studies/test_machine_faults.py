@@ -15,7 +15,7 @@ from pathlib import Path
 import fake_cell
 import pytest
 import yaml
-from thin_study import Bench, quality
+from thin_study import ENGINES, Bench, quality
 
 from fila_lab.config import MachineError, RunConfig, weights_file
 from fila_lab.studies import study_status
@@ -23,7 +23,6 @@ from fila_lab.studies.engines import Finished, Undone, Warned
 from fila_lab.studies.engines.base import Job
 
 Log = Callable[[], list[str]]
-ENGINES = pytest.mark.parametrize("engine", ["inline", "process"])
 FAULTS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOENT, errno.EPIPE, errno.EDQUOT, errno.EACCES, errno.ESTALE]
 
 
