@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -141,12 +140,6 @@ def test_unknown_engines_and_functions_are_named(bench: Bench) -> None:
         bench.run(engine="proces")
     bench.run(cell_function="fake_cell:run_cel")
     assert {result.failure.kind for result in bench.store.failures().values()} == {"bad_input"}
-
-
-def test_ray_is_asked_for_by_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(FilaError, match=r"pip install 'fila_lab\[ray\]'"):
-        bench.run(engine="ray")
 
 
 def test_shared_work_comes_first_and_once_per_use(bench: Bench, log: Log) -> None:
