@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import check, cost, data, evaluate, probe, score, studies, tools
+from fila_lab.cli import check, compare, cost, data, evaluate, probe, score, studies, tools
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -12,6 +12,8 @@ for _verb in (
     studies.report,
     studies.sync,
     studies.publish,
+    compare.reproduce,
+    compare.diff,
     tools.predict,
     evaluate.evaluate,
     score.score,

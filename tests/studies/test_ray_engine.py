@@ -124,17 +124,16 @@ class Ray(types.SimpleNamespace):
 
     @property
     def _mailbox(self) -> Any:
-        return types.SimpleNamespace(take=types.SimpleNamespace(remote=lambda patience: self.letters))
+        return types.SimpleNamespace(take=types.SimpleNamespace(remote=lambda: self.letters))
 
     def letters(self) -> list[Any]:
         said, self.said = self.said, []
         return said
 
     def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
-        tasks = [reference for reference in references if reference != self.letters]
-        return (tasks or references)[:1], []
+        return references[:1], references[1:]
 
-    def get(self, reference: Any) -> Any:
+    def get(self, reference: Any, **_: Any) -> Any:
         return reference()
 
     def nodes(self) -> list[dict[str, Any]]:

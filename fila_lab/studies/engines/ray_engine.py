@@ -23,10 +23,10 @@ from fila_lab.studies.engines.resources import Resources
 
 log = logging.getLogger("fila_lab")
 
-PATIENCE = 1.0
-"""Seconds after which a driver to whom nothing was said looks up."""
+PATIENCE = 0.5
+"""Seconds after which a driver looks what cells have said, where none has ended."""
 FAREWELL = 10.0
-"""Seconds in which cells that were stopped must be gone."""
+"""Seconds in which cells that were stopped must be gone, and what cells have said must be there."""
 
 
 @dataclass
@@ -55,7 +55,6 @@ class RayEngine:
         self._setting = Setting(Path.cwd(), root.absolute(), cluster.cache.absolute(), tuple(_search_path()), passed_on())
         self._joined = False
         self._mailbox: Any = None
-        self._letters: Any = None
         self._under_way: dict[Any, _Cell] = {}
         self._refused: set[Resources] = set()
 
@@ -73,14 +72,12 @@ class RayEngine:
             while queue or self._under_way:
                 while queue and free:
                     self._give(queue.popleft(), free.popleft(), attempts)
-                waited_for = [*self._under_way, *([self._letters] if self._letters is not None else [])]
-                ready, _ = self.ray.wait(waited_for, num_returns=1, timeout=PATIENCE)
+                ready, _ = self.ray.wait(list(self._under_way), num_returns=1, timeout=PATIENCE)
                 if not ready:
                     listener(Tick())
                 self._deliver(listener)
                 for reference in ready:
-                    if reference in self._under_way:
-                        self._end(reference, attempts, queue, listener)
+                    self._end(reference, attempts, queue, listener)
                 free = deque(sorted(set(range(self.workers)) - {cell.worker for cell in self._under_way.values()}))
         except BaseException:
             self._stop()
@@ -119,24 +116,20 @@ class RayEngine:
 
     def _deliver(self, listener: Listener) -> None:
         """Hand on what cells have said since."""
-        if self._letters is None or not self.ray.wait([self._letters], timeout=0)[0]:
+        if self._mailbox is None:
             return
-        by_id = {cell.job.id: cell for cell in self._under_way.values()}
-        for cell_id, message in self._open():
-            if (cell := by_id.get(cell_id)) is not None:  # else it was said before its worker was lost
-                self._tell(cell, message, listener)
-
-    def _open(self) -> list[tuple[str, Message]]:
         try:
-            letters: list[tuple[str, Message]] = self.ray.get(self._letters)
+            letters: list[tuple[str, Message]] = self.ray.get(self._mailbox.take.remote(), timeout=FAREWELL)
         except self.ray.exceptions.RayError as error:
             log.warning(
-                "progress of cells is not shown any more, for the node that collects it is lost (%s); cells go on", type(error).__name__
+                "progress of cells is not shown any more, for the process that collects it is lost (%s); cells go on", type(error).__name__
             )
-            self._letters = None
-            return []
-        self._letters = self._mailbox.take.remote(PATIENCE)
-        return letters
+            self._mailbox = None
+            return
+        by_id = {cell.job.id: cell for cell in self._under_way.values()}
+        for cell_id, message in letters:
+            if (cell := by_id.get(cell_id)) is not None:  # else it was said before its worker was lost
+                self._tell(cell, message, listener)
 
     def _tell(self, cell: _Cell, message: Message, listener: Listener) -> None:
         if message[0] == BEGUN:
@@ -192,8 +185,7 @@ class RayEngine:
             for folder in (self._setting.root / "logs", self._setting.cache):
                 folder.mkdir(parents=True, exist_ok=True)
             check_nodes(self.ray, self._setting, self.cluster.suites)
-            self._mailbox = self.ray.remote(num_cpus=0, max_concurrency=1000)(Mailbox).remote()
-            self._letters = self._mailbox.take.remote(PATIENCE)
+            self._mailbox = self.ray.remote(num_cpus=0)(Mailbox).remote()
         except BaseException:
             self._leave()
             raise
@@ -205,7 +197,7 @@ class RayEngine:
     def _leave(self) -> None:
         if self._mailbox is not None:
             self.ray.kill(self._mailbox)
-            self._mailbox = self._letters = None
+            self._mailbox = None
         if self._joined:
             self.ray.shutdown()
             self._joined = False

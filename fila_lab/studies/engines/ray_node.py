@@ -7,7 +7,6 @@ the node's memory, or left behind by a driver that is no more. The worker is kep
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import sys
@@ -50,23 +49,18 @@ class Setting:
 
 
 class Mailbox:
-    """An actor that keeps what cells say until the driver asks."""
+    """An actor that keeps what cells say until the driver asks; what one cell says stays in its order."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[str, Message]] = []
-        self._come = asyncio.Event()
 
-    async def put(self, cell_id: str, messages: Sequence[Message]) -> None:
+    def put(self, cell_id: str, messages: Sequence[Message]) -> None:
         """A cell says something."""
         self._messages += [(cell_id, message) for message in messages]
-        self._come.set()
 
-    async def take(self, patience: float) -> list[tuple[str, Message]]:
-        """All that was said since, after at most so many seconds."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._come.wait(), patience)
+    def take(self) -> list[tuple[str, Message]]:
+        """All that was said since."""
         messages, self._messages = self._messages, []
-        self._come.clear()
         return messages
 
 
