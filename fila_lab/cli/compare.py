@@ -137,7 +137,11 @@ def diff(
     for title, lines in (("recorded beside the results", found.records), ("results", found.results)):
         if lines is not None:
             parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]) if lines else f"{title}: equal")
-    head = "the configurations are equal" if not found.fields else f"{len(found.fields)} fields differ"
+    head = (
+        "the configurations are equal"
+        if not found.fields
+        else f"{len(found.fields)} field{'s differ' if len(found.fields) > 1 else ' differs'}"
+    )
     typer.echo("\n\n".join([f"{names[0]} | {names[1]}: {head}", *parts]))
 
 

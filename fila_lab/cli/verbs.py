@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import check, compare, cost, data, evaluate, probe, score, studies, tools
+from fila_lab.cli import check, compare, cost, data, doctor, evaluate, probe, score, studies, tools
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -21,6 +21,7 @@ for _verb in (
     cost.cost,
     tools.calibrate,
     tools.pretrain,
+    doctor.doctor,
 ):
     app.command()(_verb)
 data.data_app.command("check")(check.data_check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 FIGURES = ("metrics", "validation", "benchmarks", "answers", "set_aside")
 """Parts of a result that are numbers by name; how long things took is none."""
 SHOWN = 3
+"""Examples of a part."""
+LONGEST = 120
+"""Characters of an example's value."""
 Number = int | float
 Flat = dict[str, Any]
 
@@ -63,7 +66,7 @@ def differing_predictions(stored: pd.DataFrame | None, fresh: pd.DataFrame | Non
     return found
 
 
-def _rows(frame: pd.DataFrame, keys: list[str], columns: list[str]) -> Flat:
+def _rows(frame: pd.DataFrame, keys: Sequence[str], columns: list[str]) -> Flat:
     """Name of a row -> its values; a name that comes again is counted."""
     values = {name: [_plain(value) for value in frame[name]] for name in columns}
     seen: Counter[str] = Counter()
@@ -103,7 +106,7 @@ def _difference(part: str, one: Flat, other: Flat) -> Difference | None:
         return None
     sizes = [size for name in odd if (size := _size(one.get(name), other.get(name))) is not None]
     worst = sorted(odd, key=lambda name: -(_size(one.get(name), other.get(name)) or 0.0))[:SHOWN]
-    examples = tuple(f"{name}: {_told(one, name)}, now {_told(other, name)}" for name in worst)
+    examples = tuple(f"{name}: {_told(one, other, name)} -> {_told(other, one, name)}" for name in worst)
     return Difference(part, len(odd), len(names), max(sizes, default=None), examples)
 
 
@@ -112,5 +115,12 @@ def _size(one: Any, other: Any) -> float | None:
     return abs(one - other) if numbers else None
 
 
-def _told(values: Flat, name: str) -> str:
-    return f"{values[name]!r}"[:120] if name in values else "nothing"
+def _told(values: Flat, beside: Flat, name: str) -> str:
+    """A value in words; of a row, what it has otherwise than the row beside it."""
+    if name not in values:
+        return "nothing"
+    value, other = values[name], beside.get(name)
+    if isinstance(value, dict) and isinstance(other, dict):
+        value = ", ".join(f"{key} {item!r}" for key, item in value.items() if other.get(key) != item)
+        return value[:LONGEST]
+    return f"{value!r}"[:LONGEST]

@@ -79,13 +79,13 @@ def manifest_differences(one: Any, other: Any) -> list[str]:
     """Code, data, weights, versions and machine that differ between two manifests, a line each."""
     lines = []
     if one.get("code_hash") != other.get("code_hash"):
-        lines.append(f"code: {one.get('code_hash', 'unknown')}, now {other.get('code_hash', 'unknown')}")
+        lines.append(f"code: {one.get('code_hash', 'unknown')} -> {other.get('code_hash', 'unknown')}")
     for part, what in (("data_hash", "data"), ("weights", "weights"), ("versions", "version of"), ("machine", "machine's")):
         before, after = ({"": value} if isinstance(value, str) else dict(value or {}) for value in (one.get(part), other.get(part)))
         for name in dict.fromkeys([*before, *after]):
             if before.get(name) != after.get(name):
                 told = [_short(values.get(name, "not known")) for values in (before, after)]
-                lines.append(f"{what} {name}".strip() + f": {told[0]}, now {told[1]}")
+                lines.append(f"{what} {name}".strip() + f": {told[0]} -> {told[1]}")
     return lines
 
 
@@ -100,4 +100,4 @@ def _identity(cell: StoredCell) -> list[str]:
         now = cell_id(cell.config)
     except FilaError:
         return []
-    return [] if now == cell.id else [f"id of the same configuration: {cell.id}, now {now} (fields, data or weights are others today)"]
+    return [] if now == cell.id else [f"id of the same configuration: {cell.id} -> {now} (fields, data or weights are others today)"]
