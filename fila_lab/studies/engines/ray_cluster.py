@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from fila_lab.studies.engines.resources import Resources
 from fila_lab.studies.identity import code_hash
 
 REACH = 5.0
-"""Seconds in which the head must take a connection."""
-ANSWER = 30.0
-"""Seconds in which it must answer as a Ray of this version does."""
+"""Seconds in which the head must take a connection, and greet."""
 LOOK = 90.0
 """Seconds in which every node must have started a process and told what it sees."""
 STORE = 128 * 2**20
@@ -73,32 +70,30 @@ def _join(ray: Any, shown: str, **how: Any) -> None:
         with suppress(Exception):
             ray.shutdown()
         cause = " ".join(str(error).split())[:300] or type(error).__name__
-        raise FilaError(f"{shown}: no Ray cluster can be joined ({cause}); {_STARTED}") from error
+        token = "" if how["address"] == "local" else "; where the cluster wants a token, set RAY_AUTH_MODE=token, and see ~/.ray/auth_token"
+        raise FilaError(f"{shown}: Ray cannot be joined ({cause}); {_STARTED}{token}") from error
 
 
 def _reach(shown: str, address: str) -> None:
     """Refuse an address where nobody listens, or somebody else: Ray itself would wait for minutes and end the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH):
-            pass
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH) as there:
+            greeted = bool(os.environ.get("RAY_USE_TLS")) or _greets(there)
     except OSError as error:
         raise FilaError(f"{shown}: nobody answers there ({error.strerror or error}); {_STARTED}") from error
-    if address.startswith("ray://"):
-        return
-    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    if not greeted:
+        raise FilaError(f"{shown}: what listens there is no Ray; give {FORMS}")
+
+
+def _greets(there: socket.socket) -> bool:
+    """Whether the other side speaks HTTP/2, as every server of Ray's does: settings are answered with settings (RFC 9113, 3.4 and 6.5)."""
+    there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
     try:
-        answered = subprocess.run(asked, capture_output=True, timeout=ANSWER, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
-        answered = False
-    if not answered:
-        raise FilaError(f"{shown}: what listens there does not answer as Ray {_version()} does; give {FORMS}")
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("ray")
+        header = there.recv(9, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    return len(header) == 9 and header[3] == 4
 
 
 def _size(ray: Any) -> str:
