@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fila_lab.analysis.plan_file import PlannedCell, read_plan_file
 from fila_lab.config.base import FilaError
-from fila_lab.config.cell_checks import check_predictions, check_result, short
+from fila_lab.config.cell_checks import DONE, FAILED, check_predictions, check_result, short
 from fila_lab.config.cells import Cells
 from fila_lab.config.compact import is_compact, open_cells
 from fila_lab.config.declaration import changes, declaration, judged_by
@@ -46,7 +46,12 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        return self.result is not None and self.result["status"] == "done"
+        return self.result is not None and self.result["status"] == DONE
+
+    @property
+    def failed(self) -> bool:
+        """Whether a failure of its own ended it; a pruned cell is neither failed nor done."""
+        return self.result is not None and self.result["status"] == FAILED
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def load_study_frame(out: Source) -> pd.DataFrame:
         if cell.done and cell.result is not None
     ]
     if not rows:
-        failed = [cell for cell in folder.main if cell.result is not None and cell.result["status"] == "failed"]
+        failed = [cell for cell in folder.main if cell.failed]
         cause = f"; {len(failed)} failed, the first with: {_failure(failed[0])['message']}" if failed else ""
         raise FilaError(f"out={folder.out}: none of its {len(folder.main)} main cells is finished{cause}; run the study first")
     frame = pd.DataFrame(rows)
@@ -155,11 +155,7 @@ def load_manifests(out: Source) -> pd.DataFrame:
 def failures(out: Source) -> pd.DataFrame:
     """One row per failed cell, tuning included: arm, seed, phase, trial, id, kind, message."""
     folder = StudyFolder.open(out)
-    rows = [
-        {**_key(cell), "phase": cell.phase, "trial": cell.trial, **_failure(cell)}
-        for cell in folder.cells
-        if cell.result is not None and cell.result["status"] == "failed"
-    ]
+    rows = [{**_key(cell), "phase": cell.phase, "trial": cell.trial, **_failure(cell)} for cell in folder.cells if cell.failed]
     return pd.DataFrame(rows, columns=["arm", "seed", "id", "phase", "trial", "kind", "message"])
 
 

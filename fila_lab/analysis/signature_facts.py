@@ -31,7 +31,7 @@ def out_of_memory(found: Findings) -> Applied:
     signs, failures = [], 0
     for arm in found.folder.arms:
         cells = [cell for cell in found.folder.cells if cell.arm == arm]
-        failed = [(cell, (cell.result or {}).get("failure") or {}) for cell in cells if cell.result and not cell.done]
+        failed = [(cell, (cell.result or {}).get("failure") or {}) for cell in cells if cell.failed]
         failures += len(failed)
         short = [(cell, cause) for cell, cause in failed if cause.get("kind") == "out_of_memory" or KILLED in str(cause.get("message"))]
         if not short:

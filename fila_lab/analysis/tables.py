@@ -18,6 +18,7 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, said
+from fila_lab.config.cell_checks import FAILED, PRUNED
 from fila_lab.config.data import PLACES
 from fila_lab.config.score_names import SCORES
 
@@ -242,9 +243,8 @@ def _tuning(found: Findings) -> Table:
     for r in data.to_dict("records"):
         searched = {path: f"{r[path]:.3g}" for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r}
         row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(found.metric))}
-        rows.append(
-            row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ("failed" if r.get("status") == "failed" else "")}
-        )
+        ended = r["status"] if r.get("status") in (FAILED, PRUNED) else ""
+        rows.append(row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ended})
     caption = f"Tuning trials; validation = {found.metric} on validation items. {found.measured_on}"
     return Table("tuning", caption, data, pd.DataFrame(rows))
 

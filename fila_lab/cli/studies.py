@@ -39,11 +39,14 @@ def plan(
     from fila_lab.studies.machine import check_machine, template_warnings
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
+    from fila_lab.studies.trials_file import read_front
 
     _, loaded, name, folder = open_study(study, budget, out)
     chosen, overrides = get_budget(loaded, name), parse_set(sets or [])
     timed = find_step_seconds(loaded, name, folder, overrides)
     made = make_plan(loaded, name, overrides, known_winners(folder) if chosen.tune else None, timed)
+    if chosen.sweep and (front := read_front(folder, made)) is not None:
+        made = make_plan(loaded, name, overrides, None, timed, front)
     for message in [*check_machine(made, workers or chosen.workers, force), *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
@@ -89,6 +92,19 @@ def run(
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run the frozen ConvNeXt in every step; cells of their own.")] = False,
     force: Force = False,
+    sweep_storage: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep-storage",
+            metavar="URL",
+            help="SQLite or PostgreSQL database that shows trials. Default: optuna.db in DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    sweep_key: Annotated[
+        str | None,
+        typer.Option("--sweep-key", metavar="KEY", help="Name of the searches there. Default: <study>-<budget>.", show_default=False),
+    ] = None,
 ) -> None:
     """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.
 
@@ -128,6 +144,8 @@ def run(
         retry_failed=retry_failed,
         allow_mixed=allow_mixed,
         costs=costs,
+        sweep_storage=sweep_storage,
+        sweep_key=sweep_key,
     )
     options.check(cell.config for cell in made.cells)
     machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=options.elsewhere)

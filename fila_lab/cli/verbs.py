@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import check, compare, cost, data, doctor, evaluate, probe, score, studies, tools
+from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools
 from fila_lab.cli.app import app, main
 
 for _verb in (
     studies.plan,
     studies.run,
     studies.status,
+    arms.arms,
     studies.report,
     studies.sync,
     studies.publish,

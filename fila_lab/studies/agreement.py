@@ -46,6 +46,7 @@ def differences(stored: CellResult, fresh: CellResult) -> list[Difference]:
         told = [{"kind": each.failure.kind} if each.failure is not None else {} for each in (stored, fresh)]
         found.append(_difference("failure", told[0], told[1]))
     one, other = stored.dump(), fresh.dump()
+    found.append(_difference("pruned", one.get("pruned") or {}, other.get("pruned") or {}))
     recorded = [part for part in FIGURES if part != "answers" or (one[part] and other[part])]  # older results do not count answers
     found += [_difference(part, dict(_flat(one[part])), dict(_flat(other[part]))) for part in recorded]
     found.append(_difference("curve", _curve(one["curve"]), _curve(other["curve"])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from fila_lab.config.files import default_cache as default_cache
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
 from fila_lab.config.schemas import PLAN, refuse_newer
+from fila_lab.config.trial_cells import SEARCHES, TRIAL_CELLS, is_cell, with_trial_cells
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.store import ResultStore
 
@@ -28,7 +28,7 @@ def default_out(study: StudyConfig, budget: str) -> Path:
 
 
 def read_plan(root: Path) -> dict[str, Any] | None:
-    """`plan.json`, if there is one that can be read and is a study's.
+    """`plan.json`, if there is one that can be read and is a study's; the cells of its searches stand in front of its own.
 
     Raises:
         FilaError: a newer version wrote it.
@@ -36,17 +36,13 @@ def read_plan(root: Path) -> dict[str, Any] | None:
     try:
         content = read_json(root / "plan.json")
         ours = isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
-        ours = ours and isinstance(content["cells"], list) and all(_is_cell(cell) for cell in content["cells"])
+        ours = ours and isinstance(content["cells"], list) and all(is_cell(cell) for cell in content["cells"])
         if content.get("declared") is not None:
             Declared.model_validate(content["declared"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     refuse_newer(root / "plan.json", content.get("schema"), PLAN)
-    return present_plan(content) if ours else None
-
-
-def _is_cell(cell: Any) -> bool:
-    return isinstance(cell, dict) and {"id", "arm", "seed", "phase", "trial"} <= set(cell)
+    return present_plan(with_trial_cells(root, content)) if ours else None
 
 
 def set_damaged_plan_aside(root: Path) -> None:
@@ -101,14 +97,37 @@ def declared_in(root: Path, plan: Plan) -> dict[str, Any]:
     return {name: earlier["study"][name] for name in (*DECLARED, "families") if name in earlier["study"]} | {"seeds": seeds}
 
 
-def write_plan(root: Path, plan: Plan, tuning: Sequence[CellSpec | dict[str, Any]], code: str) -> None:
-    """Write `plan.json`: the tuning cells known so far, then the main cells (provisional while the winners are not known); beside them
-    the declaration as it stood when the first cell ran."""
-    content = plan.to_dict()
-    before = [cell.to_dict() if isinstance(cell, CellSpec) else cell for cell in tuning]
-    more = {"declared": declared_in(root, plan), "code_hash": code, "provisional": plan.provisional}
-    content = {**content, **more, "cells": [*before, *content["cells"]]}
+def write_plan(root: Path, plan: Plan, code: str) -> None:
+    """Write `plan.json`: the main cells (provisional while a search has not ended); beside them the declaration as it stood when the first
+    cell ran. A search's cells that an older plan holds itself go where they are kept now."""
+    earlier = read_plan(root)
+    for search in SEARCHES:
+        asked = [cell for cell in earlier["cells"] if cell["phase"] == search] if earlier is not None else []
+        if asked and not (root / search / TRIAL_CELLS).exists():
+            with CellLog(root / search) as kept:
+                for cell in asked:
+                    kept.add(cell)
+    content = {**plan.to_dict(), "declared": declared_in(root, plan), "code_hash": code, "provisional": plan.provisional}
     write_atomically(root / "plan.json", (json.dumps(content, indent=1) + "\n").encode())
+
+
+class CellLog:
+    """Context manager that writes a search's cells, anew."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / TRIAL_CELLS).open("w", encoding="utf-8")
+
+    def add(self, cell: CellSpec | dict[str, Any]) -> None:
+        """One more cell."""
+        self._file.write(json.dumps(cell.to_dict() if isinstance(cell, CellSpec) else cell) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> CellLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def check_code(store: ResultStore, code: str, allow_mixed: bool) -> None:

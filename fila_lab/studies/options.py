@@ -34,7 +34,10 @@ class Options:
     checkpoints: bool = True
     costs: bool | None = None
     """Whether to measure costs after the cells; None: when no cell failed."""
-    tuning_storage: str | None = None
+    sweep_storage: str | None = None
+    """Database in which searches are shown; None: `optuna.db` in the search's folder."""
+    sweep_key: str | None = None
+    """Name of the searches there; None: `<study>-<budget>`."""
     cell_function: str = CELL_FUNCTION
     prepare_function: str | None = PREPARE_FUNCTION
     measure: Measure | None = None

@@ -33,6 +33,16 @@ class Reproduction:
         return not self.differences
 
 
+@dataclass(frozen=True)
+class StopAt:
+    """Stops a cell early, at the step where it was stopped: what decided that was the trials around it."""
+
+    step: int
+
+    def __call__(self, step: int, value: float) -> bool:
+        return step >= self.step
+
+
 def reproduce(
     cell: StoredCell,
     cache_dir: Path,
@@ -52,6 +62,8 @@ def reproduce(
     config = cell.config
     check_devices([config])
     options: dict[str, Any] = {} if cell.phase == "main" else {"test": False}
+    if cell.result.pruned is not None:
+        options["stop"] = StopAt(cell.result.pruned.step)
     told: list[Event] = []
 
     def listen(event: Event) -> None:

@@ -144,7 +144,7 @@ class ResultStore:
         return {cell_id: result for cell_id, result in found if result is not None}
 
     def done_ids(self) -> set[str]:
-        """Cells with a result that counts, failed ones included: a failed cell is data."""
+        """Cells with a result that counts, failed and pruned ones included: they are data."""
         return set(self.results())
 
     def failures(self) -> dict[str, CellResult]:
@@ -154,6 +154,11 @@ class ResultStore:
     def invalid(self) -> list[Invalid]:
         """Result files that do not count."""
         return [found for cell_id in self.ids() if isinstance(found := self.read(cell_id), Invalid)]
+
+    def set_aside(self, cell_id: str, why: str) -> None:
+        """Move a cell's result aside, so that the cell runs again."""
+        aside = move_aside(self._file(cell_id), "invalid")
+        log.warning("cell %s: %s; its result is kept as %s, and the cell runs again", cell_id, why, aside.name)
 
     def moved_aside(self) -> list[Path]:
         """Result files that an earlier driver moved aside."""

@@ -38,7 +38,7 @@ from fila_lab.training.features import needs_detail
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
-from fila_lab.training.record import Progress, Recorder
+from fila_lab.training.record import Progress, Recorder, Stop
 from fila_lab.training.shares import gathered
 from fila_lab.training.trained import save_trained
 
@@ -62,6 +62,7 @@ def run_cell(
     progress: Progress | None = None,
     test: bool = True,
     checkpoint: Path | None = None,
+    stop: Stop | None = None,
 ) -> CellOutcome:
     """Train and evaluate one cell.
 
@@ -72,9 +73,11 @@ def run_cell(
         progress: called with (phase, done, total).
         test: whether the test pool is read; tuning cells use validation items only.
         checkpoint: where to write the trained parts, if wanted.
+        stop: asked after each validation whether to end the cell there; a search that prunes has one. Every rank is given it (pickled).
 
     Returns:
-        The outcome. A failure of the cell's own is an outcome too (status "failed").
+        The outcome. A failure of the cell's own is an outcome too (status "failed"), and so is having been stopped (status "pruned"): the
+        curve up to there, nothing evaluated and no trained parts.
 
     Raises:
         MachineError: the machine failed (disk, cache, checkpoint, device), not the cell: there is nothing to record, and the same call
@@ -84,10 +87,11 @@ def run_cell(
     timing: dict[str, float] = {}
     started = time.perf_counter()
     train = config.train
-    record = Recorder(train.log_every, progress, train.steps, validation_interval(config))
+    record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop)
     try:
         if shared_out(config):
-            return run_ranks(config, {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint}, progress)
+            options = {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint, "stop": stop}
+            return run_ranks(config, options, progress)
         with ctrl_c_passes(), _quiet_lightning():
             result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
@@ -97,6 +101,9 @@ def run_cell(
         failure = {"kind": failure_kind(error), "message": spoken(error), "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure))
     timing["total"] = time.perf_counter() - started + record.earlier
+    if record.stopped is not None:
+        content = _result(config, "pruned", result, record.curve, timing, None) | {"pruned": record.stopped}
+        return CellOutcome(content, None, provenance)
     return CellOutcome(_result(config, "done", result, record.curve, timing, None), predictions, provenance)
 
 
@@ -146,23 +153,16 @@ def _run(
         trainer.fit(module, data, ckpt_path=resumable(workdir, config))
         if record.due:  # the checkpoint was of the last step: there was nothing to fit, and its validation is still to come
             trainer.validate(module, datamodule=data, verbose=False)
-    if progress:
-        progress("evaluate", 0, 1)
-    with _timed(timing, "evaluate"):
-        answers = trainer.predict(module, data)
-        assert answers is not None
-        loaders = [gathered(loader) for loader in (answers if test else [answers])]
-        validation = measured(predictions_frame(pools[VAL], loaders[0]), pools[VAL].rules)
-        predictions, metrics, benchmarks = None, {}, {}
-        if test:
-            tested = {name: predictions_frame(pools[name], told) for name, told in zip(data.tests, loaders[1:], strict=True)}
-            rules = {task: rule for name in data.tests for task, rule in pools[name].rules.items()}
-            predictions = pd.concat(tested.values(), ignore_index=True) if len(tested) > 1 else next(iter(tested.values()))
-            metrics = measured(predictions, rules) | _blind(data, pools)
-            benchmarks = {name: own for name, frame in tested.items() if (own := aggregated(frame, pools[name].rules))}
-    with _timed(timing, "save"):
-        if checkpoint is not None:
-            save_trained(module.model, config, checkpoint)
+    found: dict[str, Any] = {}
+    predictions = None
+    if record.stopped is None:
+        if progress:
+            progress("evaluate", 0, 1)
+        with _timed(timing, "evaluate"):
+            found, predictions = _evaluated(trainer, module, data, pools, test)
+        with _timed(timing, "save"):
+            if checkpoint is not None:
+                save_trained(module.model, config, checkpoint)
     timing["train"] += record.earlier
     timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
@@ -170,14 +170,27 @@ def _run(
     aside = {name: _told(pool.aside) for name, pool in pools.items()}
     for name, of_prompts in (("unreadable", False), ("unasked", True)):
         aside[name] = _told([row for row in record.aside.values() if (row.reason in UNASKED) == of_prompts])
-    found = {
-        "metrics": metrics,
-        "validation": validation,
-        "benchmarks": benchmarks,
-        "answers": {name: _counted(told) for name, told in zip((VAL, *data.tests), loaders, strict=False)},  # no tests of a tuning cell
-        "set_aside": {name: told for name, told in aside.items() if told},
-    }
+    found["set_aside"] = {name: told for name, told in aside.items() if told}
     return found, predictions, provenance
+
+
+def _evaluated(
+    trainer: L.Trainer, module: FilaModule, data: CellData, pools: Mapping[str, Pool], test: bool
+) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """(what the result says of quality, predictions of the tests) of the trained model."""
+    answers = trainer.predict(module, data)
+    assert answers is not None
+    loaders = [gathered(loader) for loader in (answers if test else [answers])]
+    validation = measured(predictions_frame(pools[VAL], loaders[0]), pools[VAL].rules)
+    predictions, metrics, benchmarks = None, {}, {}
+    if test:
+        tested = {name: predictions_frame(pools[name], told) for name, told in zip(data.tests, loaders[1:], strict=True)}
+        rules = {task: rule for name in data.tests for task, rule in pools[name].rules.items()}
+        predictions = pd.concat(tested.values(), ignore_index=True) if len(tested) > 1 else next(iter(tested.values()))
+        metrics = measured(predictions, rules) | _blind(data, pools)
+        benchmarks = {name: own for name, frame in tested.items() if (own := aggregated(frame, pools[name].rules))}
+    counts = {name: _counted(told) for name, told in zip((VAL, *data.tests), loaders, strict=False)}  # no tests of a tuning cell
+    return {"metrics": metrics, "validation": validation, "benchmarks": benchmarks, "answers": counts}, predictions
 
 
 def _told(rows: Sequence[SetAside]) -> dict[str, dict[str, Any]]:

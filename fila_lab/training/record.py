@@ -17,6 +17,8 @@ from fila_lab.training.data import TRAIN, VAL
 from fila_lab.training.shares import averaged
 
 Progress = Callable[[str, int, int], None]
+Stop = Callable[[int, float], bool]
+"""Asked after each validation, in their order, with (step, validation): whether training ends there."""
 
 
 def check_bad_rows(aside: Mapping[str, SetAside], pool: str, rows: int, most: float) -> None:
@@ -38,10 +40,15 @@ class Recorder(Callback):
 
     `seconds` has train_steps (forward, backward, optimiser), validation_steps and evaluate_steps (generation): the work itself. What a cell
     takes beyond these is start, data, logging and saving.
+
+    Training ends early where `stop` says so. A checkpoint may lie beyond that step (of a run that had another rule, or none): the curve is
+    then cut there, so that it is the same however the cell came to it.
     """
 
-    def __init__(self, every: int, progress: Progress | None, total: int, validate_every: int) -> None:
-        self.every, self.progress, self.total, self.validate_every = every, progress, total, validate_every
+    def __init__(self, every: int, progress: Progress | None, total: int, validate_every: int, stop: Stop | None = None) -> None:
+        self.every, self.progress, self.total, self.validate_every, self.stop = every, progress, total, validate_every, stop
+        self.stopped: dict[str, Any] | None = None
+        """Step and value of the validation after which training was ended early."""
         self.curve: list[dict[str, float | int | None]] = []
         self.seconds = {"train_steps": 0.0, "validation_steps": 0.0, "evaluate_steps": 0.0}
         self.images = 0
@@ -74,10 +81,20 @@ class Recorder(Callback):
         self.curve, self._losses, self.due = state["curve"], state["losses"], state["due"]
         self.seconds, self.images, self.earlier = state["seconds"], state["images"], state["spent"]
         self.aside = {row: SetAside(row, *told) for row, told in state.get("aside", {}).items()}
+        self._judge_again()
+
+    def _judge_again(self) -> None:
+        """Ask `stop` about what lies behind the checkpoint."""
+        for place, point in enumerate(self.curve):
+            step, value = point["step"], point["validation"]
+            if self.stop is not None and step is not None and value is not None and self.stop(int(step), value):
+                self.stopped, self.curve, self.due = {"step": step, "value": value}, self.curve[: place + 1], False
+                break
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """A checkpoint is written before the validation of its step, which Lightning leaves out on resuming: it is made up for here."""
         self._began = time.perf_counter()
+        trainer.should_stop = self.stopped is not None
         if self.due:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()
@@ -122,7 +139,12 @@ class Recorder(Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.due = False
         if self.curve and "validation" in trainer.callback_metrics:
-            self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
+            step, value = trainer.global_step, float(trainer.callback_metrics["validation"])
+            self.curve[-1]["validation"] = value
+            # One rank decides for all: one that went on alone would wait for the others for ever.
+            if self.stop is not None and trainer.strategy.broadcast(self.stop(step, value)):
+                self.stopped = {"step": step, "value": value}
+                trainer.should_stop = True
 
     def on_predict_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

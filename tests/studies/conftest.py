@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 from thin_study import Bench
 
@@ -53,3 +54,14 @@ def engine_is_there(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cluster, "PASSED_ON", (*cluster.PASSED_ON, "FAKE_"))
     if getattr(request.node, "callspec", None) is not None and request.node.callspec.params.get("engine") == "ray":
         request.getfixturevalue("ray_here")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server; skips where none is installed."""
+    pytest.importorskip("psycopg", reason="the driver is not installed; the extra `postgres` brings it")
+    binaries = postgres.binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server is installed here; e.g. `apt-get install postgresql`")
+    with postgres.running(binaries) as found:
+        yield found

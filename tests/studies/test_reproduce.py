@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fake_cell
 import pandas as pd
 import pytest
 from thin_study import CELL, Bench
@@ -19,6 +20,7 @@ from fila_lab.studies import reproduce as room
 from fila_lab.studies import runner
 from fila_lab.studies.agreement import differences, differing_predictions
 from fila_lab.studies.cell_names import cell_of_path, find_cell
+from fila_lab.studies.folder import read_plan
 from fila_lab.studies.publish import publish
 
 
@@ -57,7 +59,8 @@ def test_every_cell_of_a_run_and_of_its_published_form_is_bit_equal(ran: Bench, 
     publish(ran.out, published)
     for root in (ran.out, published):
         before = contents(root)
-        plan = json.loads((root / "plan.json").read_text(encoding="utf-8"))
+        plan = read_plan(root)
+        assert plan is not None
         ids = [cell["id"] for cell in plan["cells"]]
         assert {cell["phase"] for cell in plan["cells"]} == {"main", "tuning"}
         for cell_id in ids[::4]:
@@ -101,6 +104,17 @@ def test_a_failed_cell_is_reproduced_by_failing_in_the_same_way(bench: Bench, tm
     monkeypatch.delenv("FAKE_FAIL")
     parts = {found.part for found in again(bench.out, "concat:0", tmp_path).differences}
     assert parts >= {"status", "failure", "metrics", "predictions"}
+
+
+def test_a_pruned_cell_is_stopped_where_it_was(bench: Bench, tmp_path: Path) -> None:
+    bench.run(overrides={"train.validate_every": 2})
+    cell = find_cell(bench.out, "concat:0")
+    stopped = fake_cell.run_cell(cell.config, workdir=tmp_path, cache_dir=tmp_path, stop=room.StopAt(4))
+    assert stopped.result["pruned"]["step"] == 4
+    bench.store.write(cell.id, {**stopped.result, "id": cell.id}, None, dict(cell.manifest))
+    (bench.store.folder(cell.id) / "predictions.parquet").unlink()
+    assert again(bench.out, "concat:0", tmp_path).differences == ()
+    assert find_cell(bench.out, "concat:0").result.status == "pruned"
 
 
 def test_a_machine_that_fails_is_no_difference(ran: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

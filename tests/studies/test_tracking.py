@@ -197,9 +197,10 @@ def test_a_database_of_the_users_is_never_touched(copy: Path, tmp_path: Path, ha
 
 
 def test_a_busy_or_closed_database_is_not_set_aside(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fila_lab.studies import mirror_database
+    from fila_lab.studies import mirror_database, sqlite
 
-    monkeypatch.setattr(mirror_database, "BUSY_SECONDS", 0.1)
+    for module in (mirror_database, sqlite):
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.1)
     with closing(sqlite3.connect(copy / "mlflow.db")) as busy:
         busy.execute("BEGIN EXCLUSIVE")
         with pytest.raises(FilaError, match="database is locked"):
