@@ -108,6 +108,11 @@ def alive(ray: Any) -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
+def most_cpus(ray: Any) -> float:
+    """CPUs of the node that has the most."""
+    return max((float(node["Resources"].get("CPU", 0)) for node in alive(ray)), default=1.0)
+
+
 def too_large(ray: Any, share: Resources) -> str:
     """Why no node that is there can ever take such a cell; empty where one can."""
     nodes: list[dict[str, float]] = [node["Resources"] for node in alive(ray)]

@@ -7,17 +7,17 @@ import os
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fila_lab.config import ConfigError
-from fila_lab.studies.engines.base import Job, Listener, Started, Tick, Undone
+from fila_lab.studies.engines.base import Job, Listener, Outcome, Started, Tick
 from fila_lab.studies.engines.cluster import Cluster, passed_on, wanted_address
 from fila_lab.studies.engines.loss import Loss, after_loss
 from fila_lab.studies.engines.messages import BEGUN, Message, event_of
-from fila_lab.studies.engines.ray_cluster import check_nodes, connect, import_ray, too_large
+from fila_lab.studies.engines.ray_cluster import check_nodes, connect, import_ray, most_cpus, too_large
 from fila_lab.studies.engines.ray_node import Mailbox, Setting, run_task
 from fila_lab.studies.engines.resources import Resources
 
@@ -56,7 +56,8 @@ class RayEngine:
         self._joined = False
         self._mailbox: Any = None
         self._under_way: dict[Any, _Cell] = {}
-        self._refused: set[Resources] = set()
+        self._judged: set[Resources] = set()
+        self._task = self.ray.remote(max_retries=0)(run_task)  # Ray would try again in silence
 
     def run(self, queue: deque[Job], listener: Listener) -> None:
         """See `Engine.run`.
@@ -84,32 +85,25 @@ class RayEngine:
             raise
 
     def _room(self, job: Job) -> Resources:
-        """What the job takes of a node; says, or refuses, that none has room for it."""
+        """What the job takes of a node; says once, or refuses, that none has room for it."""
         share = self.cluster.cell.of(job.config, job.processes)
         if job.processes > 1:  # the more the quicker, but it goes with fewer
-            share = Resources(min(share.cpus, self._most_cpus()), share.gpus, share.memory)
-        if share not in self._refused and (reason := too_large(self.ray, share)):
+            share = replace(share, cpus=min(share.cpus, most_cpus(self.ray)))
+        if share in self._judged:
+            return share
+        self._judged.add(share)
+        if reason := too_large(self.ray, share):
             if wanted_address(self.cluster.address) is None:
                 raise ConfigError(
                     f"--engine ray: {reason}; lower runtime.threads or runtime.devices, or --cell-cpus, --cell-gpus, --cell-memory"
                 )
-            self._refused.add(share)
             log.warning("%s: it waits until such a node joins (`ray status`); lower --cell-cpus, --cell-gpus or --cell-memory", reason)
         return share
-
-    def _most_cpus(self) -> float:
-        return max((node["Resources"].get("CPU", 0.0) for node in self.ray.nodes() if node["Alive"]), default=1.0)
 
     def _give(self, job: Job, worker: int, attempts: dict[str, int]) -> None:
         attempts[job.id] = attempts.get(job.id, 0) + 1
         share = self._room(job)
-        task = self.ray.remote(run_task).options(
-            num_cpus=share.cpus,
-            num_gpus=share.gpus,
-            memory=share.memory,
-            max_retries=0,  # Ray would try again in silence
-            name=f"fila-lab {job.id}",
-        )
+        task = self._task.options(num_cpus=share.cpus, num_gpus=share.gpus, memory=share.memory, name=f"fila-lab {job.id}")
         self._under_way[task.remote(job, worker, self._setting, self._mailbox)] = _Cell(job, worker, time.time())
 
     # What cells say --------------------------------------------------------------------------------------------------
@@ -150,11 +144,13 @@ class RayEngine:
 
         What the supervisor itself raised is no doing of the cell's: its node cannot run cells.
         """
+        given = self._under_way[reference].given
         try:
-            came = self.ray.get(reference)
+            came: Outcome | Loss = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
             cause = " ".join(str(error.cause if error.cause is not None else error).split())[-300:]
-            came = Undone("", 0, "node unfit", f"a node of the cluster cannot run cells ({cause}); mend it, or take it out of the cluster")
+            fault = ("node unfit", f"a node of the cluster cannot run cells ({cause}); mend it, or take it out of the cluster")
+            came = Outcome(None, None, {}, given, time.time(), "", fault)
         except self.ray.exceptions.RayError as error:
             words = " ".join(str(error).split())[:300]
             came = Loss(f"Ray lost it: {type(error).__name__}: {words}", True, False, "Ray's logs", "see to the cluster's nodes and memory")
@@ -162,9 +158,7 @@ class RayEngine:
         cell = self._under_way.pop(reference)
         self._begin(cell, listener)
         if isinstance(came, Loss):
-            listener(after_loss(cell.job, cell.worker, came, attempts[cell.job.id], cell.given, queue))
-        elif isinstance(came, Undone):
-            listener(Undone(cell.job.id, cell.worker, came.kind, came.reason))
+            listener(after_loss(cell.job, cell.worker, came, attempts[cell.job.id], given, queue))
         else:
             listener(came.event(cell.job.id, cell.worker))
 
