@@ -348,6 +348,42 @@ def test_a_driver_that_is_killed_leaves_no_cell_running_and_the_same_command_com
     assert not list(bench.out.rglob(".ray-*"))
 
 
+@pytest.fixture
+def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
+    """(address, what kills the second) of two of Ray's nodes on this machine; only the second has room for cells, until a third joins."""
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'fila_lab[ray]'")
+    from ray.cluster_utils import Cluster as Nodes
+
+    small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    doomed = nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+
+    def kill() -> None:
+        nodes.remove_node(doomed, allow_graceful=False)
+        nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+
+    yield nodes.address, kill
+    nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_with_a_cell_is_replaced_by_another(
+    bench: Bench, two_nodes: tuple[str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch, reference: dict[str, object]
+) -> None:
+    address, kill = two_nodes
+    monkeypatch.setenv("FAKE_SECONDS", "2")
+    driver = drive(bench, address=address, workers=2)
+    wait_until(lambda: bool(workers(bench.out)) and bool(bench.store.done_ids()))
+    left = workers(bench.out)
+    kill()
+    _, said = driver.communicate(timeout=240)
+    assert driver.returncode == 0, said
+    assert "2 nodes, 1 CPU" in said
+    assert "its cell is tried once more" in said
+    assert quality(bench.store) == reference
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in left)
+
+
 @pytest.mark.slow
 def test_a_folder_of_one_node_alone_is_refused(ray_here: str, tmp_path: Path) -> None:
     import ray

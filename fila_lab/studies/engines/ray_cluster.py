@@ -99,8 +99,7 @@ def _greets(there: socket.socket) -> bool:
 def _size(ray: Any) -> str:
     total = ray.cluster_resources()
     nodes = len(alive(ray))
-    parts = [f"{nodes} node{'' if nodes == 1 else 's'}", f"{total.get('CPU', 0):g} CPUs"]
-    return ", ".join([*parts, f"{total['GPU']:g} GPUs"] if total.get("GPU") else parts)
+    return f"{nodes} node{'' if nodes == 1 else 's'}, {Resources(total.get('CPU', 0), total.get('GPU', 0))}"
 
 
 def alive(ray: Any) -> list[dict[str, Any]]:
