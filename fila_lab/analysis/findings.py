@@ -103,8 +103,9 @@ class Findings:
 
     @cached_property
     def searched_values(self) -> dict[str, dict[str, float]]:
-        """Per arm the values its main cells ran with at the searched paths: read from their configs, so true under every budget."""
-        space = list(self.folder.study.tuning.space) if self.folder.study.tuning else []
+        """Per arm the values its main cells ran with at the paths that were searched over a range: read from their configs, so true under
+        every budget."""
+        space = list(self.folder.study.tuning.ranges) if self.folder.study.tuning else []
         values: dict[str, dict[str, float]] = {}
         for cell in self.folder.main if space else ():
             config = (cell.result or {}).get("config") or cell.config

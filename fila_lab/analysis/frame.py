@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from fila_lab.config.base import FilaError
 from fila_lab.config.cell_checks import check_numbers, finite, short
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_path
+from fila_lab.config.space import EDGE, Dimension, Range, choice_text
 
 Source = Path | str | StudyFolder
 
-EDGE = 0.1
-"""A chosen value within this share of its range's logarithm from an end is flagged, here as where the search ends."""
 COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
 
 
@@ -71,27 +69,28 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
 
 
 def load_tuning(out: Source) -> pd.DataFrame:
-    """One row per tuning trial: arm, trial, id, status, a column per searched path, value (the metric on validation items), winner, edge.
+    """One row per tuning trial: arm, trial, id (of its cells), status, a column per searched path, value (the metric on validation items,
+    mean over the trial's seeds), winner, edge.
 
     Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when no tuning cell has a value.
     Empty frame without either.
     """
     folder = StudyFolder.open(out)
-    space = dict(folder.study.tuning.space) if folder.study.tuning else {}
+    space = folder.study.tuning.dimensions if folder.study.tuning else {}
     rows = []
     for cell in folder.tuning:
         config = (cell.result or {}).get("config") or cell.config
         validation = _floats((cell.result or {}).get("validation"))
         status = cell.result["status"] if cell.result else "missing"
         value = validation.get(folder.study.metric, float("nan")) if cell.done else float("nan")
-        searched = {path: dig(config, path) for path in space}
+        searched = {path: _searched(config, path, one) for path, one in space.items()}
         rows.append({"arm": cell.arm, "trial": cell.trial, "id": cell.id, "status": status, **searched, "value": value})
-    frame = pd.DataFrame(rows)
+    frame = _by_trial(pd.DataFrame(rows))
     table = folder.out / "tuning" / "trials.csv"
     if (frame.empty or frame["value"].isna().all()) and table.exists():
         frame = pd.read_csv(table, dtype=str, keep_default_na=False).rename(columns=present_path)  # an arm may be named NA or 010
-        space = {path: bounds for path, bounds in space.items() if path in frame}
-        for path in [*space, *(name for name in ("trial",) if name in frame)]:
+        space = {path: one for path, one in space.items() if path in frame}
+        for path in [*(path for path, one in space.items() if isinstance(one, Range)), *(name for name in ("trial",) if name in frame)]:
             frame[path] = pd.to_numeric(frame[path], errors="coerce")
         if not {"arm", "value"} <= set(frame.columns):
             found = ", ".join(frame.columns)
@@ -104,9 +103,25 @@ def load_tuning(out: Source) -> pd.DataFrame:
     frame["edge"] = ""
     for index in best:
         own = frame[(frame["arm"] == frame.at[index, "arm"]) & frame["value"].notna()]
-        warnings = [edge(path, float(own.loc[index, path]), own[path], bounds) for path, bounds in space.items()]
+        warnings = [edge(path, float(own.loc[index, path]), own[path], one) for path, one in space.items() if isinstance(one, Range)]
         frame.at[index, "edge"] = "; ".join(filter(None, warnings))
     return frame
+
+
+def _searched(config: Any, path: str, one: Dimension) -> float | str:
+    """A trial's value of a field: a number of a range, the JSON of a choice."""
+    return dig(config, path) if isinstance(one, Range) else choice_text(dig_any(config, path))
+
+
+def _by_trial(cells: pd.DataFrame) -> pd.DataFrame:
+    """A row a trial, of a row a cell: with several seeds, the mean of them, where all have a value."""
+    if cells.empty or not cells.duplicated(["arm", "trial"]).any():
+        return cells
+    rows = []
+    for _, own in cells.groupby(["arm", "trial"], sort=False):
+        status = next((status for status in own["status"] if status != "done"), "done")
+        rows.append({**own.iloc[0], "id": " ".join(own["id"]), "status": status, "value": own["value"].mean(skipna=False)})
+    return pd.DataFrame(rows)
 
 
 def load_curves(out: Source) -> pd.DataFrame:
@@ -174,16 +189,20 @@ def _floats(values: Mapping[str, Any] | None, prefix: str = "") -> dict[str, flo
 
 def dig(config: Any, path: str) -> float:
     """The number at a dotted path of a config; NaN where there is none."""
-    for part in path.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    number = finite(config)
+    number = finite(dig_any(config, path))
     return float("nan") if number is None else number
 
 
-def edge(path: str, chosen: float, tried: pd.Series, bounds: tuple[float, float]) -> str:
-    """Why a winning value may not be the best there is: it lies in the outer part of its (log) range, or no trial lies beyond it."""
-    low, high = bounds
-    if not chosen > 0 or not EDGE < math.log(chosen / low) / math.log(high / low) < 1 - EDGE:
+def dig_any(config: Any, path: str) -> Any:
+    """What stands at a dotted path of a config; None where there is nothing."""
+    for part in path.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
+
+
+def edge(path: str, chosen: float, tried: pd.Series, searched: Range) -> str:
+    """Why a winning value may not be the best there is: it lies in the outer part of its range, or no trial lies beyond it."""
+    if not EDGE < searched.share(chosen) < 1 - EDGE:
         return f"{path} at the edge of its range"
     if len(tried) > 1 and (chosen == tried.min() or chosen == tried.max()):
         return f"{path} is the outermost value tried"

@@ -176,7 +176,8 @@ def tuning_plot(found: Findings) -> Figure | None:
     """Validation value of every trial against each searched value; the winner ringed. None without tuning."""
     trials = frames.load_tuning(found.folder)
     trials = trials.dropna(subset=["value"]) if not trials.empty else trials
-    space = [path for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in trials]
+    ranges = found.folder.study.tuning.ranges if found.folder.study.tuning else {}
+    space = [path for path in ranges if path in trials]
     if trials.empty or not space:
         return None
     scale, styles = scale_of(found.metric), arm_styles(found.folder)
@@ -190,8 +191,9 @@ def tuning_plot(found: Findings) -> Figure | None:
                 panel.plot(own[path], own["value"] * scale, color=style.colour, lw=1.2, label=plot_text(style.label), **marks)
                 best = own[own["winner"]]
                 panel.plot(best[path], best["value"] * scale, "o", ms=13, mfc="none", mec=style.colour, mew=1.3)
-            panel.set_xscale("log")
-            panel.set_xlabel(f"{path} (log)")
+            if ranges[path].log:
+                panel.set_xscale("log")
+            panel.set_xlabel(f"{path} (log)" if ranges[path].log else path)
         panels[0].set_ylabel("validation, percent" if scale == 100 else "validation")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
     return figure

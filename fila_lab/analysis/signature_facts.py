@@ -55,11 +55,11 @@ def tuned_edges(found: Findings) -> Applied:
     same: dict[tuple[str, float], list[str]] = {}
     nearest, values = math.inf, 0
     for arm, chosen in found.searched_values.items():
-        for path, (low, high) in tuning.space.items():
+        for path, searched in tuning.ranges.items():
             value = chosen[path]
-            if not (math.isfinite(value) and value > 0):
+            if not math.isfinite(value) or (searched.log and value <= 0):
                 continue
-            place = math.log(value / low) / math.log(high / low)
+            place = searched.share(value)
             nearest, values = min(nearest, place, 1 - place), values + 1
             if not frames.EDGE < place < 1 - frames.EDGE:
                 same.setdefault((path, value), []).append(arm)
@@ -67,9 +67,9 @@ def tuned_edges(found: Findings) -> Applied:
         return Applied(unchecked="no finished cell recorded a value of what was searched")
     signs = []
     for (path, value), arms in same.items():
-        low, high = tuning.space[path]
+        low, high = tuning.ranges[path].low, tuning.ranges[path].high
         text = f"{path} at the edge of its range: {value:.4g}, searched from {low:g} to {high:g}"
-        signs.append(Sign(", ".join(arms), text, value, limit=low if value * value < low * high else high, unit=path))
+        signs.append(Sign(", ".join(arms), text, value, limit=low if tuning.ranges[path].share(value) < 0.5 else high, unit=path))
     return Applied(signs, reach=f"any; of {values} values the nearest lies {nearest:.0%} of its range from an end")
 
 

@@ -241,7 +241,8 @@ def _tuning(found: Findings) -> Table:
     data = frames.load_tuning(found.folder)
     rows = []
     for r in data.to_dict("records"):
-        searched = {path: f"{r[path]:.3g}" for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r}
+        space = found.folder.study.tuning.space if found.folder.study.tuning else ()
+        searched = {path: r[path] if isinstance(r[path], str) else f"{r[path]:.3g}" for path in space if path in r}
         row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(found.metric))}
         ended = r["status"] if r.get("status") in (FAILED, PRUNED) else ""
         rows.append(row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ended})

@@ -24,6 +24,9 @@ Condition = Mapping[str, tuple[Any, ...]]
 Parameters = dict[str, Any]
 """Dotted path -> value as a study file would give it, of one trial: only the fields that are searched under its other values."""
 
+EDGE = 0.1
+"""A chosen value within this share of its range from an end is flagged: the range may be too narrow."""
+
 
 @dataclass(frozen=True)
 class Choices:

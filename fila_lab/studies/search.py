@@ -19,11 +19,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from fila_lab.config import Sweep, Tuning
 from fila_lab.config.search import Objective
-from fila_lab.config.space import Choices, Dimension, Parameters, Range, choice_text, grid_points, is_active, middle
+from fila_lab.config.space import EDGE, Choices, Dimension, Parameters, Range, choice_text, grid_points, is_active, middle
 
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
-EDGE = 0.1
-"""A winner within this share of its range from an end is flagged: the range may be too narrow."""
 _STATES = {
     "complete": optuna.trial.TrialState.COMPLETE,
     "pruned": optuna.trial.TrialState.PRUNED,

@@ -55,7 +55,7 @@ def space(**fields: Any) -> dict[str, Any]:
     ({**PRUNED, "pruner": "medan"}, "unknown pruner 'medan' (did you mean 'median'?)"),
     ({**PRUNED, "objectives": ["flops"]}, "sweep.pruner = 'median' looks at validations, and the objective flops is a cost"),
     ({**PRUNED, "run_seeds": [7, 8]}, "sweep.pruner = 'median' looks at one cell's validations, and run_seeds = [7, 8]"),
-    ({**PRUNED, "set": {"train.steps": 100, "train.validate_every": 100}}, "sweep.pruner = 'median': pruner 'median': train.validate_every=100"),
+    ({**PRUNED, "set": {"train.steps": 100, "train.validate_every": 100}}, "pruner 'median': train.validate_every=100"),
     ({"run_seeds": [1000, 2]}, "sweep.run_seeds = [1000, 2]: 2 is also in study 'thin', budgets.swept.seeds"),
     ({"run_seeds": [7, 7]}, "sweep.run_seeds = [7, 7]: a seed appears twice"),
     ({"confirm": {"seeds": 5}}, "sweep.confirm.seeds = 5, but study 'thin', budgets.swept.seeds has 3"),
@@ -85,7 +85,7 @@ MATCHED = ARM | {
     ({}, {"sweep": False, "trials": 8}, {}, "budgets.swept.trials = 8, but the budget searches nothing"),
     ({"equalise": "time"}, {}, {}, "equalise = 'time' needs "),
     ({"equalise": "flops"}, {}, space(train__steps=[10, 20]), "sweep.space.train.steps: equalise = 'flops' sets the steps of every arm"),
-    ({"arms": MATCHED}, {}, {"arm": "addition", **space(fusion__hidden=[8, 16])}, "sweep.space.fusion.hidden: match.flops of arm 'addition'"),
+    ({"arms": MATCHED}, {}, {"arm": "addition", **space(fusion__hidden=[8, 16])}, "fusion.hidden: match.flops of arm 'addition'"),
     ({"arms": {**ARM, "trial-3": {}}, "families": {}}, {}, {}, "arms.trial-3: a sweep names the front's points so"),
     ({"arms": {**ARM, "a": {"role": "front"}}, "families": {}}, {}, {}, "arms.a.role = 'front' is that of arms which a sweep finds"),
 ])  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_study_that_a_sweep_does_not_go_with(
 def test_the_command_line_does_not_fix_what_is_searched(tmp_path: Path, path: str) -> None:
     planned(tmp_path)
     value = "none" if path == "fusion.name" else {"name": "none"}
-    with pytest.raises(ConfigError, match="--set fusion.name=none fixes what budget 'swept' sweeps; set sweep: false"):
+    with pytest.raises(ConfigError, match=r"--set fusion\.name=none fixes what budget 'swept' sweeps; set sweep: false"):
         make_plan(load_study(tmp_path / "study.yaml"), "swept", {path: value})
 
 
