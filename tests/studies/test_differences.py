@@ -38,8 +38,9 @@ def test_only_what_differs_is_shown_with_the_closed_forms_of_both(bench: Bench) 
 
 def test_every_pair_of_arms_of_a_study_differs_in_what_their_overrides_say() -> None:
     study = load_study(ROOT / "experiments" / "fusion_methods.yaml")
+    none = side("none", "fusion_methods", None, place)
     for arm, declared in study.arms.items():
-        found = between(*sides("none", arm, "fusion_methods"))
+        found = between(none, side(arm, "fusion_methods", None, place))
         assert set(found.fields) >= {path for path, value in declared.set.items() if path.startswith("fusion.") and value != "none"}
 
 

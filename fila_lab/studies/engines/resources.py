@@ -73,7 +73,7 @@ class CellResources:
         runs = list(configs)
         for config in runs:
             self.of(config)
-        if self.gpus is not None and not any(config.runtime.accelerator == "gpu" for config in runs):
+        if runs and self.gpus is not None and not any(config.runtime.accelerator == "gpu" for config in runs):
             raise ConfigError(
                 f"--cell-gpus = {self.gpus:g}: the study's cells compute on CPUs; leave it out, or --set runtime.accelerator=gpu"
             )
