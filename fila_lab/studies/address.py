@@ -91,7 +91,7 @@ class Address:
         """Refuse a SQLite URL that no database can be opened by; returns the file, None where SQLite reads the name in its own way.
 
         Raises:
-            FilaError: it names no file, a folder, a file in a folder that cannot be written, or one that is no database.
+            FilaError: it names no file, a folder, what cannot be written, or what is no database.
         """
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
@@ -109,6 +109,8 @@ class Address:
             raise self.refusal(f"lies in a folder that cannot be written; create {path.parent}, or name another URI")
         if path.is_dir():
             raise self.refusal(f"is a folder; name the database file in it, e.g. {path / 'study.db'}")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise self.refusal("cannot be written; mend its permissions, or name another URI")
         if path.exists() and (problem := damage(path, read_only=True)):
             raise self.refusal(f"cannot be opened ({problem}); restore it from a copy, or name another URI; it is untouched")
         return path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ OWNER = "fila_lab_folder"
 """The attribute of an Optuna study that says whose it is."""
 KEY_OPTION = "--sweep-key"
 KEY_LENGTH = 200
+RETRY_SECONDS = 300.0
+"""How long a database that failed is left in peace."""
 
 
 def check_key(key: str) -> None:
@@ -63,7 +66,7 @@ class TrialDatabase:
         self.own = url is None
         self.address = Address(OPTION, sqlite_url(folder / DATABASE) if url is None else url, EXAMPLES)
         self._folder = folder
-        self._failed = False
+        self._failed, self._failed_at = False, 0.0
         folder.mkdir(parents=True, exist_ok=True)
         self._mark = FolderMark.here(root) if self.own else FolderMark.of(root, folder / MARK)
         self._storage: RDBStorage | None = None if self.own else open_storage(self.address.uri)
@@ -76,9 +79,9 @@ class TrialDatabase:
         return self._storage
 
     def attempt(self, action: Callable[[], object], *, again: bool = False) -> bool:
-        """Whether an action that the database may hinder was done. A failure is one warning; afterwards nothing is tried, but for what is
-        to be tried `again`."""
-        if self._failed and not again:
+        """Whether an action that the database may hinder was done. A failure is one warning; for RETRY_SECONDS nothing is tried then, but
+        for what is to be tried `again` at once."""
+        if self._failed and not again and time.monotonic() - self._failed_at < RETRY_SECONDS:
             return False
         try:
             action()
@@ -86,7 +89,7 @@ class TrialDatabase:
             if not self._failed:
                 where, said = masked(self.address.uri), self.address.hide(spoken(error))
                 log.warning("trials cannot be shown at %s (%s); the study goes on, and its next run shows them", where, said)
-            self._failed, self._storage = True, None
+            self._failed, self._failed_at, self._storage = True, time.monotonic(), None
             return False
         self._failed = False
         return True

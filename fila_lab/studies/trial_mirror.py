@@ -82,7 +82,8 @@ class TrialMirror:
     def show(self, trial: Trial) -> None:
         """Show a trial as it is now. A failure is one warning and ends nothing."""
         self._trials[trial.number] = trial
-        if not self._database.attempt(lambda: self._show([trial])):
+        missed = self._study is None
+        if not self._database.attempt(lambda: self._show(self._ordered() if missed else [trial])):
             self._study = None
 
     def finish(self) -> None:
@@ -102,13 +103,16 @@ class TrialMirror:
         for trial in trials:
             if trial.number < len(self._held) and not self._renew(trial):
                 self._move_on()
-                self._show([self._trials[number] for number in sorted(self._trials)])
+                self._show(self._ordered())
                 return
         while (following := self._trials.get(len(self._held))) is not None:  # Optuna numbers trials in the order of adding
             self._add(following)
 
+    def _ordered(self) -> list[Trial]:
+        return [self._trials[number] for number in sorted(self._trials)]
+
     def _finish(self) -> None:
-        self._show([self._trials[number] for number in sorted(self._trials)])
+        self._show(self._ordered())
         study = self._connect()
         for other in self._database.studies(self.name):
             self._end(other, self._trials if other.study_name == study.study_name else ())

@@ -59,16 +59,23 @@ def open_storage(url: str) -> RDBStorage:
     """
     address = Address(OPTION, url, EXAMPLES)
     parts, scheme, port = address.split(PORTS, needed=True)
-    _check_driver(address)
     if scheme == "sqlite":
         address.check_file()
     else:
         address.check_host(parts, port or PORTS[scheme], needed=False)
+    _check_driver(address)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with explained(address):
-        found = _look(url)
+        arguments = _arguments(url)
+        try:
+            found = content_of(url, arguments)
+        except OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+            del arguments["connect_args"]["options"]  # a connection pooler stands before the server
+            found = content_of(url, arguments)
         _check_content(address, found)
-        return _open(address, found)
+        return _open(address, found, arguments)
 
 
 def open_own(path: Path) -> RDBStorage:
@@ -86,9 +93,10 @@ def open_own(path: Path) -> RDBStorage:
     address = Address(str(path), sqlite_url(path), "")
     for again in (True, False):
         try:
-            found = _look(address.uri)
+            arguments = _arguments(address.uri, durable=False)
+            found = content_of(address.uri, arguments)
             _check_content(address, found)
-            return _open(address, found, durable=False)
+            return _open(address, found, arguments)
         except Exception as error:
             if (fault := passing_fault(path, error)) is not None:
                 raise fault from error
@@ -130,7 +138,6 @@ _REMEDIES = {
     "does not exist": "create the database with `createdb`, or name another in the URL",
     "permission denied": "let the user write there (GRANT), or give it a database of its own: `createdb --owner`",
     "too many": "end other connections, or raise the server's max_connections",
-    "unsupported startup parameter": "end the URL with ?options= , as a connection pooler wants it",
     "readonly": "mend the permissions of the file and its folder",
     "locked": "end what holds the database open",
     "is full": "free space there",
@@ -140,7 +147,7 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class _Content:
+class Content:
     """What is in a database: its tables, the revision of its schema, and the version of Optuna that made it."""
 
     tables: frozenset[str] = frozenset()
@@ -189,9 +196,9 @@ class _Unsynced(sqlite3.Connection):
         self.execute("PRAGMA synchronous = OFF")
 
 
-def _look(url: str) -> _Content:
+def content_of(url: str, arguments: dict[str, Any]) -> Content:
     """What is in the database, which is left as it is."""
-    engine = sqlalchemy.create_engine(url, **{**_arguments(url), "poolclass": NullPool, "pool_pre_ping": False})
+    engine = sqlalchemy.create_engine(url, **{**arguments, "poolclass": NullPool, "pool_pre_ping": False})
     with engine.connect() as connection:
         tables = frozenset(sqlalchemy.inspect(connection).get_table_names())
 
@@ -202,10 +209,10 @@ def _look(url: str) -> _Content:
             return None if found is None else str(found)
 
         revision = first("version_num", "alembic_version")
-        return _Content(tables, revision, first("library_version", "version_info") if tables >= NEEDED else None)
+        return Content(tables, revision, first("library_version", "version_info") if tables >= NEEDED else None)
 
 
-def _check_content(address: Address, found: _Content) -> None:
+def _check_content(address: Address, found: Content) -> None:
     """Refuse a database of something else: Optuna's tables would be added to it."""
     other = "create a database of its own for sweeps, and name that"
     if found.tables >= MLFLOW:
@@ -215,8 +222,7 @@ def _check_content(address: Address, found: _Content) -> None:
         raise address.refusal(f"is not Optuna's database (it has the tables {listed}); {other}")
 
 
-def _open(address: Address, found: _Content, durable: bool = True) -> RDBStorage:
-    arguments = _arguments(address.uri, durable)
+def _open(address: Address, found: Content, arguments: dict[str, Any]) -> RDBStorage:
     url = address.uri.replace("{", "{{").replace("}", "}}")  # Optuna fills in the version of a schema
     if found.revision and found.version:  # what is written last when a database is made
         # As it is: without a look at its schema, Optuna ends in an error that names no remedy for the newer one.
@@ -233,7 +239,7 @@ def _open(address: Address, found: _Content, durable: bool = True) -> RDBStorage
     raise AssertionError
 
 
-def _check_revision(address: Address, storage: RDBStorage, found: _Content) -> None:
+def _check_revision(address: Address, storage: RDBStorage, found: Content) -> None:
     current, ours = storage.get_current_version(), storage.get_head_version()
     if current == ours:
         return

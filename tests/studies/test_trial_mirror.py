@@ -25,6 +25,7 @@ from postgres import Server
 from searches import BOTH, QUALITY, SPACE, expected, held, play, trials
 
 from fila_lab.config import FilaError
+from fila_lab.studies import trial_database
 from fila_lab.studies.sqlite import sqlite_url
 from fila_lab.studies.trial_database import TrialDatabase
 from fila_lab.studies.trial_mirror import SHOWN, TrialMirror
@@ -50,7 +51,7 @@ def names(url: str) -> list[str]:
     return sorted(optuna.get_all_study_names(url))
 
 
-@pytest.mark.parametrize("objectives", [QUALITY, BOTH])
+@pytest.mark.parametrize("objectives", [QUALITY, pytest.param(BOTH, marks=pytest.mark.slow)])
 def test_a_search_is_shown_as_it_goes_and_once(tmp_path: Path, url: str, objectives: dict[str, str]) -> None:
     search = trials(9, len(objectives))
     mirror = opened(tmp_path / "a", url, objectives=objectives)
@@ -256,10 +257,10 @@ def test_a_server_that_goes_away_is_one_warning_and_what_it_missed_is_made_up(
     stop, start = server_of(url)
     search = trials(6)
     mirror = opened(tmp_path / "a", url)
-    mirror.show(search[0])
+    mirror.show(dataclasses.replace(search[0], state="running", values=None, intermediate={}))
     stop()
     try:
-        for trial in search[1:3]:
+        for trial in search[:3]:
             mirror.show(trial)
         with pytest.raises(FilaError, match="--sweep-storage"):
             opened(tmp_path / "a", url)
@@ -273,6 +274,25 @@ def test_a_server_that_goes_away_is_one_warning_and_what_it_missed_is_made_up(
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING and "fila_lab" in record.name]
     assert "the study goes on" in said
     assert "sam" not in said.replace("same", "")
+
+
+def test_a_server_that_comes_back_is_shown_what_it_missed_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trial_database, "RETRY_SECONDS", 0.0)
+    url, search = sqlite_url(tmp_path / "sweeps.db"), trials(4)
+    mirror = opened(tmp_path / "a", url)
+    for trial in search[:2]:
+        mirror.show(dataclasses.replace(trial, state="running", reason="", values=None, intermediate={}))
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "tell", lambda *_, **__: 1 / 0)
+        mirror.show(search[0])
+        patch.setattr(optuna.Study, "add_trial", lambda *_, **__: 1 / 0)
+        mirror.show(search[2])
+    mirror.show(search[3])
+    mirror.show(search[1])
+    assert held(url, KEY) == expected(search)
+    assert len(caplog.records) == 1
 
 
 @pytest.fixture
@@ -316,7 +336,7 @@ def test_a_folders_own_database_goes_along_with_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "copy" / "sweep").iterdir()) == ["optuna.db"]
 
 
-@pytest.mark.parametrize("harm", ["half", "garbage", "empty"])
+@pytest.mark.parametrize("harm", ["half", pytest.param("garbage", marks=pytest.mark.slow), pytest.param("empty", marks=pytest.mark.slow)])
 def test_a_folders_own_database_that_cannot_be_opened_is_set_aside(tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
     search = trials(3)
     play(opened(tmp_path / "a", None), search)

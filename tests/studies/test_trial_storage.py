@@ -9,6 +9,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -16,6 +17,7 @@ import sqlalchemy
 from postgres import Server
 
 from fila_lab.config import FilaError
+from fila_lab.studies import trial_storage
 from fila_lab.studies.address import Address, masked
 from fila_lab.studies.sqlite import sqlite_url
 from fila_lab.studies.trial_database import check_key
@@ -46,11 +48,10 @@ def refused(url: str) -> str:
         ("mysql://fila:sesame@127.0.0.1/sweeps", "unknown scheme"),
         ("postgresql://[::1", "is no URI"),
         ("postgresql://127.0.0.1:99999999/x", "is no URI"),
-        ("postgresql+nodriver://127.0.0.1/x", "names a driver that SQLAlchemy does not know"),
+        ("postgresql+nodriver:///x", "names a driver that SQLAlchemy does not know"),
         ("postgresql://fila:sesame@127.0.0.1:9/sweeps", r"postgresql://fila:\*\*\*@127.0.0.1:9/sweeps does not answer .*start the server"),
         ("postgresql://fila:ses/ame@127.0.0.1:9/sweeps", r"fila:\*\*\*@127.0.0.1:9/sweeps is no URI; write a password's own / @ and : as"),
         ("postgresql://no.such.host.invalid/sweeps?password=sesame", r"password=\*\*\* does not answer"),
-        ("postgresql:///sweeps?host={}", "cannot be used"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///{}/missing/own.db", "cannot be written; create .*/missing"),
@@ -74,6 +75,12 @@ def test_a_driver_that_is_not_installed_is_named_with_the_extra(monkeypatch: pyt
     )
 
 
+def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    assert "cannot be used" in refused(f"postgresql:///sweeps?host={tmp_path}")
+
+
+@pytest.mark.slow
 def test_a_server_that_answers_nothing_is_given_up_soon() -> None:
     """It takes the connection and is silent, as a firewall or another service may."""
     pytest.importorskip("psycopg")
@@ -136,10 +143,11 @@ def test_mlflows_own_database_is_told_by_what_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     url = made(tmp_path / "x.db")
     (tmp_path / "x.db").chmod(0o444)
+    if os.access(tmp_path / "x.db", os.W_OK):
+        pytest.skip("this user may write everywhere")
     assert "cannot be written" in refused(url)
 
 
@@ -164,8 +172,6 @@ def test_what_postgresql_refuses_is_told_with_its_remedy(server: Server) -> None
 @pytest.mark.slow
 def test_a_statement_that_waits_for_ever_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that waits for a lock of a machine that has lost its network."""
-    from fila_lab.studies import trial_storage
-
     url = server.database()
     check_storage(url)
     monkeypatch.setattr(trial_storage, "TIMEOUT_SECONDS", 1)
@@ -175,6 +181,21 @@ def test_a_statement_that_waits_for_ever_is_given_up(server: Server, monkeypatch
         with pytest.raises(optuna.exceptions.StorageInternalError):
             optuna.create_study(study_name="x", storage=trial_storage.open_storage(url))
     engine.dispose()
+
+
+@pytest.mark.slow
+def test_a_pooler_that_takes_no_startup_parameters_is_served_without(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, asked = trial_storage.content_of, []
+
+    def refusing(url: str, arguments: dict[str, Any]) -> Any:
+        asked.append("options" in arguments["connect_args"])
+        if asked[-1]:
+            raise sqlalchemy.exc.OperationalError("", {}, Exception("FATAL: unsupported startup parameter: options"))
+        return look(url, arguments)
+
+    monkeypatch.setattr(trial_storage, "content_of", refusing)
+    check_storage(server.database())
+    assert asked == [True, False]
 
 
 @pytest.mark.slow
