@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fila_lab.analysis.front import non_dominated
+from fila_lab.config import schemas
 from fila_lab.config.base import FilaError, Number, Seed
 from fila_lab.config.cell_checks import short
 from fila_lab.config.json_files import read_json
@@ -20,7 +21,6 @@ from fila_lab.config.search import Direction
 from fila_lab.config.space import Dimension, parse_space
 
 TRIALS = Path("sweep") / "trials.json"
-SCHEMA = 1
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
 Count = Annotated[int, Field(strict=True, ge=0)]
 
@@ -138,7 +138,7 @@ def read_trials_file(folder: Path) -> TrialsFile | None:
     try:
         content = read_json(path)
         if isinstance(content, dict):
-            refuse_newer(path, content.get("schema"), SCHEMA)
+            refuse_newer(path, content.get("schema"), schemas.TRIALS)
         return TrialsFile.model_validate(content)
     except (OSError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None

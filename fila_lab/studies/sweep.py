@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 
-from fila_lab.config import RunConfig, Sweep
+from fila_lab.config import RunConfig, Sweep, schemas
 from fila_lab.config.files import write_atomically
 from fila_lab.config.pruners import pruner_arguments
 from fila_lab.config.space import Parameters
@@ -27,7 +27,7 @@ from fila_lab.studies.search_checks import check_possible
 from fila_lab.studies.searching import Seams, Searching, mean_metric
 from fila_lab.studies.trial_costs import TrialCosts
 from fila_lab.studies.trials import sweep_run, swept_arm, trial_name, with_trials
-from fila_lab.studies.trials_file import FOLDER, SCHEMA, TRIALS, describe
+from fila_lab.studies.trials_file import FOLDER, TRIALS, describe
 
 WRITE_SECONDS = 10.0
 """At most so often are trials written while the search goes on."""
@@ -110,7 +110,7 @@ class Sweeper(Searching):
     def _write(self, arms: Mapping[str, Trial]) -> None:
         """Write the trials as they stand."""
         content = {
-            "schema": SCHEMA,
+            "schema": schemas.TRIALS,
             "search": describe(self.plan),
             "objectives": [goal.to_dict() for goal in self.sweep.goals],
             "trials": [trial.to_dict() for trial in self.search.trials if trial.state != "running"],

@@ -16,7 +16,6 @@ from fila_lab.studies.plan import Plan
 from fila_lab.studies.trials import swept_arm
 
 FOLDER, TRIALS = "sweep", "trials.json"
-SCHEMA = 1
 Front = dict[str, Parameters]
 """Arm -> the parameters of the trial it is."""
 

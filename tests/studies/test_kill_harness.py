@@ -111,7 +111,7 @@ PRUNED = {
 @pytest.mark.parametrize("search", [{"trials": 16}, PRUNED], ids=["two objectives", "pruning"])
 def test_kills_of_a_sweep(tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str], search: dict[str, Any]) -> None:
     """The same trials and the same front, bit for bit."""
-    harness = run(tmp_path, elsewhere, capsys, 24, swept=sweep_study(**search))
+    harness = run(tmp_path, elsewhere, capsys, 12, swept=sweep_study(**search))
     assert set(harness.kills) == set(TARGETS)
     trials = json.loads(harness.files["sweep/trials.json"])["trials"]
     assert len(trials) == 16

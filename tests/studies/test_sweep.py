@@ -18,14 +18,16 @@ import yaml
 from sweep_study import found, write
 from thin_study import Bench, quality
 
+from fila_lab.analysis import StudyFolder
 from fila_lab.cli import main
-from fila_lab.config import FilaError, RunConfig, StudyConfig, load_study
+from fila_lab.config import FilaError, MachineError, RunConfig, StudyConfig, load_study
 from fila_lab.config.declaration import judged_by
 from fila_lab.studies import session, study_status, trial_mirrors
 from fila_lab.studies.engines import Job
 from fila_lab.studies.engines.base import Listener
 from fila_lab.studies.engines.inline import InlineEngine
 from fila_lab.studies.plan import make_plan
+from fila_lab.studies.publish import publish
 
 Log = Callable[[], list[str]]
 
@@ -192,6 +194,32 @@ def test_costs_alone_need_no_cell(bench: Bench, log: Log) -> None:
     assert made["arms"] == {}
     bench.run(budget="swept", measure=lambda *_: pytest.fail("measured again"), costs=False)
     assert found(bench.out) == made
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["Ctrl-C", "full disk"])
+def test_a_sweep_that_is_stopped_while_it_measures_goes_on(bench: Bench, cause: BaseException) -> None:
+    def failing(configs: dict[str, RunConfig], out: Path, progress: Any) -> dict[str, Any]:
+        if len(json.loads((out / "costs.json").read_text(encoding="utf-8")) if (out / "costs.json").exists() else {}) == 3:
+            raise cause
+        return costs(configs, out, progress)
+
+    write(bench, sampler="random", objectives=["exact/reading", "latency"])
+    with pytest.raises(KeyboardInterrupt if isinstance(cause, KeyboardInterrupt) else MachineError):
+        bench.run(budget="swept", measure=failing)
+    if isinstance(cause, KeyboardInterrupt):
+        assert "the sweep comes first (3 of 10 trials told). The same command goes on" in bench.said.getvalue()
+    bench.run(budget="swept", measure=costs, costs=False)
+    made = found(bench.out)
+    assert (made["complete"], len(made["trials"])) == (True, 10)
+
+
+def test_a_published_sweep_is_read_like_a_run(bench: Bench, tmp_path: Path) -> None:
+    write(bench, trials=6).run(budget="swept")
+    publish(bench.out, tmp_path / "published")
+    assert found(tmp_path / "published") == found(bench.out)
+    run, published = (study_status(folder) for folder in (bench.out, tmp_path / "published"))
+    assert run.rows == published.rows
+    assert len([cell for cell in StudyFolder.open(tmp_path / "published").cells if cell.phase == "sweep" and cell.done]) == 6
 
 
 def test_a_point_that_is_a_declared_arm_is_that_arm(bench: Bench) -> None:
