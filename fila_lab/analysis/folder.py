@@ -15,7 +15,7 @@ from fila_lab.config.compact import is_compact, open_cells
 from fila_lab.config.declaration import changes, declaration, judged_by
 from fila_lab.config.files import RUNS
 from fila_lab.config.published import read_mark
-from fila_lab.config.study import StudyConfig
+from fila_lab.config.study import FRONT, StudyConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,8 +146,9 @@ class StudyFolder:
         return next((arm for arm in self.arms if self.study.arms[arm].role == "baseline"), None)
 
     def label(self, arm: str) -> str:
+        """How an arm is called. Points of a sweep's front keep their short names: their values, which label them, stand in its table."""
         declared = self.study.arms.get(arm)
-        return (declared.label if declared else None) or arm
+        return (declared.label if declared and declared.role != FRONT else None) or arm
 
     @property
     def report(self) -> Path:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fila_lab.analysis.folder import Cell, StudyFolder
+from fila_lab.analysis.searched import at_edge, searched_at, value_at
 from fila_lab.config.base import FilaError
-from fila_lab.config.cell_checks import check_numbers, finite, short
+from fila_lab.config.cell_checks import check_numbers, short
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_path
-from fila_lab.config.space import EDGE, Dimension, Range, choice_text
+from fila_lab.config.space import Range, is_active
 
 Source = Path | str | StudyFolder
 
@@ -69,29 +71,38 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
 
 
 def load_tuning(out: Source) -> pd.DataFrame:
-    """One row per tuning trial: arm, trial, id (of its cells), status, a column per searched path, value (the metric on validation items,
-    mean over the trial's seeds), winner, edge.
+    """One row per tuning trial: arm, trial, id (of several cells with spaces between), status, a column per searched path (choices as text
+    where they are no numbers; missing where a path was not active), value (the metric on validation items, mean over cells), winner, edge.
 
     Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when no tuning cell has a value.
     Empty frame without either.
     """
     folder = StudyFolder.open(out)
-    space = folder.study.tuning.dimensions if folder.study.tuning else {}
+    space = dict(folder.study.tuning.dimensions) if folder.study.tuning else {}
     rows = []
-    for cell in folder.tuning:
-        config = (cell.result or {}).get("config") or cell.config
-        validation = _floats((cell.result or {}).get("validation"))
-        status = cell.result["status"] if cell.result else "missing"
-        value = validation.get(folder.study.metric, float("nan")) if cell.done else float("nan")
-        searched = {path: _searched(config, path, one) for path, one in space.items()}
-        rows.append({"arm": cell.arm, "trial": cell.trial, "id": cell.id, "status": status, **searched, "value": value})
-    frame = _by_trial(pd.DataFrame(rows))
+    for (arm, trial), cells in _by_trial(folder.tuning).items():
+        config = (cells[0].result or {}).get("config") or cells[0].config
+        values = [
+            _floats((cell.result or {}).get("validation")).get(folder.study.metric, math.nan) if cell.done else math.nan for cell in cells
+        ]
+        states = [cell.result["status"] if cell.result else "missing" for cell in cells]
+        status = next((state for state in states if state != "done"), "done")
+        chosen: dict[str, Any] = {}
+        for path, one in space.items():
+            if is_active(one, chosen):
+                chosen[path] = value_at(config, path)
+        searched = {path: searched_at(config, path, one) if path in chosen else None for path, one in space.items()}
+        key = {"arm": arm, "trial": trial, "id": " ".join(cell.id for cell in cells), "status": status}
+        rows.append({**key, **searched, "value": sum(values) / len(values)})
+    frame = pd.DataFrame(rows)
     table = folder.out / "tuning" / "trials.csv"
     if (frame.empty or frame["value"].isna().all()) and table.exists():
         frame = pd.read_csv(table, dtype=str, keep_default_na=False).rename(columns=present_path)  # an arm may be named NA or 010
         space = {path: one for path, one in space.items() if path in frame}
         for path in [*(path for path, one in space.items() if isinstance(one, Range)), *(name for name in ("trial",) if name in frame)]:
             frame[path] = pd.to_numeric(frame[path], errors="coerce")
+        for path in [path for path, one in space.items() if not isinstance(one, Range)]:
+            frame[path] = frame[path].where(frame[path] != "", None)
         if not {"arm", "value"} <= set(frame.columns):
             found = ", ".join(frame.columns)
             raise FilaError(f"{table}: columns arm and value are needed, found {found}; remove the file or write it again")
@@ -106,22 +117,6 @@ def load_tuning(out: Source) -> pd.DataFrame:
         warnings = [edge(path, float(own.loc[index, path]), own[path], one) for path, one in space.items() if isinstance(one, Range)]
         frame.at[index, "edge"] = "; ".join(filter(None, warnings))
     return frame
-
-
-def _searched(config: Any, path: str, one: Dimension) -> float | str:
-    """A trial's value of a field: a number of a range, the JSON of a choice."""
-    return dig(config, path) if isinstance(one, Range) else choice_text(dig_any(config, path))
-
-
-def _by_trial(cells: pd.DataFrame) -> pd.DataFrame:
-    """A row a trial, of a row a cell: with several seeds, the mean of them, where all have a value."""
-    if cells.empty or not cells.duplicated(["arm", "trial"]).any():
-        return cells
-    rows = []
-    for _, own in cells.groupby(["arm", "trial"], sort=False):
-        status = next((status for status in own["status"] if status != "done"), "done")
-        rows.append({**own.iloc[0], "id": " ".join(own["id"]), "status": status, "value": own["value"].mean(skipna=False)})
-    return pd.DataFrame(rows)
 
 
 def load_curves(out: Source) -> pd.DataFrame:
@@ -187,26 +182,21 @@ def _floats(values: Mapping[str, Any] | None, prefix: str = "") -> dict[str, flo
     return {prefix + name: value for name, value in check_numbers(values, prefix or "metrics").items()}
 
 
-def dig(config: Any, path: str) -> float:
-    """The number at a dotted path of a config; NaN where there is none."""
-    number = finite(dig_any(config, path))
-    return float("nan") if number is None else number
-
-
-def dig_any(config: Any, path: str) -> Any:
-    """What stands at a dotted path of a config; None where there is nothing."""
-    for part in path.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config
-
-
-def edge(path: str, chosen: float, tried: pd.Series, searched: Range) -> str:
+def edge(path: str, chosen: float, tried: pd.Series, one: Range) -> str:
     """Why a winning value may not be the best there is: it lies in the outer part of its range, or no trial lies beyond it."""
-    if not EDGE < searched.share(chosen) < 1 - EDGE:
+    if chosen != chosen or at_edge(chosen, one):
         return f"{path} at the edge of its range"
     if len(tried) > 1 and (chosen == tried.min() or chosen == tried.max()):
         return f"{path} is the outermost value tried"
     return ""
+
+
+def _by_trial(cells: Iterable[Cell]) -> dict[tuple[str, int | None], list[Cell]]:
+    """A trial's cells, one a seed of the search."""
+    found: dict[tuple[str, int | None], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell.arm, cell.trial), []).append(cell)
+    return found
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

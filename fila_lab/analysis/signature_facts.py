@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fila_lab.analysis import frame as frames
 from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.searched import at_edge
 from fila_lab.analysis.signs import Applied, Sign
 
 PARTS = (
@@ -55,21 +55,21 @@ def tuned_edges(found: Findings) -> Applied:
     same: dict[tuple[str, float], list[str]] = {}
     nearest, values = math.inf, 0
     for arm, chosen in found.searched_values.items():
-        for path, searched in tuning.ranges.items():
+        for path, one in tuning.ranges.items():
             value = chosen[path]
-            if not math.isfinite(value) or (searched.log and value <= 0):
+            if not math.isfinite(value) or (one.log and value <= 0):
                 continue
-            place = searched.share(value)
+            place = one.share(value)
             nearest, values = min(nearest, place, 1 - place), values + 1
-            if not frames.EDGE < place < 1 - frames.EDGE:
+            if at_edge(value, one):
                 same.setdefault((path, value), []).append(arm)
     if not values:
         return Applied(unchecked="no finished cell recorded a value of what was searched")
     signs = []
     for (path, value), arms in same.items():
-        low, high = tuning.ranges[path].low, tuning.ranges[path].high
-        text = f"{path} at the edge of its range: {value:.4g}, searched from {low:g} to {high:g}"
-        signs.append(Sign(", ".join(arms), text, value, limit=low if tuning.ranges[path].share(value) < 0.5 else high, unit=path))
+        one = tuning.ranges[path]
+        text = f"{path} at the edge of its range: {value:.4g}, searched from {one.low:g} to {one.high:g}"
+        signs.append(Sign(", ".join(arms), text, value, limit=one.low if one.share(value) < 0.5 else one.high, unit=path))
     return Applied(signs, reach=f"any; of {values} values the nearest lies {nearest:.0%} of its range from an end")
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fila_lab.config.search import Sweep
 from fila_lab.config.texts import one_line, width
 
 if TYPE_CHECKING:
+    from fila_lab.config import Sweep
     from fila_lab.studies.detectable import Detectable
     from fila_lab.studies.estimate import Estimate
     from fila_lab.studies.plan import Plan
@@ -62,6 +62,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
+    from fila_lab.config import Sweep
     from fila_lab.config.power import ALPHA, POWER
     from fila_lab.config.strategies import known_cost
     from fila_lab.cost.closed.pages import page_costs
