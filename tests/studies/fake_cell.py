@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.journal import Journal
 from fila_lab.config.renamed import SCHEMA
 
 BEST = {"none": 1e-3, "concat": 2e-3, "addition": 9e-3}
@@ -57,15 +58,22 @@ def run_cell(
     fusion, _, number = os.environ.get("FAKE_FAULT", "").partition(":")
     if fusion in (config.fusion.name, "all") and Path(os.environ["FAKE_FAULT_WHILE"]).exists():
         raise OSError(int(number), os.strerror(int(number)), str(workdir / "part"))
+    rate = config.train.learning_rate
+    curve = [{"step": step, "loss": 1 / step, "learning_rate": rate, "validation": None} for step in (1, 2, 3)]
+    times: list[float] = []
+    journal = Journal(workdir)
+    journal.begin()
     for step in range(4):
         time.sleep(float(os.environ.get("FAKE_SECONDS", "0")) / 4)
+        if step:
+            times.append(round(time.time(), 1))
+            journal.add({**curve[step - 1], "time": times[-1]})
         if progress:
             progress("train", step + 1, 4)
     failing = os.environ.get("FAKE_FAIL") == config.fusion.name
     if os.environ.get("FAKE_RAISE") == config.fusion.name:
         raise RuntimeError("beside itself")
     stream = random.Random(int(hashlib.sha256(config_hash(config).encode()).hexdigest(), 16))
-    rate = config.train.learning_rate
     quality = 0.8 - 0.1 * abs(math.log10(rate / BEST[config.fusion.name])) + 0.01 * stream.random()
     result = {
         "schema": SCHEMA,
@@ -73,14 +81,14 @@ def run_cell(
         "config": config.model_dump(mode="json"),
         "metrics": {} if failing or not test else {"exact/reading": quality, "seam_gap/reading": float("nan"), "n/reading": 40},
         "validation": {} if failing else {"exact/reading": quality - 0.01},
-        "curve": [{"step": step, "loss": 1 / step, "learning_rate": rate, "validation": None} for step in (1, 2, 3)],
+        "curve": curve,
         "timing": {"total": 0.1, "train": 0.05},
         "failure": {"kind": "out_of_memory", "message": "no room", "traceback": ""} if failing else None,
     }
     right = stream.random() < 0.5
     given = {"prediction": ["A" if right else "X", "B"], "correct": [right, True]}
     frame = pd.DataFrame({"item_id": ["a", "b"], "task": "reading", "place": "cut", "image_id": "page", "answer": ["A", "B"], **given})
-    return Outcome(result, None if failing or not test else frame, {"data_hash": {"train": "0"}})
+    return Outcome(result, None if failing or not test else frame, {"data_hash": {"train": "0"}, "curve_times": {"loss": times}})
 
 
 def measure(configs: dict[str, RunConfig], out: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
