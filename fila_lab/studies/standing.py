@@ -67,7 +67,8 @@ class StandingFile:
             cell.phase, cell.step, cell.total = event.phase, event.step, event.total
         elif isinstance(event, Finished | Undone | Restarted):
             self._running.pop(event.id, None)
-        if time.monotonic() - self._written >= WRITE_SECONDS:
+        idle = not self._running and bool(self.standing.running)  # there may be no further event for a while
+        if idle or time.monotonic() - self._written >= WRITE_SECONDS:
             self.write()
 
     def write(self) -> None:
