@@ -124,7 +124,8 @@ class Mirror:
         name = self.heading.name
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return str(self.client.create_experiment(name, artifact_location=artifacts_uri(self.root) if self.uri is None else None))
+            place = artifacts_uri(self.root) if self.uri is None else None
+            return str(self.client.create_experiment(name, place, {"mlflow.experimentKind": "custom_model_development"}))
         if found.lifecycle_stage == "deleted":
             address = self.uri or default_uri(self.root)
             raise FilaError(
@@ -300,7 +301,8 @@ class Mirror:
         if command not in self.parents:
             about = {"kind": "run", "run": command, "question": self.heading.question, "budget": self.heading.budget}
             tags = about | {"study_hash": self.heading.study_hash, "folder": self.folder}
-            run = self._parent_runs.begin(f"{self.heading.budget} {command}", {name: text[:VALUE_LENGTH] for name, text in tags.items()})
+            tags = {name: text[:VALUE_LENGTH] for name, text in tags.items()}
+            run = self._parent_runs.begin(f"{self.heading.budget} {command}", tags, milliseconds(command.partition(" ")[0]))
             self.parents[command] = Shown(run, "RUNNING", tags)
         return self.parents[command]
 
