@@ -36,7 +36,7 @@ STATUSES = {"done": "FINISHED", "failed": "FAILED"}
 """A result's status -> its run's; what is neither (a pruned cell) was stopped: KILLED, and the tag `status` names it."""
 SEEN_SECONDS = 600.0
 """A driver of another folder that has not been seen for so long is taken for gone."""
-TOGETHER = 50
+TOGETHER = 100
 """Cells written in one transaction."""
 DATASETS = 500
 """The most datasets that a parent lists."""
@@ -314,10 +314,10 @@ class Mirror:
         self._parent_runs.log(parent.id, tags={"seen": now, "folder": self.folder})
         self.parents[str(self.own)] = replace(parent, status="RUNNING", tags={**parent.tags, "seen": now, "folder": self.folder})
 
-    def measure(self, values: Mapping[str, float]) -> None:
+    def measure(self, values: Mapping[str, float], step: int) -> None:
         """Metrics of the own parent, as they are now."""
         now = int(time.time() * 1000)
-        self._parent_runs.log(self.parent(str(self.own)).id, [Value(name, value, now) for name, value in values.items()])
+        self._parent_runs.log(self.parent(str(self.own)).id, [Value(name, value, now, step) for name, value in values.items()])
 
     def close(self, status: str) -> None:
         """End the own parent."""
