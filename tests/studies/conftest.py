@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import postgres
 import pytest
 from thin_study import Bench
 
-from fila_lab.studies import runner
+from fila_lab.studies import mirror_database, runner
 from fila_lab.studies.engines import cluster
 
 
@@ -78,3 +79,15 @@ def server() -> Iterator[postgres.Server]:
         pytest.skip("no PostgreSQL server is installed here; e.g. `apt-get install postgresql`")
     with postgres.running(binaries) as found:
         yield found
+@pytest.fixture(scope="session")
+def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database as MLflow makes it, which takes seconds."""
+    path = tmp_path_factory.mktemp("made") / "mlflow.db"
+    mirror_database._make(path)
+    return path
+
+
+@pytest.fixture
+def quick_database(made_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New databases are copies of that one."""
+    monkeypatch.setattr(mirror_database, "_make", lambda path: shutil.copy(made_database, path))
