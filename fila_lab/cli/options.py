@@ -51,7 +51,7 @@ def study_path(study: str) -> Path:
     if path.is_dir():
         inside = path / "study.yaml"
         remedy = f"give its study file, {inside}" if inside.is_file() else "give a study's YAML file"
-        raise ConfigError(f"STUDY = {study}: is a folder; {remedy} (status, report and sync take result folders too)")
+        raise ConfigError(f"STUDY = {study}: is a folder; {remedy} (status, report, sync and ui take result folders too)")
     hint = did_you_mean(path.stem, shipped)
     examples = f", e.g. {', '.join(map(str, shipped.values()))}" if shipped else ""
     raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{examples}")

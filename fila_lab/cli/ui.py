@@ -15,7 +15,7 @@ import typer
 from fila_lab.cli.options import BudgetName, Folder, Out, result_folder
 from fila_lab.config.base import ConfigError, FilaError
 
-ENDING_SECONDS = 5.0
+ENDING_SECONDS = 2.0
 
 
 def ui(
@@ -61,17 +61,19 @@ def _serve(uri: str, port: int) -> int:
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child goes with this process, however that is ended
-    process = subprocess.Popen(command, env={**os.environ, **quiet}, stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server goes with this process, however that is ended
+    # A group of its own: Ctrl-C reaches this process alone, and what the server has started ends with it, without a word.
+    environment = {**os.environ, **quiet}
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        with suppress(KeyboardInterrupt):
-            process.terminate()
-            try:
+        with suppress(ProcessLookupError, KeyboardInterrupt):
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(ENDING_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
