@@ -21,8 +21,8 @@ from fila_lab.studies.engines import Finished, Started
 from fila_lab.studies.folder import write_plan
 from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import machine, stamp, versions
-from fila_lab.studies.mirror import Heading
 from fila_lab.studies.mirror_database import open_default
+from fila_lab.studies.mirror_parents import Heading
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.points import Point
 from fila_lab.studies.store import ResultStore

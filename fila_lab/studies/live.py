@@ -17,8 +17,9 @@ from typing import Any
 from fila_lab.config import FilaError
 from fila_lab.studies.engines.base import Event, Finished, Restarted, Started, Undone
 from fila_lab.studies.folder import read_plan
-from fila_lab.studies.mirror import Child, Heading, Mirror
+from fila_lab.studies.mirror import Child, Mirror
 from fila_lab.studies.mirror_database import DATABASE
+from fila_lab.studies.mirror_parents import Heading
 from fila_lab.studies.plan import CellSpec
 from fila_lab.studies.points import Point
 from fila_lab.studies.system_metrics import SystemMeter
@@ -159,13 +160,13 @@ class LiveMirror:
             if last:
                 if self._status == "FINISHED":
                     mirror.complete(self._planned())
-                mirror.close(self._status)
+                mirror.parents.close(self._status)
             else:
                 self._write_parent(mirror)
 
     def _open(self) -> None:
         self._mirror, self._children = Mirror(self.root, self.uri, self.heading, self.command), {}
-        self._mirror.seen()
+        self._mirror.parents.seen()
         self._mirror.complete(self._planned())
 
     def _planned(self) -> list[dict[str, Any]]:
@@ -188,10 +189,10 @@ class LiveMirror:
 
     def _write_parent(self, mirror: Mirror) -> None:
         if self._is_due("seen", SEEN_SECONDS):
-            mirror.seen()
+            mirror.parents.seen()
         if self._system_metrics and self._is_due("meter", METER_SECONDS):
             self._meter = self._meter or SystemMeter(self.root)
-            mirror.measure(self._meter.sample(), self._samples)
+            mirror.parents.measure(self._meter.sample(), self._samples)
             self._samples += 1
         if self._is_due("summary", SUMMARY_SECONDS):
             mirror.summarise(self._planned())

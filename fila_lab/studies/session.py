@@ -29,7 +29,7 @@ from fila_lab.studies.folder import CellLog, write_plan
 from fila_lab.studies.identity import changed_weights, suites_of
 from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import cell_manifest, stamp
-from fila_lab.studies.mirror import Heading
+from fila_lab.studies.mirror_parents import Heading
 from fila_lab.studies.options import Options
 from fila_lab.studies.plan import CellSpec, Plan, make_plan
 from fila_lab.studies.points import Points

@@ -16,9 +16,10 @@ from fila_lab.config import FilaError
 from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import file_lock
 from fila_lab.studies.folder import read_plan
-from fila_lab.studies.mirror import Heading, Mirror
+from fila_lab.studies.mirror import Mirror
 from fila_lab.studies.mirror_address import check_address
 from fila_lab.studies.mirror_database import DATABASE, LOCK
+from fila_lab.studies.mirror_parents import Heading
 
 
 def sync(root: Path, uri: str | None = None) -> int:
