@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
 from fila_lab.cli.watch import headline, picture, watch
-from fila_lab.cli.watch_page import page_text
+from fila_lab.cli.watch_page import page_text, write_page
 from fila_lab.studies.outlook import Outlook, Row, Square
 
 
@@ -66,7 +66,7 @@ def test_the_page_is_one_file_that_reloads_itself() -> None:
 def test_watching_ends_with_the_study_and_with_ctrl_c(tmp_path: Path) -> None:
     seen = [outlook(), outlook(seeds=3, drivers=())]
     console = Console(file=io.StringIO(), width=100)
-    watch(lambda: seen.pop(0), 0.01, tmp_path / "page.html", console)
+    watch(lambda: seen.pop(0), 0.01, lambda each: write_page(tmp_path / "page.html", each, 0.01), console)
     assert not seen
     assert "complete" in (tmp_path / "page.html").read_text(encoding="utf-8").lower()
     assert headline(outlook(drivers=())).endswith("nobody is at work")
@@ -92,7 +92,6 @@ def test_ui_says_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_page_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
-    from fila_lab.cli.watch_page import write_page
     from fila_lab.config import ConfigError
 
     with pytest.raises(ConfigError, match=r"--html = .*cannot be written"):

@@ -184,6 +184,9 @@ def status(
     """
     folder = result_folder(study, budget, out)
     if watch or html is not None:
+        from functools import partial
+
+        from fila_lab.cli.watch_page import write_page
         from fila_lab.studies.outlook import Watcher
 
         watcher = Watcher(folder)
@@ -192,13 +195,11 @@ def status(
 
             from fila_lab.cli.watch import watch as draw
 
-            draw(watcher.look, every, html, Console(width=None if sys.stdout.isatty() else WIDTH))
-            return
-        from fila_lab.cli.watch_page import write_page
-
-        assert html is not None
-        write_page(html, watcher.look(), None)
-        typer.echo(f"page: {html}")
+            write = partial(write_page, html, every=every) if html is not None else None
+            draw(watcher.look, every, write, Console(width=None if sys.stdout.isatty() else WIDTH))
+        elif html is not None:
+            write_page(html, watcher.look(), None)
+            typer.echo(f"page: {html}")
         return
 
     from fila_lab.cli.text import status_text

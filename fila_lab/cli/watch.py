@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fila_lab.config.texts import one_line
@@ -25,24 +24,22 @@ LISTED = 8
 """Running cells, and failures, that are named."""
 
 
-def watch(look: Callable[[], Outlook], every: float, page: Path | None, console: Console) -> None:
+def watch(look: Callable[[], Outlook], every: float, write: Callable[[Outlook], None] | None, console: Console) -> None:
     """Draw what `look` sees every so many seconds, until nothing is left and nobody is at work, or until Ctrl-C.
 
-    page: an HTML file that is written each time, if wanted.
+    write: is given what was seen each time, to write a page of it.
     """
     with suppress(KeyboardInterrupt):
-        _watch(look, every, page, console)
+        _watch(look, every, write, console)
 
 
-def _watch(look: Callable[[], Outlook], every: float, page: Path | None, console: Console) -> None:
+def _watch(look: Callable[[], Outlook], every: float, write: Callable[[Outlook], None] | None, console: Console) -> None:
     from rich.live import Live
-
-    from fila_lab.cli.watch_page import write_page
 
     def draw() -> tuple[Outlook, RenderableType]:
         seen = look()
-        if page is not None:
-            write_page(page, seen, every)
+        if write is not None:
+            write(seen)
         return seen, picture(seen, console)
 
     if not console.is_terminal:
