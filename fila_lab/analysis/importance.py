@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Trials below which nothing is said of a field."""
+MOST = 300
+"""Trials beyond which as many are drawn: they tell shares well enough, and Optuna copies every trial for every forest."""
 SHUFFLES = 19
 """Shuffles of the values: what exceeds the largest of them does so by chance once in 20 times."""
 TREES, DEPTH = 16, 5
@@ -27,7 +29,8 @@ COLUMNS = ("parameter", "trials", "importance", "shuffled_mean", "shuffled_most"
 def importances(
     parameters: Sequence[Mapping[str, Any]], values: Sequence[float], space: Mapping[str, Dimension], shuffles: int = SHUFFLES
 ) -> pd.DataFrame:
-    """One row a field of the space, in its order: parameter, trials (in which it was active), importance, and the controls.
+    """One row a field of the space, in its order: parameter, trials (in which it was active, at most MOST of them), importance, and
+    the controls.
 
     importance: share of the values' variance, 0 to 1, that a forest fitted to the trials gives to the field alone (fANOVA). shuffled_mean,
     shuffled_most: the same with the values shuffled among the trials. random: that of a column of random numbers in the same forest.
@@ -44,11 +47,12 @@ def importances(
     active = {path: tuple(index for index, own in enumerate(parameters) if path in own) for path in space}
     everywhere = [path for path in space if len(active[path]) == len(parameters)]
     for trials in dict.fromkeys(active.values()):
+        drawn = trials if len(trials) <= MOST else sorted(np.random.default_rng(0).choice(trials, MOST, replace=False).tolist())
         own = [path for path in space if active[path] == trials]
-        rows = [parameters[index] for index in trials]
+        rows = [parameters[index] for index in drawn]
         wanted = {path: space[path] for path in dict.fromkeys([*everywhere, *own])}
-        scores = _beside_noise(rows, [values[index] for index in trials], wanted, shuffles)
-        found |= {path: scores.get(path, {}) | {"trials": len(trials)} for path in own}
+        scores = _beside_noise(rows, [values[index] for index in drawn], wanted, shuffles)
+        found |= {path: scores.get(path, {}) | {"trials": len(drawn)} for path in own}
     table = pd.DataFrame([{"parameter": path, **found[path]} for path in space]).reindex(columns=list(COLUMNS))
     table["above_noise"] = table["importance"] > table[["shuffled_most", "random"]].max(axis=1)
     return table

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.front import REFERENCE_RULE
-from fila_lab.analysis.importance import FEWEST, SHUFFLES
+from fila_lab.analysis.importance import FEWEST, MOST, SHUFFLES
 from fila_lab.analysis.searched import shown
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_half
 from fila_lab.analysis.sweep import SweepFindings
@@ -159,7 +159,8 @@ def _importance(sweep: SweepFindings, measured_on: str) -> Table:
         row |= {"shuffled, mean": _share(r.shuffled_mean), "shuffled, most": _share(r.shuffled_most), "random numbers": _share(r.random)}
         said = "above noise" if r.above_noise else "not told from noise" if math.isfinite(r.importance) else "not told"
         rows.append(row | {"reading": said})
-    caption = f"{IMPORTANCE} Here: {sweep.counts['complete']} complete trials, Optuna {sweep.file.search.optuna or '–'}."
+    drawn = f" ({MOST} of them drawn)" if sweep.counts["complete"] > MOST else ""
+    caption = f"{IMPORTANCE} Here: {sweep.counts['complete']} complete trials{drawn}, Optuna {sweep.file.search.optuna or '–'}."
     return Table("importance", f"{caption} {measured_on}", data, pd.DataFrame(rows))
 
 
