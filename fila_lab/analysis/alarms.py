@@ -14,7 +14,6 @@ from fila_lab.analysis.folder import Cell
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.sweep_alarms import sweep_alarms
 from fila_lab.analysis.training_checks import crossing_contrasts
-from fila_lab.config.cell_checks import PRUNED
 from fila_lab.config.published import altered
 
 CUT_OFF = 0.01
@@ -127,12 +126,12 @@ def _dropped_seeds(found: Findings) -> Iterator[Alarm]:
 
 
 def _trials(found: Findings) -> Iterator[Alarm]:
-    """Searches in which trials failed: that arm was tuned on fewer than the others. A pruned trial did what it was there for."""
+    """Searches in which trials failed: that arm was tuned on fewer than the others."""
     trials = frames.load_tuning(found.folder)
     if trials.empty or "status" not in trials:
         return
     for arm, own in trials.groupby("arm", sort=False):
-        lost = int((own["value"].isna() & (own["status"] != PRUNED)).sum())
+        lost = int(own["value"].isna().sum())
         if lost:
             yield Alarm(
                 "failed trials", f"{arm}: {lost} of {len(own)} tuning trials have no value; the others were tuned on more", "warning"

@@ -19,7 +19,6 @@ from fila_lab.analysis.searched import shown as value_text
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, said
-from fila_lab.config.cell_checks import FAILED, PRUNED
 from fila_lab.config.data import PLACES
 from fila_lab.config.score_names import SCORES
 
@@ -246,8 +245,9 @@ def _tuning(found: Findings) -> Table:
             path: value_text(r[path]) for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r
         }
         row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(found.metric))}
-        ended = r["status"] if r.get("status") in (FAILED, PRUNED) else ""
-        rows.append(row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ended})
+        rows.append(
+            row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ("failed" if r.get("status") == "failed" else "")}
+        )
     caption = f"Tuning trials; validation = {found.metric} on validation items. {found.measured_on}"
     return Table("tuning", caption, data, pd.DataFrame(rows))
 

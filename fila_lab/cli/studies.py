@@ -63,6 +63,7 @@ def run(
         str | None, typer.Option(metavar="I/N", help="This driver's share, counted from 0: 0/4 to 3/4.", show_default=False)
     ] = None,
     tracking_uri: Tracking = None,
+    system_metrics: Annotated[bool, typer.Option("--system-metrics", help="Record this machine's load in the MLflow mirror.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
     costs: Annotated[
@@ -122,6 +123,7 @@ def run(
         workers=at_a_time,
         shard=share,
         tracking_uri=tracking_uri,
+        system_metrics=system_metrics,
         retry_failed=retry_failed,
         allow_mixed=allow_mixed,
         costs=costs,
@@ -135,14 +137,43 @@ def run(
     end_by_failures(folder, arguments)
 
 
-def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
+def status(
+    study: Folder,
+    budget: BudgetName = None,
+    out: Out = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show cell by cell how it goes on, until it is complete or Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.5, metavar="SECONDS", help="With --watch: how often it is drawn.")] = 2.0,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write it as a page; with --watch, one that reloads itself.", show_default=False),
+    ] = None,
+) -> None:
     """How far a study is: cells done, failed and left, from its result folder alone.
 
     \b
     fila-lab status experiments/fusion_methods.yaml --budget full
     fila-lab status runs/fusion_methods-full
+    fila-lab status runs/fusion_methods-full --watch
+    fila-lab status runs/fusion_methods-full --watch --every 10 --html progress.html
     """
     folder = result_folder(study, budget, out)
+    if watch or html is not None:
+        from fila_lab.studies.outlook import Watcher
+
+        watcher = Watcher(folder)
+        if watch:
+            from rich.console import Console
+
+            from fila_lab.cli.watch import watch as draw
+
+            draw(watcher.look, every, html, Console(width=None if sys.stdout.isatty() else WIDTH))
+            return
+        from fila_lab.cli.watch_page import write_page
+
+        assert html is not None
+        write_page(html, watcher.look(), None)
+        typer.echo(f"page: {html}")
+        return
 
     from fila_lab.cli.text import status_text
     from fila_lab.studies import study_status

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, check, cost, data, evaluate, probe, score, studies, tools
+from fila_lab.cli import arms, check, cost, data, evaluate, probe, score, studies, tools, ui
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -12,6 +12,7 @@ for _verb in (
     arms.arms,
     studies.report,
     studies.sync,
+    ui.ui,
     studies.publish,
     tools.predict,
     evaluate.evaluate,

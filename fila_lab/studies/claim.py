@@ -20,6 +20,7 @@ WRITTEN = frozenset(
         "study.yaml",
         "plan.json",
         "lock.json",
+        "progress.json",
         "costs.json",
         "costs.manifest.json",
         "costs.rounds.json",

@@ -80,4 +80,5 @@ def cell_manifest(event: Finished, config: RunConfig, *, code: str, engine: str,
         "host": event.host,
         "engine": engine,
         "run": run,
+        "curve_times": event.provenance.get("curve_times") or {},
     }

@@ -21,6 +21,8 @@ class Options:
     shard: Shard | None = None
     tracking_uri: str | None = None
     tracking: bool = True
+    system_metrics: bool = False
+    """Whether the mirror records the load of the driver's machine."""
     retry_failed: bool = False
     allow_mixed: bool = False
     cache_dir: Path | None = None

@@ -17,7 +17,7 @@ from fila_lab.config.space import Parameters
 from fila_lab.studies.engines import Engine, Event, Finished, Job
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.plan import CellSpec
-from fila_lab.studies.pruning import StopRule
+from fila_lab.studies.pruning import LastRule, StopRule
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.search import Search, Trial
 from fila_lab.studies.store import ResultStore
@@ -79,9 +79,10 @@ class SearchPhase:
         self.trains = trains
         self.shown: Callable[[str, Sequence[Trial]], None] = lambda *_: None
         """Called with a search and the trials of a batch, when that has begun and when it is told."""
-        self.rules: dict[str, StopRule] = {}
+        self.rules: dict[str, StopRule | LastRule] = {}
         """Id of a cell that may be stopped early -> when."""
         self._seen: set[str] = set()
+        self._running: set[str] = set()
         self._open: dict[str, Batch] = {}
         self._history: dict[str, list[FrozenTrial]] = {arm: [] for arm in searches}
 
@@ -93,6 +94,7 @@ class SearchPhase:
         """Tell the searches whose batch is complete with this cell, and ask them on."""
         if self.store.get(cell_id) is None:
             raise MachineError(f"--out: the result of cell {cell_id} has vanished from {self.store.root}; mend it and run the same command")
+        self._running.discard(cell_id)
         ready = []
         for arm, batch in list(self._open.items()):
             if cell_id not in batch.missing:
@@ -137,25 +139,23 @@ class SearchPhase:
             if there:
                 continue
             batch.missing.add(cell.id)
-            if cell.id not in self._seen:
+            if rule is not None:  # the cell runs for as long as any trial of the batch asks for it
+                self.rules[cell.id] = LastRule((self.rules[cell.id], rule)) if cell.id in self._running else rule
+            if cell.id not in self._running:
                 self._seen.add(cell.id)
-                if rule is not None:
-                    self.rules[cell.id] = rule
+                self._running.add(cell.id)
                 left.append(cell)
         return left
 
     def _counts(self, cell: CellSpec, rule: StopRule | None) -> bool:
-        """Whether the cell has a result that this trial can be told. One that was stopped where this rule would not stop it is set aside:
-        it was made by another search."""
+        """Whether the cell has a result that this trial can be told. One that was stopped for an equal trial, or by another search, is not
+        when this trial goes on beyond that; it is replaced by a longer one, from which the other trial can still be told."""
         result = self.store.get(cell.id)
         if result is None:
             return False
         if result.status == "failed" and cell.id in self.rerun and cell.id not in self._seen:
             return False
-        if result.pruned is not None and (rule is None or rule.stopped(_validations(result).items()) != result.pruned.step):
-            self.store.set_aside(cell.id, "another search stopped it early")
-            return False
-        return True
+        return result.pruned is None or (rule is not None and rule.stopped(_validations(result).items()) is not None)
 
     def _tell(self, arm: str) -> None:
         """Tell a complete batch, in the order of its numbers."""
@@ -176,14 +176,15 @@ class SearchPhase:
         results = [result for cell in cells if self.trains and (result := self.store.get(cell.id)) is not None]
         if results:
             trial.intermediate = _validations(results[0])
-        failed = [f"cell {cell.id} failed" for cell, result in zip(cells, results, strict=False) if result.status == "failed"]
-        if failed:
-            trial.state, trial.reason = "failed", failed[0]
-            return
+        # Before a failure: a cell that failed for another search does so beyond the step at which this one would have ended it.
         stopped = rule.stopped(trial.intermediate.items()) if rule is not None else None
         if stopped is not None:
             trial.intermediate = {step: value for step, value in trial.intermediate.items() if step <= stopped}
             trial.state, trial.reason = "pruned", f"stopped at step {stopped}"
+            return
+        failed = [f"cell {cell.id} failed" for cell, result in zip(cells, results, strict=False) if result.status == "failed"]
+        if failed:
+            trial.state, trial.reason = "failed", failed[0]
             return
         try:
             trial.values = self.values(trial, cells, results)

@@ -97,10 +97,31 @@ class StopRule:
         self.__dict__.update(state, history=history)
 
 
+@dataclass(frozen=True)
+class LastRule:
+    """The rule of a cell that several trials ask for: it is stopped where the last of theirs stops it."""
+
+    rules: tuple[StopRule | LastRule, ...]
+    _curve: list[tuple[int, float]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __call__(self, step: int, value: float) -> bool:
+        if self._curve and self._curve[-1][0] >= step:
+            self._curve.clear()
+        self._curve.append((step, value))
+        return self.stopped(self._curve) is not None
+
+    def stopped(self, curve: Iterable[tuple[int, float]]) -> int | None:
+        """As `StopRule.stopped`."""
+        points = list(curve)
+        steps = [rule.stopped(points) for rule in self.rules]
+        return None if None in steps else max(step for step in steps if step is not None)
+
+
 class _Live:
     """A trial under way, and its pruner."""
 
     def __init__(self, rule: StopRule) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a worker would say that it has made a study
         self.last, self.end = -1, rule.steps
         self._pruner = make_pruner(rule.pruner, rule.arguments)
         self._storage = _Told(rule.history, _trial(rule.number, TrialState.RUNNING, {}, {}, rule.number))

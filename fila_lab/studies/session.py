@@ -20,7 +20,6 @@ from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import KILLED
 from fila_lab.config.files import default_cache
 from fila_lab.config.weights import TRAINED_PARTS
-from fila_lab.studies import tracking
 from fila_lab.studies.arms import get_budget
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
@@ -29,11 +28,15 @@ from fila_lab.studies.engines import Engine, Event, Finished, Job, Progress, Und
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.folder import write_plan
 from fila_lab.studies.identity import changed_weights
+from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import cell_manifest, stamp
+from fila_lab.studies.mirror import Heading
 from fila_lab.studies.options import Options
 from fila_lab.studies.plan import CellSpec, Plan, make_plan
+from fila_lab.studies.points import Points
 from fila_lab.studies.prepare import distinct
 from fila_lab.studies.result import failed
+from fila_lab.studies.standing import StandingFile
 from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fila_lab")
 
 COSTS = "costs"
-MIRROR_SECONDS = 300.0
-"""How often a long study's mirror is completed while it runs."""
+LEAVE_SECONDS = 3.0
+"""What the mirror has for its last words after Ctrl-C."""
 
 
 @dataclass
@@ -60,11 +63,24 @@ class StudyRun:
     def __post_init__(self) -> None:
         self.name = f"{stamp(time.time())} {socket.gethostname()} {os.getpid()}"
         self.failed_before = frozenset(self.store.failures()) if self.options.retry_failed else frozenset()
-        self._mirrored = time.monotonic()
-        self._mirror_works = self.options.tracking
         self._prepared: set[str] = set()
         self.faults = Faults(self._say)
         self.search: StudySearch | None = None
+        self.points = Points(lambda cell_id: workdir(self.store.root, self.code, cell_id))
+        self.standing = StandingFile(self.store.root, self.options.shard, self._workers)
+        self.mirror = LiveMirror(
+            self.store.root,
+            self.options.tracking_uri,
+            Heading.of_study(self.plan.study, self.plan.budget, self.plan.study_hash),
+            self.name,
+            self.cells,
+            system_metrics=self.options.system_metrics,
+            say=self._say,
+        )
+
+    @property
+    def _workers(self) -> int:
+        return self.options.workers or get_budget(self.plan.study, self.plan.budget).workers
 
     def run(self) -> Path:
         """The search, main cells, costs, mirror; returns the folder.
@@ -73,14 +89,17 @@ class StudyRun:
             MachineError: the machine failed; what could be finished is recorded, and nothing for the cells it failed under.
         """
         try:
-            return self._complete()
+            with self.standing:
+                return self._complete()
         except KeyboardInterrupt:
             self._say(self._remaining())
             raise
+        finally:
+            self.mirror.close("KILLED", LEAVE_SECONDS)
 
     def _complete(self) -> Path:
-        root, workers = self.store.root, self.options.workers or get_budget(self.plan.study, self.plan.budget).workers
-        with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
+        root = self.store.root
+        with make_engine(self.options.engine, workers=self._workers, logs=root / "logs") as engine:
             if self.plan.provisional:
                 plan, found = self.plan, self._found(engine)
                 self.plan = make_plan(plan.study, plan.budget, plan.overrides, step_seconds=plan.step_seconds, **found)
@@ -89,8 +108,9 @@ class StudyRun:
         if not self._missing(all_shards=True):
             clear_work(root, self.code)
             self._draw()
+        if self.options.tracking:
+            self.mirror.close()  # before the costs, beside whose measurement nothing runs
         self._measure()
-        self._mirror()
         self.faults.check()
         return root
 
@@ -126,7 +146,16 @@ class StudyRun:
         return self.options.cache_dir or default_cache()
 
     def _record(self, event: Event, engine: Engine) -> Event:
-        """Store a finished cell; returns what the event comes to when that is looked at."""
+        """Store a finished cell, and let mirror and folder show what happened; returns what the event comes to when that is looked at."""
+        points = self.points.listen(event)
+        event = self._stored(event, engine)
+        self.standing.listen(event)
+        if self.options.tracking:
+            for each in (*points, event):
+                self.mirror.listen(each)
+        return event
+
+    def _stored(self, event: Event, engine: Engine) -> Event:
         if not isinstance(event, Finished):
             return event
         cell = self.cells[event.id]
@@ -140,8 +169,6 @@ class StudyRun:
             message = f"the cell's result does not fit the schema: {error}"
             self.store.write(cell.id, failed(cell.id, cell.config.model_dump(mode="json"), "error", message), None, manifest)
         shutil.rmtree(workdir(self.store.root, self.code, cell.id), ignore_errors=True)
-        if time.monotonic() - self._mirrored > MIRROR_SECONDS:
-            self._mirror()
         return event
 
     def _missing(self, all_shards: bool = False) -> list[CellSpec]:
@@ -192,6 +219,7 @@ class StudyRun:
 
             def listen(event: Event) -> None:
                 display.update(event)
+                self.standing.listen(event)
                 if isinstance(event, Finished) and (failure := event.result.get("failure")):
                     log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", failure["message"])
                 elif isinstance(event, Undone) and event.kind == KILLED:
@@ -215,7 +243,7 @@ class StudyRun:
         note = f", {self.search.left()}" if self.plan.provisional and self.search is not None else ""
         return f"stopped; finished cells are kept in {self.store.root}. Left: {arms}{note}. The same command goes on."
 
-    # Gallery, costs and mirror ----------------------------------------------------------------------------------------------
+    # Gallery and costs ----------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
         """The gallery is an extra: without it the report lists flips as text."""
@@ -247,9 +275,3 @@ class StudyRun:
             began = time.time()
             if measure_costs(self.store.root, configs, self.code, self.options.measure, progress):
                 display.update(Finished(COSTS, 0, {"status": "done"}, None, {}, began, time.time(), socket.gethostname()))
-
-    def _mirror(self) -> None:
-        """Complete the MLflow mirror; after one failure, not again in this run."""
-        self._mirrored = time.monotonic()
-        if self._mirror_works:
-            self._mirror_works = tracking.try_sync(self.store.root, self.options.tracking_uri)

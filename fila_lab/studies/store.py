@@ -155,11 +155,6 @@ class ResultStore:
         """Result files that do not count."""
         return [found for cell_id in self.ids() if isinstance(found := self.read(cell_id), Invalid)]
 
-    def set_aside(self, cell_id: str, why: str) -> None:
-        """Move a cell's result aside, so that the cell runs again."""
-        aside = move_aside(self._file(cell_id), "invalid")
-        log.warning("cell %s: %s; its result is kept as %s, and the cell runs again", cell_id, why, aside.name)
-
     def moved_aside(self) -> list[Path]:
         """Result files that an earlier driver moved aside."""
         return sorted(self.cells.glob("*/result.invalid-*.json"))

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
+from fila_lab.config.journal import Journal
 from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
@@ -86,7 +87,7 @@ def run_cell(
     timing: dict[str, float] = {}
     started = time.perf_counter()
     train = config.train
-    record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop)
+    record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop, Journal(workdir))
     try:
         if shared_out(config):
             options = {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint, "stop": stop}
@@ -98,7 +99,7 @@ def run_cell(
             raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
         failure = {"kind": failure_kind(error), "message": spoken(error), "traceback": traceback.format_exc(limit=-12)}
-        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure))
+        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure), provenance={"curve_times": record.times})
     timing["total"] = time.perf_counter() - started + record.earlier
     if record.stopped is not None:
         content = _result(config, "pruned", result, record.curve, timing, None) | {"pruned": record.stopped}
@@ -165,7 +166,8 @@ def _run(
     timing["train"] += record.earlier
     timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
-    provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
+    hashes = {name: pool.content_hash for name, pool in pools.items()}
+    provenance = {"data_hash": hashes, "weights": weights, "curve_times": record.times}
     aside = {name: _told(pool.aside) for name, pool in pools.items()}
     for name, of_prompts in (("unreadable", False), ("unasked", True)):
         aside[name] = _told([row for row in record.aside.values() if (row.reason in UNASKED) == of_prompts])

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.journal import Journal
 from fila_lab.config.renamed import SCHEMA
 
 BEST = {"none": 1e-3, "concat": 2e-3, "addition": 9e-3}
@@ -69,12 +70,20 @@ def run_cell(
     if validations >= 3:
         wobble = random.Random(seed + 1)
         points = [(config.train.validate_every * k, quality * (1 - 0.5**k) + 0.05 * wobble.random()) for k in range(1, validations + 1)]
-    curve, stopped = [], None
+    curve: list[dict[str, Any]] = []
+    times: dict[str, list[float | None]] = {"loss": [], "validation": []}
+    stopped = None
+    journal = Journal(workdir)
+    journal.begin()
     for number, (step, value) in enumerate(points):
         time.sleep(float(os.environ.get("FAKE_SECONDS", "0")) / len(points))
         if progress:
             progress("train", number + 1, len(points))
         curve.append({"step": step, "loss": 1 / step, "learning_rate": rate, "validation": value})
+        now = round(time.time(), 1)
+        times["loss"].append(now)
+        times["validation"].append(None if value is None else now)
+        journal.add({**curve[-1], "time": now})
         if stop is not None and value is not None and stop(step, value):
             stopped = {"step": step, "value": value}
             break
@@ -95,7 +104,7 @@ def run_cell(
     right = stream.random() < 0.5
     given = {"prediction": ["A" if right else "X", "B"], "correct": [right, True]}
     frame = pd.DataFrame({"item_id": ["a", "b"], "task": "reading", "place": "cut", "image_id": "page", "answer": ["A", "B"], **given})
-    return Outcome(result, frame if done and test else None, {"data_hash": {"train": "0"}})
+    return Outcome(result, frame if done and test else None, {"data_hash": {"train": "0"}, "curve_times": times})
 
 
 def measure(configs: dict[str, RunConfig], out: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:

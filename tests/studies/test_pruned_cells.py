@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import fake_cell
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from sweep_study import found, write
 from thin_study import Bench
 
 from fila_lab import analysis
@@ -23,13 +24,14 @@ from fila_lab.cli.text import status_text
 from fila_lab.config import resolve_run
 from fila_lab.config.cell_checks import check_result
 from fila_lab.config.renamed import SCHEMA
-from fila_lab.studies import ResultStore, study_status
+from fila_lab.studies import ResultStore, study_status, sync
 from fila_lab.studies.display import Display
 from fila_lab.studies.engines import Finished
 from fila_lab.studies.publish import publish
 from fila_lab.studies.result import CellResult, encode, without_nan
-from fila_lab.studies.tuning import trial_value
+from fila_lab.studies.sqlite import sqlite_url
 
+SHORT = {"train.steps": 4, "train.validate_every": 1}
 CURVE = [{"step": step, "loss": 1.0, "learning_rate": 1e-3, "validation": 0.25} for step in (2, 4)]
 
 
@@ -39,16 +41,17 @@ def pruned(cell_id: str, config: dict[str, Any], **changes: Any) -> dict[str, An
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tuned study in which the last trials were pruned, where they are not the winners: what came after them stays what it was."""
-    bench = Bench(tmp_path_factory.mktemp("tuned"))
-    bench.run(budget="full")
-    table = pd.read_csv(bench.out / "tuning" / "trials.csv")
-    lost = table[(table.trial == 3) & (table.index != table.groupby("arm")["value"].transform("idxmax"))]
-    assert "concat" in set(lost.arm)
-    for cell_id in lost.cell:
-        bench.store.write(cell_id, pruned(cell_id, bench.store.get(cell_id).config), None, bench.store.manifest(cell_id))
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep in which some trials were pruned."""
+    bench = Bench(tmp_path_factory.mktemp("swept"))
+    pruner = {"name": "median", "n_startup_trials": 2}
+    write(bench, objectives=["exact/reading"], sampler="random", trials=12, pruner=pruner, set=SHORT).run(budget="swept")
     return bench.out
+
+
+def states(out: Path) -> Counter[str]:
+    """State -> how many trials of the sweep."""
+    return Counter(trial["state"] for trial in found(out)["trials"])
 
 
 def test_a_result_says_where_it_was_pruned_if_and_only_if_it_was() -> None:
@@ -73,49 +76,69 @@ def test_readers_know_the_status_and_refuse_it_of_a_main_cell() -> None:
             check_result(wrong, "a", phase)
 
 
-def test_a_pruned_cell_is_neither_done_nor_failed_nor_missing(tuned: Path) -> None:
-    store = ResultStore(tuned)
-    state = study_status(tuned)
-    counts = {(row.phase, row.arm): (row.done, row.failed, row.pruned, row.left) for row in state.rows}
-    assert counts["tuning", "concat"] == (3, 0, 1, 0)
-    assert counts["main", "concat"] == (2, 0, 0, 0)
+def test_a_pruned_cell_is_neither_done_nor_failed_nor_missing(swept: Path) -> None:
+    store, told = ResultStore(swept), states(swept)
+    assert told["pruned"] >= 2
+    assert told["complete"] >= 2
+    state = study_status(swept)
+    counts = {row.phase: (row.done, row.failed, row.pruned, row.left) for row in state.rows if row.phase == "sweep"}
+    assert counts["sweep"] == (told["complete"], 0, told["pruned"], 0)
     assert not state.failures
     assert not store.failures()
     assert not store.invalid()
-    assert {trial_value(result, "exact/reading") for result in store.results().values() if result.status == "pruned"} == {None}
-    assert "failed  pruned  to do" in " ".join(status_text(state, tuned).split("\n"))
-    end_by_failures(tuned, "thin.yaml")
+    assert "failed  pruned  to do" in status_text(state, swept)
+    end_by_failures(swept, "thin.yaml")
 
 
-def test_the_same_command_runs_nothing_again(tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_runs_nothing_again(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
-    shutil.copytree(tuned, bench.out)
+    shutil.copytree(swept, bench.out)
+    shutil.copy(swept / "study.yaml", bench.file)
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
-    bench.run(budget="full", retry_failed=True, allow_mixed=True)
+    bench.run(budget="swept", retry_failed=True, allow_mixed=True)
     assert not (tmp_path / "log").exists()
+    assert found(bench.out) == found(swept)
 
 
-def test_published_tables_keep_it_and_have_no_column_of_it_without(tuned: Path, tmp_path: Path) -> None:
-    publish(tuned, tmp_path / "with")
-    kept, read = ResultStore(tuned), ResultStore(tmp_path / "with")
+def test_published_tables_keep_it_and_have_no_column_of_it_without(swept: Path, tmp_path: Path) -> None:
+    publish(swept, tmp_path / "with")
+    kept, read = ResultStore(swept), ResultStore(tmp_path / "with")
     assert read.results() == kept.results()
     assert {cell_id: read.digest(cell_id) for cell_id in kept.ids()} == {cell_id: kept.digest(cell_id) for cell_id in kept.ids()}
     table = pq.read_table(tmp_path / "with" / "cells.parquet").to_pandas()
     assert (table["status"] == "pruned").any()
-    assert study_status(tmp_path / "with").rows == study_status(tuned).rows
+    assert study_status(tmp_path / "with").rows == study_status(swept).rows
     bench = Bench(tmp_path)
     bench.run(budget="small")
     publish(bench.out, tmp_path / "without")
     assert not [name for name in pq.read_schema(tmp_path / "without" / "cells.parquet").names if "pruned" in name]
 
 
-def test_the_report_tells_it_apart(tuned: Path) -> None:
-    assert analysis.failures(tuned).empty
-    trials = analysis.load_tuning(tuned)
-    assert set(trials[trials["value"].isna()]["status"]) == {"pruned"}
-    found = Findings.of(StudyFolder.open(tuned))
-    assert not [alarm for alarm in find_alarms(found) if alarm.kind in ("failed trials", "failed cells", "results")]
-    assert not [note for note in StudyFolder.open(tuned).notes() if "not been run" in note]
+def test_the_report_tells_it_apart(swept: Path) -> None:
+    assert analysis.failures(swept).empty
+    read = Findings.of(StudyFolder.open(swept))
+    assert {alarm.kind for alarm in find_alarms(read)}.isdisjoint({"failed trials", "failed cells", "results", "left out"})
+    assert not read.notes
+
+
+@pytest.mark.slow
+def test_mlflow_tells_it_apart(swept: Path, tmp_path: Path) -> None:
+    """FINISHED would say that it trained to its end, FAILED that something went wrong."""
+    mlflow = pytest.importorskip("mlflow")
+    uri = sqlite_url(tmp_path / "mlflow.db")
+    sync(swept, uri)
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = (each.experiment_id for each in client.search_experiments() if each.name == "thin")
+    runs = {run.data.tags["cell_id"]: run for run in client.search_runs([experiment], "tags.kind = 'cell'", max_results=1000)}
+    endings = {"done": "FINISHED", "pruned": "KILLED"}
+    results = ResultStore(swept).results()
+    assert {cell_id: run.info.status for cell_id, run in runs.items()} == {key: endings[one.status] for key, one in results.items()}
+    for cell_id, result in results.items():
+        assert runs[cell_id].data.tags["status"] == result.status
+        if result.pruned is not None:
+            told = client.get_metric_history(runs[cell_id].info.run_id, "curve/validation")
+            assert [(point.step, point.value) for point in told] == [(point.step, point.validation) for point in result.curve]
+    assert sync(swept, uri) == 0
 
 
 def test_a_run_counts_it_apart() -> None:

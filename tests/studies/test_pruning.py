@@ -143,6 +143,12 @@ def test_hyperband_shares_trials_out_by_number_and_name() -> None:
     assert len({rule(pruner, number, history).stopped(middling) for number in range(40, 60)}) > 1
 
 
+def test_a_rule_says_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    assert rule(parse("median"), 0, []).stopped([(EVERY, 0.0)]) is None
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_end_is_no_place_to_stop() -> None:
     pruner = parse({"name": "threshold", "lower": 0.9})
     assert rule(pruner, 0, []).stopped([(STEPS, 0.0)]) is None

@@ -89,15 +89,10 @@ def test_no_step_is_trained_beyond_the_stop(cache_dir: Path, tmp_path: Path, mon
     assert all(torch.equal(value, kept["cut"]["state_dict"][name]) for name, value in kept["stopped"]["state_dict"].items())
 
 
-HOOKS = [
-    ("on_train_batch_end", 4),
-    *(
-        pytest.param(hook, step, marks=pytest.mark.slow)
-        for hook, step in (("on_train_batch_end", 3), ("on_validation_end", 4), ("on_train_end", 4))
-    ),
-]
+HOOKS = [("on_train_batch_end", 3), ("on_train_batch_end", 4), ("on_validation_end", 4), ("on_train_end", 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hook", "step"), HOOKS)
 def test_a_stopped_cell_that_was_killed_ends_as_if_it_had_not_been(
     hook: str, step: int, cache_dir: Path, tmp_path: Path, stopped: dict[str, Any]
