@@ -59,6 +59,27 @@ def run(
     out: Out = None,
     engine: Annotated[str, typer.Option("--engine", "-e", metavar="|".join(ENGINES), help="Where cells run.")] = "process",
     workers: Workers = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="ADDR",
+            help="ray: the cluster, as auto, HOST:PORT or ray://HOST:PORT. Default: RAY_ADDRESS, else a Ray of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    cell_cpus: Annotated[
+        float | None, typer.Option("--cell-cpus", metavar="N", help="ray: CPUs of a cell. Default: its threads.", show_default=False)
+    ] = None,
+    cell_gpus: Annotated[
+        float | None,
+        typer.Option(
+            "--cell-gpus", metavar="N", help="ray: GPUs of a cell, or a share of one. Default: its devices.", show_default=False
+        ),
+    ] = None,
+    cell_memory: Annotated[
+        float | None, typer.Option("--cell-memory", metavar="GIB", help="ray: memory of a cell. Default: not counted.", show_default=False)
+    ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="This driver's share, counted from 0: 0/4 to 3/4.", show_default=False)
     ] = None,
@@ -93,14 +114,17 @@ def run(
     fila-lab run fusion_methods --budget full --workers 2
     fila-lab run fusion_methods --shard 0/4        one of four drivers on a shared folder: 0/4, 1/4, 2/4, 3/4
     fila-lab run fusion_methods --engine inline    in this process, for debugging
+    fila-lab run fusion_methods --engine ray --address auto --workers 32 --cell-gpus 0.5
 
     \b
     Exit codes: 0 every cell is done, 2 a mistake or a fault of the machine, 3 some cell failed (recorded, and in the report), 130 Ctrl-C.
     """
     from fila_lab.config import did_you_mean, parse_set
     from fila_lab.studies.arms import get_budget
+    from fila_lab.studies.engines import CellResources
     from fila_lab.studies.lock import Shard
     from fila_lab.studies.machine import check_machine, template_warnings
+    from fila_lab.studies.options import Options
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
@@ -111,16 +135,11 @@ def run(
     overrides = parse_set(sets or []) | ({"runtime.feature_cache": False} if no_cache else {})
     at_a_time = workers or get_budget(loaded, name).workers
     made = make_plan(loaded, name, overrides, step_seconds=find_step_seconds(loaded, name, folder, overrides))
-    machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=engine == "ray")
-    for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
-        typer.echo(f"warning: {message}", err=True)
-
-    from fila_lab.studies.options import Options
-    from fila_lab.studies.runner import run_plan
-
     options = Options(
         engine=engine,
         workers=at_a_time,
+        address=address,
+        cell=CellResources(cell_cpus, cell_gpus, cell_memory),
         shard=share,
         tracking_uri=tracking_uri,
         system_metrics=system_metrics,
@@ -130,6 +149,13 @@ def run(
         sweep_storage=sweep_storage,
         sweep_key=sweep_key,
     )
+    options.check(cell.config for cell in made.cells)
+    machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=options.elsewhere)
+    for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
+        typer.echo(f"warning: {message}", err=True)
+
+    from fila_lab.studies.runner import run_plan
+
     run_plan(made, path, folder, options)
     arguments = f"{study} --budget {name}" + (f" --out {out}" if out is not None else "")
     if finished(folder, arguments):

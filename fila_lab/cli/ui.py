@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def _serve(uri: str, port: int) -> int:
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child goes with this process, however that is ended
     process = subprocess.Popen(command, env={**os.environ, **quiet}, stdin=subprocess.DEVNULL)
     try:
         return process.wait()

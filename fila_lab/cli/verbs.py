@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, check, cost, data, evaluate, probe, score, studies, tools, ui
+from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -14,6 +14,8 @@ for _verb in (
     studies.sync,
     ui.ui,
     studies.publish,
+    compare.reproduce,
+    compare.diff,
     tools.predict,
     evaluate.evaluate,
     score.score,
@@ -21,6 +23,7 @@ for _verb in (
     cost.cost,
     tools.calibrate,
     tools.pretrain,
+    doctor.doctor,
 ):
     app.command()(_verb)
 data.data_app.command("check")(check.data_check)

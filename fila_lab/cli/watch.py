@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,15 @@ LISTED = 8
 
 
 def watch(look: Callable[[], Outlook], every: float, page: Path | None, console: Console) -> None:
-    """Draw what `look` sees every so many seconds, until nothing is left and nobody is at work; Ctrl-C ends it earlier.
+    """Draw what `look` sees every so many seconds, until nothing is left and nobody is at work, or until Ctrl-C.
 
     page: an HTML file that is written each time, if wanted.
     """
+    with suppress(KeyboardInterrupt):
+        _watch(look, every, page, console)
+
+
+def _watch(look: Callable[[], Outlook], every: float, page: Path | None, console: Console) -> None:
     from rich.live import Live
 
     from fila_lab.cli.watch_page import write_page

@@ -67,6 +67,7 @@ class LiveMirror:
         self._status = "FINISHED"
         self._system_metrics = system_metrics
         self._meter: SystemMeter | None = None
+        self._samples = 0
         self._due: dict[str, float] = {}
         self._told = False
 
@@ -190,7 +191,8 @@ class LiveMirror:
             mirror.seen()
         if self._system_metrics and self._is_due("meter", METER_SECONDS):
             self._meter = self._meter or SystemMeter(self.root)
-            mirror.measure(self._meter.sample())
+            mirror.measure(self._meter.sample(), self._samples)
+            self._samples += 1
         if self._is_due("summary", SUMMARY_SECONDS):
             mirror.summarise(self._planned())
 

@@ -36,7 +36,7 @@ STATUSES = {"done": "FINISHED", "failed": "FAILED"}
 """A result's status -> its run's; what is neither (a pruned cell) was stopped: KILLED, and the tag `status` names it."""
 SEEN_SECONDS = 600.0
 """A driver of another folder that has not been seen for so long is taken for gone."""
-TOGETHER = 50
+TOGETHER = 100
 """Cells written in one transaction."""
 DATASETS = 500
 """The most datasets that a parent lists."""
@@ -124,7 +124,8 @@ class Mirror:
         name = self.heading.name
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return str(self.client.create_experiment(name, artifact_location=artifacts_uri(self.root) if self.uri is None else None))
+            place = artifacts_uri(self.root) if self.uri is None else None
+            return str(self.client.create_experiment(name, place, {"mlflow.experimentKind": "custom_model_development"}))
         if found.lifecycle_stage == "deleted":
             address = self.uri or default_uri(self.root)
             raise FilaError(
@@ -300,7 +301,8 @@ class Mirror:
         if command not in self.parents:
             about = {"kind": "run", "run": command, "question": self.heading.question, "budget": self.heading.budget}
             tags = about | {"study_hash": self.heading.study_hash, "folder": self.folder}
-            run = self._parent_runs.begin(f"{self.heading.budget} {command}", {name: text[:VALUE_LENGTH] for name, text in tags.items()})
+            tags = {name: text[:VALUE_LENGTH] for name, text in tags.items()}
+            run = self._parent_runs.begin(f"{self.heading.budget} {command}", tags, milliseconds(command.partition(" ")[0]))
             self.parents[command] = Shown(run, "RUNNING", tags)
         return self.parents[command]
 
@@ -312,10 +314,10 @@ class Mirror:
         self._parent_runs.log(parent.id, tags={"seen": now, "folder": self.folder})
         self.parents[str(self.own)] = replace(parent, status="RUNNING", tags={**parent.tags, "seen": now, "folder": self.folder})
 
-    def measure(self, values: Mapping[str, float]) -> None:
+    def measure(self, values: Mapping[str, float], step: int) -> None:
         """Metrics of the own parent, as they are now."""
         now = int(time.time() * 1000)
-        self._parent_runs.log(self.parent(str(self.own)).id, [Value(name, value, now) for name, value in values.items()])
+        self._parent_runs.log(self.parent(str(self.own)).id, [Value(name, value, now, step) for name, value in values.items()])
 
     def close(self, status: str) -> None:
         """End the own parent."""

@@ -15,7 +15,7 @@ from fila_lab.studies.result import CellResult
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted keys and text values, cut at the length that MLflow takes."""
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
+        if type(value) is dict and value:  # `isinstance` of an abstract type takes as long as all the rest
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)[:VALUE_LENGTH]

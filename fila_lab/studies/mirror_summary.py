@@ -75,10 +75,10 @@ def as_table(means: Iterable[ArmMean]) -> str:
 
 
 class DataUsed(NamedTuple):
-    """One pool of a cell: its suites, the split or test, and the hash of its content."""
+    """One pool of a cell: suites and split, or suite and test; what it was used for; the hash of its content."""
 
-    suites: str
-    split: str
+    name: str
+    context: str
     digest: str
 
 
@@ -87,13 +87,15 @@ def data_used(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> set[Dat
     hashes, data = manifest.get("data_hash"), config.get("data") or {}
     if not isinstance(hashes, Mapping):
         return set()
-    train = _suites(data.get("train"))
-    suites = {"train": train, "val": _suites(data.get("validate")) or train}
-    tests = data.get("evaluate") or {}
-    return {
-        DataUsed(suites.get(split) or _suites([tests.get(split)]) or train or "data", split, str(digest)[:DIGEST_LENGTH])
-        for split, digest in hashes.items()
-    }
+    train, tests = _suites(data.get("train")), data.get("evaluate") or {}
+    known = {"train": ("train", train), "val": ("validation", _suites(data.get("validate")) or train)}
+    known |= {name: ("test", _suites([suite])) for name, suite in tests.items()}
+    found = set()
+    for pool, digest in hashes.items():
+        context, suites = known.get(pool, (pool, train))
+        split = "test" if pool == suites else pool  # a test is called by its suite unless it has a name of its own
+        found.add(DataUsed(f"{suites}/{split}" if suites else split, context, str(digest)[:DIGEST_LENGTH]))
+    return found
 
 
 def _suites(entries: Any) -> str:
@@ -105,6 +107,6 @@ def as_input(used: DataUsed) -> DatasetInput:
     """For MLflow's list of a run's datasets."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = json.dumps({"suites": used.suites, "split": used.split})
-    dataset = Dataset(name=f"{used.suites}/{used.split}", digest=used.digest, source_type="fila_lab", source=source)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", used.split)])
+    source = json.dumps({"suite": used.name, "sha256": used.digest})
+    dataset = Dataset(name=used.name, digest=used.digest, source_type="fila_lab", source=source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", used.context)])

@@ -179,6 +179,7 @@ class Watcher:
         count = sum(seen.finished is not None and seen.finished >= start for seen in self._seen.values())
         return count * 3600 / (now - start) if count and now > start else None
 
+
 def _seconds_left(rows: Iterable[Row], workers: int) -> float | None:
     """By the time that the arm's cells took, or all cells where it has none yet; None while nothing is measured or nobody works."""
     took: dict[str, list[float]] = {}

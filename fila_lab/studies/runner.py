@@ -84,8 +84,9 @@ def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console
         FilaError, MachineError, KeyboardInterrupt: as `run_study`.
     """
     cache_limit()
+    options.check(cell.config for cell in plan.cells)
     _check_mirror(options)
-    if options.engine != "ray":
+    if not options.elsewhere:
         check_devices(cell.config for cell in plan.cells)
     try:
         return _drive(study_path, root, plan, options, console)

@@ -24,10 +24,10 @@ from fila_lab.studies.arms import get_budget
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
-from fila_lab.studies.engines import Engine, Event, Finished, Job, Progress, Undone, make_engine
+from fila_lab.studies.engines import Cluster, Engine, Event, Finished, Job, Progress, Undone, make_engine
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.folder import write_plan
-from fila_lab.studies.identity import changed_weights
+from fila_lab.studies.identity import changed_weights, suites_of
 from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import cell_manifest, stamp
 from fila_lab.studies.mirror import Heading
@@ -99,7 +99,7 @@ class StudyRun:
 
     def _complete(self) -> Path:
         root = self.store.root
-        with make_engine(self.options.engine, workers=self._workers, logs=root / "logs") as engine:
+        with make_engine(self.options.engine, workers=self._workers, root=root, cluster=self._cluster()) as engine:
             if self.plan.provisional:
                 plan, found = self.plan, self._found(engine)
                 self.plan = make_plan(plan.study, plan.budget, plan.overrides, step_seconds=plan.step_seconds, **found)
@@ -126,6 +126,10 @@ class StudyRun:
         hands = Hands(self._say, self._job, record, prepare, self.faults, self.failed_before)
         self.search = StudySearch(plan, self.store, self.options, self.code, hands)
         return self.search.run(engine, self._display(self.search.kind, engine))
+
+    def _cluster(self) -> Cluster:
+        suites = frozenset(suite for cell in self.plan.cells for suite in suites_of(cell.config))
+        return Cluster(self.options.address, self.options.cell, self._cache, suites, self._say)
 
     def _say(self, message: str) -> None:
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -213,7 +217,8 @@ class StudyRun:
         self._prepared.update(fresh)
         first, *_ = every = list(fresh.values())
         options = {"configs": every, "workers": engine.workers}
-        job = Job(PREPARING, first, workdir(self.store.root, self.code, PREPARING), self._cache, options, self.options.prepare_function)
+        place = workdir(self.store.root, self.code, PREPARING)
+        job = Job(PREPARING, first, place, self._cache, options, self.options.prepare_function, processes=engine.workers)
         with self._display("pages and features", engine) as display:
             display.add(PREPARING, PREPARING, None)
 

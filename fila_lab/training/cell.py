@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
@@ -268,6 +269,12 @@ def validation_interval(config: RunConfig) -> int:
     return min(config.train.validate_every, config.train.steps)
 
 
+def started_by() -> list[ClusterEnvironment]:
+    """Who starts a cell's ranks, as Lightning wants to know it: this package, unless torchrun has. Within a job of Slurm, Lightning would
+    take the job's tasks for them, and refuse a cell whose devices are not as many."""
+    return [] if TorchElasticEnvironment.detect() else [LightningEnvironment()]
+
+
 def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
     """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
     train, runtime = config.train, config.runtime
@@ -284,7 +291,7 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
         log_every_n_steps=train.log_every,
         logger=False,
         callbacks=[*callbacks, keep_checkpoints(workdir)],
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(), *started_by()],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -63,9 +63,19 @@ def play(mirror: TrialMirror, search: list[Trial], batch: int = 4) -> None:
     mirror.finish()
 
 
+def reader(url: str) -> optuna.storages.RDBStorage:
+    """A database of Optuna's, opened without the second that looking at its schema takes."""
+    return optuna.storages.RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
+
+
+def names(url: str) -> list[str]:
+    """The Optuna studies of a database."""
+    return sorted(optuna.get_all_study_names(reader(url)))
+
+
 def held(url: str, name: str) -> list[tuple]:
     """What an Optuna study holds, as anybody reads it; without its times."""
-    study = optuna.load_study(study_name=name, storage=url)
+    study = optuna.load_study(study_name=name, storage=reader(url))
     rows = []
     for trial in study.get_trials(deepcopy=False):
         steps = {step: repr(value) for step, value in trial.intermediate_values.items()}

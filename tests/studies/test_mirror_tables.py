@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fila_lab.studies import mirror_database, mirror_tables
+from fila_lab.studies import mirror_tables
 from fila_lab.studies.mirror_runs import ClientRuns, Runs, Value
 from fila_lab.studies.mirror_tables import TableRuns, fits
 from fila_lab.studies.sqlite import sqlite_url
@@ -19,14 +19,13 @@ mlflow = pytest.importorskip("mlflow")
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[Runs]]]:
+def both(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Runs]]:
     """A client, and both ways of writing to its database."""
-    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    mirror_database._make(path)
+    path = Path(shutil.copy(made_database, tmp_path_factory.mktemp("tables")))
     client = mlflow.MlflowClient(sqlite_url(path))
     experiment = client.create_experiment("study", artifact_location=(path.parent / "files").as_uri())
     assert fits(path), "MLflow's tables are others now: look at mirror_tables.COLUMNS and what is written"
-    yield client, [ClientRuns(client, experiment), TableRuns(path, experiment, (path.parent / "files").as_uri(), 5.0)]
+    return client, [ClientRuns(client, experiment), TableRuns(path, experiment, (path.parent / "files").as_uri(), 5.0)]
 
 
 def history(client: Any, run: str, name: str) -> list[tuple[float, int, int]]:

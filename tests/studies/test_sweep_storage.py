@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
-from searches import held
+from searches import held, names
 from sweep_study import found, write
 from thin_study import Bench
 
@@ -29,8 +28,8 @@ PRUNED["pruner"] = {"name": "median", "n_startup_trials": 2}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return sqlite_url(tmp_path / "sweeps.db") if request.param == "sqlite" else str(request.getfixturevalue("server").database())
+def url(request: pytest.FixtureRequest, quick_disk: Path) -> str:
+    return sqlite_url(quick_disk / "sweeps.db") if request.param == "sqlite" else str(request.getfixturevalue("server").database())
 
 
 def same(out: Path, url: str, name: str) -> None:
@@ -49,7 +48,7 @@ def same(out: Path, url: str, name: str) -> None:
 
 
 def test_a_sweep_is_shown_beside_its_results(bench: Bench) -> None:
-    write(bench, trials=6, confirm=None).run(budget="swept", costs=False)
+    write(bench, trials=4, confirm=None).run(budget="swept", costs=False)
     same(bench.out, sqlite_url(bench.out / "sweep" / "optuna.db"), "thin-swept")
 
 
@@ -57,7 +56,7 @@ def test_folders_of_one_study_share_a_database(tmp_path: Path, url: str, log: Ca
     benches = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        benches.append(write(Bench(tmp_path / name), trials=4, confirm=None, **PRUNED))
+        benches.append(write(Bench(tmp_path / name), trials=2, confirm=None, **PRUNED))
     benches[0].run(budget="swept", costs=False, sweep_storage=url)
     before = len(log())
     with pytest.raises(FilaError, match=r"--sweep-storage: .*'thin-swept' of the folder .*/a/out on .*--sweep-key"):
@@ -72,8 +71,8 @@ def test_folders_of_one_study_share_a_database(tmp_path: Path, url: str, log: Ca
 def test_each_arms_tuning_is_a_search_of_its_own(bench: Bench, url: str) -> None:
     bench.run(budget="full", costs=False, sweep_storage=url, sweep_key="key")
     bench.run(budget="full", costs=False, sweep_storage=url, sweep_key="key")
-    assert sorted(optuna.get_all_study_names(url)) == ["key/addition", "key/concat", "key/none"]
-    for name in optuna.get_all_study_names(url):
+    assert names(url) == ["key/addition", "key/concat", "key/none"]
+    for name in names(url):
         assert [row[1] for row in held(url, name)] == ["COMPLETE"] * 4
 
 
@@ -129,7 +128,7 @@ def test_a_driver_killed_at_random_shows_the_same_trials_in_the_end(tmp_path: Pa
         kills += 1
     assert kills
     assert found(bench.out) == found(whole.out)
-    assert optuna.get_all_study_names(url) == ["key"]
+    assert names(url) == ["key"]
     same(bench.out, url, "key")
 
 

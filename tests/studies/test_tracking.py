@@ -17,10 +17,10 @@ import pytest
 from thin_study import Bench
 
 from fila_lab.config import FilaError
-from fila_lab.studies import sync
+from fila_lab.studies import mirror_database, sync
+from fila_lab.studies.mirror_cell import flatten
 from fila_lab.studies.mirror_database import default_uri
 from fila_lab.studies.sqlite import sqlite_url
-from fila_lab.studies.mirror_cell import flatten
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -77,10 +77,12 @@ def test_a_dead_server_does_not_stop_the_study(bench: Bench, tmp_path: Path, whe
 
 
 @pytest.fixture(scope="module")
-def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mirrored(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a study that has run and is mirrored; tests work on copies."""
     bench = Bench(tmp_path_factory.mktemp("mirrored"))
-    bench.run(tracking=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mirror_database, "_make", lambda path: shutil.copy(made_database, path))
+        bench.run(tracking=True)
     return bench.out
 
 
@@ -89,6 +91,7 @@ def copy(mirrored: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(mirrored, tmp_path / "copy"))
 
 
+@pytest.mark.usefixtures("quick_database")
 def test_an_outdated_child_is_replaced_whoever_ran_its_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_FAIL", "addition")
     bench.run(shard="0/2")  # as if killed before it mirrored
@@ -119,7 +122,6 @@ def test_two_folders_of_the_same_cells_share_a_server_in_peace(copy: Path, tmp_p
 
 
 def test_a_moved_folder_keeps_its_artifacts_with_it(mirrored: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = mlflow.MlflowClient(default_uri(copy))
     first = sorted((copy / "cells").iterdir())[0]
     text = (first / "result.json").read_text(encoding="utf-8")
     (first / "result.json").write_text(text.replace("0.1", "0.2"), encoding="utf-8")
@@ -337,4 +339,9 @@ def test_sync_wants_a_study(tmp_path: Path) -> None:
 
 
 def test_parameters_are_flat_and_short() -> None:
-    assert dict(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}, "e": "x" * 6000})) == {"a.b": "1", "a.c": "[1, 2]", "d": "{}", "e": "x" * 5000}
+    assert dict(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}, "e": "x" * 6000})) == {
+        "a.b": "1",
+        "a.c": "[1, 2]",
+        "d": "{}",
+        "e": "x" * 5000,
+    }

@@ -22,7 +22,7 @@ import optuna
 import pytest
 import sqlalchemy
 from postgres import Server
-from searches import BOTH, QUALITY, SPACE, expected, held, play, trials
+from searches import BOTH, QUALITY, SPACE, expected, held, names, play, reader, trials
 
 from fila_lab.config import FilaError
 from fila_lab.studies import trial_database
@@ -34,10 +34,10 @@ KEY = "thin-full"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, quick_disk: Path) -> str:
     """A database that several folders may share."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path / "sweeps.db")
+        return sqlite_url(quick_disk / "sweeps.db")
     server: Server = request.getfixturevalue("server")
     return server.database()
 
@@ -47,13 +47,9 @@ def opened(root: Path, url: str | None, key: str = KEY, objectives: dict[str, st
     return TrialMirror(TrialDatabase(root, root / "sweep", url), key, objectives, SPACE)
 
 
-def names(url: str) -> list[str]:
-    return sorted(optuna.get_all_study_names(url))
-
-
 @pytest.mark.parametrize("objectives", [QUALITY, pytest.param(BOTH, marks=pytest.mark.slow)])
 def test_a_search_is_shown_as_it_goes_and_once(tmp_path: Path, url: str, objectives: dict[str, str]) -> None:
-    search = trials(9, len(objectives))
+    search = trials(5, len(objectives))
     mirror = opened(tmp_path / "a", url, objectives=objectives)
     running = dataclasses.replace(search[0], state="running", values=None, intermediate={100: 0.1})
     mirror.show(running)
@@ -63,7 +59,7 @@ def test_a_search_is_shown_as_it_goes_and_once(tmp_path: Path, url: str, objecti
     assert parameters == expected(search)[0][2]
     play(mirror, search)
     assert held(url, KEY) == expected(search, len(objectives))
-    assert optuna.load_study(study_name=KEY, storage=url).metric_names == list(objectives)
+    assert optuna.load_study(study_name=KEY, storage=reader(url)).metric_names == list(objectives)
     # Shown again, as it goes or as it ended, by another process: nothing changes, nothing is added.
     before = dump(url)
     play(opened(tmp_path / "a", url, objectives=objectives), search)
@@ -158,7 +154,7 @@ def test_a_study_that_was_made_and_not_yet_marked_is_ours_and_nobody_elses(
 
 
 def test_folders_share_a_database_in_peace(tmp_path: Path, url: str) -> None:
-    first, second = trials(5), trials(5, shift=1e-4)
+    first, second = trials(3), trials(2, shift=1e-4)
     play(opened(tmp_path / "a", url), first)
     before = dump(url)
     with pytest.raises(FilaError, match=r"--sweep-storage: .* holds a study 'thin-full' of the folder .*/a on .*--sweep-key") as refused:
@@ -185,7 +181,7 @@ def test_a_study_of_the_users_is_left_alone(tmp_path: Path, url: str, trials_of_
 
 
 def test_a_changed_search_goes_on_beside_the_former(tmp_path: Path, url: str) -> None:
-    former, changed = trials(6), trials(5, shift=1e-4)
+    former, changed = trials(5), trials(2, shift=1e-4)
     mirror = opened(tmp_path / "a", url)
     for trial in former[:4]:
         mirror.show(trial)
@@ -203,6 +199,7 @@ def test_a_changed_search_goes_on_beside_the_former(tmp_path: Path, url: str) ->
     assert held(url, f"{KEY} (3)") == expected(mended)
 
 
+@pytest.mark.slow
 def test_a_search_of_other_objectives_is_another(tmp_path: Path, url: str) -> None:
     play(opened(tmp_path / "a", url), trials(2))
     play(opened(tmp_path / "a", url, objectives=BOTH), trials(2, 2))
@@ -210,6 +207,7 @@ def test_a_search_of_other_objectives_is_another(tmp_path: Path, url: str) -> No
     assert held(url, f"{KEY} (2)") == expected(trials(2, 2), 2)
 
 
+@pytest.mark.slow
 def test_a_search_cut_short_leaves_nothing_running(tmp_path: Path, url: str) -> None:
     search = trials(5)
     mirror = opened(tmp_path / "a", url)
@@ -219,6 +217,7 @@ def test_a_search_cut_short_leaves_nothing_running(tmp_path: Path, url: str) -> 
     assert [row[1] for row in held(url, KEY)] == ["COMPLETE", "PRUNED", "FAIL", "FAIL", "FAIL"]
 
 
+@pytest.mark.slow
 def test_trials_that_somebody_adds_to_our_study_are_not_told(tmp_path: Path, url: str) -> None:
     search = trials(4)
     mirror = opened(tmp_path / "a", url)
@@ -235,6 +234,7 @@ def test_trials_that_somebody_adds_to_our_study_are_not_told(tmp_path: Path, url
     assert his.trials[1].value == 0.5
 
 
+@pytest.mark.slow
 def test_a_moved_folder_stays_the_same_and_a_copy_does_not(tmp_path: Path, url: str) -> None:
     search = trials(3)
     play(opened(tmp_path / "a", url), search)
@@ -276,11 +276,12 @@ def test_a_server_that_goes_away_is_one_warning_and_what_it_missed_is_made_up(
     assert "sam" not in said.replace("same", "")
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_shown_what_it_missed_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, quick_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trial_database, "RETRY_SECONDS", 0.0)
-    url, search = sqlite_url(tmp_path / "sweeps.db"), trials(4)
+    url, search = sqlite_url(quick_disk / "sweeps.db"), trials(4)
     mirror = opened(tmp_path / "a", url)
     for trial in search[:2]:
         mirror.show(dataclasses.replace(trial, state="running", reason="", values=None, intermediate={}))
@@ -296,14 +297,14 @@ def test_a_server_that_comes_back_is_shown_what_it_missed_in_time(
 
 
 @pytest.fixture
-def server_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], tuple[Callable[[], None], Callable[[], None]]]:
+def server_of(request: pytest.FixtureRequest, quick_disk: Path) -> Callable[[str], tuple[Callable[[], None], Callable[[], None]]]:
     """How to make a database go away, and come back."""
 
     def make(url: str) -> tuple[Callable[[], None], Callable[[], None]]:
         if url.startswith("postgresql"):
             server: Server = request.getfixturevalue("server")
             return server.stop, server.start
-        file, aside = tmp_path / "sweeps.db", tmp_path / "aside.db"
+        file, aside = quick_disk / "sweeps.db", quick_disk / "aside.db"
 
         def stop() -> None:
             file.rename(aside)
@@ -325,6 +326,7 @@ def own(root: Path) -> str:
     return sqlite_url(root / "sweep" / "optuna.db")
 
 
+@pytest.mark.slow
 def test_a_folders_own_database_goes_along_with_it(tmp_path: Path) -> None:
     search = trials(3)
     play(opened(tmp_path / "a", None), search)
@@ -336,7 +338,8 @@ def test_a_folders_own_database_goes_along_with_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "copy" / "sweep").iterdir()) == ["optuna.db"]
 
 
-@pytest.mark.parametrize("harm", ["half", pytest.param("garbage", marks=pytest.mark.slow), pytest.param("empty", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["half", "garbage", "empty"])
 def test_a_folders_own_database_that_cannot_be_opened_is_set_aside(tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
     search = trials(3)
     play(opened(tmp_path / "a", None), search)
