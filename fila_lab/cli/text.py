@@ -143,7 +143,8 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
 
 def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:
     """The search before the main cells: what it searches, by what, and what of it is left."""
-    from fila_lab.config.space import space_size, values_of
+    from fila_lab.config.space import values_of
+    from fila_lab.config.space_points import space_size
 
     size = space_size(sweep.dimensions)
     ways = "any number of combinations" if size == math.inf else f"{size:,.0f} combinations"

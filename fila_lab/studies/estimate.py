@@ -14,7 +14,7 @@ import psutil
 
 from fila_lab.config import RunConfig, Sweep, Tuning
 from fila_lab.config.base import ConfigError
-from fila_lab.config.space import combinations, examples, middle
+from fila_lab.config.space_points import combinations, examples, middle
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.yaml_files import read_yaml
 from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes

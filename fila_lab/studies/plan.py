@@ -12,7 +12,8 @@ from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.contrasts import check_contrasts
 from fila_lab.config.metrics import check_margin, check_metric
 from fila_lab.config.schemas import PLAN
-from fila_lab.config.space import Parameters, space_size
+from fila_lab.config.space import Parameters
+from fila_lab.config.space_points import space_size
 from fila_lab.config.study import FRONT, Phase
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm

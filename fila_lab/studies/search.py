@@ -19,7 +19,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from fila_lab.config import Sweep, Tuning
 from fila_lab.config.search import Objective
-from fila_lab.config.space import EDGE, Choices, Dimension, Parameters, Range, choice_text, grid_points, is_active, middle
+from fila_lab.config.space import EDGE, Choices, Dimension, Parameters, Range, choice_text, is_active
+from fila_lab.config.space_points import grid_points, middle
 
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
 _STATES = {
@@ -122,6 +123,10 @@ class Search:
         directions = [objective.direction for objective in self.objectives]
         self._study = optuna.create_study(study_name=name, directions=directions, sampler=make_sampler(search))
         self._asked: dict[int, optuna.trial.Trial] = {}
+        self._batches = 0
+        self._front: list[Trial] = []
+        self._complete: set[str] = set()
+        """Parameters of complete trials, as text."""
         self._most = search.trials
         if search.sampler_name == "grid":
             points = grid_points(self.space, search.trials)
@@ -142,9 +147,10 @@ class Search:
 
     def ask(self) -> list[Trial]:
         """The next batch, once the last one is told; empty at the end."""
-        batch = len({trial.batch for trial in self.trials})
         count = min(self.config.batch, self._most - len(self.trials))
-        return [self._ask(batch) for _ in range(count)]
+        asked = [self._ask(self._batches) for _ in range(count)]
+        self._batches += 1
+        return asked
 
     def _ask(self, batch: int) -> Trial:
         asked = self._study.ask()
@@ -174,6 +180,10 @@ class Search:
             for step, value in trial.intermediate.items():
                 asked.report(value, step)
         self._study.tell(asked, trial.values if trial.state == "complete" else None, state=_STATES[trial.state])
+        if trial.state == "complete" and (text := choice_text(trial.parameters)) not in self._complete:
+            self._complete.add(text)
+            if not any(self._better(other, trial) for other in self._front):
+                self._front = [other for other in self._front if not self._better(trial, other)] + [trial]
 
     @property
     def told(self) -> list[Trial]:
@@ -187,12 +197,9 @@ class Search:
 
     @property
     def front(self) -> list[Trial]:
-        """Of one objective the best trial, the earlier one of equals; of several all complete trials that no other is better than. Trials
-        of equal parameters count once."""
-        complete = {choice_text(trial.parameters): trial for trial in reversed(self.trials) if trial.state == "complete"}
-        points = sorted(complete.values(), key=lambda trial: trial.number)
-        best = [trial for trial in points if not any(self._better(other, trial) for other in points)]
-        return best[:1] if len(self.objectives) == 1 else best
+        """Of one objective the best trial, the earlier one of equals; of several all complete trials that no other is better than, by their
+        numbers. Trials of equal parameters count once."""
+        return self._front[:1] if len(self.objectives) == 1 else list(self._front)
 
     def _better(self, one: Trial, other: Trial) -> bool:
         """Whether a trial is at least as good in all objectives, and better in one."""

@@ -14,16 +14,8 @@ from fila_lab.config.metrics import check_metric
 from fila_lab.config.overrides import flat_overrides
 from fila_lab.config.pruners import pruner_arguments
 from fila_lab.config.search import COUNTED
-from fila_lab.config.space import (
-    Choices,
-    Parameters,
-    Space,
-    check_fields,
-    choice_text,
-    combinations,
-    examples,
-    is_pair,
-)
+from fila_lab.config.space import Choices, Parameters, Space, choice_text, is_pair
+from fila_lab.config.space_points import check_fields, combinations, examples
 from fila_lab.config.strategies import known_cost
 from fila_lab.studies.arms import Overrides, resolve_arm
 from fila_lab.studies.rows import check_rows, further_scores
@@ -223,13 +215,20 @@ def _possible_runs(space: Space, attempt: Callable[[Parameters], RunConfig]) -> 
 
 def _one_after_another(space: Space, path: str, value: Any, tried: Callable[[Parameters], RunConfig | ConfigError]) -> Iterator[Parameters]:
     """Combinations that have a value, until one can run: the first of the space's order, then others in an order drawn once for all."""
-    every = combinations(space, {**examples(space), path: (value,)})
-    found = [one for one in itertools.islice(every, LOOKED_AT) if path in one]
-    if not found:
-        every = combinations(space, {**examples(space), path: (value,), **{other: (one,) for other, one in _under(space, path).items()}})
-        found = [one for one in itertools.islice(every, LOOKED_AT) if path in one]
-    shuffled = random.Random(0).sample(found[1:], len(found) - 1)
-    for parameters in [*found[:1], *shuffled[: TRIES - 1]]:
+    with_it = {**examples(space), **{other: (one,) for other, one in _under(space, path).items()}, path: (value,)}
+
+    def found(values: Mapping[str, tuple[Any, ...]]) -> Iterator[Parameters]:
+        return (one for one in combinations(space, values) if path in one)
+
+    first = next(found(with_it))
+    yield first
+    if isinstance(tried(first), RunConfig):
+        return
+    every = list(itertools.islice(found({**examples(space), path: (value,)}), LOOKED_AT)) or list(
+        itertools.islice(found(with_it), LOOKED_AT)
+    )
+    others = [one for one in every if one != first]
+    for parameters in random.Random(0).sample(others, min(TRIES - 1, len(others))):
         yield parameters
         if isinstance(tried(parameters), RunConfig):
             return

@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from fila_lab.config import FilaError, MachineError, RunConfig, Tuning
+from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import KILLED
 from fila_lab.config.files import default_cache
 from fila_lab.config.weights import TRAINED_PARTS
@@ -25,7 +26,7 @@ from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
 from fila_lab.studies.engines import Cluster, Engine, Event, Finished, Job, Progress, Undone, make_engine
 from fila_lab.studies.faults import Faults
-from fila_lab.studies.folder import CellLog, write_plan
+from fila_lab.studies.folder import write_plan
 from fila_lab.studies.identity import changed_weights, suites_of
 from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import cell_manifest, stamp
@@ -39,8 +40,7 @@ from fila_lab.studies.standing import StandingFile
 from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
-    from fila_lab.studies.searching import Seams, Searching
-    from fila_lab.studies.trial_mirrors import TrialMirrors
+    from fila_lab.studies.study_search import StudySearch
 
 log = logging.getLogger("fila_lab")
 
@@ -65,7 +65,7 @@ class StudyRun:
         self.failed_before = frozenset(self.store.failures()) if self.options.retry_failed else frozenset()
         self._prepared: set[str] = set()
         self.faults = Faults(self._say)
-        self.searching: Searching | None = None
+        self.search: StudySearch | None = None
         self.points = Points(lambda cell_id: workdir(self.store.root, self.code, cell_id))
         self.standing = StandingFile(self.store.root, self.options.shard, self._workers)
         self.mirror = LiveMirror(
@@ -101,9 +101,8 @@ class StudyRun:
         root = self.store.root
         with make_engine(self.options.engine, workers=self._workers, root=root, cluster=self._cluster()) as engine:
             if self.plan.provisional:
-                plan, found = self.plan, self._shared_search() if self.options.shard else self._search(engine)
+                plan, found = self.plan, self._found(engine)
                 self.plan = make_plan(plan.study, plan.budget, plan.overrides, step_seconds=plan.step_seconds, **found)
-                self.searching = None
             write_plan(root, self.plan, self.code)
             self._run_main(engine)
         if not self._missing(all_shards=True):
@@ -114,6 +113,19 @@ class StudyRun:
         self._measure()
         self.faults.check()
         return root
+
+    def _found(self, engine: Engine) -> dict[str, Any]:
+        """What the budget's search comes to, as `make_plan` is told."""
+        from fila_lab.studies.study_search import Hands, StudySearch, frozen
+
+        root, plan, shard = self.store.root, self.plan, self.options.shard
+        if shard is not None:
+            return frozen(plan, root, shard)
+        write_plan(root, plan, self.code)
+        record, prepare = partial(self._record, engine=engine), partial(self._prepare, engine)
+        hands = Hands(self._say, self._job, record, prepare, self.faults, self.failed_before)
+        self.search = StudySearch(plan, self.store, self.options, self.code, hands)
+        return self.search.run(engine, self._display(self.search.kind, engine))
 
     def _cluster(self) -> Cluster:
         suites = frozenset(suite for cell in self.plan.cells for suite in suites_of(cell.config))
@@ -126,11 +138,8 @@ class StudyRun:
 
     def _job(self, cell: CellSpec) -> Job:
         options: dict[str, Any] = {}
-        if cell.phase != "main":
-            options["test"] = False
-            rule = self.searching.phase.rules.get(cell.id) if self.searching is not None else None
-            if rule is not None:
-                options["stop"] = rule
+        if cell.phase != "main" and self.search is not None:
+            options |= self.search.job_options(cell)
         elif self.options.checkpoints:
             options["checkpoint"] = self.store.folder(cell.id) / TRAINED_PARTS
         self.cells[cell.id] = cell
@@ -236,84 +245,8 @@ class StudyRun:
         for cell in self._missing():
             by_arm.setdefault(cell.arm, []).append(str(cell.seed))
         arms = "; ".join(f"{arm} seeds {', '.join(seeds)}" for arm, seeds in by_arm.items()) or "none"
-        note = ""
-        if self.plan.provisional:
-            searches = self.searching.searches.values() if self.searching is not None else ()
-            trials = (
-                f" ({sum(len(search.told) for search in searches)} of {sum(search.most for search in searches)} trials told)"
-                if searches
-                else ""
-            )
-            note = f", {'tuning' if isinstance(self.plan.search, Tuning) else 'the sweep'} comes first{trials}"
+        note = f", {self.search.left()}" if self.plan.provisional and self.search is not None else ""
         return f"stopped; finished cells are kept in {self.store.root}. Left: {arms}{note}. The same command goes on."
-
-    # Searches ------------------------------------------------------------------------------------------------------
-
-    def _search(self, engine: Engine) -> dict[str, Any]:
-        """Run the budget's search to its end; what `make_plan` is told of it."""
-        from fila_lab.studies.phase import run_phase
-        from fila_lab.studies.searching import Seams
-
-        kind = "tuning" if isinstance(self.plan.search, Tuning) else "sweep"
-        display = self._display(kind, engine)
-        write_plan(self.store.root, self.plan, self.code)
-        with CellLog(self.store.root / kind) as kept:
-
-            def announce(cell: CellSpec, done: bool) -> None:
-                kept.add(cell)
-                if not done:
-                    display.add(cell.id, f"{cell.arm} trial {cell.trial}", cell.seed)
-
-            def listen(event: Event) -> Event:
-                event = self._record(event, engine)
-                display.update(event)
-                return event
-
-            seams = Seams(self.store, self.code, announce, self._say, self.failed_before, self.options.measure)
-            self.searching = self._searching(seams)
-            mirrors = self._mirrors(self.searching)
-            first = self.searching.phase.first()
-            mirrors.catch_up()
-            self.searching.phase.shown = mirrors.show
-            if first:
-                self._prepare(engine, (cell.config for cell in (*first, *self.plan.cells)))
-            with display:
-                run_phase(self.searching.phase, first, engine, self._job, listen, self.faults)
-        return self.searching.settle()
-
-    def _searching(self, seams: Seams) -> Searching:
-        if isinstance(self.plan.search, Tuning):
-            from fila_lab.studies.tuning import Tuner
-
-            return Tuner(self.plan, seams)
-        from fila_lab.studies.sweep import Sweeper
-
-        return Sweeper(self.plan, seams)
-
-    def _mirrors(self, searching: Searching) -> TrialMirrors:
-        from fila_lab.studies.trial_mirrors import TrialMirrors
-
-        key, url = self.options.sweep_key or f"{self.plan.study.name}-{self.plan.budget}", self.options.sweep_storage
-        return TrialMirrors(self.store.root, searching.folder, searching.searches, key, isinstance(self.plan.search, Tuning), url)
-
-    def _shared_search(self) -> dict[str, Any]:
-        """What a search has frozen: one search cannot be shared out by cells."""
-        from fila_lab.studies.trials_file import read_front
-        from fila_lab.studies.tuning import read_winners
-
-        plan, root = self.plan, self.store.root
-        if isinstance(plan.search, Tuning):
-            found: dict[str, Any] = {"winners": read_winners(root, plan.search, plan.study.metric, plan.arms)}
-            verb, file = "tunes", "tuning/winners.yaml is written"
-        else:
-            found = {"front": read_front(root, plan)}
-            verb, file = "sweeps", "sweep/trials.json is complete"
-        if None in found.values():
-            raise FilaError(
-                f"--shard {self.options.shard}: budget {plan.budget!r} {verb} first, and a search has one driver; run without --shard "
-                f"until {root}/{file} (then Ctrl-C), and start the shards"
-            )
-        return found
 
     # Gallery and costs ----------------------------------------------------------------------------------------------
 

@@ -79,13 +79,15 @@ class Sweeper(Searching):
         )
 
     def _told(self, arm: str) -> None:
-        told, front = len(self.search.told), len(self.search.front)
+        """Say and write, now and then, how far it is."""
+        if time.monotonic() - self._written < WRITE_SECONDS:
+            return
+        self._written = time.monotonic()
+        self._write({})
         impossible = sum(trial.state == "impossible" for trial in self.search.trials)
-        if time.monotonic() - self._written >= WRITE_SECONDS:
-            self._written = time.monotonic()
-            self._write({})
-            lost = f", {impossible} of them impossible" if impossible else ""
-            self.seams.say(f"sweep: {told} of {self.search.most} trials{lost}; {front} on the front")
+        lost = f", {impossible} of them impossible" if impossible else ""
+        told, front = len(self.search.told), len(self.search.front)
+        self.seams.say(f"sweep: {told} of {self.search.most} trials{lost}; {front} on the front")
 
     def settle(self) -> dict[str, Any]:
         """Freeze the front, and write it; what `make_plan` is told."""

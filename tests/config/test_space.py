@@ -9,20 +9,8 @@ from typing import Any
 import pytest
 
 from fila_lab.config import ConfigError
-from fila_lab.config.space import (
-    Choices,
-    Range,
-    check_fields,
-    combinations,
-    examples,
-    grid_points,
-    is_active,
-    middle,
-    parse_space,
-    space_size,
-    takes_whole,
-    values_of,
-)
+from fila_lab.config.space import Choices, Range, is_active, parse_space, takes_whole, values_of
+from fila_lab.config.space_points import check_fields, combinations, examples, grid_points, middle, space_size
 
 HEADS = {"if": {"fusion.name": ["cross_attention", "bidirectional"]}, "choices": [1, 2, 4]}
 SPACE: dict[str, Any] = {

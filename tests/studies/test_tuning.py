@@ -11,7 +11,8 @@ import yaml
 from thin_study import Bench, quality
 
 from fila_lab.config import FilaError
-from fila_lab.config.space import grid_points, middle, parse_space
+from fila_lab.config.space import parse_space
+from fila_lab.config.space_points import grid_points, middle
 from fila_lab.studies import study_status
 from fila_lab.studies.search import at_edge
 
