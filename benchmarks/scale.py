@@ -1,6 +1,6 @@
 """What a study of many cells costs beside its cells: plan, run (all is done), status, report, sync, in processor time and memory.
 
-`python -m benchmarks.scale`: folders of 100 to 10,000 cells, 20 arms, made in a minute from the published cells of `fusion_methods`, without
+`python -m benchmarks.scale`: folders of 100 to 10,000 cells, 20 arms, made in a minute from the published cells of `fusion_methods` without
 running any; then each verb in a process of its own. Processor seconds are told, which other work on the machine changes little. Writes
 scale.json.
 """
@@ -167,7 +167,9 @@ def command(verb: str, place: Path) -> list[str]:
 def measure(cells: int, triplets: int, verbs: list[str], place: Path) -> Iterator[tuple[str, Usage]]:
     """Each verb on a folder that is made for it where it is not there."""
     if not (place / "out" / "costs.json").exists():
-        measured([sys.executable, "-m", "benchmarks.scale", "--make", str(place), "--cells", str(cells), "--triplets", str(triplets)], place)
+        measured(
+            [sys.executable, "-m", "benchmarks.scale", "--make", str(place), "--cells", str(cells), "--triplets", str(triplets)], place
+        )
     for verb in verbs:
         yield verb, measured(command(verb, place), place)
 
