@@ -98,6 +98,7 @@ def run(
     for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
 
+    from fila_lab.studies import study_status
     from fila_lab.studies.options import Options
     from fila_lab.studies.runner import run_plan
 
@@ -111,10 +112,11 @@ def run(
         costs=costs,
     )
     run_plan(made, path, folder, options)
+    state = study_status(folder)
     arguments = f"{study} --budget {name}" + (f" --out {out}" if out is not None else "")
-    if finished(folder, arguments):
+    if finished(state, arguments):
         typer.echo(f"report: fila-lab report {arguments}")
-    end_by_failures(folder, arguments)
+    end_by_failures(state, arguments)
 
 
 def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:

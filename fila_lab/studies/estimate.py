@@ -21,6 +21,7 @@ from fila_lab.cost.closed.memory import check_memory, memory_bytes
 from fila_lab.studies.arms import resolve_arm
 from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import CellSpec, Plan
+from fila_lab.studies.result import Outline
 from fila_lab.studies.rows import cell_flops, stored_rows
 from fila_lab.studies.store import ResultStore
 
@@ -67,11 +68,11 @@ class Estimate:
 
 def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     """Account for a plan, given what the result folder holds. `detectable`: by family, what its seeds can show."""
-    results = ResultStore(out).results() if out is not None else {}
+    results = ResultStore(out).outlines() if out is not None else {}
     arms = tuple(_arm(plan, arm, results) for arm in plan.arms)
     planned = {cell.id for cell in plan.cells}
     run_seed = plan.study.tuning.run_seed if plan.study.tuning is not None else None
-    tuned = sum(1 for key, result in results.items() if key not in planned and result.config.get("seed") == run_seed) if plan.trials else 0
+    tuned = sum(1 for key, result in results.items() if key not in planned and result.seed == run_seed) if plan.trials else 0
     tuning_left = max(0, plan.tuning_cells - tuned)
     seconds = sum(arm.left * arm.seconds for arm in arms) + tuning_left * _tuning_seconds(plan, arms)
     features, cache = _features(plan.cells, computed=bool(results))
@@ -145,7 +146,7 @@ def _rate(config: RunConfig) -> float:
     return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.devices
 
 
-def _arm(plan: Plan, arm: str, results: Mapping[str, Any]) -> ArmProgress:
+def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
     cells = [cell for cell in plan.cells if cell.arm == arm]
     found = [results[cell.id] for cell in cells if cell.id in results]
     failed = sum(result.status == "failed" for result in found)
@@ -181,8 +182,7 @@ def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float
     not once an arm. Rows of files are read whenever they are asked for, and no cache holds their features."""
     caches: dict[tuple[str, ...], RunConfig] = {}
     pools: dict[tuple[str, str], RunConfig] = {}
-    for cell in cells:
-        run = cell.config
+    for run in {cell.arm: cell.config for cell in cells}.values():  # an arm's cells differ in their seed alone
         drawn = run.data.model_dump_json(exclude=DRAWN_BY_A_SEED)
         pools[repr(run.geometry), drawn] = run
         if not has_convnext(run) or run.convnext.trainable or not run.runtime.feature_cache:

@@ -16,7 +16,7 @@ from fila_lab.config.study import Phase
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
-from fila_lab.studies.identity import cell_id, suites_of
+from fila_lab.studies.identity import cell_id, cell_ids, suites_of
 from fila_lab.studies.rows import check_rows
 
 
@@ -75,8 +75,8 @@ class Plan:
             if (kept := tuple(arms for arms in family.comparisons if set(arms) <= set(self.arms)))
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """As `plan.json` keeps it."""
+    def head(self) -> dict[str, Any]:
+        """As `plan.json` keeps it, cells apart."""
         return {
             "schema": PLAN,
             "study": self.study.model_dump(mode="json"),
@@ -85,8 +85,11 @@ class Plan:
             "overrides": dict(self.overrides),
             "matches": {arm: solution.to_dict() for arm, solution in self.matches.items()},
             "step_seconds": dict(self.step_seconds),
-            "cells": [cell.to_dict() for cell in self.cells],
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `plan.json` keeps it."""
+        return {**self.head(), "cells": [cell.to_dict() for cell in self.cells]}
 
 
 def study_hash(study: StudyConfig) -> str:
@@ -138,9 +141,8 @@ def make_plan(
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
         if solution is not None:
             matches[arm] = solution
-        for seed in chosen.seeds:
-            config = first.model_copy(update={"seed": seed})
-            cells.append(CellSpec(cell_id(config), arm, seed, "main", None, config))
+        for seed, name in cell_ids(first, chosen.seeds).items():
+            cells.append(CellSpec(name, arm, seed, "main", None, first.model_copy(update={"seed": seed})))
     _check_distinct(cells)
     _check_metrics(study, cells, chosen.tune)
     return Plan(
