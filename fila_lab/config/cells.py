@@ -41,8 +41,9 @@ class Cells(Protocol):
             OSError: they cannot be read.
         """
 
-    def table(self, cell_id: str, columns: Collection[str] | None = None) -> pa.Table | None:
-        """The same as a table of pyarrow, in a fraction of the time; columns: those that are wanted, as far as they are there."""
+    def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
+        """The same as a table of pyarrow, in a fraction of the time. columns: those that are wanted; numbered: those of text that are to
+        come as dictionaries; both as far as they are there."""
 
 
 class FolderCells:
@@ -78,13 +79,13 @@ class FolderCells:
         found = self.table(cell_id)
         return None if found is None else found.to_pandas()
 
-    def table(self, cell_id: str, columns: Collection[str] | None = None) -> pa.Table | None:
+    def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
         import pyarrow.parquet as pq
 
         path = self.root / cell_id / "predictions.parquet"
         if not path.exists():
             return None
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, read_dictionary=list(numbered)) as file:
             names = file.schema_arrow.names
             now = present_columns(names)
             wanted = None if columns is None else [name for name in names if now.get(name, name) in columns]

@@ -72,7 +72,7 @@ class CompactCells:
         found = self.table(cell_id)
         return None if found is None else found.to_pandas()
 
-    def table(self, cell_id: str, columns: Collection[str] | None = None) -> pa.Table | None:
+    def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
         row = self._rows.get(cell_id)
         if row is None or (row.prediction_columns is None and row.prediction_problem is None):
             return None
@@ -87,7 +87,10 @@ class CompactCells:
             found = read_predictions(items, answers[cell_id], wanted)
         except (LookupError, TypeError, pa.ArrowException) as error:
             raise ValueError(f"{PREDICTIONS} and {ITEMS} do not hold them ({short(error)})") from error
-        return found.rename_columns([now.get(name, name) for name in found.column_names])
+        found = found.rename_columns([now.get(name, name) for name in found.column_names])
+        for name in set(numbered) & set(found.column_names):
+            found = found.set_column(found.column_names.index(name), name, found[name].dictionary_encode())
+        return found
 
     @cached_property
     def _tables(self) -> tuple[pa.Table, dict[str, pa.Table]]:

@@ -14,7 +14,7 @@ SHOWN = 12
 def shares_right(predictions: pd.DataFrame) -> pd.Series:
     """Share of seeds that were right, by item_id, arm and place. predictions: those and correct; a row a seed. Items without places, as a
     benchmark's, are left out."""
-    placed = predictions[predictions["place"] != ""]
+    placed = predictions[["item_id", "arm", "place", "correct"]][predictions["place"] != ""]
     shares: pd.Series = placed.groupby(["item_id", "arm", "place"], observed=True)["correct"].mean()
     return shares
 
