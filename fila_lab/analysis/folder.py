@@ -137,11 +137,16 @@ class StudyFolder:
         """What of the declaration changed since the first cell ran, with the values then and now."""
         return changes(self.declared, declaration(self.study, self.budget)) if self.declared else ()
 
-    @property
+    @cached_property
     def main(self) -> tuple[Cell, ...]:
         return tuple(cell for cell in self.cells if cell.phase == "main")
 
-    @property
+    @cached_property
+    def first(self) -> dict[str, Cell]:
+        """Arm -> the first of its main cells."""
+        return {cell.arm: cell for cell in reversed(self.main)}
+
+    @cached_property
     def tuning(self) -> tuple[Cell, ...]:
         return tuple(cell for cell in self.cells if cell.phase == "tuning")
 
