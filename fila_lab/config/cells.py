@@ -13,6 +13,7 @@ from fila_lab.config.schemas import refuse_newer
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 class Cells(Protocol):
@@ -43,7 +44,7 @@ class Cells(Protocol):
 
     def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
         """The same as a table of pyarrow, in a fraction of the time. columns: those that are wanted; numbered: those of text that are to
-        come as dictionaries; both as far as they are there."""
+        come as dictionaries, if all of them are there."""
 
 
 class FolderCells:
@@ -80,14 +81,21 @@ class FolderCells:
         return None if found is None else found.to_pandas()
 
     def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
-        import pyarrow.parquet as pq
-
         path = self.root / cell_id / "predictions.parquet"
         if not path.exists():
             return None
-        with pq.ParquetFile(path, read_dictionary=list(numbered)) as file:
+        with _open(path, numbered) as file:
             names = file.schema_arrow.names
             now = present_columns(names)
             wanted = None if columns is None else [name for name in names if now.get(name, name) in columns]
             found = file.read(wanted, use_threads=False)
         return found.rename_columns([now.get(name, name) for name in found.column_names])
+
+
+def _open(path: Path, numbered: Collection[str]) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, read_dictionary=list(numbered))
+    except KeyError:  # one of them is not there
+        return pq.ParquetFile(path)
