@@ -24,15 +24,19 @@ EMPTY = 0.5
 
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
     """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
-    sources = (
-        *(_altered, _declaration, _checks, _cells, _left_out, _unsaid),
-        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, _signatures),
-    )
-    made = [alarm for source in sources for alarm in source(found)]
+    made = list(found.once(_own_alarms))
     if committed is not None:
         made += [*_other_code(found, committed), *_altered(committed)]
     made = list(dict.fromkeys(made))
     return sorted(made, key=lambda alarm: SEVERITIES.index(alarm.severity))
+
+
+def _own_alarms(found: Findings) -> list[Alarm]:
+    sources = (
+        *(_altered, _declaration, _checks, _cells, _left_out, _unsaid),
+        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, _signatures),
+    )
+    return [alarm for source in sources for alarm in source(found)]
 
 
 def _altered(found: Findings) -> Iterator[Alarm]:
@@ -199,7 +203,7 @@ def judged_metrics(found: Findings) -> list[str]:
 
 
 def _made_by(found: Findings) -> dict[str, str]:
-    manifests = frames.load_manifests(found.folder)
+    manifests = found.manifests
     watched = [str(name) for name in manifests.columns if str(name) == "code_hash" or str(name).startswith("versions.")]
     idle = ("versions.mlflow", "versions.optuna", "versions.fila-lab")
     values = {name: ", ".join(sorted(set(manifests[name].dropna().astype(str)))) for name in watched if name not in idle}

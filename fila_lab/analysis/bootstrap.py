@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fila_lab.analysis.columns import ByPlace
 from fila_lab.analysis.statistics import CONFIDENCE
 from fila_lab.config.data import PLACES
 
@@ -32,15 +33,16 @@ def triplet_table(predictions: pd.DataFrame) -> pd.DataFrame:
     predictions: frame of `load_predictions`.
     """
     keys = ["arm", "seed", "task", "item_id"]
-    wide = predictions.pivot_table(index=keys, columns="place", values="correct", aggfunc="first", observed=True)
-    places = [place for place in PLACES if place in wide]
-    if len(places) < len(PLACES):
+    if not set(PLACES) <= set(predictions["place"].unique()):
         return pd.DataFrame(columns=[*keys, *PLACES, "image_id"])
-    wide = wide[places].dropna().astype(bool)
-    image = predictions.drop_duplicates("item_id").set_index("item_id")["image_id"]
-    wide = wide.reset_index()
-    wide["image_id"] = wide["item_id"].map(image)
-    return wide
+    aside = ByPlace.of(predictions, keys, PLACES, predictions["correct"])
+    whole = np.isfinite(aside.worth).all(axis=1)
+    table = predictions[keys].iloc[aside.first[whole]].reset_index(drop=True)
+    for name, right in zip(PLACES, aside.worth[whole].T, strict=True):
+        table[name] = right.astype(bool)
+    image = predictions[["item_id", "image_id"]].drop_duplicates("item_id").set_index("item_id")["image_id"]
+    table["image_id"] = image.reindex(table["item_id"]).array
+    return table
 
 
 def clustered_gap(triplets: pd.DataFrame, high: str = "sham", low: str = "cut", draws: int = 2000, seed: int = 0) -> GapInterval:

@@ -51,7 +51,7 @@ def _is_base(found: Findings, arm: str) -> bool:
 
 def config_of(found: Findings, arm: str) -> Mapping[str, Any]:
     """The configuration of an arm's first cell, as JSON."""
-    cell = next(cell for cell in found.folder.main if cell.arm == arm)
+    cell = found.folder.first[arm]
     config: Mapping[str, Any] = (cell.result or {}).get("config") or cell.config
     return config
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -23,6 +24,8 @@ from fila_lab.analysis.trials_file import read_trials_file
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -30,10 +33,20 @@ class Findings:
 
     folder: StudyFolder
     frame: pd.DataFrame
+    _kept: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[Findings], T]) -> T:
+        """What `make` says of these findings, computed at the first time."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        kept: T = self._kept[make]
+        return kept
 
     @staticmethod
-    def of(out: Path | str | StudyFolder) -> Findings:
+    def of(out: Path | str | StudyFolder | Findings) -> Findings:
         """Errors: FilaError as in `load_study_frame`; where a sweep has begun, its trials can be told before a main cell is done."""
+        if isinstance(out, Findings):
+            return out
         folder = StudyFolder.open(out)
         if any(cell.done for cell in folder.main) or read_trials_file(folder.out) is None:
             return Findings(folder, frames.load_study_frame(folder))
@@ -80,6 +93,14 @@ class Findings:
         return bool((~self.verdicts["verdict"].isin(("not testable", "not comparable"))).any())
 
     @cached_property
+    def manifests(self) -> pd.DataFrame:
+        return frames.load_manifests(self.folder)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        return frames.load_curves(self.folder)
+
+    @cached_property
     def costs(self) -> pd.DataFrame:
         return frames.load_costs(self.folder)
 
@@ -112,7 +133,7 @@ class Findings:
     @cached_property
     def checks(self) -> list[Check]:
         """What the laboratory checked on itself, for the report and for the verdicts."""
-        return check_study(self.folder, self.frame, self.predictions)
+        return check_study(self.folder, self.frame, self.predictions, self.manifests)
 
     @cached_property
     def searched_values(self) -> dict[str, dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from fila_lab.analysis.columns import Columns, repeated, text_columns
 from fila_lab.analysis.folder import Cell, StudyFolder
 from fila_lab.analysis.searched import at_edge, searched_at, value_at
 from fila_lab.config.base import FilaError
@@ -45,17 +47,45 @@ def load_study_frame(out: Source) -> pd.DataFrame:
 
 
 def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
-    """Test predictions of every finished main cell (or one arm's), with columns arm, seed and id in front.
+    """Test predictions of every finished main cell (or one arm's), with columns arm, seed and id in front. Where all cells have the same
+    columns, those of text are categorical.
 
     Cells without readable predictions are left out and named in `attrs["notes"]`. Errors: FilaError when there is none at all.
     """
     folder = StudyFolder.open(out)
     if arm is not None and arm not in folder.arms:
         raise FilaError(f"arm={arm!r}: not among this study's arms {', '.join(folder.arms)}")
-    parts, notes = [], []
-    for cell in folder.main:
-        if not cell.done or (arm is not None and cell.arm != arm):
+    cells, notes = [cell for cell in folder.main if cell.done and (arm is None or cell.arm == arm)], []
+    read: list[Cell] = []
+    columns: Columns | None = None
+    numbered: list[str] = []
+    for cell in cells:
+        try:
+            numbered = numbered or text_columns(cell.table().schema)
+            table = cell.table(numbered)
+        except (OSError, ValueError) as error:
+            notes.append(f"cell {cell.id} ({cell.arm}, seed {cell.seed}): predictions unreadable ({short(error)[:120]})")
             continue
+        columns = Columns(table.schema) if columns is None else columns
+        if not table.schema.equals(columns.schema):
+            break
+        columns.add(table)
+        read.append(cell)
+    else:
+        if columns is None:
+            raise FilaError(f"out={folder.out}: no cell has readable predictions; run the study again")
+        head: dict[str, Any] = {"arm": repeated([cell.arm for cell in read], columns.rows)}
+        head |= {"seed": np.repeat([cell.seed for cell in read], columns.rows), "id": repeated([cell.id for cell in read], columns.rows)}
+        frame = columns.frame(head)
+        frame.attrs["notes"] = notes
+        return frame
+    return _concatenated(cells)
+
+
+def _concatenated(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Predictions of cells whose columns are not the same, or not of the same types."""
+    parts, notes = [], []
+    for cell in cells:
         try:
             part = cell.predictions()
         except (OSError, ValueError) as error:
@@ -63,8 +93,6 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
             continue
         head = pd.DataFrame({"arm": cell.arm, "seed": cell.seed, "id": cell.id}, index=part.index)
         parts.append(pd.concat([head, part], axis=1))
-    if not parts:
-        raise FilaError(f"out={folder.out}: no cell has readable predictions; run the study again")
     whole = pd.concat(parts, ignore_index=True)
     whole.attrs["notes"] = notes
     return whole

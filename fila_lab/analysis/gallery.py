@@ -11,7 +11,7 @@ import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.config.data import PLACES
-from fila_lab.config.flips import most_divided
+from fila_lab.config.flips import most_divided, shares_right
 from fila_lab.config.json_files import read_json
 
 
@@ -52,7 +52,7 @@ def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, gallery: P
     gallery = gallery or folder.out / "gallery"
     entries = _entries(gallery)
     chosen = predictions[predictions["item_id"].isin(entries)] if entries else predictions
-    best = most_divided(chosen)
+    best = most_divided(shares_right(chosen))
     flips = [_flip(item, entries.get(item), chosen[chosen["item_id"] == item], folder, gallery) for item in best]
     return [flip for flip in flips if flip.flips or len({a.mark for p in flip.answers.values() for a in p.values()}) > 1]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
+from fila_lab.analysis.columns import numbered
 from fila_lab.analysis.statistics import CONFIDENCE, EQUAL, t_quantile, t_upper
 from fila_lab.config.data import PLACES
 from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
@@ -86,20 +87,20 @@ class NewItems:
         terms = _terms(predictions, metric)
         if terms is None:
             return None
-        arms, arm_of = _codes(predictions["arm"])
-        seeds, seed_of = _codes(predictions["seed"])
-        images, image_of = _codes(predictions["image_id"])
+        arms, arm_of = numbered(predictions["arm"])
+        seeds, seed_of = numbered(predictions["seed"])
+        images, image_of = numbered(predictions["image_id"])
         rng = np.random.default_rng(seed)
         weights = _drawn(len(images), draws, rng)
         observed = np.zeros((len(arms), len(seeds)))
         drawn = np.zeros((draws, len(arms) * len(seeds)))
         scored = parse_metric(metric).kind not in (ACCURACY, *GAPS)
-        right = predictions["score" if scored else "correct"].to_numpy(float)
+        right = predictions["score" if scored else "correct"].to_numpy()
         for factor, rows in terms:
-            cell = (arm_of * len(seeds) + seed_of)[rows]
+            cell = arm_of[rows].astype(np.int64) * len(seeds) + seed_of[rows]
             shape = (len(arms) * len(seeds), len(images))
             place = cell * len(images) + image_of[rows]
-            sums = np.bincount(place, weights=right[rows], minlength=shape[0] * shape[1]).reshape(shape)
+            sums = np.bincount(place, weights=right[rows].astype(float), minlength=shape[0] * shape[1]).reshape(shape)
             counts = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
             there = counts.any(axis=1)
             items = counts[there][0]  # [images], the same in every cell
@@ -141,28 +142,25 @@ def _drawn(size: int, draws: int, rng: np.random.Generator) -> Floats:
     return np.bincount(places.ravel(), minlength=draws * size).reshape(draws, size).astype(float)
 
 
-def _codes(values: pd.Series) -> tuple[list, NDArray[np.int64]]:
-    codes, known = pd.factorize(values, sort=True)
-    return list(known), codes.astype(np.int64)
-
-
 def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[np.bool_]]] | None:
     """The metric as a sum of factor x mean over rows of `correct`, or of `score` where that is the task's: as `evaluation` defines scores
     and the gaps; None for others."""
     kind, task, place = parse_metric(metric)
-    tasks, places = predictions["task"].to_numpy(), predictions["place"].to_numpy()
+    tasks, places = predictions["task"], predictions["place"]
     if kind in GAPS and not place:
         whole = predictions.groupby("item_id")["place"].transform("nunique").to_numpy() == len(PLACES)
         high, low = GAPS[kind]
-        found = [(1.0, whole & (tasks == task) & (places == high)), (-1.0, whole & (tasks == task) & (places == low))]
+        own = whole & (tasks == task).to_numpy()
+        found = [(1.0, own & (places == high).to_numpy()), (-1.0, own & (places == low).to_numpy())]
     elif not is_score(kind) or (kind != ACCURACY and "score" not in predictions):
         return None
     elif place:
-        found = [(1.0, (tasks == task) & (places == place))]
+        found = [(1.0, ((tasks == task) & (places == place)).to_numpy())]
     else:
-        wanted = pd.unique(tasks) if task == "mean" else [task]
+        wanted = list(tasks.unique()) if task == "mean" else [task]
         found = []
         for name in wanted:
-            own = pd.unique(places[tasks == name])
-            found += [(1 / len(wanted) / len(own), (tasks == name) & (places == at)) for at in own]
+            at = tasks == name
+            own = list(places[at].unique())
+            found += [(1 / len(wanted) / len(own), (at & (places == one)).to_numpy()) for one in own]
     return found if found and all(rows.any() for _, rows in found) else None

@@ -147,7 +147,7 @@ def gaps_plot(found: Findings) -> Figure | None:
 
 def curves_plot(found: Findings) -> Figure | None:
     """Training loss and validation metric by step: mean over seeds, band = range over seeds. None without curves."""
-    curves = frames.load_curves(found.folder)
+    curves = found.curves
     if curves.empty:
         return None
     with matplotlib.rc_context(RC):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.analysis.check import Check, listed
+from fila_lab.analysis.columns import ByPlace, equal
 from fila_lab.config.data import PLACES
 from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
 
@@ -24,7 +25,7 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
     answer, where the answers are there; `correct` alone else. `<score>/<task>` is the mean over its places, `exact/mean` over the tasks
     judged so; gaps and fragmentation errors are over items at all three places.
     """
-    frame = predictions[["id", "task", "place", "item_id"]].assign(right=_worth(predictions, judged_by))
+    frame = predictions[["id", "task", "place"]].assign(right=_worth(predictions, judged_by))
     by_place = frame.groupby(["id", "task", "place"])["right"].mean().unstack("place")  # [cells x tasks, places]
     by_task = by_place.mean(axis=1).unstack("task")
     score_of = {task: judged_by.get(str(task), ACCURACY) for task in by_task}
@@ -32,12 +33,14 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
     parts |= {f"{score_of[task]}/{task}": by_task[task] for task in by_task}
     if exact := [task for task in by_task if score_of[task] == ACCURACY]:
         parts[MEAN] = by_task[exact].mean(axis=1)
-    items = frame.groupby(["id", "task"])["item_id"].nunique().unstack("task")
+    aside = ByPlace.of(predictions, ["id", "task", "item_id"], PLACES, frame["right"])
+    of = [frame[name].iloc[aside.first].reset_index(drop=True) for name in ("id", "task")]
+    items = of[0].groupby(of).size().unstack("task")
     parts |= {f"n/{task}": items[task].astype(float) for task in items}
     if set(PLACES) <= set(by_place.columns):
-        wide = frame.pivot_table(index=["id", "task", "item_id"], columns="place", values="right", aggfunc="first", observed=True)
-        cut, sham, intact = (wide[place] for place in PLACES)
-        whole = wide[list(PLACES)].notna().all(axis=1)
+        cut, sham, intact = aside.worth.T
+        whole = np.flatnonzero(np.isfinite(aside.worth).all(axis=1))
+        of = [own.iloc[whole].reset_index(drop=True) for own in of]
         kinds = {
             "seam_gap": sham - cut,
             "sham_gap": intact - sham,
@@ -45,9 +48,10 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
             "fragmentation_reverse": (1 - sham) * cut,
         }
         for kind, values in kinds.items():
-            means = values[whole].groupby(["id", "task"]).mean().unstack("task")
+            means = pd.Series(values[whole]).groupby(of).mean().unstack("task")
             parts |= {f"{kind}/{task}": means[task] for task in means}
-    return pd.DataFrame(parts).dropna(axis=1, how="all")
+    found = pd.DataFrame(parts).dropna(axis=1, how="all")
+    return found.set_axis(found.index.astype(str))
 
 
 def recomputed_check(frame: pd.DataFrame, predictions: pd.DataFrame, wanted: Iterable[str]) -> Check:
@@ -64,7 +68,7 @@ def recomputed_check(frame: pd.DataFrame, predictions: pd.DataFrame, wanted: Ite
     gaps = (cells.loc[there, known].astype(float) - ours.loc[there, known]).abs()
     unreported = cells.loc[there, known].isna() & ours.loc[there, known].notna()
     wrong = (gaps > TOLERANCE) | unreported
-    marked = _mismarked(predictions[~predictions["task"].isin(judged_by)])
+    marked = _mismarked(predictions, ~predictions["task"].isin(judged_by))
     names = {cell: f"{arm} seed {seed}" for cell, arm, seed in zip(cells.index, cells["arm"], cells["seed"], strict=True)}
     trouble = [
         f"{names[cell]}: {metric} is {_said(cells[metric][cell])}, its predictions give {ours[metric][cell]:.4f}"
@@ -105,13 +109,13 @@ def _worth(predictions: pd.DataFrame, judged_by: Mapping[str, str]) -> pd.Series
 
 def _right(predictions: pd.DataFrame) -> pd.Series:
     """1.0 where the answer given is the answer wanted."""
-    right = predictions["correct"] if "answer" not in predictions else predictions["prediction"] == predictions["answer"]
+    right = predictions["correct"] if "answer" not in predictions else equal(predictions["prediction"], predictions["answer"])
     return right.astype(float)
 
 
-def _mismarked(predictions: pd.DataFrame) -> dict[str, int]:
-    """Cell id -> answers whose mark does not follow from prediction and answer."""
-    off = _right(predictions).astype(bool) != predictions["correct"].astype(bool)
+def _mismarked(predictions: pd.DataFrame, rows: pd.Series) -> dict[str, int]:
+    """Cell id -> answers of these rows whose mark does not follow from prediction and answer."""
+    off = rows & (_right(predictions).astype(bool) != predictions["correct"].astype(bool))
     return {str(cell): int(count) for cell, count in off.groupby(predictions["id"]).sum().items() if count}
 
 

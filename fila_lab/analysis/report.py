@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 import matplotlib
 
-from fila_lab.analysis import frame as frames
 from fila_lab.analysis.alarm import Alarm
 from fila_lab.analysis.alarms import alarms_frame, find_alarms, other_code
 from fila_lab.analysis.benchmark_tables import benchmark_tables
@@ -41,11 +40,11 @@ SUMMARY_FIGURES = ("front", "hypervolume", "contrasts", "gaps", "cost")
 """What is published of a report; the rest is built from the published results."""
 
 
-def write_report(out: Path | str | StudyFolder, published: Path | None = None, to: Path | None = None) -> Path:
+def write_report(out: Path | str | StudyFolder | Findings, published: Path | None = None, to: Path | None = None) -> Path:
     """Write a study's report and return the path of report.html.
 
     Args:
-        out: the study's folder.
+        out: the study's folder, or its findings.
         published: folder of the committed results shown beside fresh ones; None looks for experiments/results/<study>.
         to: where to; None takes OUT/report, of published results runs/reports/<name>. Pictures of its folder `gallery`, or of
             OUT/gallery, are shown.
@@ -173,7 +172,7 @@ def _manifest(found: Findings) -> Any:
     """Field and value; where cells differ, every value with its count."""
     import pandas as pd
 
-    folder, manifests = found.folder, frames.load_manifests(found.folder)
+    folder, manifests = found.folder, found.manifests
     rows = [
         ("study", folder.study.name),
         ("study hash", folder.study_hash or "–"),

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from fila_lab.analysis import statistics
 from fila_lab.analysis.check import Check
+from fila_lab.analysis.columns import numbered
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.analysis.frame import load_manifests, load_tuning
+from fila_lab.analysis.frame import load_tuning
 from fila_lab.analysis.recomputed import recomputed_check
 from fila_lab.analysis.training_checks import planned_check, training_check, tuning_check
 from fila_lab.config import power
@@ -58,8 +59,9 @@ def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0
     return AARate(found / repeats, same / repeats, float(nominal), pairs, repeats)
 
 
-def check_study(folder: StudyFolder, frame: pd.DataFrame, predictions: pd.DataFrame | None) -> list[Check]:
-    """Every check, made or not, for report and verdicts. frame: of `load_study_frame`; predictions: of `load_predictions`, or None."""
+def check_study(folder: StudyFolder, frame: pd.DataFrame, predictions: pd.DataFrame | None, manifests: pd.DataFrame) -> list[Check]:
+    """Every check, made or not, for report and verdicts. frame: of `load_study_frame`; predictions: of `load_predictions`, or None;
+    manifests: of `load_manifests`."""
     study = folder.study
     metrics = list(dict.fromkeys([study.metric, *(family.metric for family in study.families.values() if family.metric)]))
     checks = [planned_check(folder), training_check(folder), tuning_check(folder, load_tuning(folder))]
@@ -68,7 +70,7 @@ def check_study(folder: StudyFolder, frame: pd.DataFrame, predictions: pd.DataFr
         checks += [Check(ITEMS, None, why), Check("metrics recomputed from predictions", None, why)]
     else:
         checks += [items_check(predictions, frame), recomputed_check(frame, predictions, metrics)]
-    checks.append(environment_check(load_manifests(folder)))
+    checks.append(environment_check(manifests))
     checks.append(_aa(frame, folder.baseline, study.metric, study.margin))
     return checks
 
@@ -76,12 +78,17 @@ def check_study(folder: StudyFolder, frame: pd.DataFrame, predictions: pd.DataFr
 def items_check(predictions: pd.DataFrame, frame: pd.DataFrame) -> Check:
     """Each cell was asked the same questions with the same answers about the same images, each once: else nothing is paired."""
     columns = [name for name in ("item_id", "task", "place", "question", "answer", "image_id") if name in predictions]
-    coded = predictions[columns].apply(lambda column: column.astype(str).astype("category"))
-    keys = pd.util.hash_pandas_object(coded, index=False)
+    keys = pd.util.hash_pandas_object(pd.DataFrame({name: _categories(predictions[name]) for name in columns}), index=False)
     # A sum of hashes, modulo 2^64, knows every row and its count, and no order.
     marks = keys.groupby(predictions["id"]).agg(lambda own: f"{np.add.reduce(own.to_numpy()):016x} {len(own)}")
-    twice = predictions.duplicated(["id", "task", "item_id", "place"]).groupby(predictions["id"]).any()
-    arms = predictions.drop_duplicates("id").set_index("id")["arm"]
+    marks = marks.set_axis(marks.index.astype(str))
+    place = np.zeros(len(predictions), np.int64)
+    for name in ("id", "task", "item_id", "place"):
+        values, codes = numbered(predictions[name])
+        place = place * len(values) + codes
+    twice = pd.Series(place).duplicated().groupby(predictions["id"].array).any()
+    twice = twice.set_axis(twice.index.astype(str))
+    arms = predictions[["id", "arm"]].drop_duplicates("id").astype(str).set_index("id")["arm"]
     usual = marks.mode().iloc[0]
     off = marks.index[(marks != usual) | twice.reindex(marks.index)]
     if len(off):
@@ -100,6 +107,13 @@ def items_check(predictions: pd.DataFrame, frame: pd.DataFrame) -> Check:
     if len(marks) < len(frame):
         return Check(ITEMS, None, f"{len(frame) - len(marks)} of {len(frame)} cells have no readable predictions; the others agree")
     return Check(ITEMS, True, f"{len(marks)} cells, {predictions['item_id'].nunique()} items, {int(usual.split()[1])} questions each")
+
+
+def _categories(column: pd.Series) -> pd.Series:
+    """The texts of a column, each once."""
+    if isinstance(column.dtype, pd.CategoricalDtype) and not column.hasnans:
+        return column
+    return column.astype(str).astype("category")
 
 
 def environment_check(manifests: pd.DataFrame) -> Check:

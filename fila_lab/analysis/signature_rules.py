@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fila_lab.analysis import frame as frames
 from fila_lab.analysis.check import listed
 from fila_lab.analysis.contrasts import CEILING, FLOOR
 from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, twin
@@ -205,17 +205,25 @@ def unstable_seeds(found: Findings) -> Applied:
 def last_rises(found: Findings) -> pd.DataFrame:
     """Per cell: steps of its last two validations, the rise between them, what MORE_STEPS times the steps would add at that rate per
     doubling, the learning rates at both, and whether the rate was steady between them."""
-    columns = ["arm", "first", "last", "rise", "more", "rate", "final", "steady"]
-    rows = []
-    curves = frames.load_curves(found.folder).dropna(subset=["validation"])
-    for (arm, _), curve in curves.groupby(["arm", "id"], sort=False):
-        points = curve.sort_values("step")[["step", "validation", "learning_rate"]].to_numpy(dtype=float)
-        if len(points) < 2 or points[-2, 0] <= 0:
-            continue
-        (first, before, rate), (last, after, final) = points[-2:]
-        more = (after - before) * math.log(MORE_STEPS) / math.log(last / first) if last > first else math.nan
-        rows.append((arm, int(first), int(last), after - before, more, rate, final, bool(abs(final - rate) <= 0.1 * rate)))
-    return pd.DataFrame(rows, columns=columns).astype({"steady": bool})
+    curves = found.curves.dropna(subset=["validation"])
+    cells = curves[["arm", "id"]].drop_duplicates().set_index("id")["arm"]
+    points = curves.sort_values("step", kind="stable").set_index("id")[["step", "validation", "learning_rate"]].groupby("id")
+    before, after = (points.nth(place).reindex(cells.index) for place in (-2, -1))
+    there = (before["step"] > 0).to_numpy()
+    arms, before, after = cells[there], before[there], after[there]
+    rise = after["validation"] - before["validation"]
+    doublings = np.log(after["step"] / before["step"]) / math.log(MORE_STEPS)
+    columns = {
+        "arm": arms,
+        "first": before["step"].astype(int),
+        "last": after["step"].astype(int),
+        "rise": rise,
+        "more": (rise / doublings).where(after["step"] > before["step"]),
+        "rate": before["learning_rate"],
+        "final": after["learning_rate"],
+        "steady": (after["learning_rate"] - before["learning_rate"]).abs() <= 0.1 * before["learning_rate"],
+    }
+    return pd.DataFrame(columns).reset_index(drop=True)
 
 
 def _rising(found: Findings, base: str, rises: pd.DataFrame) -> Sign:

@@ -113,11 +113,12 @@ RULES: tuple[Rule, ...] = (
 
 def check_signatures(found: Findings) -> list[Outcome]:
     """Every rule, in the order of RULES."""
-    outcomes = []
-    for rule in RULES:
-        result = rule.check(found)
-        outcomes.append(Outcome(rule, tuple(result.signs), result.unchecked, result.reach))
-    return outcomes
+    return list(found.once(_apply_rules))
+
+
+def _apply_rules(found: Findings) -> list[Outcome]:
+    applied = [(rule, rule.check(found)) for rule in RULES]
+    return [Outcome(rule, tuple(result.signs), result.unchecked, result.reach) for rule, result in applied]
 
 
 def multiplicity(outcomes: list[Outcome]) -> str:

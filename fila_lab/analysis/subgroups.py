@@ -59,13 +59,16 @@ class Subgroups:
         levels: list[dict[str, Any]] = []
         effects: list[dict[str, Any]] = []
         notes: list[str] = []
+        split: dict[tuple[str, str], dict[str, _Part | None]] = {}  # families often ask for the same
         for family, declared in families.items():
             judged = declared.metric or metric
             for column in declared.by:
                 if predictions is None:
                     notes.append(f"{family}: {judged} was not split by {column}: there are no predictions")
                     continue
-                parts = _parts(predictions, column, judged)
+                if (column, judged) not in split:
+                    split[column, judged] = _parts(predictions, column, judged)
+                parts = split[column, judged]
                 there = {level: part for level, part in parts.items() if part is not None}
                 if odd := [level for level in parts if level not in there]:
                     cause = f"cells were tested on other items of it: {column} {listed(odd)}"
@@ -221,6 +224,8 @@ def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Pa
     """Level -> its items, of those the metric is about; levels in their natural order. Empty where the column is no use, None where the
     items of a level are not the same in every cell that has any."""
     _, task, place = parse_metric(metric)
+    needed = dict.fromkeys(("arm", "seed", "item_id", "image_id", "task", "place", "correct", "score", column))
+    predictions = predictions[[name for name in needed if name in predictions]]
     own = predictions if task == "mean" else predictions[predictions["task"] == task]
     own = own[own["place"] == place] if place else own
     if column not in own or own.empty:

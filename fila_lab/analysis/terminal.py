@@ -27,11 +27,11 @@ COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusiv
 COLOURS |= {"not testable": "dim", "not comparable": "bold red"}
 
 
-def terminal_summary(out: Path | str | StudyFolder, published: Path | None = None, page: Path | None = None) -> Group:
+def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path | None = None, page: Path | None = None) -> Group:
     """A rich renderable: `rich.print(terminal_summary(out))`.
 
     Args:
-        out: the study's folder.
+        out: the study's folder, or its findings.
         published: folder of committed results, found by the study's name when None.
         page: the report's page; None takes the one that `write_report` writes by itself.
 

@@ -27,14 +27,18 @@ def planned_check(folder: StudyFolder) -> Check:
     trouble: dict[str, list[str]] = {}
     blank = []
     for cell in _done(folder):
-        where, ran = f"{cell.arm} seed {cell.seed}", flat(_config(cell))
+        where, recorded = f"{cell.arm} seed {cell.seed}", _config(cell)
         own = trouble.setdefault(cell.arm, [])
-        for path, value in flat(cell.config).items():
+        # Rooms that say the same are one object (StudyFolder.open): of the others, and of what is no room, each field is looked at.
+        unlike = {name for name, room in recorded.items() if room is not cell.config.get(name)}
+        ran, planned = (flat({name: room for name, room in side.items() if name in unlike}) for side in (recorded, cell.config))
+        for path, value in planned.items():
             if path in ran and ran[path] != value:
                 own.append(f"{where}: {path} is {ran[path]!r}, planned {value!r}")
-        if ran.get("seed", cell.seed) != cell.seed:
-            own.append(f"{where}: it ran with seed {ran['seed']!r}")
-        steps, last = ran.get("train.steps"), _last_step(cell)
+        if recorded.get("seed", cell.seed) != cell.seed:
+            own.append(f"{where}: it ran with seed {recorded['seed']!r}")
+        train = recorded.get("train")
+        steps, last = train.get("steps") if isinstance(train, Mapping) else None, _last_step(cell)
         if last is None or steps is None:
             blank.append(where)
         elif last != steps:

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from fila_lab.studies.status import StudyStatus
 
 FAILED = 3
 """Exit code of `run` and `calibrate` when some cell of the plan is recorded as failed."""
 
 
-def finished(folder: Path, arguments: str) -> bool:
+def finished(state: StudyStatus, arguments: str) -> bool:
     """Whether a main cell of the folder is done; says so where none is. `arguments`: of a command on this study."""
-    from fila_lab.studies import study_status
-
-    state = study_status(folder)
     if any(row.done for row in state.rows if row.phase == "main"):
         return True
     typer.echo(f"no cell is done, so there is nothing to report yet; `fila-lab status {arguments}` says why", err=True)
     return False
 
 
-def end_by_failures(folder: Path, arguments: str) -> None:
+def end_by_failures(state: StudyStatus, arguments: str) -> None:
     """Leave with exit code 3 when a cell of the folder's plan failed, tuning trials included, and say what can be done.
 
     Raises:
         typer.Exit: a cell failed.
     """
-    from fila_lab.studies import study_status
-
-    state = study_status(folder)
     if not state.failures:
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, _, kind, _ in state.failures).items())

@@ -154,13 +154,15 @@ def run(
     for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
 
+    from fila_lab.studies import study_status
     from fila_lab.studies.runner import run_plan
 
     run_plan(made, path, folder, options)
+    state = study_status(folder)
     arguments = f"{study} --budget {name}" + (f" --out {out}" if out is not None else "")
-    if finished(folder, arguments):
+    if finished(state, arguments):
         typer.echo(f"report: fila-lab report {arguments}")
-    end_by_failures(folder, arguments)
+    end_by_failures(state, arguments)
 
 
 def status(
@@ -234,6 +236,7 @@ def report(
     from rich.console import Console
 
     from fila_lab.analysis import StudyFolder, terminal_summary, write_report
+    from fila_lab.analysis.findings import Findings
     from fila_lab.config.compact import is_compact
     from fila_lab.studies.gallery import draw_published
 
@@ -245,8 +248,9 @@ def report(
         refuse_foreign(to, ("report.html", "report.md", "figures", "tables", "gallery"), "report.html", "--to")
     if is_compact(folder):
         draw_published(folder, target / "gallery")
-    page = write_report(source, to=target)
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(source, page=page))  # ends with the report's path
+    found = Findings.of(source)
+    page = write_report(found, to=target)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(found, page=page))  # ends with the report's path
 
 
 def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri: Tracking = None) -> None:

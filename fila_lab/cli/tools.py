@@ -142,15 +142,17 @@ def calibrate(
     from fila_lab.studies.options import Options
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.runner import run_plan
+    from fila_lab.studies.status import study_status
     from fila_lab.studies.step_times import find_step_seconds
 
     made = make_plan(declared, budget, step_seconds=find_step_seconds(declared, budget, folder))
     run_plan(made, path, folder, Options(workers=workers))
     command = "fila-lab calibrate" if study == "calibration" else f"fila-lab calibrate {study}"
     arguments = f"{study} --budget {budget}" + (f" --out {out}" if out is not None else "")
-    if finished(folder, arguments):
+    state = study_status(folder)
+    if finished(state, arguments):
         typer.echo(f"calibration: {write_calibration(folder, command)}")
-    end_by_failures(folder, arguments)
+    end_by_failures(state, arguments)
 
 
 def predict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,8 @@ from fila_lab.config.schemas import refuse_newer
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 class Cells(Protocol):
@@ -38,6 +41,10 @@ class Cells(Protocol):
             ValueError: they are damaged.
             OSError: they cannot be read.
         """
+
+    def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
+        """The same as a table of pyarrow, in a fraction of the time. columns: those that are wanted; numbered: those of text that are to
+        come as dictionaries, if all of them are there."""
 
 
 class FolderCells:
@@ -70,10 +77,25 @@ class FolderCells:
         return content if isinstance(content, dict) else {}
 
     def predictions(self, cell_id: str) -> pd.DataFrame | None:
-        import pandas as pd
+        found = self.table(cell_id)
+        return None if found is None else found.to_pandas()
 
+    def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
         path = self.root / cell_id / "predictions.parquet"
         if not path.exists():
             return None
-        frame = pd.read_parquet(path)
-        return frame.rename(columns=present_columns(frame))
+        with _open(path, numbered) as file:
+            names = file.schema_arrow.names
+            now = present_columns(names)
+            wanted = None if columns is None else [name for name in names if now.get(name, name) in columns]
+            found = file.read(wanted, use_threads=False)
+        return found.rename_columns([now.get(name, name) for name in found.column_names])
+
+
+def _open(path: Path, numbered: Collection[str]) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, read_dictionary=list(numbered))
+    except KeyError:  # one of them is not there
+        return pq.ParquetFile(path)

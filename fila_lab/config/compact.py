@@ -69,6 +69,10 @@ class CompactCells:
         return dict(self._rows[cell_id].manifest) if cell_id in self._rows else {}
 
     def predictions(self, cell_id: str) -> pd.DataFrame | None:
+        found = self.table(cell_id)
+        return None if found is None else found.to_pandas()
+
+    def table(self, cell_id: str, columns: Collection[str] | None = None, numbered: Collection[str] = ()) -> pa.Table | None:
         row = self._rows.get(cell_id)
         if row is None or (row.prediction_columns is None and row.prediction_problem is None):
             return None
@@ -76,12 +80,17 @@ class CompactCells:
             raise ValueError(row.prediction_problem)
         import pyarrow as pa
 
+        now = present_columns(row.prediction_columns)
+        wanted = [name for name in row.prediction_columns if columns is None or now.get(name, name) in columns]
         items, answers = self._tables
         try:
-            frame = read_predictions(items, answers[cell_id], row.prediction_columns)
+            found = read_predictions(items, answers[cell_id], wanted)
         except (LookupError, TypeError, pa.ArrowException) as error:
             raise ValueError(f"{PREDICTIONS} and {ITEMS} do not hold them ({short(error)})") from error
-        return frame.rename(columns=present_columns(frame))
+        found = found.rename_columns([now.get(name, name) for name in found.column_names])
+        for name in set(numbered) & set(found.column_names):
+            found = found.set_column(found.column_names.index(name), name, found[name].dictionary_encode())
+        return found
 
     @cached_property
     def _tables(self) -> tuple[pa.Table, dict[str, pa.Table]]:

@@ -11,15 +11,22 @@ SHOWN = 12
 """Triplets in a gallery."""
 
 
-def most_divided(predictions: pd.DataFrame) -> list[str]:
+def shares_right(predictions: pd.DataFrame) -> pd.Series:
+    """Share of seeds that were right, by item_id, arm and place. predictions: those and correct; a row a seed. Items without places, as a
+    benchmark's, are left out."""
+    placed = predictions[["item_id", "arm", "place", "correct"]][predictions["place"] != ""]
+    shares: pd.Series = placed.groupby(["item_id", "arm", "place"], observed=True)["correct"].mean()
+    return shares
+
+
+def most_divided(shares: pd.Series) -> list[str]:
     """Item ids by how much their places differ within arms and their arms differ at all, most first; ties in id order.
 
-    predictions: item_id, place, correct, arm; a row a seed. Items without places, as a benchmark's, are none of them.
+    shares: as of `shares_right`.
     """
-    placed = predictions[predictions["place"] != ""]
-    if placed.empty:
+    if shares.empty:
         return []
-    share = placed.groupby(["item_id", "arm", "place"])["correct"].mean().unstack("place")
+    share = shares.unstack("place")
     between_places = (share.max(axis=1) - share.min(axis=1)).unstack("arm").sum(axis=1)
     between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
     score = (between_places + between_arms).sort_values(ascending=False, kind="stable")

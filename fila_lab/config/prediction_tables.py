@@ -53,7 +53,7 @@ def write_prediction_tables(items: Path, predictions: Path, cells: Mapping[str, 
     _write(pq, predictions, answers)
 
 
-def read_predictions(items: pa.Table, answers: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
+def read_predictions(items: pa.Table, answers: pa.Table, columns: Sequence[str]) -> pa.Table:
     """A cell's predictions as they were handed to `write_prediction_tables`.
 
     Args:
@@ -65,8 +65,7 @@ def read_predictions(items: pa.Table, answers: pa.Table, columns: Sequence[str])
     parts = {name: seen[name] if name in seen.column_names else answers[name] for name in columns}
     import pyarrow as pa
 
-    frame: pd.DataFrame = pa.table(parts).to_pandas()
-    return frame
+    return pa.table(parts)
 
 
 def by_cell(answers: pa.Table) -> dict[str, pa.Table]:

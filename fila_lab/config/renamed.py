@@ -23,6 +23,7 @@ KEYS: dict[str, str] = {
     "data.suite": "",
 }
 """A run's fields by their old dotted paths, and the present ones; nothing where a field is gone."""
+_OLD = [(tuple(old.split(".")[:-1]), old.split(".")[-1]) for old in KEYS]
 WORDS: dict[str, str] = {"family": "task"}
 """Columns of predictions, by their old names."""
 
@@ -42,7 +43,7 @@ def renamed_word(word: str) -> str | None:
 
 def present_run(config: Any) -> Any:
     """A recorded configuration, nested, by the present names; what is no mapping as it is."""
-    if not isinstance(config, Mapping):
+    if not isinstance(config, Mapping) or not any(last in (_room(config, above) or ()) for above, last in _OLD):
         return config
     found = _copied(config)
     for old, new in KEYS.items():
@@ -134,7 +135,7 @@ def _present(path: str, value: Any) -> dict[str, Any]:
     return {path: value}
 
 
-def _room(config: dict[str, Any], above: Iterable[str], make: bool = False) -> dict[str, Any] | None:
+def _room(config: Any, above: Iterable[str], make: bool = False) -> dict[str, Any] | None:
     """The mapping at a path, made where it is missing if so wished; None where there is none."""
     room: Any = config
     for part in above:

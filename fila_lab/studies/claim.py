@@ -12,7 +12,7 @@ from fila_lab.config.compact import is_compact
 from fila_lab.config.files import left_over
 from fila_lab.config.json_files import read_json
 from fila_lab.config.published import read_mark
-from fila_lab.studies.folder import read_plan
+from fila_lab.studies.folder import read_head
 from fila_lab.studies.mirror_database import DATABASE, clear_left_over
 
 WRITTEN = frozenset(
@@ -40,7 +40,10 @@ WRITTEN = frozenset(
 )
 """Names that a study writes in its folder."""
 WRITTEN_BELOW = frozenset(
-    {"gallery.json", "trials.csv", "winners.yaml", "cells.jsonl", "trials.json", "costs.json", "costs.rounds.json", "key.json", "key.begun"}
+    {
+        *("drawn.json", "gallery.json", "trials.csv", "winners.yaml", "cells.jsonl", "trials.json"),
+        *("costs.json", "costs.rounds.json", "key.json", "key.begun"),
+    }
 )
 WORK = "work"
 PREPARING = "preparation"
@@ -57,7 +60,7 @@ def check_free(root: Path, study_file: Path) -> None:
         raise FilaError(
             f"--out: {root} holds published results, to which nothing is added; run elsewhere, e.g. below runs/, and publish that folder"
         )
-    if not root.is_dir() or read_plan(root) is not None or any(_signed(path) for path in root.glob("lock*.json")):
+    if not root.is_dir() or read_head(root) is not None or any(_signed(path) for path in root.glob("lock*.json")):
         return
     foreign = sorted(path.name for path in root.iterdir() if path.name in WRITTEN and not _harmless(path, study_file))
     if foreign:

@@ -9,7 +9,7 @@ from statistics import variance
 
 from fila_lab.config.power import ASSUMED_SD, minimal_detectable_effect, seeds_needed
 from fila_lab.studies.plan import Plan
-from fila_lab.studies.result import CellResult
+from fila_lab.studies.result import Outline
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Detectable:
     effect: float | None
 
 
-def detectable(plan: Plan, results: Mapping[str, CellResult]) -> dict[str, Detectable]:
+def detectable(plan: Plan, results: Mapping[str, Outline]) -> dict[str, Detectable]:
     """By family. results: of the folder, by cell; their noise counts from two paired seeds on.
 
     Holm's correction runs over what the study declares, arms that the budget leaves out included.
@@ -42,7 +42,7 @@ def detectable(plan: Plan, results: Mapping[str, CellResult]) -> dict[str, Detec
     return found
 
 
-def _noise(plan: Plan, results: Mapping[str, CellResult], comparisons: Sequence[Sequence[str]], metric: str) -> float | None:
+def _noise(plan: Plan, results: Mapping[str, Outline], comparisons: Sequence[Sequence[str]], metric: str) -> float | None:
     """Root of the mean variance over seeds of a family's paired differences; None before any has two seeds."""
     values: dict[str, dict[int, float]] = {}
     for cell in plan.cells:

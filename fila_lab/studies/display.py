@@ -25,34 +25,51 @@ def clock(seconds: float) -> str:
 
 
 class Forecast:
-    """Time left from measured cell times: each arm by its own mean, an arm not yet seen by the mean of all."""
+    """Time left from measured cell times: each arm by its own mean, an arm not yet seen by the mean of all. It is asked at every event, so
+    it counts cells by arm rather than looking at each."""
 
     def __init__(self, arms: Mapping[str, str], workers: int) -> None:
         self.arms = dict(arms)
         self.workers = workers
-        self.seconds: dict[str, list[float]] = {}
-        self.left: set[str] = set()
         self.running: dict[str, float] = {}
+        self._left: dict[str, int] = {}
+        self._ids: set[str] = set()
+        self._seconds: dict[str, tuple[int, float]] = {}
+
+    def expect(self, cell_id: str) -> None:
+        """A cell is to run."""
+        if cell_id not in self._ids:
+            self._ids.add(cell_id)
+            self._left[self._arm(cell_id)] = self._left.get(self._arm(cell_id), 0) + 1
+
+    def leave(self, cell_id: str) -> None:
+        """It does not run any more."""
+        self.running.pop(cell_id, None)
+        if cell_id in self._ids:
+            self._ids.remove(cell_id)
+            self._left[self._arm(cell_id)] -= 1
 
     def measure(self, cell_id: str, seconds: float) -> None:
         """A cell took this long."""
-        self.seconds.setdefault(self.arms.get(cell_id, ""), []).append(seconds)
+        count, total = self._seconds.get(self._arm(cell_id), (0, 0.0))
+        self._seconds[self._arm(cell_id)] = count + 1, total + seconds
+
+    def _arm(self, cell_id: str) -> str:
+        return self.arms.get(cell_id, "")
 
     def seconds_left(self) -> float | None:
         """None while nothing is measured."""
-        every = [value for values in self.seconds.values() for value in values]
-        if not every:
+        if not self._seconds:
             return None
-        overall = sum(every) / len(every)
-        now = time.monotonic()
-
-        def remaining(cell_id: str) -> float:
-            own = self.seconds.get(self.arms.get(cell_id, ""))
-            expected = sum(own) / len(own) if own else overall
-            return max(0.0, expected - (now - self.running.get(cell_id, now)))
-
-        each = [remaining(cell_id) for cell_id in self.left]
-        return max(sum(each) / self.workers, max(each, default=0.0))
+        overall = sum(total for _, total in self._seconds.values()) / sum(count for count, _ in self._seconds.values())
+        expected = {arm: total / count for arm, (count, total) in self._seconds.items()}
+        now, waiting, under_way = time.monotonic(), dict(self._left), []
+        for cell_id in self.running.keys() & self._ids:
+            waiting[self._arm(cell_id)] -= 1
+            under_way.append(max(0.0, expected.get(self._arm(cell_id), overall) - (now - self.running[cell_id])))
+        each = {arm: expected.get(arm, overall) for arm, count in waiting.items() if count}
+        left = sum(under_way) + sum(waiting[arm] * seconds for arm, seconds in each.items())
+        return max(left / self.workers, max((*under_way, *each.values()), default=0.0))
 
 
 class Display:
@@ -80,7 +97,7 @@ class Display:
         """One more cell to run; work that is no cell has no seed."""
         self.arms[cell_id] = self.forecast.arms[cell_id] = arm
         self.seeds[cell_id] = seed
-        self.forecast.left.add(cell_id)
+        self.forecast.expect(cell_id)
         self.total += 1
 
     def say(self, message: str) -> None:
@@ -122,8 +139,7 @@ class Display:
             self.forecast.measure(event.id, event.finished - event.started)
 
     def _leave(self, cell_id: str, worker: int) -> None:
-        self.forecast.running.pop(cell_id, None)
-        self.forecast.left.discard(cell_id)
+        self.forecast.leave(cell_id)
         self._doing.pop(worker, None)
 
     def _name(self, cell_id: str) -> str:

@@ -21,6 +21,7 @@ from fila_lab.cost.closed.components import component_costs, feature_bytes, item
 from fila_lab.cost.closed.memory import check_memory, memory_bytes
 from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import Plan
+from fila_lab.studies.result import Outline
 from fila_lab.studies.rows import cell_flops, stored_rows
 from fila_lab.studies.store import ResultStore
 from fila_lab.studies.trials import sweep_run, tuning_run
@@ -70,17 +71,18 @@ class Estimate:
 
 def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     """Account for a plan, given what the result folder holds. `detectable`: by family, what its seeds can show."""
-    results = ResultStore(out).results() if out is not None else {}
+    results = ResultStore(out).outlines() if out is not None else {}
     arms = tuple(_arm(plan, arm, results) for arm in plan.arms)
     planned = {cell.id for cell in plan.cells}
     seeds = plan.search.seeds if plan.search is not None else ()
-    tried = sum(1 for key, result in results.items() if key not in planned and result.config.get("seed") in seeds)
+    tried = sum(1 for key, result in results.items() if key not in planned and result.seed in seeds)
     search_left = max(0, plan.tuning_cells + plan.sweep_cells - tried) if plan.provisional else 0
     seconds = sum(arm.left * arm.seconds for arm in arms)
     drawn = _drawn(plan) if plan.sweep_cells and plan.provisional else []
     if search_left:
         seconds += search_left * (_mean(drawn) if drawn else _tuning_seconds(plan, arms))
-    features, cache = _features([*(cell.config for cell in plan.cells), *drawn], computed=bool(results))
+    first = {cell.arm: cell.config for cell in plan.cells}  # an arm's cells differ in their seed alone
+    features, cache = _features([*first.values(), *drawn], computed=bool(results))
     return Estimate(
         arms=arms,
         search_left=search_left,
@@ -151,7 +153,7 @@ def _rate(config: RunConfig) -> float:
     return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.devices
 
 
-def _arm(plan: Plan, arm: str, results: Mapping[str, Any]) -> ArmProgress:
+def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
     cells = [cell for cell in plan.cells if cell.arm == arm]
     found = [results[cell.id] for cell in cells if cell.id in results]
     failed = sum(result.status == "failed" for result in found)

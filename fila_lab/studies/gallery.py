@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fila_lab.config import FilaError, RunConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from fila_lab.config import FilaError, RunConfig, config_hash
 from fila_lab.config.data import PLACES
 from fila_lab.config.files import write_atomically
 from fila_lab.config.flips import most_divided
+from fila_lab.config.json_files import read_json
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.plan import Plan
 from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 log = logging.getLogger("fila_lab")
 
 COLUMNS = ["item_id", "place", "correct"]
 SAID = ["question", "answer"]
+ENTRIES, DRAWN = "gallery.json", "drawn.json"
+"""What is shown, and of which results and code it was drawn."""
 
 
-def write_gallery(plan: Plan, store: ResultStore) -> int:
-    """Draw the chosen triplets into OUT/gallery; returns how many. Nothing is drawn where no cell has predictions by place."""
-    predictions = _predictions({cell.id: cell.arm for cell in plan.cells}, store)
-    return 0 if predictions is None else _draw(plan.cells[0].config, predictions, store.root / "gallery")
+def write_gallery(plan: Plan, store: ResultStore, code: str = "") -> int:
+    """Draw the chosen triplets into OUT/gallery; returns how many. Nothing is drawn where no cell has predictions by place, nor anew where
+    the pictures are of these results. code: the hash of what draws.
+    """
+    folder, config = store.root / "gallery", plan.cells[0].config
+    arms = {cell.id: cell.arm for cell in plan.cells}
+    of = config_hash({"code": code, "run": config.model_dump(mode="json"), "arms": arms, "results": store.stamps(arms)})
+    try:
+        record = read_json(folder / DRAWN)
+        if record["of"] == of and (folder / ENTRIES).is_file():
+            return int(record["triplets"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    drawn = _draw(config, _pools(arms, store), folder)
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / DRAWN, json.dumps({"of": of, "triplets": drawn}, indent=1).encode())
+    return drawn
 
 
 def draw_published(root: Path, folder: Path) -> int:
@@ -40,36 +60,63 @@ def draw_published(root: Path, folder: Path) -> int:
     try:
         plan = read_plan(root) or {"cells": []}
         cells = [cell for cell in plan["cells"] if cell["phase"] == "main"]
-        predictions = _predictions({cell["id"]: cell["arm"] for cell in cells}, ResultStore(root))
-        return 0 if predictions is None else _draw(RunConfig.model_validate(cells[0]["config"]), predictions, folder)
+        pools = _pools({cell["id"]: cell["arm"] for cell in cells}, ResultStore(root))
+        return _draw(RunConfig.model_validate(cells[0]["config"]), pools, folder)
     except (FilaError, OSError, ValueError, LookupError) as error:
         log.warning("no pictures of items (%s); the report lists them as text", " ".join(str(error).split())[:300])
         return 0
 
 
-def _predictions(arms: Mapping[str, str], store: ResultStore) -> pd.DataFrame | None:
-    """Of the cells (id -> arm) that have predictions by place: COLUMNS, arm, and what was asked, where they say it."""
+@dataclass
+class _Pool:
+    """Items that some cells answered, in their order, and what was asked; and arm -> how many of its cells did, and how many of those were
+    right in each row."""
+
+    items: pa.Table
+    right: dict[str, tuple[int, NDArray[np.int64]]] = field(default_factory=dict)
+
+    def add(self, arm: str, correct: NDArray[np.int64]) -> None:
+        cells, right = self.right.get(arm, (0, np.zeros_like(correct)))
+        self.right[arm] = cells + 1, right + correct
+
+
+def _pools(arms: Mapping[str, str], store: ResultStore) -> list[_Pool]:
+    """Of the cells (id -> arm) that have predictions by place. Cells are added up as they are read: no more than one is held."""
+    import pyarrow as pa
+
+    pools: list[_Pool] = []
+    for cell_id in store.outlines(arms):
+        table = store.table(cell_id, (*COLUMNS, *SAID))
+        if table is None or not set(COLUMNS) <= set(table.column_names):
+            continue
+        correct, items = table["correct"], table.drop_columns(["correct"])
+        if not pa.types.is_boolean(correct.type) or correct.null_count:
+            continue
+        pool = next((pool for pool in pools if pool.items.equals(items)), None)
+        if pool is None:
+            pools.append(pool := _Pool(items))
+        pool.add(arms[cell_id], correct.to_numpy().astype(np.int64))
+    return pools
+
+
+def _draw(config: RunConfig, pools: Sequence[_Pool], folder: Path) -> int:
+    """Draw the triplets that tell most; 0 where no item has a place, as a benchmark's have none."""
     import pandas as pd
 
-    parts = []
-    for cell_id, arm in arms.items():
-        predictions = store.predictions(cell_id) if store.get(cell_id) is not None else None
-        if predictions is None or not set(COLUMNS) <= set(predictions.columns) or not pd.api.types.is_bool_dtype(predictions["correct"]):
-            continue
-        placed = predictions[predictions["place"].isin(PLACES)]  # a benchmark's items have none
-        if len(placed):
-            parts.append(placed[[*COLUMNS, *(name for name in SAID if name in placed)]].assign(arm=arm))
-    return pd.concat(parts) if parts else None
-
-
-def _draw(config: RunConfig, predictions: pd.DataFrame, folder: Path) -> int:
+    parts = [
+        pool.items.to_pandas().assign(arm=arm, right=right, cells=cells) for pool in pools for arm, (cells, right) in pool.right.items()
+    ]
+    placed = [part for part in (part[part["place"].isin(PLACES)] for part in parts) if len(part)]
+    if not placed:
+        return 0
     from fila_lab.data.seam.gallery import draw_triplets
 
-    chosen = most_divided(predictions)
+    predictions = pd.concat(placed)
+    counts = predictions.groupby(["item_id", "arm", "place"])[["right", "cells"]].sum()
     asked = predictions.drop_duplicates("item_id").set_index("item_id").reindex(columns=SAID)
-    entries = draw_triplets(config, chosen, folder)
+    entries = draw_triplets(config, most_divided(counts["right"] / counts["cells"]), folder)
     same = [entry for entry in entries if all(asked.at[entry["item_id"], name] in (entry[name], None) for name in SAID)]
     if len(same) < len(entries):
         log.warning("%d of %d pictures are left out: today's suite draws other items", len(entries) - len(same), len(entries))
-    write_atomically(folder / "gallery.json", json.dumps(same, indent=1).encode())
+    write_atomically(folder / ENTRIES, json.dumps(same, indent=1).encode())
     return len(same)

@@ -70,6 +70,11 @@ def cell_id(config: RunConfig) -> str:
     The preset's name stays out, and so do the paths of weights and data files: their contents stand for them. Raises FilaError when one is
     missing.
     """
+    return cell_ids(config, [config.seed])[config.seed]
+
+
+def cell_ids(config: RunConfig, seeds: Iterable[int]) -> dict[int, str]:
+    """Seed -> `cell_id` of the run with this seed in place of its own; data and weights, the same for all, are looked at once."""
     fields: dict[str, Any] = config.model_dump(mode="json", exclude={"data": {"workers"}})
     del fields["preset"]
     data = fields["data"]
@@ -78,7 +83,8 @@ def cell_id(config: RunConfig) -> str:
             del suite[path]
     for name, digest in weights_hashes(config).items():
         fields[name]["weights"] = f"sha256:{digest}"
-    return config_hash({"schema": SCHEMA, "run": fields, "data": data_hash(config)})
+    content = {"schema": SCHEMA, "data": data_hash(config)}
+    return {seed: config_hash({**content, "run": {**fields, "seed": seed}}) for seed in seeds}
 
 
 def weights_hashes(config: RunConfig) -> dict[str, str]:

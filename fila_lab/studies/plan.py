@@ -17,7 +17,7 @@ from fila_lab.config.space_points import space_size
 from fila_lab.config.study import FRONT, Phase
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
-from fila_lab.studies.identity import cell_id
+from fila_lab.studies.identity import cell_id, cell_ids
 from fila_lab.studies.rows import check_rows, further_scores
 from fila_lab.studies.search_checks import check_search
 from fila_lab.studies.trials import with_trials
@@ -91,8 +91,8 @@ class Plan:
             if (kept := tuple(arms for arms in family.comparisons if set(arms) <= set(self.arms)))
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """As `plan.json` keeps it."""
+    def head(self) -> dict[str, Any]:
+        """As `plan.json` keeps it, cells apart."""
         return {
             "schema": PLAN,
             "study": self.study.model_dump(mode="json"),
@@ -101,8 +101,11 @@ class Plan:
             "overrides": dict(self.overrides),
             "matches": {arm: solution.to_dict() for arm, solution in self.matches.items()},
             "step_seconds": dict(self.step_seconds),
-            "cells": [cell.to_dict() for cell in self.cells],
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `plan.json` keeps it."""
+        return {**self.head(), "cells": [cell.to_dict() for cell in self.cells]}
 
 
 def study_hash(study: StudyConfig) -> str:
@@ -161,9 +164,8 @@ def make_plan(
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
         if solution is not None:
             matches[arm] = solution
-        for seed in seeds[arm]:
-            config = first.model_copy(update={"seed": seed})
-            cells.append(CellSpec(cell_id(config), arm, seed, "main", None, config))
+        for seed, name in cell_ids(first, seeds[arm]).items():
+            cells.append(CellSpec(name, arm, seed, "main", None, first.model_copy(update={"seed": seed})))
     _check_distinct(cells)
     _check_metrics(study, cells, chosen.tune)
     return Plan(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -83,6 +86,37 @@ class CellResult(Strict):
     def dump(self) -> dict[str, Any]:
         """The dictionary that is written; `pruned` stands in the results of pruned cells alone."""
         return self.model_dump(mode="json", by_alias=True, exclude=None if self.pruned is not None else {"pruned"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What of a result is kept in memory of every cell of a study: not its configuration, its curve, or a failure's traceback."""
+
+    id: str
+    status: str
+    seed: int | None
+    metrics: Mapping[str, float | None]
+    validation: Mapping[str, float | None]
+    timing: Mapping[str, float | None]
+    failure: Failure | None
+
+    @staticmethod
+    def of(result: CellResult) -> Outline:
+        failure = result.failure
+        return Outline(
+            id=result.id,
+            status=result.status,
+            seed=result.config.get("seed"),
+            metrics=_shared(result.metrics),
+            validation=_shared(result.validation),
+            timing=_shared(result.timing),
+            failure=None if failure is None else failure.model_copy(update={"traceback": ""}),
+        )
+
+
+def _shared(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The same with names that are one object in all cells."""
+    return {sys.intern(name): value for name, value in values.items()}
 
 
 def without_nan(value: Any) -> Any:

@@ -192,8 +192,8 @@ class StudyRun:
         with self._display("cells", engine) as display:
             for cell in missing:
                 display.add(cell.id, cell.arm, cell.seed)
-            for cell_id, result in self.store.results(cell.id for cell in self.plan.cells).items():
-                if (seconds := result.timing.get("total")) is not None and result.status == "done":
+            for cell_id, outline in self.store.outlines(cell.id for cell in self.plan.cells).items():
+                if (seconds := outline.timing.get("total")) is not None and outline.status == "done":
                     display.forecast.measure(cell_id, seconds)
 
             queue = deque(self._job(cell) for cell in missing)
@@ -255,7 +255,7 @@ class StudyRun:
         from fila_lab.studies.gallery import write_gallery
 
         try:
-            write_gallery(self.plan, self.store)
+            write_gallery(self.plan, self.store, self.code)
         except (FilaError, OSError, ValueError) as error:
             log.warning("the gallery could not be drawn (%s); the report will list its triplets as text", error)
 

@@ -68,7 +68,7 @@ def study_status(root: Path | str) -> StudyStatus:
         raise FilaError(f"--out: {root} holds no plan.json; name the folder of a study, or start one with `fila-lab run`")
     store = ResultStore(root)
     metric = plan["study"]["metric"]
-    results = store.results(cell["id"] for cell in plan["cells"])
+    results = store.outlines(cell["id"] for cell in plan["cells"])
     groups: dict[tuple[str, str], list[dict[str, object]]] = {}
     for cell in plan["cells"]:
         groups.setdefault((cell["phase"], cell["arm"]), []).append(cell)

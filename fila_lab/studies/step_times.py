@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fila_lab.config import RunConfig, StudyConfig, config_hash
 from fila_lab.studies.arms import Overrides, baseline, get_budget, resolve_arm
-from fila_lab.studies.folder import read_plan
+from fila_lab.studies.folder import read_head
 from fila_lab.studies.store import ResultStore
 
 PUBLISHED = Path("experiments/results")
@@ -32,7 +32,7 @@ def find_step_seconds(
     arms = {baseline(study), *(get_budget(study, budget).arms or study.arms)}
     if arms <= set(study.step_seconds):
         return study.step_seconds
-    kept = (read_plan(out) or {}).get("step_seconds") or {}
+    kept = (read_head(out) or {}).get("step_seconds") or {}
     if arms <= set(kept):
         return {arm: float(seconds) for arm, seconds in kept.items()}
     plain = study.model_copy(update={"equalise": "steps"})

@@ -6,10 +6,13 @@ name, synced and renamed, the result last, so that a kill at any instant leaves 
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +23,17 @@ from fila_lab.config.cells import Cells
 from fila_lab.config.compact import CELLS, CompactCells, open_cells
 from fila_lab.config.faults import remedy
 from fila_lab.config.files import left_over, move_aside, temporary_path, write_atomically
-from fila_lab.studies.result import CellResult, encode, without_nan
+from fila_lab.studies.result import CellResult, Outline, encode, without_nan
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 log = logging.getLogger("fila_lab")
 
 PROBE = "probe"
+Stamp = tuple[int, int, int]
+"""Inode, size and time of change: a file of the same stamp is taken for the same. Results are only ever replaced by a rename."""
 WRITTEN = frozenset({"result.json", "manifest.json", "predictions.parquet", PROBE})
 """Names of the files that are written below `cells`."""
 
@@ -42,7 +48,7 @@ class Invalid:
 
 
 class ResultStore:
-    """The results of the folder `root`.
+    """The results of the folder `root`. Outlines are kept, so that a result's file is read once for as long as it stays the same file.
 
     Raises:
         FilaError: (on `open` and `write`) the folder cannot be written; (on reading) a newer version wrote it.
@@ -51,6 +57,7 @@ class ResultStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self.cells = self.root / "cells"
+        self._outlines: dict[str, tuple[Stamp, Outline | Invalid | None]] = {}
 
     def open(self) -> ResultStore:
         """Create the folder and make sure that it can be written."""
@@ -121,6 +128,10 @@ class ResultStore:
         """The cell's predictions, if it has any."""
         return self.kept.predictions(cell_id)
 
+    def table(self, cell_id: str, columns: Collection[str] | None = None) -> pa.Table | None:
+        """The cell's predictions as a table of pyarrow; columns: those that are wanted, as far as they are there."""
+        return self.kept.table(cell_id, columns)
+
     def manifest(self, cell_id: str) -> dict[str, Any]:
         """The cell's manifest; empty when there is none that can be read."""
         return self.kept.manifest(cell_id)
@@ -139,31 +150,61 @@ class ResultStore:
         return self.kept.ids()
 
     def results(self, ids: Iterable[str] | None = None) -> dict[str, CellResult]:
-        """The results that count, by id."""
+        """The results that count, by id, whole; `outlines` is what a study of many cells has room for."""
         found = ((cell_id, self.get(cell_id)) for cell_id in (self.ids() if ids is None else ids))
         return {cell_id: result for cell_id, result in found if result is not None}
 
+    def outline(self, cell_id: str) -> Outline | Invalid | None:
+        """As `read`; looked at again only where the file has changed since."""
+        try:
+            stamp = self._stamp(cell_id)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return _outlined(self.read(cell_id))
+        known = self._outlines.get(cell_id)
+        if known is None or known[0] != stamp:
+            known = self._outlines[cell_id] = stamp, _outlined(self.read(cell_id))
+        return known[1]
+
+    def _stamp(self, cell_id: str) -> Stamp:
+        state = os.stat(self._file(cell_id))
+        return state.st_ino, state.st_size, state.st_mtime_ns
+
+    def stamps(self, ids: Iterable[str]) -> dict[str, Stamp]:
+        """Of the result files that are there: as long as they stay, so do the results."""
+        found: dict[str, Stamp] = {}
+        for cell_id in ids:
+            with suppress(OSError):
+                found[cell_id] = self._stamp(cell_id)
+        return found
+
+    def outlines(self, ids: Iterable[str] | None = None) -> dict[str, Outline]:
+        """Of the results that count, by id."""
+        found = ((cell_id, self.outline(cell_id)) for cell_id in (self.ids() if ids is None else ids))
+        return {cell_id: outline for cell_id, outline in found if isinstance(outline, Outline)}
+
     def done_ids(self) -> set[str]:
         """Cells with a result that counts, failed and pruned ones included: they are data."""
-        return set(self.results())
+        return set(self.outlines())
 
-    def failures(self) -> dict[str, CellResult]:
+    def failures(self) -> dict[str, Outline]:
         """Failed cells."""
-        return {cell_id: result for cell_id, result in self.results().items() if result.status == "failed"}
+        return {cell_id: outline for cell_id, outline in self.outlines().items() if outline.status == "failed"}
 
     def invalid(self) -> list[Invalid]:
         """Result files that do not count."""
-        return [found for cell_id in self.ids() if isinstance(found := self.read(cell_id), Invalid)]
+        return [found for cell_id in self.ids() if isinstance(found := self.outline(cell_id), Invalid)]
 
     def moved_aside(self) -> list[Path]:
         """Result files that an earlier driver moved aside."""
-        return sorted(self.cells.glob("*/result.invalid-*.json"))
+        return sorted(self._files("result.invalid-*.json"))
 
     def repair(self, alone: bool = True) -> list[Invalid]:
         """Move result files that do not count aside, so that their cells run again, and clear what a killed driver left half-written
         (`alone`: no other driver writes here, see `left_over`).
         """
-        for left in (*self.cells.glob("*/.*.tmp"), *self.cells.glob(".*.tmp")):
+        for left in self._files(".*.tmp", own=True):
             if left_over(left, WRITTEN, alone):
                 left.unlink(missing_ok=True)
         bad = self.invalid()
@@ -171,3 +212,20 @@ class ResultStore:
             aside = move_aside(found.path, "invalid")
             log.warning("%s does not count (%s): moved to %s; the cell runs again", found.path, found.reason, aside.name)
         return bad
+
+    def _files(self, pattern: str, own: bool = False) -> list[Path]:
+        """Files of all cells by their names; `own`: and of the folder of cells itself. A folder is listed once; a glob would look at each
+        of its files."""
+        found: list[Path] = []
+        with suppress(OSError):
+            for entry in os.scandir(self.cells):
+                if entry.is_dir():
+                    with suppress(OSError):
+                        found += [Path(entry.path, name) for name in fnmatch.filter(os.listdir(entry.path), pattern)]
+                elif own and fnmatch.fnmatch(entry.name, pattern):
+                    found.append(Path(entry.path))
+        return found
+
+
+def _outlined(found: CellResult | Invalid | None) -> Outline | Invalid | None:
+    return Outline.of(found) if isinstance(found, CellResult) else found

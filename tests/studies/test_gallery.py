@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from thin_study import Bench
 
-from fila_lab.config.flips import most_divided
+from fila_lab.config.flips import most_divided, shares_right
 from fila_lab.studies.gallery import draw_published
 from fila_lab.studies.publish import publish
 from fila_lab.studies.store import ResultStore
@@ -23,9 +23,9 @@ def _asked(arm: str, count: int) -> pd.DataFrame:
 
 def test_items_without_places_are_no_triplets() -> None:
     asked = pd.concat([_asked(arm, 20).assign(arm=arm) for arm in ("none", "concat")])
-    assert most_divided(asked) == []
+    assert most_divided(shares_right(asked)) == []
     triplet = pd.DataFrame({"item_id": "test-0", "place": ["cut", "sham", "intact"], "correct": [False, True, True], "arm": "none"})
-    assert most_divided(pd.concat([asked, triplet])) == ["test-0"]
+    assert most_divided(shares_right(pd.concat([asked, triplet]))) == ["test-0"]
 
 
 def test_a_benchmarks_items_are_not_drawn(bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

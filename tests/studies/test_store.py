@@ -150,7 +150,10 @@ def test_results_are_those_that_count_by_id(store: ResultStore) -> None:
     assert list(own) == ["c"]
     assert own["c"].timing == {"total": 2.5}
     assert own["c"].failure is not None
-    assert (own["c"].config, own["c"].failure.message, own["c"].failure.traceback) == ({"seed": 3}, "broken", "lines")
+    assert (own["c"].seed, own["c"].failure.message) == (3, "broken")
+    whole = store.results(["c"])["c"]
+    assert whole.failure is not None
+    assert (whole.config, whole.failure.traceback) == ({"seed": 3}, "lines")
     assert failed("c", {}, "error", "broken")["timing"] == {}
 
 
