@@ -26,9 +26,9 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from benchmarks.lines import Line
-from benchmarks.memory import resident
 from benchmarks.report import write_record
 from fila_lab.config import FilaError, RunConfig, resolve_run
+from fila_lab.cost.resident import resident
 from fila_lab.data.seam.export import export
 from fila_lab.training import FilaModule
 from fila_lab.training.batches import Batch, Collator
@@ -114,8 +114,9 @@ def read_through(index: Path, cache_dir: Path) -> dict[str, float]:
     for batch in Stream(collator, rows, config.train.batch_size, None):
         seen += len(batch.rows)
         if not early and seen >= len(rows) / 10:
-            early = resident() / 2**20
-    return {"rows": seen, "early_mib": early, "late_mib": resident() / 2**20, "rows_a_second": seen / (time.perf_counter() - began)}
+            early = resident(peak=False) / 2**20
+    late, seconds = resident(peak=False) / 2**20, time.perf_counter() - began
+    return {"rows": seen, "early_mib": early, "late_mib": late, "rows_a_second": seen / seconds}
 
 
 def grown(index: Path, cache_dir: Path) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
@@ -14,10 +13,10 @@ import torch
 from benchmarks.scene import Scene, benchmark_config
 from benchmarks.subjects import subject
 from fila_lab.config import FilaError
+from fila_lab.cost.resident import forget_peak, resident
 from fila_lab.modeling.precision import autocast
 
 SUBJECTS = ("bare", "none", "concat", "addition", "cross_attention", "upsample and window")
-STATUS = Path("/proc/self/status")
 LONGEST = 900
 
 
@@ -33,12 +32,6 @@ def peak_gib(name: str, preset: str, precision: str, threads: int) -> float:
     return float(json.loads(ended.stdout.splitlines()[-1]))
 
 
-def resident(field: str = "VmRSS:") -> int:
-    """Bytes, from VmRSS (now) or VmHWM (at most)."""
-    line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
-
-
 def grown_gib(name: str, preset: str, precision: str) -> float:
     """The same, in this process."""
     scene = Scene.build(benchmark_config(preset))
@@ -46,11 +39,10 @@ def grown_gib(name: str, preset: str, precision: str) -> float:
     scene.pixels, scene.detail, scene.library_vit  # noqa: B018 (made now, so that they are no call's memory)
     with torch.inference_mode(), autocast(precision):
         torch.nn.functional.conv2d(torch.rand(1, 3, 32, 32), torch.rand(8, 3, 4, 4), stride=4) @ torch.rand(8, 8)  # libraries' own start
-        base = resident("VmRSS:")
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # let the peak start from now
+        base = resident(peak=False)
+        forget_peak()
         one.call()
-    return (resident("VmHWM:") - base) / 2**30
+    return (resident(peak=True) - base) / 2**30
 
 
 def main() -> None:
@@ -61,8 +53,8 @@ def main() -> None:
     parser.add_argument("--precision", required=True)
     parser.add_argument("--threads", type=int, required=True)
     given = parser.parse_args()
-    if not STATUS.exists():
-        raise SystemExit("peak memory is read from /proc, which this system has not: use --no-memory")
+    if not Path("/proc/self/clear_refs").exists():
+        raise SystemExit("a peak is told to start anew through /proc, which this system has not: use --no-memory")
     torch.set_num_threads(given.threads)
     print(json.dumps(grown_gib(given.name, given.preset, given.precision)))
 

@@ -18,8 +18,8 @@ from fila_lab.config import FilaError
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
-VERBS = ("plan", "run", "status", "report", "sync", "publish", "predict", "evaluate", "score", "probe", "cost", "calibrate", "pretrain")
-VERBS += ("data", "presets")
+VERBS = ("plan", "run", "status", "arms", "report", "sync", "publish", "reproduce", "diff", "predict", "evaluate", "score", "probe")
+VERBS += ("cost", "calibrate", "pretrain", "doctor", "data", "presets")
 
 
 @pytest.fixture
@@ -88,6 +88,12 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["plan", STUDY, *RANDOM, "--set", "geometry.detail_cells=0"], "geometry.detail_cells = 0"),
         (["plan", STUDY, "--set", "vit.weights=nowhere.safetensors"], "the weights file nowhere.safetensors is missing"),
         (["run", STUDY, "--engine", "proces"], "did you mean 'process'"),
+        (["run", STUDY, "--address", "auto"], "--address = auto is of a Ray cluster, and cells run with --engine process"),
+        (["run", STUDY, "--engine", "ray", "--address", "head"], "--address = 'head' is no address of a Ray cluster"),
+        (["run", STUDY, "--engine", "ray", "--cell-gpus", "0.5"], "--cell-gpus = 0.5: the study's cells compute on CPUs"),
+        (["reproduce", "concat:0"], "CELL = concat:0: whose? give --study STUDY"),
+        (["reproduce", "concta:0", "--study", "experiments/results/fusion_methods"], "did you mean 'concat'"),
+        (["diff", "concat", "none"], "'concat' is of which study?"),
         (["status", STUDY, "--out", "no/such/folder"], "no such result folder"),
         (["report", STUDY, "--out", "no/such/folder"], "no such result folder"),
         (["presets", "show", "minni"], "did you mean 'mini'"),

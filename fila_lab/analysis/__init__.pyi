@@ -1,4 +1,4 @@
-from .alarms import Alarm as Alarm
+from .alarm import Alarm as Alarm
 from .alarms import find_alarms as find_alarms
 from .bootstrap import GapInterval as GapInterval
 from .bootstrap import clustered_gap as clustered_gap
@@ -14,7 +14,13 @@ from .frame import load_manifests as load_manifests
 from .frame import load_predictions as load_predictions
 from .frame import load_study_frame as load_study_frame
 from .frame import load_tuning as load_tuning
+from .front import front_shares as front_shares
+from .front import hypervolume as hypervolume
+from .front import hypervolume_history as hypervolume_history
+from .front import non_dominated as non_dominated
+from .front import reference_point as reference_point
 from .headline import headline_of as headline_of
+from .importance import importances as importances
 from .probes import load_probe as load_probe
 from .report import write_report as write_report
 from .report import write_summary as write_summary
@@ -26,7 +32,9 @@ from .statistics import probability_greater as probability_greater
 from .statistics import sign_flip as sign_flip
 from .statistics import tost as tost
 from .subgroups import Subgroups as Subgroups
+from .sweep import SweepFindings as SweepFindings
 from .tables import arms_table as arms_table
 from .tables import per_seed_table as per_seed_table
 from .terminal import terminal_summary as terminal_summary
+from .trials import load_trials as load_trials
 from .verdicts import judge as judge

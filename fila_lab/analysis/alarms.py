@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 
 from fila_lab.analysis import frame as frames
+from fila_lab.analysis.alarm import SEVERITIES, Alarm
 from fila_lab.analysis.check import listed
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import Cell
 from fila_lab.analysis.signatures import check_signatures
+from fila_lab.analysis.sweep_alarms import sweep_alarms
 from fila_lab.analysis.training_checks import crossing_contrasts
 from fila_lab.config.published import altered
-
-Severity = Literal["error", "warning", "note"]
-"""error: some verdict cannot stand; warning: read it with this in mind; note: what was asked for and is not here."""
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 CUT_OFF = 0.01
 """Share of an arm's answers to a test that may be cut off without a word; a model that answers at all runs on now and then."""
 EMPTY = 0.5
 """Share of them that may be empty without a word."""
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """`kind` groups alarms of one sort, `text` says with names and numbers what is wrong."""
-
-    kind: str
-    text: str
-    severity: Severity
-
-    def line(self) -> str:
-        """As the terminal, the Markdown page and the headline say it."""
-        return f"{self.severity.capitalize()}, {self.kind}: {self.text}"
 
 
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
@@ -51,7 +34,7 @@ def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alar
 def _own_alarms(found: Findings) -> list[Alarm]:
     sources = (
         *(_altered, _declaration, _checks, _cells, _left_out, _unsaid),
-        *(_dropped_seeds, _trials, _declared_training, _not_run, _signatures),
+        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, _signatures),
     )
     return [alarm for source in sources for alarm in source(found)]
 
@@ -88,7 +71,7 @@ def _cells(found: Findings) -> Iterator[Alarm]:
         causes = [f"seed {row.seed} ({row.kind}: {_short(str(row.message))})" for row in own.itertuples()]
         yield Alarm("failed cells", f"{arm}: {listed(causes)}", "warning")
     finished = set(found.frame["arm"])
-    for arm in found.folder.arms:
+    for arm in found.folder.arms if finished else ():  # where nothing is done, that is said once
         if arm not in finished:
             yield Alarm("arm without results", f"{arm}: none of its cells is finished, so nothing is said of it", "error")
 
@@ -174,6 +157,12 @@ def _not_run(found: Findings) -> Iterator[Alarm]:
         contrasts = sorted(" − ".join(arms) for arms in missing)
         text = f"{len(contrasts)} declared contrasts ({listed(contrasts, 6)}): this budget leaves out {', '.join(left)}"
         yield Alarm("declared, not run", text, "note")
+
+
+def _sweep(found: Findings) -> Iterator[Alarm]:
+    """What a reader of a sweep's front must know."""
+    if found.sweep is not None:
+        yield from sweep_alarms(found.sweep)
 
 
 def _signatures(found: Findings) -> Iterator[Alarm]:

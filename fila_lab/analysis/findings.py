@@ -15,9 +15,12 @@ from fila_lab.analysis import frame as frames
 from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_table
 from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.searched import searched_at
 from fila_lab.analysis.selfcheck import check_study
 from fila_lab.analysis.style import tasks_of
 from fila_lab.analysis.subgroups import Subgroups
+from fila_lab.analysis.sweep import SweepFindings
+from fila_lab.analysis.trials_file import read_trials_file
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
 
@@ -41,11 +44,15 @@ class Findings:
 
     @staticmethod
     def of(out: Path | str | StudyFolder | Findings) -> Findings:
-        """Errors: FilaError as in `load_study_frame`."""
+        """Errors: FilaError as in `load_study_frame`; where a sweep has begun, its trials can be told before a main cell is done."""
         if isinstance(out, Findings):
             return out
         folder = StudyFolder.open(out)
-        return Findings(folder, frames.load_study_frame(folder))
+        if any(cell.done for cell in folder.main) or read_trials_file(folder.out) is None:
+            return Findings(folder, frames.load_study_frame(folder))
+        frame = pd.DataFrame(columns=["arm", "seed", "id", folder.study.metric]).astype({folder.study.metric: float})
+        frame.attrs["notes"] = folder.notes()
+        return Findings(folder, frame)
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -98,6 +105,11 @@ class Findings:
         return frames.load_costs(self.folder)
 
     @cached_property
+    def sweep(self) -> SweepFindings | None:
+        """None where no sweep has begun. Raises FilaError where its trials are damaged."""
+        return SweepFindings.of(self.folder, self.costs)
+
+    @cached_property
     def predictions(self) -> pd.DataFrame | None:
         try:
             return frames.load_predictions(self.folder)
@@ -124,13 +136,13 @@ class Findings:
         return check_study(self.folder, self.frame, self.predictions, self.manifests)
 
     @cached_property
-    def searched_values(self) -> dict[str, dict[str, float]]:
+    def searched_values(self) -> dict[str, dict[str, Any]]:
         """Per arm the values its main cells ran with at the searched paths: read from their configs, so true under every budget."""
-        space = list(self.folder.study.tuning.space) if self.folder.study.tuning else []
-        values: dict[str, dict[str, float]] = {}
+        space = self.folder.study.tuning.dimensions if self.folder.study.tuning else {}
+        values: dict[str, dict[str, Any]] = {}
         for cell in self.folder.main if space else ():
             config = (cell.result or {}).get("config") or cell.config
-            values.setdefault(cell.arm, {path: frames.dig(config, path) for path in space})
+            values.setdefault(cell.arm, {path: searched_at(config, path, one) for path, one in space.items()})
         return values
 
     @property

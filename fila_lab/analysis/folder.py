@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from fila_lab.analysis.plan_file import PlannedCell, read_plan_file
 from fila_lab.config.base import FilaError
-from fila_lab.config.cell_checks import check_predictions, check_result, short
+from fila_lab.config.cell_checks import DONE, FAILED, check_predictions, check_result, short
 from fila_lab.config.cells import Cells
 from fila_lab.config.compact import is_compact, open_cells
 from fila_lab.config.declaration import changes, declaration, judged_by
 from fila_lab.config.files import RUNS
 from fila_lab.config.published import read_mark
-from fila_lab.config.study import StudyConfig
+from fila_lab.config.study import FRONT, StudyConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,12 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        return self.result is not None and self.result["status"] == "done"
+        return self.result is not None and self.result["status"] == DONE
+
+    @property
+    def failed(self) -> bool:
+        """Whether a failure of its own ended it; a pruned cell is neither failed nor done."""
+        return self.result is not None and self.result["status"] == FAILED
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -161,8 +166,9 @@ class StudyFolder:
         return next((arm for arm in self.arms if self.study.arms[arm].role == "baseline"), None)
 
     def label(self, arm: str) -> str:
+        """How an arm is called. Points of a sweep's front keep their short names: their values, which label them, stand in its table."""
         declared = self.study.arms.get(arm)
-        return (declared.label if declared else None) or arm
+        return (declared.label if declared and declared.role != FRONT else None) or arm
 
     @property
     def report(self) -> Path:

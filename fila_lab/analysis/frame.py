@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ import pandas as pd
 
 from fila_lab.analysis.columns import Columns, repeated, text_columns
 from fila_lab.analysis.folder import Cell, StudyFolder
+from fila_lab.analysis.searched import at_edge, searched_at, value_at
 from fila_lab.config.base import FilaError
-from fila_lab.config.cell_checks import check_numbers, finite, short
+from fila_lab.config.cell_checks import check_numbers, short
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_path
+from fila_lab.config.space import Range, is_active
 
 Source = Path | str | StudyFolder
 
-EDGE = 0.1
-"""A chosen value within this share of its range's logarithm from an end is flagged, here as where the search ends."""
 COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
 
 
@@ -36,7 +36,7 @@ def load_study_frame(out: Source) -> pd.DataFrame:
         if cell.done and cell.result is not None
     ]
     if not rows:
-        failed = [cell for cell in folder.main if cell.result is not None and cell.result["status"] == "failed"]
+        failed = [cell for cell in folder.main if cell.failed]
         cause = f"; {len(failed)} failed, the first with: {_failure(failed[0])['message']}" if failed else ""
         raise FilaError(f"out={folder.out}: none of its {len(folder.main)} main cells is finished{cause}; run the study first")
     frame = pd.DataFrame(rows)
@@ -99,28 +99,38 @@ def _concatenated(cells: Sequence[Cell]) -> pd.DataFrame:
 
 
 def load_tuning(out: Source) -> pd.DataFrame:
-    """One row per tuning trial: arm, trial, id, status, a column per searched path, value (the metric on validation items), winner, edge.
+    """One row per tuning trial: arm, trial, id (of several cells with spaces between), status, a column per searched path (choices as text
+    where they are no numbers; missing where a path was not active), value (the metric on validation items, mean over cells), winner, edge.
 
     Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when no tuning cell has a value.
     Empty frame without either.
     """
     folder = StudyFolder.open(out)
-    space = dict(folder.study.tuning.space) if folder.study.tuning else {}
+    space = dict(folder.study.tuning.dimensions) if folder.study.tuning else {}
     rows = []
-    for cell in folder.tuning:
-        config = (cell.result or {}).get("config") or cell.config
-        validation = _floats((cell.result or {}).get("validation"))
-        status = cell.result["status"] if cell.result else "missing"
-        value = validation.get(folder.study.metric, float("nan")) if cell.done else float("nan")
-        searched = {path: dig(config, path) for path in space}
-        rows.append({"arm": cell.arm, "trial": cell.trial, "id": cell.id, "status": status, **searched, "value": value})
+    for (arm, trial), cells in _by_trial(folder.tuning).items():
+        config = (cells[0].result or {}).get("config") or cells[0].config
+        values = [
+            _floats((cell.result or {}).get("validation")).get(folder.study.metric, math.nan) if cell.done else math.nan for cell in cells
+        ]
+        states = [cell.result["status"] if cell.result else "missing" for cell in cells]
+        status = next((state for state in states if state != "done"), "done")
+        chosen: dict[str, Any] = {}
+        for path, one in space.items():
+            if is_active(one, chosen):
+                chosen[path] = value_at(config, path)
+        searched = {path: searched_at(config, path, one) if path in chosen else None for path, one in space.items()}
+        key = {"arm": arm, "trial": trial, "id": " ".join(cell.id for cell in cells), "status": status}
+        rows.append({**key, **searched, "value": sum(values) / len(values)})
     frame = pd.DataFrame(rows)
     table = folder.out / "tuning" / "trials.csv"
     if (frame.empty or frame["value"].isna().all()) and table.exists():
         frame = pd.read_csv(table, dtype=str, keep_default_na=False).rename(columns=present_path)  # an arm may be named NA or 010
-        space = {path: bounds for path, bounds in space.items() if path in frame}
-        for path in [*space, *(name for name in ("trial",) if name in frame)]:
+        space = {path: one for path, one in space.items() if path in frame}
+        for path in [*(path for path, one in space.items() if isinstance(one, Range)), *(name for name in ("trial",) if name in frame)]:
             frame[path] = pd.to_numeric(frame[path], errors="coerce")
+        for path in [path for path, one in space.items() if not isinstance(one, Range)]:
+            frame[path] = frame[path].where(frame[path] != "", None)
         if not {"arm", "value"} <= set(frame.columns):
             found = ", ".join(frame.columns)
             raise FilaError(f"{table}: columns arm and value are needed, found {found}; remove the file or write it again")
@@ -132,7 +142,7 @@ def load_tuning(out: Source) -> pd.DataFrame:
     frame["edge"] = ""
     for index in best:
         own = frame[(frame["arm"] == frame.at[index, "arm"]) & frame["value"].notna()]
-        warnings = [edge(path, float(own.loc[index, path]), own[path], bounds) for path, bounds in space.items()]
+        warnings = [edge(path, float(own.loc[index, path]), own[path], one) for path, one in space.items() if isinstance(one, Range)]
         frame.at[index, "edge"] = "; ".join(filter(None, warnings))
     return frame
 
@@ -183,11 +193,7 @@ def load_manifests(out: Source) -> pd.DataFrame:
 def failures(out: Source) -> pd.DataFrame:
     """One row per failed cell, tuning included: arm, seed, phase, trial, id, kind, message."""
     folder = StudyFolder.open(out)
-    rows = [
-        {**_key(cell), "phase": cell.phase, "trial": cell.trial, **_failure(cell)}
-        for cell in folder.cells
-        if cell.result is not None and cell.result["status"] == "failed"
-    ]
+    rows = [{**_key(cell), "phase": cell.phase, "trial": cell.trial, **_failure(cell)} for cell in folder.cells if cell.failed]
     return pd.DataFrame(rows, columns=["arm", "seed", "id", "phase", "trial", "kind", "message"])
 
 
@@ -204,22 +210,21 @@ def _floats(values: Mapping[str, Any] | None, prefix: str = "") -> dict[str, flo
     return {prefix + name: value for name, value in check_numbers(values, prefix or "metrics").items()}
 
 
-def dig(config: Any, path: str) -> float:
-    """The number at a dotted path of a config; NaN where there is none."""
-    for part in path.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    number = finite(config)
-    return float("nan") if number is None else number
-
-
-def edge(path: str, chosen: float, tried: pd.Series, bounds: tuple[float, float]) -> str:
-    """Why a winning value may not be the best there is: it lies in the outer part of its (log) range, or no trial lies beyond it."""
-    low, high = bounds
-    if not chosen > 0 or not EDGE < math.log(chosen / low) / math.log(high / low) < 1 - EDGE:
+def edge(path: str, chosen: float, tried: pd.Series, one: Range) -> str:
+    """Why a winning value may not be the best there is: it lies in the outer part of its range, or no trial lies beyond it."""
+    if chosen != chosen or at_edge(chosen, one):
         return f"{path} at the edge of its range"
     if len(tried) > 1 and (chosen == tried.min() or chosen == tried.max()):
         return f"{path} is the outermost value tried"
     return ""
+
+
+def _by_trial(cells: Iterable[Cell]) -> dict[tuple[str, int | None], list[Cell]]:
+    """A trial's cells, one a seed of the search."""
+    found: dict[tuple[str, int | None], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell.arm, cell.trial), []).append(cell)
+    return found
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fila_lab.analysis.alarms import find_alarms
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.style import number, rows_of, scale_of, with_bounds
+from fila_lab.analysis.sweep_text import sweep_sentences
 from fila_lab.analysis.verdicts import BEYOND, OPEN, WITHIN, relation
 
 SAID = (*((word, size) for word in ("better", "worse") for size in (BEYOND, OPEN, WITHIN)), ("equivalent", ""), ("inconclusive", ""))
@@ -12,8 +13,15 @@ SAID = (*((word, size) for word in ("better", "worse") for size in (BEYOND, OPEN
 
 
 def headline_of(found: Findings, committed: Findings | None = None) -> list[str]:
-    """Every alarm, then every verdict. committed: the results shown beside it, when there are any."""
-    return [alarm.line() for alarm in find_alarms(found, committed)] + verdict_sentences(found)
+    """Every alarm, then what was found. committed: the results shown beside it, when there are any."""
+    return [alarm.line() for alarm in find_alarms(found, committed)] + sentences_of(found)
+
+
+def sentences_of(found: Findings) -> list[str]:
+    """What a sweep found, then every verdict; a study that declares no contrast has none."""
+    if found.sweep is None:
+        return verdict_sentences(found)
+    return sweep_sentences(found.sweep) + (verdict_sentences(found) if found.folder.study.families else [])
 
 
 def verdict_sentences(found: Findings) -> list[str]:

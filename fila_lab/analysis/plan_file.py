@@ -14,6 +14,7 @@ from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
 from fila_lab.config.schemas import PLAN, refuse_newer
 from fila_lab.config.study import Phase, StudyConfig
+from fila_lab.config.trial_cells import with_trial_cells
 
 
 class _Read(BaseModel):
@@ -68,7 +69,7 @@ class PlanFile(_Read):
 
 
 def read_plan_file(path: Path) -> PlanFile:
-    """The plan in a file.
+    """The plan in a file, and the cells of its searches beside it.
 
     Raises:
         FilaError: a newer version wrote it.
@@ -78,4 +79,4 @@ def read_plan_file(path: Path) -> PlanFile:
     content = read_json(path)
     if isinstance(content, dict):
         refuse_newer(path, content.get("schema"), PLAN)
-    return PlanFile.model_validate(present_plan(content))
+    return PlanFile.model_validate(present_plan(with_trial_cells(path.parent, content)))

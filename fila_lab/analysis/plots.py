@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from fila_lab.analysis import frame as frames
 from fila_lab.analysis.escape import plot_text
 from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.searched import plain
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
 from fila_lab.analysis.verdicts import said
 from fila_lab.config.data import PLACES
+from fila_lab.config.space import Choices, Range
 
 MEAN: dict[str, Any] = {"markersize": 8, "capsize": 0, "elinewidth": 2.2, "markeredgewidth": 1.6, "zorder": 4}
 
@@ -176,7 +178,8 @@ def tuning_plot(found: Findings) -> Figure | None:
     """Validation value of every trial against each searched value; the winner ringed. None without tuning."""
     trials = frames.load_tuning(found.folder)
     trials = trials.dropna(subset=["value"]) if not trials.empty else trials
-    space = [path for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in trials]
+    searched = found.folder.study.tuning.dimensions if found.folder.study.tuning else {}
+    space = [path for path in searched if path in trials]
     if trials.empty or not space:
         return None
     scale, styles = scale_of(found.metric), arm_styles(found.folder)
@@ -184,14 +187,28 @@ def tuning_plot(found: Findings) -> Figure | None:
         figure = Figure(figsize=(5.2 * len(space) + 2, 3.8), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(space), sharey=True))
         for panel, path in zip(panels, space, strict=True):
-            for arm in [name for name in found.folder.study.arms if name in set(trials["arm"])]:
-                own, style = trials[trials["arm"] == arm].sort_values(path), styles[arm]
-                marks = {"marker": style.marker, "ms": 5.5, "mfc": style.face}
-                panel.plot(own[path], own["value"] * scale, color=style.colour, lw=1.2, label=plot_text(style.label), **marks)
+            one = searched[path]
+            known = trials[trials[path].notna()]
+            if isinstance(one, Choices):
+                places = {str(plain(value)): place for place, value in enumerate(one.values)}
+                known = known.assign(**{path: known[path].astype(str).map(places)}).dropna(subset=[path])
+                panel.set_xticks(range(len(places)), [plot_text(value) for value in places])
+                panel.set_xlim(-0.5, len(places) - 0.5)
+            for arm in [name for name in found.folder.study.arms if name in set(known["arm"])]:
+                own, style = known[known["arm"] == arm].sort_values(path), styles[arm]
+                line: dict[str, Any] = {
+                    "ls": "-" if isinstance(one, Range) and len(space) == 1 else "",
+                    "lw": 1.2,
+                    "label": plot_text(style.label),
+                }
+                panel.plot(own[path], own["value"] * scale, color=style.colour, marker=style.marker, ms=5.5, mfc=style.face, **line)
                 best = own[own["winner"]]
                 panel.plot(best[path], best["value"] * scale, "o", ms=13, mfc="none", mec=style.colour, mew=1.3)
-            panel.set_xscale("log")
-            panel.set_xlabel(f"{path} (log)")
+            if isinstance(one, Range) and one.log:
+                panel.set_xscale("log")
+            elif isinstance(one, Range) and one.whole(path):
+                panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+            panel.set_xlabel(f"{path} (log)" if isinstance(one, Range) and one.log else path)
         panels[0].set_ylabel("validation, percent" if scale == 100 else "validation")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
     return figure

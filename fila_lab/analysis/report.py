@@ -13,25 +13,30 @@ from typing import Any
 import jinja2
 import matplotlib
 
-from fila_lab.analysis.alarms import Alarm, alarms_frame, find_alarms, other_code
+from fila_lab.analysis.alarm import Alarm
+from fila_lab.analysis.alarms import alarms_frame, find_alarms, other_code
 from fila_lab.analysis.benchmark_tables import benchmark_tables
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import Flip, flips_table, load_flips
-from fila_lab.analysis.headline import headline_of, verdict_sentences
+from fila_lab.analysis.headline import headline_of, sentences_of
 from fila_lab.analysis.plots import CAPTIONS
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
 from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.subgroup_tables import subgroup_tables
+from fila_lab.analysis.sweep_plots import SWEEP_CAPTIONS
+from fila_lab.analysis.sweep_tables import sweep_tables
 from fila_lab.analysis.tables import Table, all_tables, published_table
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES
 from fila_lab.config.texts import one_line
 
 SUMMARY = "report.md"
-SUMMARY_FIGURES = ("contrasts", "gaps", "cost")
+DRAWN = {**SWEEP_CAPTIONS, **CAPTIONS}
+"""Every figure, in the order in which they stand in the page of a text."""
+SUMMARY_FIGURES = ("front", "hypervolume", "contrasts", "gaps", "cost")
 """What is published of a report; the rest is built from the published results."""
 
 
@@ -83,7 +88,7 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
 
 
 def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
-    tables = all_tables(found) | benchmark_tables(found) | crossed_tables(found) | subgroup_tables(found)
+    tables = all_tables(found) | sweep_tables(found) | benchmark_tables(found) | crossed_tables(found) | subgroup_tables(found)
     if alarms:
         raised = alarms_frame(alarms)
         tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
@@ -113,7 +118,7 @@ def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> 
         "study": study,
         "folder": found.folder,
         "found": found,
-        "headline": verdict_sentences(found),
+        "headline": sentences_of(found),
         "alarms": alarms,
         "tables": _tables(found, committed, flips, alarms),
         "flips": flips,
@@ -136,14 +141,14 @@ def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> 
 
 
 def _figures(
-    found: Findings, target: Path, names: Sequence[str] = tuple(CAPTIONS), formats: Sequence[str] = ("png", "svg")
+    found: Findings, target: Path, names: Sequence[str] = tuple(DRAWN), formats: Sequence[str] = ("png", "svg")
 ) -> list[dict[str, str]]:
     """Draw and save in the formats; hand back what the page embeds (SVG as data URI: sharp, and no ids that clash)."""
     drawn = []
     with matplotlib.rc_context(RC):
         for name in names:
-            draw, caption = CAPTIONS[name]
-            if name in ("contrasts",) and found.verdicts.empty:
+            draw, caption = DRAWN[name]
+            if (name == "contrasts" and found.verdicts.empty) or (name in CAPTIONS and found.frame.empty):
                 continue
             figure = draw(found)
             if figure is None:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fila_lab.analysis import frame as frames
 from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.searched import at_edge
 from fila_lab.analysis.signs import Applied, Sign
 
 PARTS = (
@@ -31,7 +31,7 @@ def out_of_memory(found: Findings) -> Applied:
     signs, failures = [], 0
     for arm in found.folder.arms:
         cells = [cell for cell in found.folder.cells if cell.arm == arm]
-        failed = [(cell, (cell.result or {}).get("failure") or {}) for cell in cells if cell.result and not cell.done]
+        failed = [(cell, (cell.result or {}).get("failure") or {}) for cell in cells if cell.failed]
         failures += len(failed)
         short = [(cell, cause) for cell, cause in failed if cause.get("kind") == "out_of_memory" or KILLED in str(cause.get("message"))]
         if not short:
@@ -55,21 +55,21 @@ def tuned_edges(found: Findings) -> Applied:
     same: dict[tuple[str, float], list[str]] = {}
     nearest, values = math.inf, 0
     for arm, chosen in found.searched_values.items():
-        for path, (low, high) in tuning.space.items():
+        for path, one in tuning.ranges.items():
             value = chosen[path]
-            if not (math.isfinite(value) and value > 0):
+            if not math.isfinite(value) or (one.log and value <= 0):
                 continue
-            place = math.log(value / low) / math.log(high / low)
+            place = one.share(value)
             nearest, values = min(nearest, place, 1 - place), values + 1
-            if not frames.EDGE < place < 1 - frames.EDGE:
+            if at_edge(value, one):
                 same.setdefault((path, value), []).append(arm)
     if not values:
         return Applied(unchecked="no finished cell recorded a value of what was searched")
     signs = []
     for (path, value), arms in same.items():
-        low, high = tuning.space[path]
-        text = f"{path} at the edge of its range: {value:.4g}, searched from {low:g} to {high:g}"
-        signs.append(Sign(", ".join(arms), text, value, limit=low if value * value < low * high else high, unit=path))
+        one = tuning.ranges[path]
+        text = f"{path} at the edge of its range: {value:.4g}, searched from {one.low:g} to {one.high:g}"
+        signs.append(Sign(", ".join(arms), text, value, limit=one.low if one.share(value) < 0.5 else one.high, unit=path))
     return Applied(signs, reach=f"any; of {values} values the nearest lies {nearest:.0%} of its range from an end")
 
 

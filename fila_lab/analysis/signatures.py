@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fila_lab.analysis import frame as frames
 from fila_lab.analysis import signature_facts as facts
 from fila_lab.analysis import signature_rules as rules
 from fila_lab.analysis.findings import Findings
@@ -15,6 +14,7 @@ from fila_lab.analysis.reversals import reversals
 from fila_lab.analysis.screening import LEVEL
 from fila_lab.analysis.signs import Applied, Sign
 from fila_lab.analysis.tables import Table
+from fila_lab.config.space import EDGE
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "tuned value at the edge of its range",
-        f"the value an arm ran with lies in the outer {frames.EDGE:.0%} of its searched range, at either end (log scale). A fact of the "
-        f"search, not a test: where the value does not matter, {2 * frames.EDGE:.0%} of winners lie there",
+        f"the value an arm ran with lies in the outer {EDGE:.0%} of its searched range, at either end (log scale). A fact of the "
+        f"search, not a test: where the value does not matter, {2 * EDGE:.0%} of winners lie there",
         "a better value may lie outside what was tried: widen `tuning.space` and search again, for every arm",
         facts.tuned_edges,
         tests=False,

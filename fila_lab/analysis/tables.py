@@ -15,6 +15,7 @@ from fila_lab.analysis.contrasts import paired, sides
 from fila_lab.analysis.escape import Raw, latex_text, markdown_text
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.searched import shown as value_text
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, said
@@ -240,7 +241,9 @@ def _tuning(found: Findings) -> Table:
     data = frames.load_tuning(found.folder)
     rows = []
     for r in data.to_dict("records"):
-        searched = {path: f"{r[path]:.3g}" for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r}
+        searched = {
+            path: value_text(r[path]) for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r
+        }
         row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(found.metric))}
         rows.append(
             row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ("failed" if r.get("status") == "failed" else "")}

@@ -15,9 +15,11 @@ from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import rich_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.searched import plain, shown
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.subgroups import DEPENDS, level_text
+from fila_lab.analysis.sweep_text import interval_text, objectives_text, sweep_sentences, title_of
 from fila_lab.analysis.tables import arms_table
 from fila_lab.analysis.verdicts import said
 
@@ -39,7 +41,10 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
     found = Findings.of(out)
     committed = find_published(found.folder, published)
     parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold"), *_alarms(found, committed)]
-    parts += [_arms(found), _contrasts(found, committed)]
+    parts += _sweep(found)
+    parts.append(_arms(found))
+    if found.sweep is None or found.folder.study.families:
+        parts.append(_contrasts(found, committed))
     if not found.testable and len(found.verdicts):
         reasons = list(dict.fromkeys(found.verdicts["reason"]))
         parts.append(rich_text(f"No verdict from this run: {'; '.join(reasons)}.", "yellow"))
@@ -121,6 +126,32 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
                 cells += [rich_text(interval), Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
         table.add_row(*cells)
     return table
+
+
+def _sweep(found: Findings) -> list[RenderableType]:
+    """The front in a table and what was found in sentences, or how far the sweep is."""
+    if found.sweep is None:
+        return []
+    sweep, table = (
+        found.sweep,
+        Table(
+            title=rich_text(f"{'front' if found.sweep.several else 'best trial'} in {objectives_text(found.sweep)}"),
+            title_justify="left",
+            title_style="",
+        ),
+    )
+    confirmed = {row["number"]: row for row in sweep.confirmed.points.to_dict("records")}
+    for column in ("point", "values", *(f"{title_of(name)} [95 %]" for name in sweep.file.names), "on the front"):
+        table.add_column(rich_text(column), no_wrap=column != "values", justify="left" if column in ("point", "values") else "right")
+    for trial in sweep.points:
+        own = confirmed.get(trial.number) or dict(zip(sweep.file.names, trial.values or (), strict=True))
+        values = ", ".join(f"{path.rpartition('.')[2]} {shown(plain(value))}" for path, value in trial.parameters.items())
+        share = own.get("share", float("nan"))
+        last = f"{share:.0%}" if share == share else "as searched" if trial.number not in confirmed else "–"
+        name = own.get("arm", f"trial {trial.number}")
+        table.add_row(*map(rich_text, (name, values, *(interval_text(name, own) for name in sweep.file.names), last)))
+    said: list[RenderableType] = [rich_text(sentence) for sentence in sweep_sentences(sweep)]
+    return [table, *said] if sweep.points else said
 
 
 def _subgroups(found: Findings) -> list[RenderableType]:

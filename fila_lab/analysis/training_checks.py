@@ -87,7 +87,8 @@ def tuning_check(folder: StudyFolder, trials: pd.DataFrame) -> Check:
     study = folder.study
     budget = study.budgets.get(folder.budget)
     searched = bool(budget and budget.tune)
-    paths = set(study.tuning.space) if study.tuning else {path for values in study.winners.values() for path in values}
+    always = {path for path, one in study.tuning.dimensions.items() if not one.condition} if study.tuning else set()
+    paths = always if study.tuning else {path for values in study.winners.values() for path in values}
     if not paths:
         return Check(TUNING, True, "nothing was searched")
     if searched and trials.empty:

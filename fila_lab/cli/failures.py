@@ -31,7 +31,7 @@ def end_by_failures(state: StudyStatus, arguments: str) -> None:
     if not state.failures:
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, _, kind, _ in state.failures).items())
-    planned = sum(row.done + row.failed + row.left for row in state.rows)
+    planned = sum(row.planned for row in state.rows)
     typer.echo(
         f"fila-lab: {len(state.failures)} of {planned} cells failed ({kinds}); `fila-lab status {arguments}` names them, "
         f"`fila-lab run {arguments} --retry-failed` runs them again",

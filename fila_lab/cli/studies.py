@@ -39,11 +39,14 @@ def plan(
     from fila_lab.studies.machine import check_machine, template_warnings
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
+    from fila_lab.studies.trials_file import read_front
 
     _, loaded, name, folder = open_study(study, budget, out)
     chosen, overrides = get_budget(loaded, name), parse_set(sets or [])
     timed = find_step_seconds(loaded, name, folder, overrides)
     made = make_plan(loaded, name, overrides, known_winners(folder) if chosen.tune else None, timed)
+    if chosen.sweep and (front := read_front(folder, made)) is not None:
+        made = make_plan(loaded, name, overrides, None, timed, front)
     for message in [*check_machine(made, workers or chosen.workers, force), *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
@@ -56,10 +59,30 @@ def run(
     out: Out = None,
     engine: Annotated[str, typer.Option("--engine", "-e", metavar="|".join(ENGINES), help="Where cells run.")] = "process",
     workers: Workers = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="ADDR",
+            help="ray: the cluster, as auto, HOST:PORT or ray://HOST:PORT. Default: RAY_ADDRESS, else a Ray of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    cell_cpus: Annotated[
+        float | None, typer.Option("--cell-cpus", metavar="N", help="ray: CPUs of a cell. Default: its threads.", show_default=False)
+    ] = None,
+    cell_gpus: Annotated[
+        float | None,
+        typer.Option("--cell-gpus", metavar="N", help="ray: GPUs of a cell, or a share of one. Default: its devices.", show_default=False),
+    ] = None,
+    cell_memory: Annotated[
+        float | None, typer.Option("--cell-memory", metavar="GIB", help="ray: memory of a cell. Default: not counted.", show_default=False)
+    ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="This driver's share, counted from 0: 0/4 to 3/4.", show_default=False)
     ] = None,
     tracking_uri: Tracking = None,
+    system_metrics: Annotated[bool, typer.Option("--system-metrics", help="Record this machine's load in the MLflow mirror.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
     costs: Annotated[
@@ -68,6 +91,19 @@ def run(
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run the frozen ConvNeXt in every step; cells of their own.")] = False,
     force: Force = False,
+    sweep_storage: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep-storage",
+            metavar="URL",
+            help="SQLite or PostgreSQL database that shows trials. Default: optuna.db in DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    sweep_key: Annotated[
+        str | None,
+        typer.Option("--sweep-key", metavar="KEY", help="Name of the searches there. Default: <study>-<budget>.", show_default=False),
+    ] = None,
 ) -> None:
     """Run every cell of a study that has no result yet. Kill it at any time; the same line goes on.
 
@@ -76,14 +112,17 @@ def run(
     fila-lab run fusion_methods --budget full --workers 2
     fila-lab run fusion_methods --shard 0/4        one of four drivers on a shared folder: 0/4, 1/4, 2/4, 3/4
     fila-lab run fusion_methods --engine inline    in this process, for debugging
+    fila-lab run fusion_methods --engine ray --address auto --workers 32 --cell-gpus 0.5
 
     \b
     Exit codes: 0 every cell is done, 2 a mistake or a fault of the machine, 3 some cell failed (recorded, and in the report), 130 Ctrl-C.
     """
     from fila_lab.config import did_you_mean, parse_set
     from fila_lab.studies.arms import get_budget
+    from fila_lab.studies.engines import CellResources
     from fila_lab.studies.lock import Shard
     from fila_lab.studies.machine import check_machine, template_warnings
+    from fila_lab.studies.options import Options
     from fila_lab.studies.plan import make_plan
     from fila_lab.studies.step_times import find_step_seconds
 
@@ -94,23 +133,28 @@ def run(
     overrides = parse_set(sets or []) | ({"runtime.feature_cache": False} if no_cache else {})
     at_a_time = workers or get_budget(loaded, name).workers
     made = make_plan(loaded, name, overrides, step_seconds=find_step_seconds(loaded, name, folder, overrides))
-    machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=engine == "ray")
+    options = Options(
+        engine=engine,
+        workers=at_a_time,
+        address=address,
+        cell=CellResources(cell_cpus, cell_gpus, cell_memory),
+        shard=share,
+        tracking_uri=tracking_uri,
+        system_metrics=system_metrics,
+        retry_failed=retry_failed,
+        allow_mixed=allow_mixed,
+        costs=costs,
+        sweep_storage=sweep_storage,
+        sweep_key=sweep_key,
+    )
+    options.check(cell.config for cell in made.cells)
+    machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=options.elsewhere)
     for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
         typer.echo(f"warning: {message}", err=True)
 
     from fila_lab.studies import study_status
-    from fila_lab.studies.options import Options
     from fila_lab.studies.runner import run_plan
 
-    options = Options(
-        engine=engine,
-        workers=at_a_time,
-        shard=share,
-        tracking_uri=tracking_uri,
-        retry_failed=retry_failed,
-        allow_mixed=allow_mixed,
-        costs=costs,
-    )
     run_plan(made, path, folder, options)
     state = study_status(folder)
     arguments = f"{study} --budget {name}" + (f" --out {out}" if out is not None else "")
@@ -119,14 +163,43 @@ def run(
     end_by_failures(state, arguments)
 
 
-def status(study: Folder, budget: BudgetName = None, out: Out = None) -> None:
+def status(
+    study: Folder,
+    budget: BudgetName = None,
+    out: Out = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show cell by cell how it goes on, until it is complete or Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.5, metavar="SECONDS", help="With --watch: how often it is drawn.")] = 2.0,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write it as a page; with --watch, one that reloads itself.", show_default=False),
+    ] = None,
+) -> None:
     """How far a study is: cells done, failed and left, from its result folder alone.
 
     \b
     fila-lab status experiments/fusion_methods.yaml --budget full
     fila-lab status runs/fusion_methods-full
+    fila-lab status runs/fusion_methods-full --watch
+    fila-lab status runs/fusion_methods-full --watch --every 10 --html progress.html
     """
     folder = result_folder(study, budget, out)
+    if watch or html is not None:
+        from fila_lab.studies.outlook import Watcher
+
+        watcher = Watcher(folder)
+        if watch:
+            from rich.console import Console
+
+            from fila_lab.cli.watch import watch as draw
+
+            draw(watcher.look, every, html, Console(width=None if sys.stdout.isatty() else WIDTH))
+            return
+        from fila_lab.cli.watch_page import write_page
+
+        assert html is not None
+        write_page(html, watcher.look(), None)
+        typer.echo(f"page: {html}")
+        return
 
     from fila_lab.cli.text import status_text
     from fila_lab.studies import study_status

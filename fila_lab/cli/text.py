@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from fila_lab.config.texts import one_line, width
 
 if TYPE_CHECKING:
+    from fila_lab.config import Sweep
     from fila_lab.studies.detectable import Detectable
     from fila_lab.studies.estimate import Estimate
     from fila_lab.studies.plan import Plan
@@ -60,6 +62,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
+    from fila_lab.config import Sweep
     from fila_lab.config.power import ALPHA, POWER
     from fila_lab.config.strategies import known_cost
     from fila_lab.cost.closed.pages import page_costs
@@ -77,7 +80,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
             (
                 arm.arm,
                 study.arms[arm.arm].role,
-                seeds_text(plan.seeds),
+                seeds_text([cell.seed for cell in plan.cells if cell.arm == arm.arm]),
                 str(arm.done),
                 str(arm.failed),
                 str(arm.left),
@@ -102,10 +105,14 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         *_solved(plan),
         f"cells     {len(plan.cells)}: {done} done, {failed} failed, {left} to do{again}",
     ]
-    if plan.trials:
-        found = plan.tuning_cells - made.tuning_left
-        each = f"{len(plan.arms)} arms x {plan.trials}"
-        lines.append(f"tuning    {plan.tuning_cells} trials ({each}): {found} done, {made.tuning_left} to do")
+    if isinstance(plan.search, Sweep):
+        lines += _sweep(plan, plan.search, made)
+    elif plan.search is not None:
+        found = plan.tuning_cells - made.search_left
+        seeds = len(plan.search.seeds)
+        each = f"{len(plan.arms)} arms x {plan.trials}" + (f" x {seeds} seeds" if seeds > 1 else "")
+        what = "trials" if seeds == 1 else "cells"
+        lines.append(f"tuning    {plan.tuning_cells} {what} ({each}): {found} done, {made.search_left} to do")
     elif study.tuning is not None:
         missing = [arm for arm in plan.arms if arm not in study.winners]
         settings = f"no committed winners for {', '.join(missing)}" if missing else "every arm has committed winners"
@@ -132,6 +139,35 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:
+    """The search before the main cells: what it searches, by what, and what of it is left."""
+    from fila_lab.config.space import space_size, values_of
+
+    size = space_size(sweep.dimensions)
+    ways = "any number of combinations" if size == math.inf else f"{size:,.0f} combinations"
+    fields = []
+    for path, one in sweep.dimensions.items():
+        values = values_of(path, one)
+        fields.append(f"{path} ({'any number' if values is None else len(values)}{', under a condition' if one.condition else ''})")
+    goals = ", ".join(f"{goal.name} ({goal.direction})" for goal in sweep.goals)
+    pruner = f", pruner {sweep.pruner.name}" if sweep.pruned else ""
+    cells = f"at most {plan.sweep_cells} cells" if sweep.runs_cells else "no cells: costs alone are asked for"
+    done = "not ended" if plan.provisional else "ended"
+    to_do = f", {made.search_left} to do" if plan.provisional and sweep.runs_cells else ""
+    lines = [
+        f"sweep     {plan.trials} trials of {ways}: {', '.join(fields)}",
+        f"          for {goals}; sampler {sweep.sampler_name}{pruner}, {sweep.batch} trials at a time, seeds {seeds_text(sweep.seeds)}",
+        f"          {cells}{to_do}; {done}",
+    ]
+    if any(goal.measured for goal in sweep.goals):
+        measured = " and ".join(goal.name for goal in sweep.goals if goal.measured)
+        lines.append(f"          {measured} measured between batches, each configuration once")
+    if sweep.confirm is not None:
+        seeds = seeds_text(sweep.confirm.of(plan.study.budgets[plan.budget].seeds))
+        lines.append(f"          its front {'becomes' if plan.provisional else 'is among the'} arms, run on seeds {seeds}")
+    return lines
 
 
 def _rows(plan: Plan) -> list[str]:
@@ -203,12 +239,13 @@ def _solved(plan: Plan) -> list[str]:
 
 def status_text(state: StudyStatus, out: Path) -> str:
     """What `fila-lab status` prints."""
+    counts = ("done", "failed", *(("pruned",) if any(row.pruned for row in state.rows) else ()), "left")
     rows = [
-        (row.arm, row.phase, *map(str, (row.done, row.failed, row.left)), "" if row.mean is None else f"{row.mean:.4f}")
+        (row.arm, row.phase, *(str(getattr(row, name)) for name in counts), "" if row.mean is None else f"{row.mean:.4f}")
         for row in state.rows
     ]
     lines = [f"{state.name}, budget {state.budget}, in {out}", ""]
-    lines += [table(("arm", "phase", "done", "failed", "to do", f"mean {state.metric}"), rows), ""]
+    lines += [table(("arm", "phase", *counts[:-1], "to do", f"mean {state.metric}"), rows), ""]
     lines += [f"failed    {arm}, seed {seed}: {kind}: {message}" for arm, seed, kind, message in state.failures]
     lines += [f"invalid   {found.path}: {found.reason}; the next run moves it aside and repeats the cell" for found in state.invalid]
     lines += [f"aside     {path}" for path in state.moved_aside]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import check, cost, data, evaluate, probe, score, studies, tools
+from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui
 from fila_lab.cli.app import app, main
 
 for _verb in (
     studies.plan,
     studies.run,
     studies.status,
+    arms.arms,
     studies.report,
     studies.sync,
+    ui.ui,
     studies.publish,
+    compare.reproduce,
+    compare.diff,
     tools.predict,
     evaluate.evaluate,
     score.score,
@@ -19,6 +23,7 @@ for _verb in (
     cost.cost,
     tools.calibrate,
     tools.pretrain,
+    doctor.doctor,
 ):
     app.command()(_verb)
 data.data_app.command("check")(check.data_check)

@@ -19,8 +19,9 @@ from fila_lab.config.run import (
     TrainConfig,
     VitConfig,
 )
+from fila_lab.config.search import Sweep, Tuning
 from fila_lab.config.strategies import FUSIONS
-from fila_lab.config.study import Arm, Budget, Family, Match, StudyConfig, Tuning
+from fila_lab.config.study import Arm, Budget, Family, Match, StudyConfig
 from fila_lab.config.weights import require_weights, weights_file
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "RuntimeConfig",
     "Strict",
     "StudyConfig",
+    "Sweep",
     "TrainConfig",
     "Tuning",
     "VitConfig",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,13 @@ class Strict(BaseModel):
     """Frozen, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def without_usual(model: type[BaseModel], content: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Dumped content without those of these fields that have their usual value: what hashes or compares it then does so as records from
+    before there were these fields."""
+    usual = {name: model.model_fields[name].default for name in names}
+    return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
 
 
 MOST = 2**31 - 1

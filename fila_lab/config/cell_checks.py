@@ -10,6 +10,8 @@ from fila_lab.config.renamed import SCHEMA
 if TYPE_CHECKING:
     import pandas as pd
 
+DONE, FAILED, PRUNED = STATUSES = ("done", "failed", "pruned")
+"""What a cell's result can be: trained and evaluated, ended by a failure of its own, or stopped by the search whose trial it is."""
 PREDICTION_COLUMNS = ("item_id", "task", "place", "prediction", "correct", "image_id")
 
 
@@ -23,13 +25,15 @@ def check_result(result: dict[str, Any], cell_id: str, phase: str) -> dict[str, 
         raise ValueError(f"schema={result.get('schema')!r}, expected {SCHEMA}")
     if result.get("id") != cell_id:
         raise ValueError(f"id={result.get('id')!r} is not the folder's {cell_id!r}")
-    if result.get("status") not in ("done", "failed"):
+    if result.get("status") not in STATUSES or (result["status"] == PRUNED and phase == "main"):
         raise ValueError(f"status={result.get('status')!r}")
     # Tuning cells never read the test pool: their numbers are those of the validation items.
     needed = "metrics" if phase == "main" else "validation"
     if result["status"] == "done" and not (isinstance(result.get(needed), dict) and result[needed]):
         raise ValueError(f"no {needed}")
     _check_shapes(result)
+    if result["status"] == PRUNED and set(check_numbers(result.get("pruned"), "pruned")) != {"step", "value"}:
+        raise ValueError(f"pruned={short(result.get('pruned'))} does not say step and value")
     for name in ("metrics", "validation", "timing"):
         check_numbers(result.get(name), name)
     for number, point in enumerate(result.get("curve") or []):

@@ -1,10 +1,10 @@
 """The table of a study's cells, `cells.parquet`: a row a cell, readable by pandas alone.
 
-Columns: id, arm, seed, phase, trial, status (done, failed, damaged, missing), problem (why it is damaged), schema (of the result);
+Columns: id, arm, seed, phase, trial, status (done, failed, pruned, damaged, missing), problem (why it is damaged), schema (of the result);
 `metrics/<name>`, `validation/<name>`, `timing/<part>` (null where a cell has none, NaN where its value was not finite); `curve/<field>`,
 lists of a value a logged step; `manifest/<field>`, where that is text; as JSON `config:json`, `failure:json`, what else a result holds
-(`benchmarks:json`, ...) and `manifest/<field>:json`; the columns of the cell's predictions, or why there are none. What is written as a
-result is read back as an equal one.
+(`benchmarks:json`, ...; `pruned:json` where some cell was) and `manifest/<field>:json`; the columns of the cell's predictions, or why there
+are none. What is written as a result is read back as an equal one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NUMBERS = ("metrics", "validation", "timing")
 FURTHER = ("benchmarks", "answers", "set_aside")
 """Parts of a result that older ones and older tables do not have."""
+RARE = ("pruned",)
+"""Parts that the results of other cells do not have; tables without such a cell have no column of it."""
 DAMAGED, MISSING = "damaged", "missing"
 JSON = ":json"
 """Ends the name of a column whose text is JSON."""
@@ -81,8 +83,9 @@ def write_cell_table(path: Path, rows: Sequence[CellRow]) -> None:
         else:
             texts = (json.dumps(row.manifest[name]) if name in row.manifest else None for row in rows)
             add(f"manifest/{name}{JSON}", texts, pa.string())
-    for name in ("config", "failure", *FURTHER):
-        add(f"{name}{JSON}", (json.dumps(each[name]) if each.get(name) is not None else None for each in results), pa.string())
+    for name in ("config", "failure", *FURTHER, *RARE):
+        if name not in RARE or any(name in result for result in results):
+            add(f"{name}{JSON}", (json.dumps(each[name]) if each.get(name) is not None else None for each in results), pa.string())
     add("prediction_columns", (row.prediction_columns for row in rows), pa.list_(pa.string()))
     add("prediction_problem", (row.prediction_problem for row in rows), pa.string())
     pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
@@ -116,7 +119,7 @@ def _row(values: Mapping[str, Any]) -> CellRow:
         result = {"schema": values["schema"], "id": values["id"], "status": status, "config": read(f"config{JSON}")}
         result |= {"metrics": numbers["metrics"], "validation": numbers["validation"], "curve": points, "timing": numbers["timing"]}
         result["failure"] = read(f"failure{JSON}")
-        result |= {name: read(f"{name}{JSON}") for name in FURTHER if values.get(f"{name}{JSON}") is not None}
+        result |= {name: read(f"{name}{JSON}") for name in (*FURTHER, *RARE) if values.get(f"{name}{JSON}") is not None}
     columns = values["prediction_columns"]
     return CellRow(
         id=values["id"],

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from fila_lab.config.base import ConfigError, Number, Seed
-from fila_lab.config.study import Family, StudyConfig
+from fila_lab.config.study import FRONT, Family, StudyConfig
 
 DECLARED = ("question", "metric", "margin")
 
@@ -87,8 +87,9 @@ def judged_by(ran: StudyConfig, given: StudyConfig, budget: str) -> tuple[StudyC
     if ran.name != given.name:
         raise ConfigError(f"--out: the folder holds study {ran.name!r}, not {given.name!r}; give its own study file, or the folder alone")
     old, new = (study.model_dump(mode="json", exclude={*DECLARED, "families", "winners"}) for study in (ran, given))
-    unrun = [f"arms.{arm}" for arm in dict.fromkeys((*old["arms"], *new["arms"])) if _run(old, arm) != _run(new, arm)]
-    unrun += [name for name in ("preset", "set", "equalise", "tuning") if old[name] != new[name]]
+    found = {arm for arm, declared in ran.arms.items() if declared.role == FRONT}  # by the folder's sweep: no file declares them
+    unrun = [f"arms.{arm}" for arm in dict.fromkeys((*old["arms"], *new["arms"])) if arm not in found and _run(old, arm) != _run(new, arm)]
+    unrun += [name for name in ("preset", "set", "equalise", "tuning", "sweep") if old.get(name) != new.get(name)]
     if (old["budgets"].get(budget) or {}) | {"workers": 0} != (new["budgets"].get(budget) or {}) | {"workers": 0}:
         unrun.append(f"budgets.{budget}")
     update = {name: getattr(given, name) for name in (*DECLARED, "families")}

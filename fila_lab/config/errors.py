@@ -28,14 +28,21 @@ _REMEDIES = {
 
 def config_error(error: ValidationError, model: type[BaseModel], source: str = "") -> ConfigError:
     """All mistakes of a validation, one a line, in the order of the fields."""
+    return ConfigError("\n".join(mistakes(error, model, source)))
+
+
+def mistakes(error: ValidationError, model: type[BaseModel], source: str = "", below: str = "") -> list[str]:
+    """A line for each mistake of a validation, in the order of the fields; `below`: of this field, and what is in it, alone."""
     lines: dict[str, str] = {}
     found = error.errors(include_url=False)
     for item in found:
         if item["type"] == "too_short" and any(other["loc"][: len(item["loc"])] == item["loc"] for other in found if other is not item):
             continue  # what is missing there was refused by itself
         path, owner, union = _walk(item["loc"], model)
+        if below and not f"{path}.".startswith(f"{below}."):
+            continue
         lines.setdefault(path, _line(path, item, owner, union, source))
-    return ConfigError("\n".join(lines.values()))
+    return list(lines.values())
 
 
 def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type[BaseModel], bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from pydantic import ValidationError
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.checks import check_run
-from fila_lab.config.errors import config_error
+from fila_lab.config.errors import config_error, mistakes
 from fila_lab.config.overrides import apply_overrides
 from fila_lab.config.run import RunConfig
 from fila_lab.config.yaml_files import read_yaml
@@ -59,6 +61,34 @@ def load_study(path: str | Path) -> StudyConfig:
         raise config_error(error, StudyConfig, source=path.name) from None
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """A preset file's content; a file that has not changed is read once."""
+    try:
+        state = path.stat()
+    except OSError:
+        return read_yaml(path)  # which says what is wrong
+    return copy.deepcopy(_read_once(path, state.st_size, state.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=16)
+def _read_once(path: Path, size: int, changed: int) -> dict[str, Any]:
+    return read_yaml(path)
+
+
+def check_value(config: RunConfig, path: str, value: Any, source: str) -> None:
+    """Refuse a value that its field of a run does not take, whatever the other fields are.
+
+    Raises:
+        ConfigError: the field, the value and a remedy, behind `source`.
+    """
+    tree = apply_overrides(config.model_dump(), {path: value}, RunConfig, source)
+    try:
+        RunConfig.model_validate(tree)
+    except ValidationError as error:
+        if lines := mistakes(error, RunConfig, source, below=path):
+            raise ConfigError(lines[0]) from None
+
+
 def _refuse_preset(layer: Mapping[str, Any], source: str) -> None:
     """A run knows the name of its preset, but does not choose one by it: what stands there would be lost."""
     if "preset" in layer:
@@ -86,7 +116,7 @@ def _preset_tree(name: str, above: tuple[str, ...], base: Path | None = None) ->
     key = str(path.resolve())
     if key in above:
         raise ConfigError(f"{path}: extends = {name!r} leads back to itself; a preset extends another one or nothing")
-    content = read_yaml(path)
+    content = _read(path)
     _refuse_preset(content, f"{path.name}: ")
     parent = content.pop("extends", None)
     tree: dict[str, Any] = _preset_tree(str(parent), (*above, key), path.parent) if parent is not None else {}

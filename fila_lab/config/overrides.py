@@ -55,42 +55,61 @@ def apply_overrides(tree: Tree, overrides: Mapping[str, Any], model: type[BaseMo
     Raises:
         ConfigError: an unknown key, by its full path; or one field set twice by the same overrides (`a.b: 1` beside `a: {b: 2}`).
     """
-    _check_once(overrides, model, source)
+    flat_overrides(overrides, model, source)
     result = tree
     for path, value in overrides.items():
         result = _lay(result, str(path).split("."), value, model, (), source)
     return result
 
 
-def _check_once(overrides: Mapping[str, Any], model: type[BaseModel], source: str) -> None:
-    """Refuse overrides in which one entry would undo another, for the later would win in silence."""
-    seen: dict[str, None] = {}
-    for path in _fields_set(overrides, model, ()):
+def flat_overrides(overrides: Mapping[str, Any], model: type[BaseModel], source: str = "") -> Tree:
+    """Dotted path -> value of every field that overrides set, dotted or nested: through models, not into values. A field that is set as a
+    whole comes before the keys in it.
+
+    Raises:
+        ConfigError: an unknown key, by its full path; or one field set twice, for the later would win in silence.
+    """
+    seen: Tree = {}
+    for path, value in sorted(_fields_set(overrides, model, (), source), key=lambda field: field[0].count(".")):
         parts = path.split(".")
         above = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
         if clash := next((name for name in above if name in seen), None):
             where = f"{source}: " if source else ""
             beside = "" if clash == path else f" beside {clash} as a whole"
             raise ConfigError(f"{where}{path} is set twice{beside}, dotted or nested, and one would be lost; set it once")
-        seen[path] = None
+        seen[path] = value
+    return seen
 
 
-def _fields_set(overrides: Mapping[str, Any], model: type[BaseModel], above: tuple[str, ...]) -> list[str]:
-    """Dotted paths of the fields that overrides set: through models, not into values. A whole field comes before the keys in it."""
+def overlaid(below: Mapping[str, Any], above: Mapping[str, Any], model: type[BaseModel]) -> Tree:
+    """One layer of overrides that does what two do, the second last: dotted path -> value."""
+    upper = flat_overrides(above, model)
+    kept = {path: value for path, value in flat_overrides(below, model).items() if not any(_within(path, other) for other in upper)}
+    return {**kept, **upper}
+
+
+def _within(path: str, other: str) -> bool:
+    return path == other or path.startswith(f"{other}.")
+
+
+def _fields_set(overrides: Mapping[str, Any], model: type[BaseModel], above: tuple[str, ...], source: str) -> list[tuple[str, Any]]:
+    """(dotted path, value) of the fields that overrides set."""
     found = []
     for path, value in overrides.items():
         parts, owner = str(path).split("."), model
         for depth, part in enumerate(parts):
             field = owner.model_fields.get(part)
-            inner = model_of(field.annotation) if field is not None else None
+            if field is None:
+                raise ConfigError(unknown_key((*above, *parts[: depth + 1]), owner, source))
+            inner = model_of(field.annotation)
             if inner is None or depth == len(parts) - 1:
                 break
             owner = inner
         if inner is not None and depth == len(parts) - 1 and isinstance(value, Mapping):
-            found += _fields_set(value, inner, (*above, *parts))
+            found += _fields_set(value, inner, (*above, *parts), source)
         else:
-            found.append(".".join((*above, *parts)))
-    return sorted(found, key=lambda path: path.count("."))
+            found.append((".".join((*above, *parts)), value))
+    return found
 
 
 def _lay(tree: Tree, keys: list[str], value: Any, model: type[BaseModel], above: tuple[str, ...], source: str) -> Tree:

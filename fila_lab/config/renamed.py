@@ -84,8 +84,8 @@ def present_result(result: Any) -> Any:
 def present_study(study: Any) -> Any:
     """A recorded study by the present names."""
     by_name = {"arms": _with_set, "budgets": _with_set, "winners": present_overrides, "factors": present_overrides}
-    tuning = _each(_with_set(study), tuning=lambda part: _each(_with_set(part), space=present_overrides))
-    return _each(tuning, **{name: partial(_values, make=make) for name, make in by_name.items()})
+    searches = dict.fromkeys(("tuning", "sweep"), lambda part: _each(_with_set(part), space=present_overrides))
+    return _each(_each(_with_set(study), **searches), **{name: partial(_values, make=make) for name, make in by_name.items()})
 
 
 def present_plan(plan: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole
+from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole, without_usual
 from fila_lab.config.canvas_rules import grids_up_to
 from fila_lab.config.data import DataConfig
 
@@ -227,8 +227,7 @@ class LanguageConfig(Strict):
         content: dict[str, Any] = dump(self)
         if (info.context or {}).get("whole"):
             return content
-        usual = {name: type(self).model_fields[name].default for name in ("template", "max_tokens")}
-        return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
+        return without_usual(type(self), content, ("template", "max_tokens"))
 
 
 class TrainConfig(Strict):

@@ -11,6 +11,8 @@ from fila_lab.config.base import FilaError
 
 PLAN = 1
 """`plan.json`; one without a version is of version 1."""
+TRIALS = 1
+"""`sweep/trials.json`."""
 PUBLISHED = 2
 """Published results. 1: a file a cell; 2: tables of all cells (`fila_lab.config.compact`)."""
 

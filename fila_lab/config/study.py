@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from fila_lab.config.base import Flag, Number, Positive, Seed, Strict, did_you_mean
+from fila_lab.config.base import Flag, Number, Positive, Seed, Strict, did_you_mean, without_usual
 from fila_lab.config.grid import Factors, Grid, check_factors, expand
 from fila_lab.config.names import folder_name
+from fila_lab.config.search import Sweep, Tuning
 from fila_lab.config.subgroups import check_by
 
 Quantity = Literal["parameters", "flops"]
 """What arms are matched in."""
-Phase = Literal["main", "tuning"]
-"""Whether a cell is an arm with a seed, or with a tuning trial."""
+Phase = Literal["main", "tuning", "sweep"]
+"""Whether a cell is an arm with a seed, or a search's trial: of `tuning`, or of the sweep."""
+FRONT: Literal["front"] = "front"
+"""Role of the arms that a sweep finds."""
 
 
 class Match(Strict):
@@ -49,7 +52,7 @@ class Arm(Strict):
     """One configuration under comparison: the overrides it makes to the study's base run, as dotted paths; `match` solves one more."""
 
     label: str | None = None
-    role: Literal["baseline", "fusion", "control", "rival"] = "fusion"
+    role: Literal["baseline", "fusion", "control", "rival", "front"] = "fusion"
     set: dict[str, Any] = Field(default={})
     match: Match | None = None
 
@@ -87,24 +90,19 @@ class Family(Strict):
 
 
 class Budget(Strict):
-    """How much to run. `set` overrides run fields for all arms; `tune` false reuses the committed winners."""
+    """How much to run. `set` overrides run fields for all arms; `tune` false reuses the committed winners; `sweep` runs the sweep first."""
 
     seeds: tuple[Seed, ...] = Field(min_length=1)
     arms: tuple[str, ...] | None = Field(default=None, description="subset of arms; null is all")
     set: dict[str, Any] = Field(default={})
     tune: Flag = False
     workers: Positive = 2
+    sweep: Flag = False
+    trials: Positive | None = Field(default=None, description="trials of its search; null: the search's own")
 
-
-class Tuning(Strict):
-    """One search, the same for every arm: trials, space, sampler and seed; value = the metric on validation items."""
-
-    space: dict[str, tuple[Number, Number]] = Field(description="dotted path -> (low, high), searched on a log scale")
-    trials: Positive = 4
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
-    seed: Seed = 0
-    run_seed: Seed = Field(default=1000, description="seed of the tuning cells, apart from the study's seeds")
-    set: dict[str, Any] = Field(default={})
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_usual(Budget, dump(self), ("sweep", "trials"))
 
 
 class StudyConfig(Strict):
@@ -115,13 +113,14 @@ class StudyConfig(Strict):
     preset: str = "mini"
     set: dict[str, Any] = Field(default={}, description="overrides of the preset for every arm")
     arms: dict[str, Arm] = Field(min_length=1)
-    families: dict[str, Family]
+    families: dict[str, Family] = Field(default={}, description="may be left out where there is a sweep")
     metric: str = Field(default="exact/reading", description="primary metric, mean over the three places")
     margin: Number = Field(gt=0, description="smallest effect of interest, in the metric's units (accuracy: share)")
     equalise: Literal["steps", "flops", "time"] = Field(default="steps", description="what arms get equally; the baseline sets how much")
     step_seconds: dict[str, Number] = Field(default={}, description="arm -> measured seconds a step, for `equalise: time`")
     budgets: dict[str, Budget]
     tuning: Tuning | None = None
+    sweep: Sweep | None = None
     winners: dict[str, dict[str, Any]] = Field(default={}, description="arm -> tuned overrides, committed")
     grid: Grid | None = Field(default=None, exclude=True, description="crossed factors; they expand into `arms` and `factors`")
     factors: Factors = Field(default={}, description="arm -> factor -> level, of arms that are crossed; a grid fills it")
@@ -131,8 +130,16 @@ class StudyConfig(Strict):
     def _expand(cls, content: Any) -> Any:
         return expand(content)
 
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_usual(StudyConfig, dump(self), ("sweep",))
+
     @model_validator(mode="after")
     def _check(self) -> StudyConfig:
+        if self.sweep is None and "families" not in self.model_fields_set:
+            raise ValueError("families is missing; add it")
+        if self.sweep is not None and self.sweep.arm is not None:
+            self._known("sweep.arm", self.sweep.arm)
         for field, names in (("name", (self.name,)), ("budgets: a name", self.budgets)):
             for name in names:
                 try:
@@ -160,6 +167,14 @@ class StudyConfig(Strict):
     def own_metrics(self) -> bool:
         """Whether some family of contrasts is judged by a metric of its own."""
         return any(family.metric for family in self.families.values())
+
+    def search(self, budget: str) -> Tuning | Sweep | None:
+        """What a budget searches before its main cells, with the budget's number of trials."""
+        chosen = self.budgets[budget]
+        declared: Tuning | Sweep | None = self.tuning if chosen.tune else self.sweep if chosen.sweep else None
+        if declared is None or chosen.trials is None:
+            return declared
+        return declared.model_copy(update={"trials": chosen.trials})
 
     def _check_match(self, name: str) -> None:
         match = self.arms[name].match

@@ -48,17 +48,15 @@ def resolve_arm(
     overrides: Overrides | None = None,
     tuned: Overrides | None = None,
     step_seconds: Mapping[str, float] | None = None,
-    tuning: bool = False,
+    of_search: Overrides | None = None,
 ) -> tuple[RunConfig, Solution | None]:
     """One arm's run with a seed, and how its width was matched where it is.
 
-    Later layers win: preset, study.set, budget.set, tuning.set (where `tuning`), arm.set, tuned, overrides; then `match`, then
-    `equalise`. step_seconds: arm -> measured seconds a step, for `equalise: time`; None takes the study's own.
+    Later layers win: preset, study.set, budget.set, of_search (the `set` of the search whose trial it is), arm.set, tuned, overrides; then
+    `match`, then `equalise`. step_seconds: arm -> measured seconds a step, for `equalise: time`; None takes the study's own.
     Raises ConfigError naming study and arm.
     """
-    below: list[Overrides] = [study.set, get_budget(study, budget).set]
-    if tuning and study.tuning is not None:
-        below.append(study.tuning.set)
+    below: list[Overrides] = [study.set, get_budget(study, budget).set, of_search or {}]
     above: list[Overrides] = [tuned or {}, overrides or {}, {"seed": seed}]
     try:
         for layer in (*below, study.arms[arm].set, *above[:2]):

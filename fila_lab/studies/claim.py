@@ -20,6 +20,7 @@ WRITTEN = frozenset(
         "study.yaml",
         "plan.json",
         "lock.json",
+        "progress.json",
         "costs.json",
         "costs.manifest.json",
         "costs.rounds.json",
@@ -32,12 +33,18 @@ WRITTEN = frozenset(
         "work",
         "logs",
         "tuning",
+        "sweep",
         "gallery",
         "report",
     }
 )
 """Names that a study writes in its folder."""
-WRITTEN_BELOW = frozenset({"drawn.json", "gallery.json", "trials.csv", "winners.yaml"})
+WRITTEN_BELOW = frozenset(
+    {
+        *("drawn.json", "gallery.json", "trials.csv", "winners.yaml", "cells.jsonl", "trials.json", "costs.json", "costs.rounds.json"),
+        *("key.json", "key.begun"),
+    }
+)
 WORK = "work"
 PREPARING = "preparation"
 _HASH = re.compile(r"[0-9a-f]{16}")
@@ -83,7 +90,7 @@ def _harmless(path: Path, study_file: Path) -> bool:
 
 def tidy(root: Path, alone: bool) -> None:
     """Remove the temporary files that killed drivers left at the folder's root and in its tables; see `left_over` for `alone`."""
-    for folder in (root, root / "tuning", root / "gallery"):
+    for folder in (root, root / "tuning", root / "sweep", root / "gallery"):
         if not folder.is_dir():
             continue
         for path in folder.iterdir():

@@ -28,7 +28,7 @@ def costs_are_current(root: Path, configs: Mapping[str, RunConfig], code: str) -
         record = read_json(root / RECORD)
     except (OSError, ValueError):
         return False
-    expected = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
+    expected = {"code_hash": code, "arms": {arm: cost_identity(config) for arm, config in configs.items()}}
     return bool(record == expected) and set(configs) <= set(measured)
 
 
@@ -44,9 +44,9 @@ def measure_costs(
         with (root / "costs.lock").open("w", encoding="utf-8") as handle:
             if not try_lock(handle):
                 return False
-            costs = without_nan((measure or _measure_arms())(configs, root, progress))
+            costs = without_nan((measure or arms_measure())(configs, root, progress))
             write_atomically(root / COSTS, (json.dumps(costs, indent=1) + "\n").encode())
-            record = {"code_hash": code, "arms": {arm: _identity(config) for arm, config in configs.items()}}
+            record = {"code_hash": code, "arms": {arm: cost_identity(config) for arm, config in configs.items()}}
             write_atomically(root / RECORD, (json.dumps(record, indent=1) + "\n").encode())
             return True
     except Exception as error:
@@ -56,12 +56,13 @@ def measure_costs(
         return False
 
 
-def _measure_arms() -> Measure:
+def arms_measure() -> Measure:
+    """What measures where nothing else is named: `fila_lab.cost`."""
     from fila_lab.cost import measure_arms
 
     return lambda configs, root, progress: measure_arms(configs, root, progress=progress)
 
 
-def _identity(config: RunConfig) -> str:
+def cost_identity(config: RunConfig) -> str:
     """Seed and learning rate do not change what an arm costs."""
     return config_hash(config.model_dump(mode="json", exclude={"seed": True, "train": {"learning_rate", "weight_decay", "warmup"}}))

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from fila_lab.config.cell_checks import FAILED, PRUNED
 from fila_lab.config.texts import one_line
 from fila_lab.studies.engines.base import Event, Finished, Restarted, Started, Undone, Warned
 from fila_lab.studies.engines.base import Progress as CellProgress
@@ -83,6 +84,7 @@ class Display:
         self.forecast = Forecast(self.arms, workers)
         self.done = 0
         self.failures = 0
+        self.pruned = 0
         self.undone = 0
         self.total = 0
         self._doing: dict[int, str] = {}
@@ -128,11 +130,12 @@ class Display:
     def _finish(self, event: Finished) -> None:
         self._leave(event.id, event.worker)
         self.done += 1
-        if event.result.get("status") == "failed":
+        if event.result.get("status") == FAILED:
             self.failures += 1
             failure = event.result.get("failure") or {}
             self.say(f"{self._name(event.id)} failed ({failure.get('kind')}): {str(failure.get('message'))[:300]}")
-        else:
+        else:  # a pruned cell is shorter, and so will others be that are left
+            self.pruned += event.result.get("status") == PRUNED
             self.forecast.measure(event.id, event.finished - event.started)
 
     def _leave(self, cell_id: str, worker: int) -> None:
@@ -144,7 +147,7 @@ class Display:
         return one_line(arm) if seed is None else f"{one_line(arm)} seed {seed}"
 
     def _losses(self) -> str:
-        counts = {"failed": self.failures, "undone": self.undone}
+        counts = {"pruned": self.pruned, "failed": self.failures, "undone": self.undone}
         return "".join(f", {count} {what}" for what, count in counts.items() if count)
 
     def _summary(self) -> str:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import math
+import random
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from fila_lab.config import RunConfig
+from fila_lab.config import RunConfig, Sweep, Tuning
 from fila_lab.config.base import ConfigError
+from fila_lab.config.space import combinations, examples, middle
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.yaml_files import read_yaml
 from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes
 from fila_lab.cost.closed.memory import check_memory, memory_bytes
-from fila_lab.studies.arms import resolve_arm
 from fila_lab.studies.detectable import Detectable, detectable
-from fila_lab.studies.plan import CellSpec, Plan
+from fila_lab.studies.plan import Plan
 from fila_lab.studies.result import Outline
 from fila_lab.studies.rows import cell_flops, stored_rows
 from fila_lab.studies.store import ResultStore
+from fila_lab.studies.trials import sweep_run, tuning_run
 
 CPU_RATE = 40e9
 """FLOP/s a CPU thread is assumed to reach, until cells of the study have been timed."""
 GPU_RATE = 50e12
 PAGE_SECONDS = 0.009
 """Processor seconds a page of `mini` takes to draw, measured over 80 pages of the train split on one core."""
+DRAWN = 24
+"""Trials by which a sweep's time is estimated."""
 DRAWN_BY_A_SEED = {"train_items", "train_tasks", "val_items"}
 """What a seed takes of a pool; the pool, and so what is cached of it, is the same."""
 
@@ -52,7 +55,7 @@ class Estimate:
     """A plan's account. Seconds are wall-clock with `workers` workers; memory is for all of them; the cache is for the whole study."""
 
     arms: tuple[ArmProgress, ...]
-    tuning_left: int
+    search_left: int
     seconds_left: float
     seconds_features: float
     memory_bytes: float
@@ -63,7 +66,7 @@ class Estimate:
     @property
     def measured(self) -> bool:
         """Whether every arm with cells left has been timed here."""
-        return all(arm.measured for arm in self.arms if arm.left) and not (self.tuning_left and not any(arm.measured for arm in self.arms))
+        return all(arm.measured for arm in self.arms if arm.left) and not (self.search_left and not any(arm.measured for arm in self.arms))
 
 
 def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
@@ -71,14 +74,20 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     results = ResultStore(out).outlines() if out is not None else {}
     arms = tuple(_arm(plan, arm, results) for arm in plan.arms)
     planned = {cell.id for cell in plan.cells}
-    run_seed = plan.study.tuning.run_seed if plan.study.tuning is not None else None
-    tuned = sum(1 for key, result in results.items() if key not in planned and result.seed == run_seed) if plan.trials else 0
-    tuning_left = max(0, plan.tuning_cells - tuned)
-    seconds = sum(arm.left * arm.seconds for arm in arms) + tuning_left * _tuning_seconds(plan, arms)
-    features, cache = _features(plan.cells, computed=bool(results))
+    seeds = plan.search.seeds if plan.search is not None else ()
+    tried = sum(1 for key, result in results.items() if key not in planned and result.seed in seeds)
+    search_left = max(0, plan.tuning_cells + plan.sweep_cells - tried) if plan.provisional else 0
+    seconds = sum(arm.left * arm.seconds for arm in arms)
+    drawn = _drawn(plan) if plan.sweep_cells and plan.provisional else []
+    if search_left:
+        seconds += search_left * (_mean(drawn) if drawn else _tuning_seconds(plan, arms))
+    # An arm's cells differ in their seed alone.
+    features, cache = _features(
+        [*(cell.config for cell in {cell.arm: cell for cell in plan.cells}.values()), *drawn], computed=bool(results)
+    )
     return Estimate(
         arms=arms,
-        tuning_left=tuning_left,
+        search_left=search_left,
         seconds_left=(seconds + features) / workers,
         seconds_features=features / workers,
         memory_bytes=workers * max(arm.memory_bytes for arm in arms),
@@ -165,24 +174,45 @@ def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
 
 def _tuning_seconds(plan: Plan, arms: tuple[ArmProgress, ...]) -> float:
     """Mean seconds of a tuning cell: the main cell's time, scaled by what the trial's configuration costs beside it."""
-    if not plan.trials or plan.study.tuning is None:
-        return 0.0
-    middle = {path: math.sqrt(low * high) for path, (low, high) in plan.study.tuning.space.items()}
+    assert isinstance(plan.search, Tuning)
+    space = plan.search.dimensions
+    typical = middle(space) or next(combinations(space, examples(space)))
     seconds = []
     for arm in arms:
         main = next(cell.config for cell in plan.cells if cell.arm == arm.arm)
-        seed, timed = plan.study.tuning.run_seed, plan.step_seconds
-        trial, _ = resolve_arm(plan.study, plan.budget, arm.arm, seed, plan.overrides, middle, timed, tuning=True)
+        trial = tuning_run(plan.study, plan.budget, arm.arm, typical, plan.overrides, plan.step_seconds)
         seconds.append(arm.seconds * cell_seconds(trial, test=False) / cell_seconds(main))
     return sum(seconds) / len(seconds)
 
 
-def _features(cells: tuple[CellSpec, ...], computed: bool) -> tuple[float, float]:
+def _drawn(plan: Plan) -> list[RunConfig]:
+    """Runs of trials that are drawn from a sweep's space and can run: they stand for the trials it will ask."""
+    assert isinstance(plan.search, Sweep)
+    found: list[RunConfig] = []
+    space, stream = plan.search.dimensions, random.Random(0)
+    some = examples(space)
+    for number in range(2 * DRAWN):
+        parameters = next(combinations(space, {path: (stream.choice(values),) for path, values in some.items()}))
+        try:
+            found.append(sweep_run(plan.study, plan.budget, plan.search, number, parameters, plan.overrides))
+        except ConfigError:
+            continue
+        if len(found) == DRAWN:
+            break
+    return found
+
+
+def _mean(runs: list[RunConfig]) -> float:
+    """Mean seconds of a sweep's cell at the assumed rate."""
+    return sum(cell_seconds(run, test=False) for run in runs) / len(runs)
+
+
+def _features(runs: Iterable[RunConfig], computed: bool) -> tuple[float, float]:
     """(seconds of drawing pages and of the frozen ConvNeXt's features, bytes of both): once for each distinct input and set of weights,
     not once an arm. Rows of files are read whenever they are asked for, and no cache holds their features."""
     caches: dict[tuple[str, ...], RunConfig] = {}
     pools: dict[tuple[str, str], RunConfig] = {}
-    for run in {cell.arm: cell.config for cell in cells}.values():  # an arm's cells differ in their seed alone
+    for run in runs:
         drawn = run.data.model_dump_json(exclude=DRAWN_BY_A_SEED)
         pools[repr(run.geometry), drawn] = run
         if not has_convnext(run) or run.convnext.trainable or not run.runtime.feature_cache:

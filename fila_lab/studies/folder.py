@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fila_lab.config.files import default_cache as default_cache
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_plan
 from fila_lab.config.schemas import PLAN, refuse_newer
+from fila_lab.config.trial_cells import SEARCHES, TRIAL_CELLS, is_cell, with_trial_cells
 from fila_lab.studies.plan import CellSpec, Plan
 from fila_lab.studies.store import ResultStore
 
@@ -29,7 +30,7 @@ def default_out(study: StudyConfig, budget: str) -> Path:
 
 
 def read_plan(root: Path) -> dict[str, Any] | None:
-    """`plan.json`, if there is one that can be read and is a study's.
+    """`plan.json`, if there is one that can be read and is a study's; the cells of its searches stand in front of its own.
 
     Raises:
         FilaError: a newer version wrote it.
@@ -37,17 +38,18 @@ def read_plan(root: Path) -> dict[str, Any] | None:
     try:
         content = read_json(root / "plan.json")
         ours = isinstance(content["study"]["name"], str) and {"budget", "study_hash"} <= set(content)
-        ours = ours and isinstance(content["cells"], list) and all(_is_cell(cell) for cell in content["cells"])
+        ours = ours and isinstance(content["cells"], list) and all(is_cell(cell) for cell in content["cells"])
         if content.get("declared") is not None:
             Declared.model_validate(content["declared"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     refuse_newer(root / "plan.json", content.get("schema"), PLAN)
-    return present_plan(content) if ours else None
+    return present_plan(with_trial_cells(root, content)) if ours else None
 
 
 def read_head(root: Path) -> Mapping[str, Any] | None:
-    """What `read_plan` reads, cells apart; read again only where the file has changed since. Not to be changed."""
+    """What `read_plan` reads, with the cells' `phases` in place of the cells; read again only where the file has changed since. Not to be
+    changed."""
     try:
         state = os.stat(root / "plan.json")
     except OSError:
@@ -58,11 +60,10 @@ def read_head(root: Path) -> Mapping[str, Any] | None:
 @functools.lru_cache(maxsize=4)
 def _head(root: Path, stamp: tuple[int, int, int]) -> Mapping[str, Any] | None:
     plan = read_plan(root)
-    return None if plan is None else {name: value for name, value in plan.items() if name != "cells"}
-
-
-def _is_cell(cell: Any) -> bool:
-    return isinstance(cell, dict) and {"id", "arm", "seed", "phase", "trial"} <= set(cell)
+    if plan is None:
+        return None
+    phases = {cell["phase"] for cell in plan["cells"]}
+    return {**{name: value for name, value in plan.items() if name != "cells"}, "phases": phases}
 
 
 def set_damaged_plan_aside(root: Path) -> None:
@@ -117,16 +118,40 @@ def declared_in(root: Path, plan: Plan) -> dict[str, Any]:
     return {name: earlier["study"][name] for name in (*DECLARED, "families") if name in earlier["study"]} | {"seeds": seeds}
 
 
-def write_plan(root: Path, plan: Plan, tuning: Sequence[CellSpec | dict[str, Any]], code: str) -> None:
-    """Write `plan.json`: the tuning cells known so far, then the main cells (provisional while the winners are not known), a line each;
-    before them the declaration as it stood when the first cell ran."""
+def write_plan(root: Path, plan: Plan, code: str) -> None:
+    """Write `plan.json`: the main cells (provisional while a search has not ended), a line each; before them the declaration as it stood
+    when the first cell ran. A search's cells that an older plan holds itself go where they are kept now."""
+    for search in set(SEARCHES) & (read_head(root) or {"phases": set()})["phases"]:
+        if not (root / search / TRIAL_CELLS).exists():
+            with CellLog(root / search) as kept:
+                for cell in (read_plan(root) or {"cells": []})["cells"]:
+                    if cell["phase"] == search:
+                        kept.add(cell)
     head = plan.head() | {"declared": declared_in(root, plan), "code_hash": code, "provisional": plan.provisional}
     with becoming(root / "plan.json") as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head, indent=1).removesuffix("\n}") + ',\n "cells": [')
-        for number, cell in enumerate((*tuning, *plan.cells)):
-            line = json.dumps(cell.to_dict() if isinstance(cell, CellSpec) else cell)
-            file.write(f"{',' if number else ''}\n  {line}")
+        for number, cell in enumerate(plan.cells):
+            file.write(f"{',' if number else ''}\n  {json.dumps(cell.to_dict())}")
         file.write("\n ]\n}\n")
+
+
+class CellLog:
+    """Context manager that writes a search's cells, anew."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / TRIAL_CELLS).open("w", encoding="utf-8")
+
+    def add(self, cell: CellSpec | dict[str, Any]) -> None:
+        """One more cell."""
+        self._file.write(json.dumps(cell.to_dict() if isinstance(cell, CellSpec) else cell) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> CellLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def check_code(store: ResultStore, code: str, allow_mixed: bool) -> None:

@@ -51,23 +51,50 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
+@dataclass(frozen=True)
+class Holder:
+    """A driver that holds a folder."""
+
+    pid: int
+    host: str
+    shard: str | None
+    since: str
+
+    @staticmethod
+    def read(path: Path) -> Holder | None:
+        """Who stands in a lock file, whether or not it is held; None where that cannot be read."""
+        try:
+            content = read_json(path)
+            return Holder(int(content["pid"]), str(content["host"]), content.get("shard"), str(content["since"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def __str__(self) -> str:
+        share = f", shard {self.shard}" if self.shard else ""
+        return f"process {self.pid} on {self.host}{share} (since {self.since})"
+
+
 def _describe(path: Path) -> str:
-    try:
-        holder = read_json(path)
-        share = f", shard {holder['shard']}" if holder.get("shard") else ""
-        return f"process {holder['pid']} on {holder['host']}{share} (since {holder['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    return str(Holder.read(path) or "another process")
 
 
 def holders(root: Path) -> list[str]:
     """The drivers at work in the folder right now, described."""
+    return [_describe(path) for path in _held(root)]
+
+
+def drivers(root: Path) -> list[Holder]:
+    """The drivers at work in the folder right now, as far as they can be read."""
+    return [holder for path in _held(root) if (holder := Holder.read(path)) is not None]
+
+
+def _held(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.glob("lock*.json")):
         try:
             with path.open() as handle:
                 if not try_lock(handle, shared=True):
-                    found.append(_describe(path))
+                    found.append(path)
         except (OSError, FilaError):
             continue
     return found

@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """Processor, cores and memory of the driver's machine."""
+    """Processor, cores and memory of this machine."""
     import psutil
 
     model = platform.processor()
@@ -73,11 +73,12 @@ def cell_manifest(event: Finished, config: RunConfig, *, code: str, engine: str,
         "code_hash": code,
         "data_hash": event.provenance.get("data_hash") or data_hash(config),
         "weights": event.provenance.get("weights") or weights,
-        "versions": versions(),
-        "machine": machine(),
+        "versions": event.provenance.get("versions") or versions(),
+        "machine": event.provenance.get("machine") or machine(),
         "started": stamp(event.started),
         "finished": stamp(event.finished),
         "host": event.host,
         "engine": engine,
         "run": run,
+        "curve_times": event.provenance.get("curve_times") or {},
     }

@@ -5,27 +5,20 @@ with its folder. It holds nothing that the folder does not, so it can always be 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from fila_lab.config.base import MachineError
-from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import becoming, try_lock, written_for
-from fila_lab.studies.sqlite import SQLITE_FILES, sqlite_url
+from fila_lab.studies.sqlite import BUSY_SECONDS, SQLITE_FILES, damage, passing_fault, set_aside, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-log = logging.getLogger("fila_lab")
-
 DATABASE, LOCK, ARTIFACTS = "mlflow.db", "mlflow.lock", "mlartifacts"
-BUSY_SECONDS = 20.0
 TABLES = frozenset({"experiments", "runs", "tags", "params", "metrics", "alembic_version"})
 """Those of MLflow's tables that the mirror needs."""
 _MADE = itertools.count()
@@ -50,16 +43,16 @@ def open_default(root: Path, study: str) -> MlflowClient:
     path = root / DATABASE
     _clear(root)
     if not path.exists():
-        _set_aside(root, "what is left of one")  # a journal without its database would be played into the new one
-    elif problem := damage(path):
-        _set_aside(root, problem)
+        set_aside(path, "what is left of one")  # a journal without its database would be played into the new one
+    elif problem := damage(path, TABLES):
+        set_aside(path, problem)
     if path.exists():
         try:
             return _open(root, study)
         except Exception as error:
-            if (fault := _fault(path, error)) is not None:
+            if (fault := passing_fault(path, error)) is not None:
                 raise fault from error
-            _set_aside(root, " ".join(str(error).split())[:200])
+            set_aside(path, " ".join(str(error).split())[:200])
     _make(path)
     return _open(root, study)
 
@@ -70,26 +63,6 @@ def clear_left_over(root: Path) -> None:
         with (root / LOCK).open("a", encoding="utf-8") as handle:
             if try_lock(handle):
                 _clear(root)
-
-
-def damage(path: Path, *, read_only: bool = False) -> str:
-    """Why a database file is none that could be used; "" where nothing speaks against it, or it cannot be told now.
-
-    `read_only` leaves the file as it is, even where a transaction should be rolled back.
-    """
-    address = f"file:{quote(str(path.resolve()))}?mode={'ro' if read_only else 'rw'}"
-    try:
-        with closing(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True)) as database:
-            found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                return " ".join(str(found).split())
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.OperationalError:
-        return ""
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    missing = sorted(TABLES - tables)
-    return "" if read_only or not missing else f"it lacks MLflow's tables {', '.join(missing)}"
 
 
 def _open(root: Path, study: str) -> MlflowClient:
@@ -128,41 +101,11 @@ def _move(root: Path, study: str) -> None:
         )
 
 
-def _set_aside(root: Path, problem: str) -> None:
-    found = [suffix for suffix in SQLITE_FILES if (root / f"{DATABASE}{suffix}").exists()]
-    if not found:
-        return
-    number = 1
-    while any((root / f"mlflow.unreadable-{number}.db{suffix}").exists() for suffix in SQLITE_FILES):
-        number += 1
-    for suffix in found:
-        (root / f"{DATABASE}{suffix}").rename(root / f"mlflow.unreadable-{number}.db{suffix}")
-    log.warning("%s cannot be opened (%s): set aside as mlflow.unreadable-%d.db and made anew", root / DATABASE, problem, number)
-
-
 def _clear(root: Path) -> None:
     for path in root.glob(f".{DATABASE}.*"):
         names = (path.name.removesuffix(suffix) for suffix in SQLITE_FILES)
         if any(written_for(name) == DATABASE for name in names) and path.is_file() and not path.is_symlink():
             path.unlink(missing_ok=True)
-
-
-def _fault(path: Path, error: Exception) -> MachineError | None:
-    """The machine's fault behind an error, which is no damage of the database."""
-    text = str(error)
-    for words, remedy in _PASSING.items():
-        if words in text:
-            return MachineError(f"{path} cannot be used now ({words}); {remedy}", words)
-    return machine_fault(error)
-
-
-_PASSING = {
-    "database is locked": "end what holds it open",
-    "unable to open database file": "mend its permissions and those of its folder",
-    "attempt to write a readonly database": "mend its permissions and those of its folder",
-    "database or disk is full": "free space there",
-    "disk I/O error": "check the disk or the mount",
-}
 
 
 @contextmanager

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, config_hash
+from fila_lab.config import Budget, ConfigError, RunConfig, StudyConfig, Sweep, Tuning, config_hash
 from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.contrasts import check_contrasts
-from fila_lab.config.files import default_cache
 from fila_lab.config.metrics import check_margin, check_metric
 from fila_lab.config.schemas import PLAN
-from fila_lab.config.study import Phase
-from fila_lab.config.suites import SEAM
+from fila_lab.config.space import Parameters, space_size
+from fila_lab.config.study import FRONT, Phase
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
-from fila_lab.studies.identity import cell_id, cell_ids, suites_of
-from fila_lab.studies.rows import check_rows
+from fila_lab.studies.identity import cell_ids
+from fila_lab.studies.rows import check_rows, further_scores
+from fila_lab.studies.search_checks import check_search
+from fila_lab.studies.trials import with_trials
 
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One unit of work: an arm with a seed (phase `main`) or with a tuning trial (phase `tuning`)."""
+    """One unit of work: an arm with a seed (phase `main`), or a search's trial with a seed (phase `tuning`, `sweep`)."""
 
     id: str
     arm: str
@@ -45,9 +47,9 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a study under a budget. `provisional`: the budget tunes and the winners are not known yet, so the main
-    cells stand with the committed settings; their number is right, their ids will change. matches: how matched arms were solved;
-    step_seconds: what `equalise: time` was resolved with."""
+    """The cells of a study under a budget. search: what it searches first. `provisional`: that has not ended, so that main cells of a
+    budget that tunes stand with the committed settings (their number is right, their ids will change), and a front's are not there.
+    matches: how matched arms were solved; step_seconds: what `equalise: time` was resolved with."""
 
     study: StudyConfig
     study_hash: str
@@ -55,16 +57,29 @@ class Plan:
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
     cells: tuple[CellSpec, ...]
-    trials: int = 0
+    search: Tuning | Sweep | None = None
     provisional: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
     matches: dict[str, Solution] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
+    def trials(self) -> int:
+        """Of each search that the budget asks for; a grid may have fewer."""
+        if self.search is None:
+            return 0
+        size = space_size(self.search.dimensions) if self.search.sampler_name == "grid" else math.inf
+        return int(min(self.search.trials, size))
+
+    @property
     def tuning_cells(self) -> int:
-        """How many tuning trials the budget asks for, all arms together."""
-        return self.trials * len(self.arms)
+        """How many cells its tuning asks for, all arms together."""
+        return self.trials * len(self.arms) * len(self.search.seeds) if isinstance(self.search, Tuning) else 0
+
+    @property
+    def sweep_cells(self) -> int:
+        """How many cells its sweep asks for, if no two trials are alike."""
+        return self.trials * len(self.search.seeds) if isinstance(self.search, Sweep) and self.search.runs_cells else 0
 
     @property
     def families(self) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -93,9 +108,10 @@ class Plan:
 
 
 def study_hash(study: StudyConfig) -> str:
-    """16 hex digits of what was declared in advance. Winners stay out: they are a result, and stand in every cell's config; so do a
-    `match`, `interactions`, `metric`, `by` and `factors` that are not there."""
+    """16 hex digits of what was declared in advance. Winners and a front stay out: they are results, and stand in every cell's config; so
+    do a `match`, `interactions`, `metric`, `by` and `factors` that are not there."""
     declared = study.model_dump(mode="json", exclude={"winners"} if study.factors else {"winners", "factors"})
+    declared["arms"] = {name: arm for name, arm in declared["arms"].items() if arm["role"] != FRONT}
     for arm in declared["arms"].values():
         if arm["match"] is None:
             del arm["match"]
@@ -114,11 +130,13 @@ def make_plan(
     overrides: Overrides | None = None,
     winners: Mapping[str, Overrides] | None = None,
     step_seconds: Mapping[str, float] | None = None,
+    front: Mapping[str, Parameters] | None = None,
 ) -> Plan:
-    """Every cell of a study under a budget, arms in the order of the file, seeds within an arm.
+    """Every cell of a study under a budget, arms in the order of the file, then those of the front; seeds within an arm.
 
     budget: its name; None takes `small`, or the only one there is. `winners` (arm -> tuned overrides) are those this run has just found;
     None takes the committed ones. `step_seconds` (arm -> seconds) are those measured for `equalise: time`; None takes the study's own.
+    front: arm -> what a sweep has chosen for it; None while that is not known.
 
     Raises:
         ConfigError: anything that cannot work.
@@ -128,11 +146,15 @@ def make_plan(
     check_contrasts(study)
     arms = tuple(arm for arm in study.arms if chosen.arms is None or arm in chosen.arms)
     _check_budget(study, budget, chosen, overrides or {})
-    if chosen.tune:
-        _check_space(study, budget, arms, overrides or {}, step_seconds)
-    found = study.winners if winners is None else winners
+    check_search(study, budget, arms, overrides or {}, step_seconds)
+    search = study.search(budget)
+    declared, found = study, study.winners if winners is None else winners
+    seeds = dict.fromkeys(arms, chosen.seeds)
+    if isinstance(search, Sweep) and search.confirm is not None and front:
+        study = with_trials(study, search, front)
+        seeds |= dict.fromkeys(front, search.confirm.of(chosen.seeds))
     cells, matches = [], {}
-    for arm in arms:
+    for arm in seeds:
         first, solution = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}), step_seconds)
         try:
             check_checkpoints(first)
@@ -141,39 +163,29 @@ def make_plan(
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
         if solution is not None:
             matches[arm] = solution
-        for seed, name in cell_ids(first, chosen.seeds).items():
+        for seed, name in cell_ids(first, seeds[arm]).items():
             cells.append(CellSpec(name, arm, seed, "main", None, first.model_copy(update={"seed": seed})))
     _check_distinct(cells)
     _check_metrics(study, cells, chosen.tune)
     return Plan(
         study=study,
-        study_hash=study_hash(study),
+        study_hash=study_hash(declared),
         budget=budget,
-        arms=arms,
+        arms=tuple(seeds),
         seeds=chosen.seeds,
         cells=tuple(cells),
-        trials=study.tuning.trials if chosen.tune and study.tuning is not None else 0,
-        provisional=chosen.tune and winners is None,
+        search=search,
+        provisional=(chosen.tune and winners is None) or (chosen.sweep and front is None),
         overrides=dict(overrides or {}),
         matches=matches,
         step_seconds=dict(study.step_seconds if step_seconds is None else step_seconds),
     )
 
 
-def tuning_cell(
-    study: StudyConfig,
-    budget: str,
-    arm: str,
-    trial: int,
-    values: Overrides,
-    overrides: Overrides | None = None,
-    step_seconds: Mapping[str, float] | None = None,
-) -> CellSpec:
-    """The cell of one tuning trial: the arm with `values` (dotted path -> value from tuning.space) and tuning.run_seed."""
-    if study.tuning is None:
-        raise ConfigError(f"study {study.name!r}: there is no `tuning` section to take trials from; add one, or set tune: false")
-    config, _ = resolve_arm(study, budget, arm, study.tuning.run_seed, overrides, values, step_seconds, tuning=True)
-    return CellSpec(cell_id(config), arm, config.seed, "tuning", trial, config)
+def trial_cells(run: RunConfig, arm: str, phase: Phase, trial: int, seeds: Iterable[int]) -> tuple[CellSpec, ...]:
+    """The cells of a search's trial: its run with each of the search's seeds."""
+    named = cell_ids(run, seeds)
+    return tuple(CellSpec(name, arm, seed, phase, trial, run.model_copy(update={"seed": seed})) for seed, name in named.items())
 
 
 def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Overrides) -> None:
@@ -187,34 +199,9 @@ def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Over
             raise ConfigError(f"{where}.arms: {arm!r} stands there twice; name each arm once")
     if budget.arms is not None and not budget.arms:
         raise ConfigError(f"{where}.arms is empty; list arms, or leave it out for all of them")
-    if not budget.tune:
-        return
-    if study.tuning is None:
-        raise ConfigError(f"{where}.tune is true, but the study has no `tuning` section; add one, or set tune: false")
-    if study.tuning.run_seed in budget.seeds:
-        raise ConfigError(f"tuning.run_seed = {study.tuning.run_seed} is also in {where}.seeds; tuned arms are evaluated on fresh seeds")
-    for path, (low, high) in study.tuning.space.items():
-        if not 0 < low < high:
-            raise ConfigError(f"tuning.space.{path} = [{low:g}, {high:g}]: give 0 < low < high (the search is on a log scale)")
-        if path in overrides:
-            raise ConfigError(f"--set {path}={overrides[path]} fixes what budget {name!r} tunes; set tune: false, or leave it out")
-
-
-def _check_space(
-    study: StudyConfig, budget: str, arms: tuple[str, ...], overrides: Overrides, step_seconds: Mapping[str, float] | None
-) -> None:
-    """Refuse a range whose ends some arm cannot run with: trials would fail, hours later."""
-    assert study.tuning is not None
-    for path, (low, high) in study.tuning.space.items():
-        for end in (low, high):
-            for arm in arms:
-                try:
-                    resolve_arm(study, budget, arm, study.tuning.run_seed, overrides, {path: float(end)}, step_seconds, tuning=True)
-                except ConfigError as error:
-                    raise ConfigError(
-                        f"tuning.space.{path} = [{low:g}, {high:g}]: {error}; the search draws any number between them, with a fraction: "
-                        "name a field and ends that take them all, or compare the values as arms"
-                    ) from error
+    for arm in study.arms:
+        if study.arms[arm].role == FRONT:
+            raise ConfigError(f"study {study.name!r}, arms.{arm}.role = {FRONT!r} is that of arms which a sweep finds; leave role out")
 
 
 def _check_distinct(cells: list[CellSpec]) -> None:
@@ -234,29 +221,15 @@ def _check_metrics(study: StudyConfig, cells: list[CellSpec], tunes: bool) -> No
         if family.metric is not None:
             judged = [arm for arms in family.comparisons if set(arms) <= set(runs) for arm in arms]
             asked[f"families.{name}.metric"] = (family.metric, list(dict.fromkeys(judged)) or list(runs)[:1])
-    tasks: dict[str, dict[str, str]] = {}
     for path, (metric, arms) in asked.items():
         for arm in arms:
             try:
-                check_metric(path, metric, runs[arm], further=_further(runs[arm], "test", tasks))
+                check_metric(path, metric, runs[arm], further=further_scores(runs[arm], "test"))
                 if tunes and path == "metric":
-                    check_metric(path, metric, runs[arm], validation=True, further=_further(runs[arm], "val", tasks))
+                    check_metric(path, metric, runs[arm], validation=True, further=further_scores(runs[arm], "val"))
             except ConfigError as error:
                 raise ConfigError(f"{where}, arm {arm!r}: {error}") from None
     try:
         check_margin(study.margin, [metric for metric, _ in asked.values()])
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-def _further(config: RunConfig, split: str, known: dict[str, dict[str, str]]) -> dict[str, str]:
-    """The tasks of a run that are not the seam suite's -> their scores; suites are opened once for all arms that share them."""
-    if suites_of(config) == {SEAM}:
-        return {}
-    key = f"{split} {config_hash(config.data)} {config_hash(config.geometry)}"
-    if key not in known:
-        from fila_lab.data.opening import further_tasks
-
-        rules = further_tasks(config.data, config.geometry, default_cache(), split)
-        known[key] = {task: rule.score for task, rule in rules.items()}
-    return known[key]

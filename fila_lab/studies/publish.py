@@ -25,7 +25,7 @@ log = logging.getLogger("fila_lab")
 
 KEPT = (
     *("study.yaml", "plan.json", "costs.json", "costs.manifest.json", "costs.rounds.json", "calibration.md"),
-    *("tuning/*.yaml", "tuning/*.csv"),
+    *("tuning/*.yaml", "tuning/*.csv", "tuning/cells.jsonl", "sweep/trials.json", "sweep/costs.json", "sweep/cells.jsonl"),
 )
 """Files that are published as they are."""
 OF_A_CELL = ("result.json", "manifest.json", "predictions.parquet")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fila_lab.config.base import Strict
 from fila_lab.config.renamed import SCHEMA
@@ -27,6 +27,13 @@ class Failure(Strict):
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number: no text that looks like one, no true or false."""
+
+
+class Pruned(Strict):
+    """Where a search stopped the cell: training steps, and the validation there."""
+
+    step: Annotated[int, Field(strict=True, ge=1)]
+    value: Number | None
 
 
 class CurvePoint(Strict):
@@ -58,7 +65,7 @@ class CellResult(Strict):
 
     version: int = Field(SCHEMA, alias="schema", strict=True, ge=SCHEMA, le=SCHEMA)
     id: str = Field(min_length=1)
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "pruned"]
     config: dict[str, Any]
     metrics: dict[str, Number | None]
     validation: dict[str, Number | None]
@@ -68,10 +75,17 @@ class CellResult(Strict):
     curve: tuple[CurvePoint, ...] = ()
     timing: dict[str, Number | None] = Field(default={}, description="seconds by part, and images_per_second")
     failure: Failure | None = None
+    pruned: Pruned | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> CellResult:
+        if (self.status == "pruned") != (self.pruned is not None):
+            raise ValueError(f"status = {self.status!r} with pruned = {self.pruned}")
+        return self
 
     def dump(self) -> dict[str, Any]:
-        """The dictionary that is written."""
-        return self.model_dump(mode="json", by_alias=True)
+        """The dictionary that is written; `pruned` stands in the results of pruned cells alone."""
+        return self.model_dump(mode="json", by_alias=True, exclude=None if self.pruned is not None else {"pruned"})
 
 
 @dataclass(frozen=True, slots=True)

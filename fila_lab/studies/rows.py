@@ -41,16 +41,32 @@ def parts_of(config: RunConfig, split: str) -> tuple[Part, ...]:
     Raises:
         FilaError: one cannot be opened.
     """
-    data = config.data
-    if data.generated:
-        return (Part(SEAM, _generated(data, split), stored=True),)
-    paths = [path for suite in data.suites for path in (suite.path, suite.images, suite.definition) if path is not None]
-    return _opened(data.model_dump_json(), config.geometry.model_dump_json(), split, tuple(map(_changed, paths)))
+    if config.data.generated:
+        return (Part(SEAM, _generated(config.data, split), stored=True),)
+    return _opened(*_files_of(config), split)
+
+
+def further_scores(config: RunConfig, split: str) -> dict[str, str]:
+    """Of the tasks behind a run's `val` or `test` rows that are not the seam suite's, the score each is judged by; opened as `parts_of`."""
+    return {} if config.data.generated else dict(_scores(*_files_of(config), split))
 
 
 @functools.lru_cache(maxsize=64)
-def _opened(data_json: str, geometry_json: str, split: str, times: tuple[int, ...]) -> tuple[Part, ...]:
-    """times: when the files were changed, so that changed ones are opened again."""
+def _scores(data_json: str, geometry_json: str, times: tuple[int, ...], split: str) -> dict[str, str]:
+    from fila_lab.data.opening import further_tasks
+
+    data, geometry = DataConfig.model_validate_json(data_json), GeometryConfig.model_validate_json(geometry_json)
+    return {task: rule.score for task, rule in further_tasks(data, geometry, default_cache(), split).items()}
+
+
+def _files_of(config: RunConfig) -> tuple[str, str, tuple[int, ...]]:
+    """All that decides what is opened: data and geometry as JSON, and when the files were changed."""
+    paths = [path for suite in config.data.suites for path in (suite.path, suite.images, suite.definition) if path is not None]
+    return config.data.model_dump_json(), config.geometry.model_dump_json(), tuple(map(_changed, paths))
+
+
+@functools.lru_cache(maxsize=64)
+def _opened(data_json: str, geometry_json: str, times: tuple[int, ...], split: str) -> tuple[Part, ...]:
     from fila_lab.data.opening import sources
 
     data, geometry = DataConfig.model_validate_json(data_json), GeometryConfig.model_validate_json(geometry_json)

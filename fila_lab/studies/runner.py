@@ -84,7 +84,9 @@ def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console
         FilaError, MachineError, KeyboardInterrupt: as `run_study`.
     """
     cache_limit()
-    if options.engine != "ray":
+    options.check(cell.config for cell in plan.cells)
+    _check_mirror(options)
+    if not options.elsewhere:
         check_devices(cell.config for cell in plan.cells)
     try:
         return _drive(study_path, root, plan, options, console)
@@ -95,6 +97,22 @@ def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console
         if fault is None:
             raise
         raise fault from error
+
+
+def _check_mirror(options: Options) -> None:
+    """Refuse a name, or a database, in which searches could not be shown.
+
+    Raises:
+        FilaError: what is wrong with it.
+    """
+    if options.sweep_key is not None:
+        from fila_lab.studies.trial_database import check_key
+
+        check_key(options.sweep_key)
+    if options.sweep_storage is not None:
+        from fila_lab.studies.trial_storage import check_storage
+
+        check_storage(options.sweep_storage)
 
 
 def _drive(study_path: Path, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:

@@ -1,70 +1,33 @@
-"""One arm's search: Optuna asked and told, replayed from the folder of results.
+"""One search: Optuna asked and told in batches, replayed from the folder of results.
 
-Every start begins the search anew from its seed and tells it the values that are already in the folder. The same seed and the same
-history give the same questions, so a search goes on bit for bit where it stopped, whatever was killed; a database carried over from
-the killed run could not promise that, because a sampler's random state is not in it.
+Every start begins the search anew from its seed and tells it what is already in the folder. The same seed and the same history give the
+same questions, so a search goes on bit for bit where it stopped, whatever was killed; a database carried over from the killed run could not
+promise that, because a sampler's random state is not in it. Trials of a batch are asked together and told together, in the order of their
+numbers: which of them ends first changes nothing.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from fila_lab.config.study import Tuning
+from fila_lab.config import Sweep, Tuning
+from fila_lab.config.search import Objective
+from fila_lab.config.space import EDGE, Choices, Dimension, Parameters, Range, choice_text, grid_points, is_active, middle
 
-EDGE = 0.1
-"""A winner within this share of its range's logarithm from an end is flagged: the range may be too narrow."""
-
-
-def middle(space: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """The geometric middle of every range: the first trial of every arm."""
-    return {path: math.sqrt(low * high) for path, (low, high) in space.items()}
-
-
-def at_edge(parameters: dict[str, float], space: dict[str, tuple[float, float]]) -> tuple[str, ...]:
-    """The parameters whose value lies within EDGE of an end of its range, on the log scale."""
-
-    def share(path: str) -> float:
-        low, high = space[path]
-        return math.log(parameters[path] / low) / math.log(high / low)
-
-    return tuple(path for path in space if not EDGE < share(path) < 1 - EDGE)
-
-
-def grid_points(tuning: Tuning) -> list[dict[str, float]]:
-    """`trials` points of a log-spaced grid, ends included, from the middle outwards."""
-    per_axis = max(2, math.ceil(tuning.trials ** (1 / len(tuning.space))))
-    axes = []
-    for low, high in tuning.space.values():
-        axes.append([(abs(2 * i / (per_axis - 1) - 1), low * (high / low) ** (i / (per_axis - 1))) for i in range(per_axis)])
-    ordered = sorted(itertools.product(*axes), key=lambda point: (sum(away for away, _ in point), tuple(value for _, value in point)))
-    return [dict(zip(tuning.space, (value for _, value in point), strict=True)) for point in ordered[: tuning.trials]]
-
-
-def sampler_arguments(tuning: Tuning) -> dict[str, Any]:
-    """Every argument that matters, named, because Optuna's defaults change between versions; recorded with the winners."""
-    if tuning.sampler == "tpe":
-        startup = max(2, tuning.trials // 3)
-        return {
-            "seed": tuning.seed,
-            "n_startup_trials": startup,
-            "n_ei_candidates": 24,
-            "multivariate": True,
-            "group": False,
-            "constant_liar": False,
-        }
-    return {"seed": tuning.seed}
-
-
-def make_sampler(tuning: Tuning) -> optuna.samplers.BaseSampler:
-    """The sampler of the study; a grid's points are enqueued, so that its sampler is never asked."""
-    arguments = sampler_arguments(tuning)
-    return optuna.samplers.TPESampler(**arguments) if tuning.sampler == "tpe" else optuna.samplers.RandomSampler(**arguments)
+State = Literal["running", "complete", "pruned", "failed", "impossible"]
+_STATES = {
+    "complete": optuna.trial.TrialState.COMPLETE,
+    "pruned": optuna.trial.TrialState.PRUNED,
+    "impossible": optuna.trial.TrialState.PRUNED,
+    "failed": optuna.trial.TrialState.FAIL,
+}
 
 
 @dataclass
@@ -72,52 +35,169 @@ class Trial:
     """One asked trial."""
 
     number: int
-    parameters: dict[str, float]
-    cell_id: str = ""
-    value: float | None = None
-    told: bool = False
+    batch: int
+    parameters: Parameters
+    """Dotted path -> value as a study file would give it, of the fields that are searched under its other values."""
+    cells: tuple[str, ...] = ()
+    """Ids."""
+    state: State = "running"
+    reason: str = ""
+    """Why it is pruned, failed or impossible."""
+    values: tuple[float, ...] | None = None
+    """One an objective, in their order; of a pruned trial None."""
+    intermediate: dict[int, float] = field(default_factory=dict)
+    """Step -> validation, of its first cell, up to where it was stopped."""
 
+    @property
+    def value(self) -> float | None:
+        """Of the only objective, or the first."""
+        return self.values[0] if self.values is not None else None
 
-@dataclass
-class ArmSearch:
-    """The search of one arm; `value` None tells a failed trial."""
-
-    arm: str
-    tuning: Tuning
-    storage: optuna.storages.BaseStorage
-    study_name: str
-    trials: list[Trial] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        name = f"{self.study_name}/{self.arm}"
-        if any(summary.study_name == name for summary in optuna.get_all_study_summaries(self.storage)):
-            optuna.delete_study(study_name=name, storage=self.storage)
-        self._study = optuna.create_study(storage=self.storage, study_name=name, direction="maximize", sampler=make_sampler(self.tuning))
-        self._space: dict[str, BaseDistribution] = {
-            path: FloatDistribution(low, high, log=True) for path, (low, high) in self.tuning.space.items()
+    def to_dict(self) -> dict[str, Any]:
+        """As `trials.json` keeps it."""
+        return {
+            "number": self.number,
+            "batch": self.batch,
+            "state": self.state,
+            "reason": self.reason,
+            "parameters": self.parameters,
+            "values": None if self.values is None else list(self.values),
+            "intermediate": {str(step): value for step, value in self.intermediate.items()},
+            "cells": list(self.cells),
         }
-        for point in grid_points(self.tuning) if self.tuning.sampler == "grid" else [middle(self.tuning.space)]:
-            self._study.enqueue_trial(point)
 
-    def ask(self) -> Trial | None:
-        """The next trial, once the last one is told; None when all have been asked."""
-        if len(self.trials) >= self.tuning.trials:
-            return None
-        asked = self._study.ask(self._space)
-        trial = Trial(asked.number, {path: float(asked.params[path]) for path in self._space})
+
+def at_edge(parameters: Parameters, space: dict[str, Dimension]) -> tuple[str, ...]:
+    """The parameters whose value lies within EDGE of an end of its range, on the range's own scale."""
+    found = []
+    for path, one in space.items():
+        if isinstance(one, Range) and path in parameters and not EDGE < one.share(parameters[path]) < 1 - EDGE:
+            found.append(path)
+    return tuple(found)
+
+
+def distribution(path: str, one: Dimension) -> BaseDistribution:
+    """A field's dimension in Optuna's terms. Choices that are no scalars stand there as JSON."""
+    if isinstance(one, Choices):
+        return CategoricalDistribution([scalar(value) for value in one.values])
+    if one.whole(path):
+        return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
+    return FloatDistribution(one.low, one.high, log=one.log, step=one.step)
+
+
+def scalar(value: Any) -> Any:
+    """A value as Optuna holds it: what is no scalar is JSON text."""
+    return value if value is None or isinstance(value, bool | int | float | str) else choice_text(value)
+
+
+def make_sampler(search: Tuning | Sweep) -> optuna.samplers.BaseSampler:
+    """The sampler of a search; a grid's points are enqueued, so that its sampler is never asked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # arguments are recorded with Optuna's version
+        return _make(search, search.sampler_arguments)
+
+
+def _make(search: Tuning | Sweep, arguments: dict[str, Any]) -> optuna.samplers.BaseSampler:
+    if search.sampler_name == "tpe":
+        return optuna.samplers.TPESampler(**arguments)
+    if search.sampler_name == "nsga2":
+        return optuna.samplers.NSGAIISampler(**arguments)
+    if search.sampler_name == "cmaes":
+        independent = optuna.samplers.RandomSampler(seed=search.seed)
+        return optuna.samplers.CmaEsSampler(**arguments, independent_sampler=independent, warn_independent_sampling=False)
+    return optuna.samplers.RandomSampler(**arguments)
+
+
+class Search:
+    """Asks trials in batches and is told what they came to. `trials` are all that were asked, in order."""
+
+    def __init__(self, search: Tuning | Sweep, objectives: Iterable[Objective], name: str) -> None:
+        self.config = search
+        self.objectives = tuple(objectives)
+        self.name = name
+        self.trials: list[Trial] = []
+        self.space = search.dimensions
+        self.distributions = {path: distribution(path, one) for path, one in self.space.items()}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        directions = [objective.direction for objective in self.objectives]
+        self._study = optuna.create_study(study_name=name, directions=directions, sampler=make_sampler(search))
+        self._asked: dict[int, optuna.trial.Trial] = {}
+        self._most = search.trials
+        if search.sampler_name == "grid":
+            points = grid_points(self.space, search.trials)
+            self._most = len(points)
+        else:
+            start = middle(self.space)
+            points = [start] if start is not None else []
+        for point in points:
+            self._study.enqueue_trial({path: self._inside(path, value) for path, value in point.items()})
+
+    def _inside(self, path: str, value: Any) -> Any:
+        return scalar(value) if isinstance(self.space[path], Choices) else value
+
+    @property
+    def most(self) -> int:
+        """How many trials it asks for in all."""
+        return self._most
+
+    def ask(self) -> list[Trial]:
+        """The next batch, once the last one is told; empty at the end."""
+        batch = len({trial.batch for trial in self.trials})
+        count = min(self.config.batch, self._most - len(self.trials))
+        return [self._ask(batch) for _ in range(count)]
+
+    def _ask(self, batch: int) -> Trial:
+        asked = self._study.ask()
+        parameters: Parameters = {}
+        for path, one in self.space.items():
+            if is_active(one, parameters):
+                parameters[path] = self._suggest(asked, path, one)
+        trial = Trial(asked.number, batch, parameters)
+        self._asked[trial.number] = asked
         self.trials.append(trial)
         return trial
 
-    def tell(self, trial: Trial, value: float | None) -> None:
-        """Record the trial's value; a failed cell is a failed trial."""
-        if value is not None and not math.isfinite(value):
-            value = None
-        trial.value, trial.told = value, True
-        state = optuna.trial.TrialState.FAIL if value is None else optuna.trial.TrialState.COMPLETE
-        self._study.tell(trial.number, value, state=state)
+    def _suggest(self, asked: optuna.trial.Trial, path: str, one: Dimension) -> Any:
+        if isinstance(one, Choices):
+            given = [scalar(value) for value in one.values]
+            return one.values[given.index(asked.suggest_categorical(path, given))]
+        if one.whole(path):
+            return asked.suggest_int(path, int(one.low), int(one.high), step=int(one.step or 1), log=one.log)
+        return float(asked.suggest_float(path, one.low, one.high, step=one.step, log=one.log))
+
+    def tell(self, trial: Trial) -> None:
+        """Record what a trial came to: its state, values and intermediate values. One whose values are not finite has failed."""
+        if trial.values is not None and not all(map(math.isfinite, trial.values)):
+            trial.state, trial.values, trial.reason = "failed", None, "a value is not finite"
+        asked = self._asked.pop(trial.number)
+        if len(self.objectives) == 1:
+            for step, value in trial.intermediate.items():
+                asked.report(value, step)
+        self._study.tell(asked, trial.values if trial.state == "complete" else None, state=_STATES[trial.state])
 
     @property
-    def winner(self) -> Trial | None:
-        """The best trial, the earlier one of equals; None when none succeeded."""
-        valued = [(trial.value, -trial.number, trial) for trial in self.trials if trial.value is not None]
-        return max(valued, key=lambda entry: entry[:2])[2] if valued else None
+    def told(self) -> list[Trial]:
+        """Trials that are told."""
+        return [trial for trial in self.trials if trial.state != "running"]
+
+    @property
+    def ended(self) -> bool:
+        """Whether all trials are asked and told."""
+        return len(self.trials) == self._most and not self._asked
+
+    @property
+    def front(self) -> list[Trial]:
+        """Of one objective the best trial, the earlier one of equals; of several all complete trials that no other is better than. Trials
+        of equal parameters count once."""
+        complete = {choice_text(trial.parameters): trial for trial in reversed(self.trials) if trial.state == "complete"}
+        points = sorted(complete.values(), key=lambda trial: trial.number)
+        best = [trial for trial in points if not any(self._better(other, trial) for other in points)]
+        return best[:1] if len(self.objectives) == 1 else best
+
+    def _better(self, one: Trial, other: Trial) -> bool:
+        """Whether a trial is at least as good in all objectives, and better in one."""
+        assert one.values is not None
+        assert other.values is not None
+        signs = [1 if objective.direction == "maximize" else -1 for objective in self.objectives]
+        differences = [sign * (a - b) for sign, a, b in zip(signs, one.values, other.values, strict=True)]
+        return min(differences) >= 0 and max(differences) > 0

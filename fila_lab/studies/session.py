@@ -8,38 +8,45 @@ import shutil
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from fila_lab.config import FilaError, MachineError, RunConfig
+from fila_lab.config import FilaError, MachineError, RunConfig, Tuning
 from fila_lab.config.faults import KILLED
 from fila_lab.config.files import default_cache
 from fila_lab.config.weights import TRAINED_PARTS
-from fila_lab.studies import tracking
 from fila_lab.studies.arms import get_budget
 from fila_lab.studies.claim import PREPARING, clear_work, workdir
 from fila_lab.studies.costs import costs_are_current, measure_costs
 from fila_lab.studies.display import Display
-from fila_lab.studies.engines import Engine, Event, Finished, Job, Progress, Undone, make_engine
+from fila_lab.studies.engines import Cluster, Engine, Event, Finished, Job, Progress, Undone, make_engine
 from fila_lab.studies.faults import Faults
-from fila_lab.studies.folder import read_plan, write_plan
-from fila_lab.studies.identity import changed_weights
+from fila_lab.studies.folder import CellLog, write_plan
+from fila_lab.studies.identity import changed_weights, suites_of
+from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import cell_manifest, stamp
+from fila_lab.studies.mirror import Heading
 from fila_lab.studies.options import Options
-from fila_lab.studies.plan import CellSpec, Plan, make_plan, tuning_cell
+from fila_lab.studies.plan import CellSpec, Plan, make_plan
+from fila_lab.studies.points import Points
 from fila_lab.studies.prepare import distinct
 from fila_lab.studies.result import failed
+from fila_lab.studies.standing import StandingFile
 from fila_lab.studies.store import ResultStore
+
+if TYPE_CHECKING:
+    from fila_lab.studies.searching import Seams, Searching
+    from fila_lab.studies.trial_mirrors import TrialMirrors
 
 log = logging.getLogger("fila_lab")
 
 COSTS = "costs"
-MIRROR_SECONDS = 300.0
-"""How often a long study's mirror is completed while it runs."""
+LEAVE_SECONDS = 3.0
+"""What the mirror has for its last words after Ctrl-C."""
 
 
 @dataclass
@@ -56,39 +63,61 @@ class StudyRun:
     def __post_init__(self) -> None:
         self.name = f"{stamp(time.time())} {socket.gethostname()} {os.getpid()}"
         self.failed_before = frozenset(self.store.failures()) if self.options.retry_failed else frozenset()
-        self._mirrored = time.monotonic()
-        self._mirror_works = self.options.tracking
         self._prepared: set[str] = set()
         self.faults = Faults(self._say)
-        self.tuning: list[CellSpec | dict[str, Any]] = []
+        self.searching: Searching | None = None
+        self.points = Points(lambda cell_id: workdir(self.store.root, self.code, cell_id))
+        self.standing = StandingFile(self.store.root, self.options.shard, self._workers)
+        self.mirror = LiveMirror(
+            self.store.root,
+            self.options.tracking_uri,
+            Heading.of_study(self.plan.study, self.plan.budget, self.plan.study_hash),
+            self.name,
+            self.cells,
+            system_metrics=self.options.system_metrics,
+            say=self._say,
+        )
+
+    @property
+    def _workers(self) -> int:
+        return self.options.workers or get_budget(self.plan.study, self.plan.budget).workers
 
     def run(self) -> Path:
-        """Tuning, main cells, costs, mirror; returns the folder.
+        """The search, main cells, costs, mirror; returns the folder.
 
         Raises:
             MachineError: the machine failed; what could be finished is recorded, and nothing for the cells it failed under.
         """
         try:
-            return self._complete()
+            with self.standing:
+                return self._complete()
         except KeyboardInterrupt:
             self._say(self._remaining())
             raise
+        finally:
+            self.mirror.close("KILLED", LEAVE_SECONDS)
 
     def _complete(self) -> Path:
-        root, workers = self.store.root, self.options.workers or get_budget(self.plan.study, self.plan.budget).workers
-        with make_engine(self.options.engine, workers=workers, logs=root / "logs") as engine:
+        root = self.store.root
+        with make_engine(self.options.engine, workers=self._workers, root=root, cluster=self._cluster()) as engine:
             if self.plan.provisional:
-                winners = self._shared_winners() if self.options.shard else self._tune(engine)
-                self.plan = make_plan(self.plan.study, self.plan.budget, self.plan.overrides, winners, self.plan.step_seconds)
-            write_plan(root, self.plan, self.tuning, self.code)
+                plan, found = self.plan, self._shared_search() if self.options.shard else self._search(engine)
+                self.plan = make_plan(plan.study, plan.budget, plan.overrides, step_seconds=plan.step_seconds, **found)
+                self.searching = None
+            write_plan(root, self.plan, self.code)
             self._run_main(engine)
         if not self._missing(all_shards=True):
             clear_work(root, self.code)
             self._draw()
+        if self.options.tracking:
+            self.mirror.close()  # before the costs, beside whose measurement nothing runs
         self._measure()
-        self._mirror()
         self.faults.check()
         return root
+
+    def _cluster(self) -> Cluster:
+        suites = frozenset(suite for cell in self.plan.cells for suite in suites_of(cell.config))
+        return Cluster(self.options.address, self.options.cell, self._cache, suites, self._say)
 
     def _say(self, message: str) -> None:
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -97,8 +126,11 @@ class StudyRun:
 
     def _job(self, cell: CellSpec) -> Job:
         options: dict[str, Any] = {}
-        if cell.phase == "tuning":
+        if cell.phase != "main":
             options["test"] = False
+            rule = self.searching.phase.rules.get(cell.id) if self.searching is not None else None
+            if rule is not None:
+                options["stop"] = rule
         elif self.options.checkpoints:
             options["checkpoint"] = self.store.folder(cell.id) / TRAINED_PARTS
         self.cells[cell.id] = cell
@@ -109,7 +141,16 @@ class StudyRun:
         return self.options.cache_dir or default_cache()
 
     def _record(self, event: Event, engine: Engine) -> Event:
-        """Store a finished cell; returns what the event comes to when that is looked at."""
+        """Store a finished cell, and let mirror and folder show what happened; returns what the event comes to when that is looked at."""
+        points = self.points.listen(event)
+        event = self._stored(event, engine)
+        self.standing.listen(event)
+        if self.options.tracking:
+            for each in (*points, event):
+                self.mirror.listen(each)
+        return event
+
+    def _stored(self, event: Event, engine: Engine) -> Event:
         if not isinstance(event, Finished):
             return event
         cell = self.cells[event.id]
@@ -123,8 +164,6 @@ class StudyRun:
             message = f"the cell's result does not fit the schema: {error}"
             self.store.write(cell.id, failed(cell.id, cell.config.model_dump(mode="json"), "error", message), None, manifest)
         shutil.rmtree(workdir(self.store.root, self.code, cell.id), ignore_errors=True)
-        if time.monotonic() - self._mirrored > MIRROR_SECONDS:
-            self._mirror()
         return event
 
     def _missing(self, all_shards: bool = False) -> list[CellSpec]:
@@ -169,12 +208,14 @@ class StudyRun:
         self._prepared.update(fresh)
         first, *_ = every = list(fresh.values())
         options = {"configs": every, "workers": engine.workers}
-        job = Job(PREPARING, first, workdir(self.store.root, self.code, PREPARING), self._cache, options, self.options.prepare_function)
+        place = workdir(self.store.root, self.code, PREPARING)
+        job = Job(PREPARING, first, place, self._cache, options, self.options.prepare_function, processes=engine.workers)
         with self._display("pages and features", engine) as display:
             display.add(PREPARING, PREPARING, None)
 
             def listen(event: Event) -> None:
                 display.update(event)
+                self.standing.listen(event)
                 if isinstance(event, Finished) and (failure := event.result.get("failure")):
                     log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", failure["message"])
                 elif isinstance(event, Undone) and event.kind == KILLED:
@@ -195,65 +236,86 @@ class StudyRun:
         for cell in self._missing():
             by_arm.setdefault(cell.arm, []).append(str(cell.seed))
         arms = "; ".join(f"{arm} seeds {', '.join(seeds)}" for arm, seeds in by_arm.items()) or "none"
-        note = ", tuning comes first" if self.plan.provisional else ""
+        note = ""
+        if self.plan.provisional:
+            searches = self.searching.searches.values() if self.searching is not None else ()
+            trials = (
+                f" ({sum(len(search.told) for search in searches)} of {sum(search.most for search in searches)} trials told)"
+                if searches
+                else ""
+            )
+            note = f", {'tuning' if isinstance(self.plan.search, Tuning) else 'the sweep'} comes first{trials}"
         return f"stopped; finished cells are kept in {self.store.root}. Left: {arms}{note}. The same command goes on."
 
-    # Tuning --------------------------------------------------------------------------------------------------------
+    # Searches ------------------------------------------------------------------------------------------------------
 
-    def _tune(self, engine: Engine) -> Mapping[str, Mapping[str, Any]]:
-        from fila_lab.studies.tuning import TuningPhase, run_tuning
+    def _search(self, engine: Engine) -> dict[str, Any]:
+        """Run the budget's search to its end; what `make_plan` is told of it."""
+        from fila_lab.studies.phase import run_phase
+        from fila_lab.studies.searching import Seams
 
-        tuning, plan = self.plan.study.tuning, self.plan
-        assert tuning is not None
+        kind = "tuning" if isinstance(self.plan.search, Tuning) else "sweep"
+        display = self._display(kind, engine)
+        write_plan(self.store.root, self.plan, self.code)
+        with CellLog(self.store.root / kind) as kept:
 
-        def make_cell(arm: str, trial: int, values: Mapping[str, float]) -> CellSpec:
-            return tuning_cell(self.plan.study, plan.budget, arm, trial, values, plan.overrides, plan.step_seconds)
+            def announce(cell: CellSpec, done: bool) -> None:
+                kept.add(cell)
+                if not done:
+                    display.add(cell.id, f"{cell.arm} trial {cell.trial}", cell.seed)
 
-        display = self._display("tuning", engine)
+            def listen(event: Event) -> Event:
+                event = self._record(event, engine)
+                display.update(event)
+                return event
 
-        def announce(cell: CellSpec, done: bool) -> None:
-            self.tuning.append(cell)
-            if not done:
-                display.add(cell.id, cell.arm, cell.seed)
-                write_plan(self.store.root, plan, self.tuning, self.code)
+            seams = Seams(self.store, self.code, announce, self._say, self.failed_before, self.options.measure)
+            self.searching = self._searching(seams)
+            mirrors = self._mirrors(self.searching)
+            first = self.searching.phase.first()
+            mirrors.catch_up()
+            self.searching.phase.shown = mirrors.show
+            if first:
+                self._prepare(engine, (cell.config for cell in (*first, *self.plan.cells)))
+            with display:
+                run_phase(self.searching.phase, first, engine, self._job, listen, self.faults)
+        return self.searching.settle()
 
-        def listen(event: Event) -> Event:
-            event = self._record(event, engine)
-            display.update(event)
-            return event
+    def _searching(self, seams: Seams) -> Searching:
+        if isinstance(self.plan.search, Tuning):
+            from fila_lab.studies.tuning import Tuner
 
-        phase = TuningPhase(
-            tuning,
-            self.plan.study.metric,
-            plan.arms,
-            make_cell,
-            self.store,
-            self.plan.study.name,
-            announce=announce,
-            storage_url=self.options.tuning_storage,
-            rerun=self.failed_before,
-        )
-        first = phase.first()
-        if first:
-            self._prepare(engine, (cell.config for cell in (*first, *plan.cells)))
-        with display:
-            return run_tuning(phase, first, engine, self._job, listen, self.faults)
+            return Tuner(self.plan, seams)
+        from fila_lab.studies.sweep import Sweeper
 
-    def _shared_winners(self) -> Mapping[str, Mapping[str, Any]]:
-        """The frozen winners: one search cannot be shared out by cells."""
+        return Sweeper(self.plan, seams)
+
+    def _mirrors(self, searching: Searching) -> TrialMirrors:
+        from fila_lab.studies.trial_mirrors import TrialMirrors
+
+        key, url = self.options.sweep_key or f"{self.plan.study.name}-{self.plan.budget}", self.options.sweep_storage
+        return TrialMirrors(self.store.root, searching.folder, searching.searches, key, isinstance(self.plan.search, Tuning), url)
+
+    def _shared_search(self) -> dict[str, Any]:
+        """What a search has frozen: one search cannot be shared out by cells."""
+        from fila_lab.studies.trials_file import read_front
         from fila_lab.studies.tuning import read_winners
 
-        assert self.plan.study.tuning is not None
-        winners = read_winners(self.store.root, self.plan.study.tuning, self.plan.study.metric, self.plan.arms)
-        if winners is None:
+        plan, root = self.plan, self.store.root
+        if isinstance(plan.search, Tuning):
+            found: dict[str, Any] = {"winners": read_winners(root, plan.search, plan.study.metric, plan.arms)}
+            verb, file = "tunes", "tuning/winners.yaml is written"
+        else:
+            found = {"front": read_front(root, plan)}
+            verb, file = "sweeps", "sweep/trials.json is complete"
+        if None in found.values():
             raise FilaError(
-                f"--shard {self.options.shard}: budget {self.plan.budget!r} tunes first, and a search has one driver; run without --shard "
-                f"until {self.store.root}/tuning/winners.yaml is written (then Ctrl-C), and start the shards"
+                f"--shard {self.options.shard}: budget {plan.budget!r} {verb} first, and a search has one driver; run without --shard "
+                f"until {root}/{file} (then Ctrl-C), and start the shards"
             )
-        self.tuning = [cell for cell in (read_plan(self.store.root) or {"cells": []})["cells"] if cell["phase"] == "tuning"]
-        return winners
+        return found
 
-    # Gallery, costs and mirror ----------------------------------------------------------------------------------------------
+    # Gallery and costs ----------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
         """The gallery is an extra: without it the report lists flips as text."""
@@ -285,9 +347,3 @@ class StudyRun:
             began = time.time()
             if measure_costs(self.store.root, configs, self.code, self.options.measure, progress):
                 display.update(Finished(COSTS, 0, {"status": "done"}, None, {}, began, time.time(), socket.gethostname()))
-
-    def _mirror(self) -> None:
-        """Complete the MLflow mirror; after one failure, not again in this run."""
-        self._mirrored = time.monotonic()
-        if self._mirror_works:
-            self._mirror_works = tracking.try_sync(self.store.root, self.options.tracking_uri)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fila_lab.config import FilaError
+from fila_lab.config.cell_checks import DONE, FAILED, PRUNED
 from fila_lab.config.published import altered
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.lock import holders
@@ -14,7 +15,8 @@ from fila_lab.studies.store import Invalid, ResultStore
 
 @dataclass(frozen=True)
 class ArmStatus:
-    """One line of the table; `mean` is the primary metric's mean over finished main cells (validation for tuning)."""
+    """One line of the table; `mean` is the primary metric's mean over finished main cells (validation for tuning); pruned cells are those
+    that a search stopped."""
 
     arm: str
     phase: str
@@ -22,6 +24,11 @@ class ArmStatus:
     failed: int
     left: int
     mean: float | None
+    pruned: int = 0
+
+    @property
+    def planned(self) -> int:
+        return self.done + self.failed + self.pruned + self.left
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,11 @@ def study_status(root: Path | str) -> StudyStatus:
     rows = []
     for (phase, arm), cells in groups.items():
         found = [results[str(cell["id"])] for cell in cells if cell["id"] in results]
-        done = [result for result in found if result.status == "done"]
+        done = [result for result in found if result.status == DONE]
         values = [value for result in done if (value := (result.metrics if phase == "main" else result.validation).get(metric)) is not None]
         mean = sum(values) / len(values) if values else None
-        rows.append(ArmStatus(arm, phase, len(done), len(found) - len(done), len(cells) - len(found), mean))
+        failed, pruned = (sum(result.status == status for result in found) for status in (FAILED, PRUNED))
+        rows.append(ArmStatus(arm, phase, len(done), failed, len(cells) - len(found), mean, pruned))
     failures = tuple(
         (cell["arm"], cell["seed"], failure.kind, failure.message)
         for cell in plan["cells"]

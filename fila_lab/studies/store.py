@@ -185,7 +185,7 @@ class ResultStore:
         return {cell_id: outline for cell_id, outline in found if isinstance(outline, Outline)}
 
     def done_ids(self) -> set[str]:
-        """Cells with a result that counts, failed ones included: a failed cell is data."""
+        """Cells with a result that counts, failed and pruned ones included: they are data."""
         return set(self.outlines())
 
     def failures(self) -> dict[str, Outline]:

@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 
 from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
+from fila_lab.config.journal import Journal
 from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
@@ -37,7 +39,7 @@ from fila_lab.training.features import needs_detail
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
-from fila_lab.training.record import Progress, Recorder
+from fila_lab.training.record import Progress, Recorder, Stop
 from fila_lab.training.shares import gathered
 from fila_lab.training.trained import save_trained
 
@@ -61,6 +63,7 @@ def run_cell(
     progress: Progress | None = None,
     test: bool = True,
     checkpoint: Path | None = None,
+    stop: Stop | None = None,
 ) -> CellOutcome:
     """Train and evaluate one cell.
 
@@ -71,9 +74,11 @@ def run_cell(
         progress: called with (phase, done, total).
         test: whether the test pool is read; tuning cells use validation items only.
         checkpoint: where to write the trained parts, if wanted.
+        stop: asked after each validation whether to end the cell there; a search that prunes has one. Every rank is given it (pickled).
 
     Returns:
-        The outcome. A failure of the cell's own is an outcome too (status "failed").
+        The outcome. A failure of the cell's own is an outcome too (status "failed"), and so is having been stopped (status "pruned"): the
+        curve up to there, nothing evaluated and no trained parts.
 
     Raises:
         MachineError: the machine failed (disk, cache, checkpoint, device), not the cell: there is nothing to record, and the same call
@@ -83,10 +88,11 @@ def run_cell(
     timing: dict[str, float] = {}
     started = time.perf_counter()
     train = config.train
-    record = Recorder(train.log_every, progress, train.steps, validation_interval(config))
+    record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop, Journal(workdir))
     try:
         if shared_out(config):
-            return run_ranks(config, {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint}, progress)
+            options = {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint, "stop": stop}
+            return run_ranks(config, options, progress)
         with ctrl_c_passes(), _quiet_lightning():
             result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
     except Exception as error:
@@ -94,8 +100,11 @@ def run_cell(
             raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
         failure = {"kind": failure_kind(error), "message": spoken(error), "traceback": traceback.format_exc(limit=-12)}
-        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure))
+        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure), provenance={"curve_times": record.times})
     timing["total"] = time.perf_counter() - started + record.earlier
+    if record.stopped is not None:
+        content = _result(config, "pruned", result, record.curve, timing, None) | {"pruned": record.stopped}
+        return CellOutcome(content, None, provenance)
     return CellOutcome(_result(config, "done", result, record.curve, timing, None), predictions, provenance)
 
 
@@ -145,38 +154,45 @@ def _run(
         trainer.fit(module, data, ckpt_path=resumable(workdir, config))
         if record.due:  # the checkpoint was of the last step: there was nothing to fit, and its validation is still to come
             trainer.validate(module, datamodule=data, verbose=False)
-    if progress:
-        progress("evaluate", 0, 1)
-    with _timed(timing, "evaluate"):
-        answers = trainer.predict(module, data)
-        assert answers is not None
-        loaders = [gathered(loader) for loader in (answers if test else [answers])]
-        validation = measured(predictions_frame(pools[VAL], loaders[0]), pools[VAL].rules)
-        predictions, metrics, benchmarks = None, {}, {}
-        if test:
-            tested = {name: predictions_frame(pools[name], told) for name, told in zip(data.tests, loaders[1:], strict=True)}
-            rules = {task: rule for name in data.tests for task, rule in pools[name].rules.items()}
-            predictions = pd.concat(tested.values(), ignore_index=True) if len(tested) > 1 else next(iter(tested.values()))
-            metrics = measured(predictions, rules) | _blind(data, pools)
-            benchmarks = {name: own for name, frame in tested.items() if (own := aggregated(frame, pools[name].rules))}
-    with _timed(timing, "save"):
-        if checkpoint is not None:
-            save_trained(module.model, config, checkpoint)
+    found: dict[str, Any] = {}
+    predictions = None
+    if record.stopped is None:
+        if progress:
+            progress("evaluate", 0, 1)
+        with _timed(timing, "evaluate"):
+            found, predictions = _evaluated(trainer, module, data, pools, test)
+        with _timed(timing, "save"):
+            if checkpoint is not None:
+                save_trained(module.model, config, checkpoint)
     timing["train"] += record.earlier
     timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
-    provenance = {"data_hash": {name: pool.content_hash for name, pool in pools.items()}, "weights": weights}
+    hashes = {name: pool.content_hash for name, pool in pools.items()}
+    provenance = {"data_hash": hashes, "weights": weights, "curve_times": record.times}
     aside = {name: _told(pool.aside) for name, pool in pools.items()}
     for name, of_prompts in (("unreadable", False), ("unasked", True)):
         aside[name] = _told([row for row in record.aside.values() if (row.reason in UNASKED) == of_prompts])
-    found = {
-        "metrics": metrics,
-        "validation": validation,
-        "benchmarks": benchmarks,
-        "answers": {name: _counted(told) for name, told in zip((VAL, *data.tests), loaders, strict=False)},  # no tests of a tuning cell
-        "set_aside": {name: told for name, told in aside.items() if told},
-    }
+    found["set_aside"] = {name: told for name, told in aside.items() if told}
     return found, predictions, provenance
+
+
+def _evaluated(
+    trainer: L.Trainer, module: FilaModule, data: CellData, pools: Mapping[str, Pool], test: bool
+) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """(what the result says of quality, predictions of the tests) of the trained model."""
+    answers = trainer.predict(module, data)
+    assert answers is not None
+    loaders = [gathered(loader) for loader in (answers if test else [answers])]
+    validation = measured(predictions_frame(pools[VAL], loaders[0]), pools[VAL].rules)
+    predictions, metrics, benchmarks = None, {}, {}
+    if test:
+        tested = {name: predictions_frame(pools[name], told) for name, told in zip(data.tests, loaders[1:], strict=True)}
+        rules = {task: rule for name in data.tests for task, rule in pools[name].rules.items()}
+        predictions = pd.concat(tested.values(), ignore_index=True) if len(tested) > 1 else next(iter(tested.values()))
+        metrics = measured(predictions, rules) | _blind(data, pools)
+        benchmarks = {name: own for name, frame in tested.items() if (own := aggregated(frame, pools[name].rules))}
+    counts = {name: _counted(told) for name, told in zip((VAL, *data.tests), loaders, strict=False)}  # no tests of a tuning cell
+    return {"metrics": metrics, "validation": validation, "benchmarks": benchmarks, "answers": counts}, predictions
 
 
 def _told(rows: Sequence[SetAside]) -> dict[str, dict[str, Any]]:
@@ -253,6 +269,12 @@ def validation_interval(config: RunConfig) -> int:
     return min(config.train.validate_every, config.train.steps)
 
 
+def started_by() -> list[ClusterEnvironment]:
+    """Who starts a cell's ranks, as Lightning wants to know it: this package, unless torchrun has. Within a job of Slurm, Lightning would
+    take the job's tasks for them, and refuse a cell whose devices are not as many."""
+    return [] if TorchElasticEnvironment.detect() else [LightningEnvironment()]
+
+
 def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
     """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
     train, runtime = config.train, config.runtime
@@ -269,7 +291,7 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
         log_every_n_steps=train.log_every,
         logger=False,
         callbacks=[*callbacks, keep_checkpoints(workdir)],
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(), *started_by()],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

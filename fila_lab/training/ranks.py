@@ -32,7 +32,7 @@ OWN_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, sig
 
 
 def shared_out(config: RunConfig) -> bool:
-    """Whether this process must start the cell's ranks; where something else (torchrun, SLURM) has, it is one of them."""
+    """Whether this process must start the cell's ranks; where something else (torchrun) has, it is one of them."""
     return config.runtime.devices > 1 and "LOCAL_RANK" not in os.environ
 
 

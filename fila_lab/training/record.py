@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -12,11 +12,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError
+from fila_lab.config.journal import Journal
 from fila_lab.data.suite import SetAside
 from fila_lab.training.data import TRAIN, VAL
 from fila_lab.training.shares import averaged
 
 Progress = Callable[[str, int, int], None]
+Stop = Callable[[int, float], bool]
+"""Asked after each validation, in their order, with (step, validation): whether training ends there."""
 
 
 def check_bad_rows(aside: Mapping[str, SetAside], pool: str, rows: int, most: float) -> None:
@@ -38,11 +41,27 @@ class Recorder(Callback):
 
     `seconds` has train_steps (forward, backward, optimiser), validation_steps and evaluate_steps (generation): the work itself. What a cell
     takes beyond these is start, data, logging and saving.
+
+    Training ends early where `stop` says so. A checkpoint may lie beyond that step (of a run that had another rule, or none): the curve is
+    then cut there, so that it is the same however the cell came to it.
     """
 
-    def __init__(self, every: int, progress: Progress | None, total: int, validate_every: int) -> None:
+    def __init__(
+        self,
+        every: int,
+        progress: Progress | None,
+        total: int,
+        validate_every: int,
+        stop: Stop | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         self.every, self.progress, self.total, self.validate_every = every, progress, total, validate_every
+        self.stop, self.journal = stop, journal
+        self.stopped: dict[str, Any] | None = None
+        """Step and value of the validation after which training was ended early."""
         self.curve: list[dict[str, float | int | None]] = []
+        self.times: dict[str, list[float | None]] = {"loss": [], "validation": []}
+        """When the curve's entries were made, in seconds since 1970: of the loss and of the validation, if there was one."""
         self.seconds = {"train_steps": 0.0, "validation_steps": 0.0, "evaluate_steps": 0.0}
         self.images = 0
         self.earlier = 0.0
@@ -67,17 +86,39 @@ class Recorder(Callback):
         losses = [loss.cpu() for loss in self._losses]
         copied = [dict(point) for point in self.curve]
         aside = {row: [told.reason, told.message] for row, told in self.aside.items()}
-        state = {"curve": copied, "losses": losses, "due": self.due, "seconds": dict(self.seconds), "images": self.images, "spent": spent}
+        times = {name: list(made) for name, made in self.times.items()}
+        state = {
+            "curve": copied,
+            "times": times,
+            "losses": losses,
+            "due": self.due,
+            "seconds": dict(self.seconds),
+            "images": self.images,
+            "spent": spent,
+        }
         return state | {"aside": aside}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.curve, self._losses, self.due = state["curve"], state["losses"], state["due"]
+        self.curve, self.times, self._losses, self.due = state["curve"], state["times"], state["losses"], state["due"]
         self.seconds, self.images, self.earlier = state["seconds"], state["images"], state["spent"]
         self.aside = {row: SetAside(row, *told) for row, told in state.get("aside", {}).items()}
+        self._judge_again()
+
+    def _judge_again(self) -> None:
+        """Ask `stop` about what lies behind the checkpoint."""
+        for place, point in enumerate(self.curve):
+            step, value = point["step"], point["validation"]
+            if self.stop is not None and step is not None and value is not None and self.stop(int(step), value):
+                self.stopped, self.curve, self.due = {"step": step, "value": value}, self.curve[: place + 1], False
+                self.times = {name: made[: place + 1] for name, made in self.times.items()}
+                break
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """A checkpoint is written before the validation of its step, which Lightning leaves out on resuming: it is made up for here."""
         self._began = time.perf_counter()
+        trainer.should_stop = self.stopped is not None
+        if self.journal and trainer.is_global_zero:
+            self.journal.begin(list(self._entries()))
         if self.due:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()
@@ -109,6 +150,9 @@ class Recorder(Callback):
                 {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
             )
             self._losses.clear()
+            self.times["loss"].append(_now())
+            self.times["validation"].append(None)
+            self._tell(trainer)
             if self.progress:
                 self.progress("train", step, self.total)
 
@@ -122,7 +166,28 @@ class Recorder(Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.due = False
         if self.curve and "validation" in trainer.callback_metrics:
-            self.curve[-1]["validation"] = float(trainer.callback_metrics["validation"])
+            step, value = trainer.global_step, float(trainer.callback_metrics["validation"])
+            self.curve[-1]["validation"] = value
+            self.times["validation"][-1] = _now()
+            self._tell(trainer)
+            # One rank decides for all: one that went on alone would wait for the others for ever.
+            if self.stop is not None and trainer.strategy.broadcast(self.stop(step, value)):
+                self.stopped = {"step": step, "value": value}
+                trainer.should_stop = True
+
+    def _tell(self, trainer: L.Trainer) -> None:
+        """The last entry, to who looks on."""
+        if self.journal and trainer.is_global_zero:
+            *_, last = self._entries(len(self.curve) - 1)
+            self.journal.add(last)
+
+    def _entries(self, start: int = 0) -> Iterator[dict[str, Any]]:
+        """The curve from an entry on, as the journal has it."""
+        for place in range(start, len(self.curve)):
+            point, logged, validated = self.curve[place], self.times["loss"][place], self.times["validation"][place]
+            yield {"step": point["step"], "loss": point["loss"], "learning_rate": point["learning_rate"], "time": logged}
+            if validated is not None:
+                yield {"step": point["step"], "validation": point["validation"], "time": validated}
 
     def on_predict_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -139,3 +204,7 @@ class Recorder(Callback):
     def images_per_second(self) -> float:
         """Training images per second in steps, optimiser included; of this process where there are several."""
         return self.images / self.seconds["train_steps"] if self.seconds["train_steps"] else 0.0
+
+
+def _now() -> float:
+    return round(time.time(), 1)

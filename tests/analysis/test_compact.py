@@ -30,9 +30,10 @@ def _edit(path: Path, **changes: Any) -> None:
 
 
 def _tuned(out: Path) -> None:
-    """Failed cells, tuning trials, a failed trial, answers cut off, numbers that are null or of one cell alone, a cell without a curve."""
+    """Failed cells, trials, a failed and a pruned one, answers cut off, null values, one of one cell alone, a cell without a curve."""
     failure = {"kind": "out_of_memory", "message": "no room", "traceback": "line 1\nline 2"}
     _edit(out / "cells" / "concat-t1" / "result.json", status="failed", failure=failure, metrics={}, validation={}, curve=[])
+    _edit(out / "cells" / "concat-t2" / "result.json", status="pruned", pruned={"step": 4, "value": 0.25}, metrics={}, validation={})
     metrics = json.loads((out / "cells" / "none-0001" / "result.json").read_text(encoding="utf-8"))["metrics"]
     _edit(out / "cells" / "none-0001" / "result.json", metrics=metrics | {"other/reading": 0.25, "n/void": None}, curve=[])
     _edit(out / "cells" / "none-0002" / "result.json", answers={"test": {"given": 9, "cut_off": 5}})

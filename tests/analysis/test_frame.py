@@ -13,6 +13,8 @@ import pytest
 from synthetic import write_study
 
 from fila_lab import analysis
+from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.plots import tuning_plot
 from fila_lab.config.base import FilaError
 
 
@@ -100,3 +102,28 @@ def test_missing_costs_are_nan_not_errors(small_study: Path, tmp_path: Path) -> 
     out = Path(shutil.copytree(small_study, tmp_path / "costless"))
     (out / "costs.json").unlink()
     assert np.isnan(analysis.load_costs(out).to_numpy()).all()
+
+
+def test_tuning_over_choices_and_several_seeds_is_a_row_a_trial(tmp_path: Path) -> None:
+    out = write_study(tmp_path / "out", arms=("concat", "none"), seeds=(0,), triplets=6)
+    plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    depth = {"if": {"fusion.combine": "add"}, "choices": ["last", [[3, 2], [4, 4]]]}
+    plan["study"]["tuning"] |= {"space": {"fusion.combine": ["concat", "add"], "fusion.depth": depth}, "run_seeds": [1000, 1001]}
+    for cell in [cell for cell in plan["cells"] if cell["phase"] == "tuning"]:
+        place, cell["trial"], cell["seed"] = cell["trial"], cell["trial"] // 2, 1000 + cell["trial"] % 2
+        file = out / "cells" / cell["id"] / "result.json"
+        result = json.loads(file.read_text(encoding="utf-8"))
+        result["config"]["fusion"] |= {"combine": "add", "depth": [[3, 2], [4, 4]]} if cell["trial"] else {"combine": "concat"}
+        result["validation"]["exact/reading"] = place / 10
+        file.write_text(json.dumps(result), encoding="utf-8")
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    own = analysis.load_tuning(out).query("arm == 'concat'")
+    assert own["trial"].tolist() == [0, 1]
+    assert own["fusion.combine"].tolist() == ["concat", "add"]
+    assert own["fusion.depth"].isna().tolist() == [True, False], "not searched under the other value"
+    assert own["value"].tolist() == pytest.approx([0.05, 0.25])
+    assert own["id"].tolist() == ["concat-t0 concat-t1", "concat-t2 concat-t3"]
+    assert own["winner"].tolist() == [False, True]
+    figure = tuning_plot(Findings.of(out))
+    assert figure is not None
+    assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["last", "[[3, 2], [4, 4]]"]

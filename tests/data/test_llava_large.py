@@ -13,16 +13,17 @@ from llava_files import draw, talk
 
 ROWS, BYTES = 665_000, 1_000_000_000
 OPEN = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from llava_files import opened
+from fila_lab.cost.resident import resident
 started = time.process_time()
 suite = opened(Path(sys.argv[2]) / "cache", Path(sys.argv[2]) / "mix.json")
 seconds = time.process_time() - started
 identity = suite.identity("train")
 items = [suite.items("train", index)[0] for index in range(0, suite.length("train"), 5000)]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+peak = resident(peak=True) / 2**30
 print(json.dumps([seconds, peak, suite.length("train"), len(suite.set_aside("train")), identity, items[7].item_id, len(items)]))
 """
 

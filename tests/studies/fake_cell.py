@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.journal import Journal
 from fila_lab.config.renamed import SCHEMA
 
 BEST = {"none": 1e-3, "concat": 2e-3, "addition": 9e-3}
@@ -39,11 +40,14 @@ def run_cell(
     progress: Callable[[str, int, int], None] | None = None,
     test: bool = True,
     checkpoint: Path | None = None,
+    stop: Callable[[int, float], bool] | None = None,
 ) -> Outcome:
     """Leaves a line in $FAKE_LOG when it starts; $FAKE_SECONDS long; $FAKE_FAIL=fusion fails, $FAKE_KILL=fusion kills its process.
 
     $FAKE_SIGNAL is what kills it, SIGKILL by default. $FAKE_FAULT=fusion:errno raises that OSError, for as
     long as the file $FAKE_FAULT_WHILE is there.
+
+    A run that is validated three times or more has its validations in its curve, and ends where `stop` says.
     """
     if "FAKE_LOG" in os.environ:
         with open(os.environ["FAKE_LOG"], "a", encoding="utf-8") as handle:
@@ -57,30 +61,50 @@ def run_cell(
     fusion, _, number = os.environ.get("FAKE_FAULT", "").partition(":")
     if fusion in (config.fusion.name, "all") and Path(os.environ["FAKE_FAULT_WHILE"]).exists():
         raise OSError(int(number), os.strerror(int(number)), str(workdir / "part"))
-    for step in range(4):
-        time.sleep(float(os.environ.get("FAKE_SECONDS", "0")) / 4)
+    seed = int(hashlib.sha256(config_hash(config).encode()).hexdigest(), 16)
+    stream = random.Random(seed)
+    rate = config.train.learning_rate
+    quality = 0.8 - 0.1 * abs(math.log10(rate / BEST[config.fusion.name])) + 0.01 * stream.random()
+    points: list[tuple[int, float | None]] = [(1, None), (2, None), (3, None)]
+    validations = config.train.steps // config.train.validate_every
+    if validations >= 3:
+        wobble = random.Random(seed + 1)
+        points = [(config.train.validate_every * k, quality * (1 - 0.5**k) + 0.05 * wobble.random()) for k in range(1, validations + 1)]
+    curve: list[dict[str, Any]] = []
+    times: dict[str, list[float | None]] = {"loss": [], "validation": []}
+    stopped = None
+    journal = Journal(workdir)
+    journal.begin()
+    for number, (step, value) in enumerate(points):
+        time.sleep(float(os.environ.get("FAKE_SECONDS", "0")) / len(points))
         if progress:
-            progress("train", step + 1, 4)
+            progress("train", number + 1, len(points))
+        curve.append({"step": step, "loss": 1 / step, "learning_rate": rate, "validation": value})
+        now = round(time.time(), 1)
+        times["loss"].append(now)
+        times["validation"].append(None if value is None else now)
+        journal.add({**curve[-1], "time": now})
+        if stop is not None and value is not None and stop(step, value):
+            stopped = {"step": step, "value": value}
+            break
     failing = os.environ.get("FAKE_FAIL") == config.fusion.name
     if os.environ.get("FAKE_RAISE") == config.fusion.name:
         raise RuntimeError("beside itself")
-    stream = random.Random(int(hashlib.sha256(config_hash(config).encode()).hexdigest(), 16))
-    rate = config.train.learning_rate
-    quality = 0.8 - 0.1 * abs(math.log10(rate / BEST[config.fusion.name])) + 0.01 * stream.random()
+    done = not failing and stopped is None
     result = {
         "schema": SCHEMA,
-        "status": "failed" if failing else "done",
+        "status": "done" if done else "failed" if failing else "pruned",
         "config": config.model_dump(mode="json"),
-        "metrics": {} if failing or not test else {"exact/reading": quality, "seam_gap/reading": float("nan"), "n/reading": 40},
-        "validation": {} if failing else {"exact/reading": quality - 0.01},
-        "curve": [{"step": step, "loss": 1 / step, "learning_rate": rate, "validation": None} for step in (1, 2, 3)],
+        "metrics": {"exact/reading": quality, "seam_gap/reading": float("nan"), "n/reading": 40} if done and test else {},
+        "validation": {"exact/reading": quality - 0.01} if done else {},
+        "curve": curve,
         "timing": {"total": 0.1, "train": 0.05},
         "failure": {"kind": "out_of_memory", "message": "no room", "traceback": ""} if failing else None,
-    }
+    } | ({"pruned": stopped} if stopped is not None and not failing else {})
     right = stream.random() < 0.5
     given = {"prediction": ["A" if right else "X", "B"], "correct": [right, True]}
     frame = pd.DataFrame({"item_id": ["a", "b"], "task": "reading", "place": "cut", "image_id": "page", "answer": ["A", "B"], **given})
-    return Outcome(result, None if failing or not test else frame, {"data_hash": {"train": "0"}})
+    return Outcome(result, frame if done and test else None, {"data_hash": {"train": "0"}, "curve_times": times})
 
 
 def measure(configs: dict[str, RunConfig], out: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,9 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import TARGETS, Harness, outcomes
+from sweep_study import sweep_study
 from thin_study import Bench
 
 REAL = """
@@ -57,17 +60,26 @@ def report(harness: Harness, seconds: float, capsys: pytest.CaptureFixture[str])
 
 
 def run(
-    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str], kills: int, targets: tuple[str, ...] = TARGETS, real: bool = False
+    tmp_path: Path,
+    elsewhere: Path,
+    capsys: pytest.CaptureFixture[str],
+    kills: int,
+    targets: tuple[str, ...] = TARGETS,
+    real: bool = False,
+    swept: str = "",
 ) -> Harness:
     (tmp_path / "whole").mkdir()
     whole = Bench(tmp_path / "whole")
-    if real:
-        whole.file.write_text(REAL, encoding="utf-8")
-    budget = "small" if real else "full"
+    study = REAL if real else swept
+    if study:
+        whole.file.write_text(study, encoding="utf-8")
+    budget = "small" if real else "swept" if swept else "full"
     further = {"cell_function": "often_cell:run_cell", "prepare_function": "fila_lab.studies.prepare:prepare"} if real else {}
     whole.run(budget=budget, cache_dir=tmp_path / "whole" / "cache", **further)
     harness = Harness(tmp_path, elsewhere, outcomes(whole.store), budget, {"real": True} if real else {}, seed=kills)
-    harness.study = REAL if real else ""
+    harness.study = study
+    if swept:
+        harness.files = {name: (whole.out / name).read_bytes() for name in ("sweep/trials.json", "sweep/cells.jsonl")}
     began = time.monotonic()
     harness.campaign(kills, targets)
     report(harness, time.monotonic() - began, capsys)
@@ -84,6 +96,26 @@ def test_a_few_kills(tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixt
 def test_many_kills(tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str], targets: tuple[str, ...]) -> None:
     harness = run(tmp_path, elsewhere, capsys, 48 if targets == TARGETS else 12, targets)
     assert set(harness.kills) == set(targets)
+
+
+PRUNED = {
+    "objectives": ["exact/reading"],
+    "sampler": "tpe",
+    "trials": 16,
+    "pruner": {"name": "median", "n_startup_trials": 2},
+    "set": {"train.steps": 40, "train.validate_every": 10},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", [{"trials": 16}, PRUNED], ids=["two objectives", "pruning"])
+def test_kills_of_a_sweep(tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str], search: dict[str, Any]) -> None:
+    """The same trials and the same front, bit for bit."""
+    harness = run(tmp_path, elsewhere, capsys, 12, swept=sweep_study(**search))
+    assert set(harness.kills) == set(TARGETS)
+    trials = json.loads(harness.files["sweep/trials.json"])["trials"]
+    assert len(trials) == 16
+    assert ("pruned" in {trial["state"] for trial in trials}) == ("pruner" in search)
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from fila_lab.config import MachineError
 
 HERE = Path(__file__).parent
 Log = Callable[[], list[str]]
+WORKERS = pytest.mark.parametrize("engine", ["process", pytest.param("ray", marks=pytest.mark.slow)])
+"""Engines whose workers can be lost."""
 
 
 def drive(bench: Bench, budget: str = "small", engine: str = "process") -> subprocess.Popen[str]:
@@ -33,24 +35,27 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@WORKERS
 def test_a_killed_worker_is_replaced_and_its_cell_tried_again(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
+    bench: Bench, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     monkeypatch.setenv("FAKE_KILL", "concat")
     monkeypatch.setenv("FAKE_KILL_ONCE", str(tmp_path / "killed"))
-    bench.run(engine="process", workers=2)
+    bench.run(engine=engine, workers=2)
     assert not bench.store.failures()
     assert len(log()) == 7
+    assert "was killed (signal 9" in bench.said.getvalue()
     assert "tried once more" in bench.said.getvalue()
 
 
+@WORKERS
 @pytest.mark.parametrize("number", [signal.SIGSEGV, pytest.param(signal.SIGABRT, marks=pytest.mark.slow)])
 def test_a_cell_that_crashes_every_worker_is_a_failed_cell(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, log: Log, number: signal.Signals
+    bench: Bench, engine: str, monkeypatch: pytest.MonkeyPatch, log: Log, number: signal.Signals
 ) -> None:
     monkeypatch.setenv("FAKE_KILL", "concat")
     monkeypatch.setenv("FAKE_SIGNAL", str(int(number)))
-    bench.run(engine="process", workers=2)
+    bench.run(engine=engine, workers=2)
     failures = bench.store.failures().values()
     assert len(failures) == 2
     assert all(number.name in result.failure.message and "tried 2 times" in result.failure.message for result in failures if result.failure)
@@ -61,19 +66,20 @@ def test_a_cell_that_crashes_every_worker_is_a_failed_cell(
 OUTSIDE = [signal.SIGKILL, pytest.param(signal.SIGBUS, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 
 
+@WORKERS
 @pytest.mark.parametrize("number", OUTSIDE)
 def test_a_cell_whose_workers_are_killed_is_undone_and_the_others_go_on(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, log: Log, number: signal.Signals
+    bench: Bench, engine: str, monkeypatch: pytest.MonkeyPatch, log: Log, number: signal.Signals
 ) -> None:
     """A signal from outside, memory that ran out or a cut file say nothing of the cell."""
     monkeypatch.setenv("FAKE_KILL", "concat")
     monkeypatch.setenv("FAKE_SIGNAL", str(int(number)))
     with pytest.raises(MachineError, match=r"2 cells were left undone.*finished cells are kept.*\n.*tried 2 times; free memory.*--workers"):
-        bench.run(engine="process", workers=2)
+        bench.run(engine=engine, workers=2)
     assert not bench.store.failures()
     assert len(bench.store.done_ids()) == 4
     monkeypatch.delenv("FAKE_KILL")
-    bench.run(engine="process")
+    bench.run(engine=engine)
     assert len(bench.store.done_ids()) == 6
     assert len(log()) == 10
 

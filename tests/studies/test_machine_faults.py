@@ -7,23 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
-import types
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import fake_cell
 import pytest
 import yaml
-from thin_study import Bench, quality
+from thin_study import ENGINES, Bench, quality
 
-from fila_lab.config import MachineError, RunConfig, weights_file
+from fila_lab.config import MachineError, weights_file
 from fila_lab.studies import study_status
-from fila_lab.studies.engines import Finished, Undone, Warned
-from fila_lab.studies.engines.base import Job
 
 Log = Callable[[], list[str]]
-ENGINES = pytest.mark.parametrize("engine", ["inline", "process"])
 FAULTS = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENOENT, errno.EPIPE, errno.EDQUOT, errno.EACCES, errno.ESTALE]
 
 
@@ -199,62 +194,7 @@ def test_a_weights_file_that_vanishes_while_cells_run_fails_none(bench: Bench, t
     assert len(bench.store.done_ids()) == 6
 
 
-def test_warnings_of_a_worker_reach_the_user_once(bench: Bench) -> None:
-    bench.run(engine="process", cell_function="fake_cell:warning_cell")
+@pytest.mark.parametrize("engine", ["process", pytest.param("ray", marks=pytest.mark.slow)])
+def test_warnings_of_a_worker_reach_the_user_once(bench: Bench, engine: str) -> None:
+    bench.run(engine=engine, cell_function="fake_cell:warning_cell")
     assert bench.said.getvalue().count("warning: something is odd") == 6
-
-
-def test_ray_leaves_lost_cells_undone_and_records_what_a_task_raised(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a cluster: a stand-in for the few calls of ray that the engine makes."""
-
-    class RayError(Exception):
-        pass
-
-    class RayTaskError(RayError):
-        pass
-
-    lost = {"none": RayError("node died"), "concat": RayTaskError("exit")}
-
-    class Task:
-        def __init__(self, function: Callable[[Job], object]) -> None:
-            self.function = function
-
-        def options(self, **_: object) -> Task:
-            return self
-
-        def remote(self, job: Job) -> Callable[[], object]:
-            if (error := lost.get(job.config.fusion.name)) is None:
-                return lambda: self.function(job)
-
-            def fail() -> object:
-                raise error
-
-            return fail
-
-    def get(reference: Callable[[], object]) -> object:
-        return reference()
-
-    ray = types.SimpleNamespace(
-        remote=lambda **_: Task,
-        wait=lambda references, **_: (references[:1], references[1:]),
-        get=get,
-        exceptions=types.SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError),
-        is_initialized=lambda: True,
-        shutdown=lambda: None,
-    )
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    with pytest.raises(MachineError, match=r"2 cells were left undone.*\n.*node died"):
-        bench.run(engine="ray", workers=2)
-    assert {row.arm: (row.done, row.failed, row.left) for row in study_status(bench.out).rows} == {
-        "none": (0, 0, 2),
-        "concat": (0, 2, 0),
-        "addition": (2, 0, 0),
-    }
-
-    from fila_lab.studies.engines.ray_engine import RayEngine
-
-    events: list[object] = []
-    config = next(iter(bench.store.results().values())).config
-    job = Job("cell", RunConfig.model_validate(config | {"fusion": {**config["fusion"], "name": "addition"}}), bench.out / "w", bench.out)
-    RayEngine(1).run(deque([Job(**{**vars(job), "function": "fake_cell:warning_cell"})]), events.append)
-    assert [type(event) for event in events if isinstance(event, Finished | Undone | Warned)] == [Warned, Finished]

@@ -20,8 +20,9 @@ from fila_lab.studies.arms import baseline
 from fila_lab.studies.detectable import detectable
 from fila_lab.studies.estimate import estimate
 from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files
-from fila_lab.studies.plan import make_plan, study_hash, tuning_cell
+from fila_lab.studies.plan import make_plan, study_hash, trial_cells
 from fila_lab.studies.result import CellResult
+from fila_lab.studies.trials import tuning_run
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
@@ -77,9 +78,10 @@ def test_tuning_and_winners() -> None:
     before = make_plan(study(), "full")
     assert before.provisional
     assert before.tuning_cells == 6
-    trial = tuning_cell(study(), "full", "concat", 2, {"train.learning_rate": 2e-3})
-    assert (trial.phase, trial.trial, trial.seed) == ("tuning", 2, 1000)
-    assert (trial.config.train.learning_rate, trial.config.train.steps) == (2e-3, 20)
+    trial = tuning_run(study(), "full", "concat", {"train.learning_rate": 2e-3})
+    assert (trial.train.learning_rate, trial.train.steps) == (2e-3, 20)
+    (cell,) = trial_cells(trial, "concat", "tuning", 2, study().tuning.seeds)
+    assert (cell.phase, cell.trial, cell.seed, cell.id) == ("tuning", 2, 1000, cell_id(cell.config))
     after = make_plan(study(), "full", winners={"concat": {"train.learning_rate": 3e-3}, "none": {}})
     assert not after.provisional
     ids = {cell.id for cell in before.cells}
@@ -373,13 +375,8 @@ def test_equal_time_takes_at_least_one_step_and_the_seconds_it_is_given(seconds:
 
 def test_a_trial_takes_the_tunings_settings_and_its_own_over_the_budgets() -> None:
     own = study(tuning={"space": {"train.learning_rate": [1e-3, 4e-3]}, "trials": 3, "run_seed": 77, "set": {"train.steps": 20}})
-    trial = tuning_cell(own, "full", "none", 0, {"train.learning_rate": 2e-3}, {"train.batch_size": 5})
-    train = trial.config.train
-    assert (trial.arm, trial.seed, trial.config.seed, trial.trial) == ("none", 77, 77, 0)
-    assert (train.steps, train.learning_rate, train.batch_size) == (20, 2e-3, 5)
-    assert trial.id == cell_id(trial.config)
-    with pytest.raises(ConfigError, match="no `tuning` section"):
-        tuning_cell(study(tuning=None), "small", "none", 0, {})
+    trial = tuning_run(own, "full", "none", {"train.learning_rate": 2e-3}, {"train.batch_size": 5})
+    assert (trial.seed, trial.train.steps, trial.train.learning_rate, trial.train.batch_size) == (77, 20, 2e-3, 5)
 
 
 def test_the_baseline_is_the_arm_of_that_role_else_the_first() -> None:

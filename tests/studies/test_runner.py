@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 
 import pytest
-from thin_study import Bench, quality
+from thin_study import ENGINES, Bench, quality
 
 from fila_lab.config import ConfigError, FilaError, load_study
 from fila_lab.studies import make_plan, study_status
 from fila_lab.studies.display import Forecast
 
 Log = Callable[[], list[str]]
-ENGINES = pytest.mark.parametrize("engine", ["inline", "process"])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def test_the_same_results_to_the_last_bit(bench: Bench, engine: str, reference: 
     assert sorted(line.split()[:2] for line in log()) == sorted(
         [fusion, seed] for fusion in ("none", "concat", "addition") for seed in "01"
     )
-    if engine == "process":
+    if engine != "inline":
         assert {line.split()[2] for line in log()} == {"1"}, "threads are set before the worker loads a library"
     manifest = bench.store.manifest(ids[0])
     assert (manifest["code_hash"], manifest["engine"], manifest["data_hash"]) == ("code", engine, {"train": "0"})
@@ -141,12 +139,6 @@ def test_unknown_engines_and_functions_are_named(bench: Bench) -> None:
         bench.run(engine="proces")
     bench.run(cell_function="fake_cell:run_cel")
     assert {result.failure.kind for result in bench.store.failures().values()} == {"bad_input"}
-
-
-def test_ray_is_asked_for_by_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(FilaError, match=r"pip install 'fila_lab\[ray\]'"):
-        bench.run(engine="ray")
 
 
 def test_shared_work_comes_first_and_once_per_use(bench: Bench, log: Log) -> None:

@@ -10,11 +10,13 @@ import pytest
 import yaml
 from thin_study import Bench, quality
 
-from fila_lab.config import FilaError, Tuning
+from fila_lab.config import FilaError
+from fila_lab.config.space import grid_points, middle, parse_space
 from fila_lab.studies import study_status
-from fila_lab.studies.search import at_edge, grid_points, middle
+from fila_lab.studies.search import at_edge
 
-SPACE = {"train.learning_rate": (1e-4, 1e-2)}
+PAIR = {"train.learning_rate": [1e-4, 1e-2]}
+SPACE = parse_space(PAIR, pairs_are_ranges=True)
 
 
 def trials(bench: Bench) -> pd.DataFrame:
@@ -85,17 +87,16 @@ def test_a_winner_at_the_edge_is_flagged(bench: Bench, caplog: pytest.LogCapture
     bench.run(budget="full", overrides={"data.seam.codes_per_page": 3})
     flagged = yaml.safe_load((bench.out / "tuning" / "winners.yaml").read_text(encoding="utf-8"))["at_edge"]
     winners = trials(bench).query("winner")
-    assert flagged == {
-        row["arm"]: ["train.learning_rate"] for _, row in winners.iterrows() if at_edge(row, {"train.learning_rate": (1e-4, 1e-3)})
-    }
+    narrow = parse_space({"train.learning_rate": [1e-4, 1e-3]}, pairs_are_ranges=True)
+    assert flagged == {row["arm"]: ["train.learning_rate"] for _, row in winners.iterrows() if at_edge(dict(row), narrow)}
     assert all(arm in caplog.text for arm in flagged)
 
 
 def test_a_grid_runs_from_the_middle_outwards() -> None:
-    points = [point["train.learning_rate"] for point in grid_points(Tuning(space=SPACE, trials=5, sampler="grid"))]
+    points = [point["train.learning_rate"] for point in grid_points(SPACE, 5)]
     assert points[0] == pytest.approx(1e-3)
     assert sorted(points) == pytest.approx([1e-4, 10**-3.5, 1e-3, 10**-2.5, 1e-2])
-    two = grid_points(Tuning(space={**SPACE, "train.weight_decay": (1e-3, 1e-1)}, trials=9, sampler="grid"))
+    two = grid_points(parse_space({**PAIR, "train.weight_decay": [1e-3, 1e-1]}, pairs_are_ranges=True), 9)
     assert len({tuple(point.values()) for point in two}) == 9
     assert two[0] == pytest.approx({"train.learning_rate": 1e-3, "train.weight_decay": 1e-2})
 

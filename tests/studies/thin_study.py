@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_cell
+import pytest
 from rich.console import Console
 
 from fila_lab.studies import ResultStore, run_study
@@ -28,6 +29,8 @@ tuning: {space: {train.learning_rate: [1.0e-4, 1.0e-2]}, trials: 4}
 """
 
 CELL = "fake_cell:run_cell"
+ENGINES = pytest.mark.parametrize("engine", ["inline", "process", pytest.param("ray", marks=pytest.mark.slow)])
+"""What every engine must do; `ray` on a Ray of the test session's own."""
 
 
 class Bench:

@@ -24,6 +24,7 @@ from fila_lab.data.suite import Turn
 from fila_lab.modeling.answers import Truth
 from fila_lab.training import run_cell
 from fila_lab.training.batches import Batch, Collator
+from fila_lab.training.cell import make_trainer
 from fila_lab.training.data import open_data
 from fila_lab.training.module import FilaModule
 from fila_lab.training.shares import gathered
@@ -226,3 +227,14 @@ def test_the_failure_of_any_rank_is_the_cells(cache_dir: Path, tmp_path: Path) -
     outcome = run_cell(two(train__learning_rate=1e30, train__log_every=1), workdir=tmp_path, cache_dir=cache_dir)
     assert outcome.result["failure"]["kind"] == "not_finite"
     assert outcome.result["failure"]["message"].startswith("rank ")
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_job_of_slurm_is_no_training_of_its_tasks(devices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study in an sbatch job of several tasks: Lightning would take them for the ranks of each cell, and refuse it."""
+    job = {"NTASKS": "4", "NTASKS_PER_NODE": "4", "JOB_ID": "7", "JOB_NAME": "study", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    trainer = make_trainer(tiny(runtime__devices=devices), tmp_path)
+    assert trainer.world_size == devices
+    assert trainer.global_rank == 0

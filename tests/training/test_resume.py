@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,14 +43,14 @@ class CutOff(Callback):
         setattr(self, hook, cut)
 
 
-def cut_off(config: RunConfig, workdir: Path, cache_dir: Path, hook: str, step: int, name: str = "last.ckpt") -> None:
-    """Leaves the work folder of a cell that was killed."""
+def cut_off(config: RunConfig, workdir: Path, cache_dir: Path, hook: str, step: int, name: str = "last.ckpt", **options: Any) -> None:
+    """Leaves the work folder of a cell that was killed; options: of `run_cell`."""
     callback, make = CutOff(hook, step, name), cell.make_trainer
     callback.workdir = workdir
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell, "make_trainer", lambda config, workdir, *callbacks: make(config, workdir, *callbacks, callback))
         with pytest.raises(KeyboardInterrupt):
-            run_cell(config, workdir=workdir, cache_dir=cache_dir)
+            run_cell(config, workdir=workdir, cache_dir=cache_dir, **options)
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,14 @@ from fila_lab.studies.engines.base import (
     Warned,
     resolve_function,
 )
+from fila_lab.studies.engines.cluster import Cluster
+from fila_lab.studies.engines.resources import CellResources
 
 ENGINES = ("inline", "process", "ray")
 
 
-def make_engine(name: str, *, workers: int, logs: Path) -> Engine:
-    """The engine of that name.
+def make_engine(name: str, *, workers: int, root: Path, cluster: Cluster | None = None) -> Engine:
+    """The engine of that name, for the study in the folder `root`; `cluster` is ray's.
 
     Raises:
         ConfigError: unknown name, or no worker.
@@ -40,17 +42,19 @@ def make_engine(name: str, *, workers: int, logs: Path) -> Engine:
     if name == "process":
         from fila_lab.studies.engines.process import ProcessEngine
 
-        return ProcessEngine(workers, logs)
+        return ProcessEngine(workers, root / "logs")
     if name == "ray":
         from fila_lab.studies.engines.ray_engine import RayEngine
 
-        return RayEngine(workers)
+        return RayEngine(workers, root, cluster or Cluster())
     raise ConfigError(f"engine={name!r} is unknown{did_you_mean(name, ENGINES)}; choose one of {', '.join(ENGINES)}")
 
 
 __all__ = [
     "CELL_FUNCTION",
     "ENGINES",
+    "CellResources",
+    "Cluster",
     "Engine",
     "Event",
     "Finished",

@@ -35,6 +35,8 @@ class Job:
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the function."""
     function: str = CELL_FUNCTION
+    processes: int = 1
+    """How many it runs at once, of `runtime.threads` each; of a cell, its devices stand for them."""
 
 
 @dataclass(frozen=True)

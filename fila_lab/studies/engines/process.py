@@ -10,18 +10,17 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 
-from fila_lab.config.faults import KILLED
-from fila_lab.studies.engines.base import Finished, Job, Listener, Progress, Restarted, Started, Tick, Undone, Warned
-from fila_lab.studies.result import failed
+from fila_lab.studies.engines.base import Job, Listener, Started, Tick
+from fila_lab.studies.engines.loss import Loss, after_loss
+from fila_lab.studies.engines.messages import BEGUN, FINISHED, event_of
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-ATTEMPTS = 2
-"""A cell whose worker dies is tried once more."""
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS})
 """Signals that a process brings on itself. The others come from outside: SIGKILL by hand or from the kernel when the machine's memory ran
 out, SIGBUS where a mapped file was cut, SIGTERM and its like from a scheduler."""
@@ -37,7 +36,11 @@ class Worker:
     job: Job | None = None
     started: float = 0.0
     begun: bool = False
-    """Whether it has taken the job up; until then whatever ends it is no doing of the cell's."""
+    """Whether it has taken the job up."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment, beside or instead of this process's."""
+    folder: Path | None = None
+    """Its working directory; None: this process's."""
     pipe: Connection = field(init=False)
     process: subprocess.Popen[bytes] = field(init=False)
 
@@ -45,13 +48,14 @@ class Worker:
         ours, theirs = socket.socketpair()
         # The interpreter's own search path, and thread counts that must be set before any numeric library loads.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        environment.update(dict.fromkeys(THREAD_VARIABLES, str(self.threads)))
+        environment |= {**self.variables, **dict.fromkeys(THREAD_VARIABLES, str(self.threads))}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fila_lab.studies.engines.worker", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 env=environment,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -75,12 +79,7 @@ class Worker:
         """Whether it has ended, asked of the system: a process it forked may keep the pipe open."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def crashed(self) -> bool:
-        """Whether it ended by its own doing."""
-        code = self.process.wait()
-        return code >= 0 or -code in CRASHES
-
-    def cause(self) -> str:
+    def loss(self) -> Loss:
         """Why it died, in words: the signal or exit code, and the last line it logged."""
         code = self.process.wait()
         if code == -signal.SIGKILL:
@@ -90,7 +89,8 @@ class Worker:
         else:
             how = f"exited with code {code}"
         lines = self.log.read_text(errors="replace", encoding="utf-8").strip().splitlines() if self.log.exists() else []
-        return f"worker {self.number} {how}" + (f"; last logged: {lines[-1][:300]}" if lines else "")
+        reason = f"worker {self.number} {how}" + (f"; last logged: {lines[-1][:300]}" if lines else "")
+        return Loss(reason, self.begun, code >= 0 or -code in CRASHES, str(self.log))
 
 
 class ProcessEngine:
@@ -142,40 +142,20 @@ class ProcessEngine:
             return
         job = worker.job
         assert job is not None
-        if kind == "begun":
+        if kind == BEGUN:
             worker.begun = True
-        elif kind == "progress":
-            listener(Progress(job.id, worker.number, *content))
-        elif kind == "warned":
-            listener(Warned(job.id, worker.number, *content))
-        else:
+        elif kind == FINISHED:
             worker.job = None
             listener(content[0].event(job.id, worker.number))
+        elif (event := event_of(job.id, worker.number, (kind, *content))) is not None:
+            listener(event)
 
     def _lost(self, worker: Worker, attempts: dict[str, int], queue: deque[Job], listener: Listener) -> None:
-        """The worker is gone: clear what it left and try its cell once more.
-
-        The second time, a cell that crashed its own process has failed. A worker ended from outside says nothing of its cell, not even
-        where memory ran out, which depends on all that ran beside it: such a cell is undone.
-        """
+        """The worker is gone: clear what it left and see to its cell."""
         self._pool.pop(worker.number, None)
         worker.end()
-        job, reason = worker.job, worker.cause()
-        if job is None:
-            return
-        if attempts[job.id] < ATTEMPTS:
-            queue.appendleft(job)
-            listener(Restarted(job.id, worker.number, reason))
-            return
-        reason = f"{reason}; tried {ATTEMPTS} times"
-        if not worker.begun:
-            listener(Undone(job.id, worker.number, "no worker starts", f"{reason}; see {worker.log}"))
-        elif worker.crashed():
-            now = time.time()
-            result = failed(job.id, job.config.model_dump(mode="json"), "error", reason, seconds=now - worker.started)
-            listener(Finished(job.id, worker.number, result, None, {}, worker.started, now, socket.gethostname()))
-        else:
-            listener(Undone(job.id, worker.number, KILLED, f"{reason}; free memory, or run fewer cells at once with --workers"))
+        if (job := worker.job) is not None:
+            listener(after_loss(job, worker.number, worker.loss(), attempts[job.id], worker.started, queue))
 
     def __enter__(self) -> ProcessEngine:
         return self

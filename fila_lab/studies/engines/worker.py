@@ -11,12 +11,8 @@ import queue
 import signal
 import sys
 import threading
-import time
 from multiprocessing.connection import Connection
 from typing import Any
-
-PROGRESS_SECONDS = 0.25
-"""At most one progress message per phase in this time."""
 
 
 def _end_group() -> None:
@@ -46,23 +42,10 @@ def main(descriptor: int) -> None:
         with gate:
             pipe.send(message)
 
-    from fila_lab.studies.engines.base import call
-    from fila_lab.studies.engines.warned import warnings_to
+    from fila_lab.studies.engines.messages import FINISHED, run_told
 
     while (job := jobs.get()) is not None:
-        last: tuple[str, float] = ("", 0.0)
-
-        def progress(phase: str, step: int, total: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if phase != last[0] or now - last[1] >= PROGRESS_SECONDS:
-                last = (phase, now)
-                send("progress", phase, step, total)
-
-        send("begun")
-        with warnings_to(lambda message: send("warned", message)):
-            outcome = call(job, progress)
-        send("finished", outcome)
+        send(FINISHED, run_told(job, send))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,138 @@
+"""A sweep in words: values of its objectives, how far it is, what it found. Sentences are made by rule from the data alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fila_lab.analysis.style import number, quantity, rows_of, scale_of
+from fila_lab.analysis.sweep import SweepFindings
+
+TITLES = {"flops": "FLOPs", "parameters": "parameters", "latency": "latency, ms", "peak_memory": "memory, MiB"}
+"""Cost -> heading of its column."""
+UNITS = {"flops": "FLOPs", "parameters": "parameters", "latency": "ms", "peak_memory": "MiB"}
+"""Cost -> what stands behind its value."""
+UNSAID = "impossible", "pruned", "failed", "running"
+MOST = 4
+"""Points that a sentence lists."""
+POST_HOC = (
+    "The front's points were chosen by what the search saw and run again on fresh seeds; they are estimates of what was chosen, not tests. "
+    "Verdicts are given to declared contrasts only."
+)
+
+
+def title_of(name: str) -> str:
+    """Heading of an objective."""
+    return TITLES.get(name, name)
+
+
+def value_text(name: str, value: float) -> str:
+    """A value of an objective: metrics that are shares in percent, counts with their SI suffix."""
+    if name in ("flops", "parameters"):
+        return quantity(value)
+    return number(value * scale_of(name), 0 if name == "peak_memory" else 2 if name == "latency" else 1)
+
+
+def interval_text(name: str, row: Mapping[Any, Any], title: str = "") -> str:
+    """`74.7 [69.7, 79.7]` of the columns `title`, `title low`, `title high`; the value alone without bounds."""
+    title = title or name
+    text, low, high = value_text(name, row[title]), row.get(f"{title} low", math.nan), row.get(f"{title} high", math.nan)
+    return text if not math.isfinite(low) else f"{text} [{value_text(name, low)}, {value_text(name, high)}]"
+
+
+def point_text(found: SweepFindings, row: Mapping[Any, Any]) -> str:
+    """A point in all objectives: `exact/reading 74.7 [69.7, 79.7], 376 M FLOPs`."""
+    shown = {name: interval_text(name, row) for name in found.file.names}
+    return ", ".join(f"{text} {UNITS[name]}" if name in UNITS else f"{name} {text}" for name, text in shown.items())
+
+
+def counted(found: SweepFindings) -> str:
+    """`57 complete, 2 impossible, 1 failed`."""
+    return ", ".join(f"{found.counts[state]} {state}" for state in ("complete", *UNSAID) if found.counts[state]) or "none"
+
+
+def progress(found: SweepFindings) -> str:
+    """How far an unfinished sweep is; empty where it is complete."""
+    if found.file.complete:
+        return ""
+    told = len(found.file.trials) - found.counts["running"]
+    return f"{told} of {found.file.search.trials} trials are told ({counted(found)}); the same command goes on"
+
+
+def objectives_text(found: SweepFindings) -> str:
+    """`exact/reading (maximize) and flops (minimize)`."""
+    *most, last = (f"{one.name} ({one.direction})" for one in found.file.objectives)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def sweep_sentences(found: SweepFindings) -> list[str]:
+    """What the sweep found, one sentence a fact: the front, its points on fresh seeds, the declared arms beside it, what the search's own
+    values were worth."""
+    if going := progress(found):
+        return [f"The sweep goes on: {going}.", *_so_far(found)]
+    kind = f"Front of {len(found.points)} point{'s' * (len(found.points) != 1)}" if found.several else "Best trial"
+    head = f"{kind} in {objectives_text(found)}, of {len(found.file.trials)} trials ({counted(found)})."
+    points = found.confirmed.points
+    if points.empty:
+        return [head, *_so_far(found), "None of them has been run on fresh seeds."]
+    seeds = sorted(set(points["seeds"]))
+    on = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    shown = _ends([f"{row['arm']} {point_text(found, row)}" for row in points.to_dict("records")])
+    sentences = [head, f"On {on} fresh seeds, 95 % intervals over them: {shown}."]
+    if found.several:
+        kept = points["dominated_by"].eq("")
+        fallen = "; ".join(f"{row.arm} is dominated by {row.dominated_by}" for row in rows_of(points[~kept]))
+        sentences.append(f"On fresh seeds {kept.sum()} of {len(points)} points stay on the front{': ' + fallen if fallen else ''}.")
+    return [*sentences, *_declared(found), *_curse(found), POST_HOC]
+
+
+def _so_far(found: SweepFindings) -> list[str]:
+    entries = found.points
+    if not entries:
+        return []
+    rows = [dict(zip(found.file.names, entry.values or (), strict=True)) for entry in entries]
+    shown = _ends([f"trial {entry.number} {point_text(found, row)}" for entry, row in zip(entries, rows, strict=True)])
+    return [f"As the search saw them{'' if found.file.complete else ' so far'} (validation items): {shown}."]
+
+
+def _ends(points: list[str]) -> str:
+    """Few points all, of many the first and the last: the others stand in the table."""
+    return "; ".join(points) if len(points) <= MOST else f"from {points[0]} to {points[-1]}"
+
+
+def _declared(found: SweepFindings) -> list[str]:
+    """Where the declared arms lie."""
+    said = []
+    for row in found.confirmed.declared.to_dict("records"):
+        if not all(math.isfinite(row[name]) for name in found.file.names):
+            continue
+        parts = [f"is dominated by {row['dominated_by']}"] if row["dominated_by"] else []
+        parts += [f"dominates {row['dominates']}"] if row["dominates"] else []
+        where = " and ".join(parts) or "neither dominates a point nor is dominated"
+        said.append(f"{found.folder.label(row['arm'])} ({point_text(found, row)}) {where}")
+    return [f"Declared arms on the same seeds: {'; '.join(said)}."] if said else []
+
+
+def _curse(found: SweepFindings) -> list[str]:
+    """By how much the chosen points looked better to the search than they are on fresh seeds and items of the same kind."""
+    points, said = found.confirmed.points, []
+    for name in found.file.metrics:
+        better = (points[f"{name} search"] - points[f"{name} fresh"]).dropna() * scale_of(name)
+        better = better if found.direction(name) == "maximize" else -better
+        if len(better):
+            most = f" ({number(better.min(), sign=True)} to {number(better.max(), sign=True)})" if len(better) > 1 else ""
+            unit = " points" if scale_of(name) == 100 else ""
+            said.append(f"in {name} by {number(better.mean(), sign=True)}{unit} on average{most}")
+    if not said:
+        return []
+    why = f"a search picks what was lucky too, so the fresh value is the estimate{_overrides(found)}"
+    return [
+        f"Winner's curse: the chosen points looked better to the search than on fresh seeds, {'; '.join(said)}, validation items; {why}."
+    ]
+
+
+def _overrides(found: SweepFindings) -> str:
+    """What the trials ran with and the confirmed cells did not."""
+    given = ", ".join(f"{path} = {value}" for path, value in found.file.search.set.items())
+    return f" (and the trials ran with {given}, the confirmed cells without)" if given else ""

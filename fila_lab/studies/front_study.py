@@ -1,0 +1,60 @@
+"""The front of a sweep as a study of its own: its points as arms, to be planned, changed and run on further seeds. Imports no torch."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from fila_lab.config import FilaError, RunConfig, StudyConfig
+from fila_lab.config.json_files import read_json
+from fila_lab.config.overrides import overlaid
+from fila_lab.studies.folder import read_plan
+from fila_lab.studies.trials import trial_name, with_trials
+from fila_lab.studies.trials_file import FOLDER, TRIALS
+
+
+def front_study(root: Path) -> dict[str, Any]:
+    """The content of a study file whose arms are the points of a result folder's front, from the cheapest to the dearest where the last
+    objective is a cost; each is compared with the one before it.
+
+    Raises:
+        FilaError: the folder holds no front.
+    """
+    plan = read_plan(root)
+    try:
+        found = read_json(root / FOLDER / TRIALS)
+        trials = {trial["number"]: trial for trial in found["trials"]}
+        front = sorted((trials[number] for number in found["front"]), key=lambda trial: (trial["values"][-1], trial["number"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = "sweep/trials.json cannot be read"
+        raise FilaError(f"{root}: there is no front in it ({why}); run a budget of the study that sweeps") from error
+    if plan is None or not front:
+        raise FilaError(f"{root}: its sweep has no complete trial yet; the same `fila-lab run` goes on")
+    study = StudyConfig.model_validate(plan["study"])
+    assert study.sweep is not None
+    chosen = study.budgets[plan["budget"]]
+    names = {trial_name(trial["number"]): dict(trial["parameters"]) for trial in front}
+    arms = with_trials(study, study.sweep, names).arms
+    order = list(names)
+    pairs = [[dearer, cheaper] for cheaper, dearer in itertools.pairwise(order)]
+    seeds = study.sweep.confirm.of(chosen.seeds) if study.sweep.confirm is not None else chosen.seeds
+    return {
+        "name": f"{study.name}_front",
+        "question": f"How do the points of the front of {study.name} compare?",
+        "preset": study.preset,
+        "set": {**study.set},
+        "arms": {
+            name: {"label": arms[name].label, "set": overlaid(arms[name].set, plan["overrides"], RunConfig)} | _match(arms[name].match)
+            for name in order
+        },
+        "families": {"front": {"contrasts": pairs}} if pairs else {},
+        "metric": study.metric,
+        "margin": study.margin,
+        "equalise": study.equalise,
+        "budgets": {"full": {"seeds": list(seeds), "set": {**chosen.set}}},
+    }
+
+
+def _match(match: Any) -> dict[str, Any]:
+    return {} if match is None else {"match": match.model_dump(mode="json", exclude_none=True)}

@@ -1,0 +1,97 @@
+"""What `status --watch` sees of a study: from its folder alone, and nothing of a driver that is dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from thin_study import Bench
+
+from fila_lab.config import FilaError
+from fila_lab.studies import outlook
+from fila_lab.studies.engines import Finished, Progress, Started
+from fila_lab.studies.lock import Shard, StudyLock
+from fila_lab.studies.outlook import Watcher
+from fila_lab.studies.standing import StandingFile, standings
+
+
+def states(root: Path) -> dict[str, list[str]]:
+    return {row.arm: [square.state for square in row.squares] for row in Watcher(root).look().rows}
+
+
+def test_every_cell_is_shown_in_its_state(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "concat")
+    bench.run()
+    first = bench.store.ids()[0]
+    assert states(bench.out) == {"none": ["done"] * 2, "concat": ["failed"] * 2, "addition": ["done"] * 2}
+    (bench.store.folder(first) / "result.json").unlink()
+    watcher = Watcher(bench.out)
+    seen = watcher.look()
+    assert seen.count("left") == 1
+    assert (seen.drivers, seen.workers, seen.per_hour, seen.seconds_left) == ((), 0, None, None)
+    failure = next(square.failure for row in seen.rows for square in row.squares if square.state == "failed")
+    assert failure == "out_of_memory: no room"
+    bench.run()
+    assert watcher.look().count("left") == 0, "the same watcher sees what has come"
+    assert not list(bench.out.glob("progress*")), "a driver that ends leaves none"
+
+
+def test_a_result_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run()
+    watcher = Watcher(bench.out)
+    before = watcher.look()
+    monkeypatch.setattr(outlook, "_seen", lambda *_: pytest.fail("read again"))
+    assert watcher.look().rows == before.rows
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_what_runs_is_shown_while_its_driver_holds_the_lock(bench: Bench, shard: Shard | None) -> None:
+    bench.run()
+    path = bench.store.folder(bench.store.ids()[0]) / "result.json"
+    cell_id, content = path.parent.name, path.read_bytes()
+    path.unlink()
+    with StudyLock(bench.out, shard), StandingFile(bench.out, shard, 2) as file:
+        file.listen(Started(cell_id, 0))
+        file.listen(Started("preparation", 1))
+        file.listen(Progress(cell_id, 0, "train", 30, 40))
+        file.write()
+        seen = Watcher(bench.out).look()
+        (running,) = [square for row in seen.rows for square in row.squares if square.state == "running"]
+        assert (running.id, running.share, running.doing) == (cell_id, 0.75, "train 30/40")
+        assert seen.preparing == ("preparation: start",)
+        assert seen.workers == 2
+        assert seen.seconds_left == pytest.approx(0.1, abs=0.1), "by the cells that are done"
+        left_behind = file.path.read_bytes()
+        file.listen(Finished("preparation", 1, {}, None, {}, 0.0, 0.0, ""))
+        file.listen(Finished(cell_id, 0, {}, None, {}, 0.0, 0.0, ""))
+        assert standings(bench.out)[0].running == [], "the last end is written at once"
+    file.path.write_bytes(left_behind)
+    seen = Watcher(bench.out).look()
+    assert (seen.count("running"), seen.count("left")) == (0, 1), "its driver is gone"
+    with StudyLock(bench.out, shard):
+        assert Watcher(bench.out).look().count("running") == 1, "the same process, as the file has it"
+        other = json.loads(left_behind) | {"pid": os.getpid() + 1}
+        file.path.write_text(json.dumps(other), encoding="utf-8")
+        assert Watcher(bench.out).look().count("running") == 0, "another driver holds the lock now"
+        file.path.write_bytes(left_behind)
+        path.write_bytes(content)
+        os.utime(path, (time.time() + 5, time.time() + 5))
+        assert Watcher(bench.out).look().count("running") == 0, "it has ended since"
+        file.path.write_text('{"pid": "x', encoding="utf-8")
+        assert standings(bench.out) == []
+
+
+def test_the_rate_counts_from_when_the_drivers_began(bench: Bench) -> None:
+    bench.run()
+    with StudyLock(bench.out), StandingFile(bench.out, None, 2) as file:
+        file.standing.began = time.time() - 60
+        file.write()
+        assert Watcher(bench.out).look().per_hour == pytest.approx(6 * 60, rel=0.1)
+
+
+def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FilaError, match=r"holds no plan\.json"):
+        Watcher(tmp_path).look()

@@ -1,0 +1,99 @@
+"""`status --watch` and its page, `ui`: what is drawn, and what is said where there is nothing to show."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fila_lab.cli.verbs import app
+from fila_lab.cli.watch import headline, picture, watch
+from fila_lab.cli.watch_page import page_text
+from fila_lab.studies.outlook import Outlook, Row, Square
+
+
+def outlook(seeds: int = 4, arms: int = 2, drivers: tuple[str, ...] = ("process 1 on host",)) -> Outlook:
+    squares = (
+        Square("a", 0, None, "done", 1.0, seconds=60.0),
+        Square("b", 1, None, "failed", 1.0, seconds=3.0, failure="error: <no & such>"),
+        Square("c", 2, None, "running", 0.5, "train 20/40", 30.0),
+        *(Square(f"d{seed}", seed, None, "left") for seed in range(3, seeds)),
+    )
+    rows = tuple(Row(f"<arm {number}>", "main", squares) for number in range(arms))
+    return Outlook("study", "small", "is it & how?", 1e9, rows, drivers, 2, ("preparation: features 1/2",), 12.0, 75.0)
+
+
+def drawn(seen: Outlook, width: int = 100, height: int = 40, encoding: str = "utf-8", terminal: bool = True) -> list[str]:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    console = Console(file=file, width=width, height=height, force_terminal=terminal, color_system=None)
+    console.print(picture(seen, console))
+    file.flush()
+    return file.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+
+
+def test_the_terminal_shows_a_letter_a_cell_and_what_runs() -> None:
+    lines = drawn(outlook())
+    assert any("█✗▄·" in line for line in lines)
+    assert any("<arm 0> seed 2: train 20/40  50%  0:30" in line for line in lines)
+    assert any("<arm 1> seed 1 failed: error: <no & such>" in line for line in lines)
+    assert "2 of 8 cells done, 2 failed, 2 running, 12 cells/hour, about 1:15 left" in lines[1]
+    assert any("#x~." in line for line in drawn(outlook(), encoding="ascii"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 12), (80, 24), (200, 60)])
+def test_a_large_study_fits_the_terminal(width: int, height: int) -> None:
+    lines = drawn(outlook(seeds=1000, arms=200), width, height)
+    assert max(map(len, lines)) <= width
+    assert any("more arms" in line for line in lines)
+
+
+def test_the_page_is_one_file_that_reloads_itself() -> None:
+    text = page_text(outlook(), 10.0)
+    assert '<meta http-equiv="refresh" content="10">' in text
+    assert "&lt;arm 0&gt;" in text
+    assert "error: &lt;no &amp; such&gt;" in text
+    assert "<arm" not in text
+    assert not re.search(r"(src|href)=|url\(|@import", text), "nothing from elsewhere"
+    assert text.count('class="running" title') == 2
+    assert "http-equiv" not in page_text(outlook(), None)
+
+
+def test_watching_ends_with_the_study_and_with_ctrl_c(tmp_path: Path) -> None:
+    seen = [outlook(), outlook(seeds=3, drivers=())]
+    console = Console(file=io.StringIO(), width=100)
+    watch(lambda: seen.pop(0), 0.01, tmp_path / "page.html", console)
+    assert not seen
+    assert "complete" in (tmp_path / "page.html").read_text(encoding="utf-8").lower()
+    assert headline(outlook(drivers=())).endswith("nobody is at work")
+
+    def interrupted() -> Outlook:
+        raise KeyboardInterrupt
+
+    watch(interrupted, 0.01, None, console)
+
+
+def test_ui_says_what_is_missing(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["ui", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds no mlflow.db yet" in result.output
+    (tmp_path / "mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["ui", str(tmp_path), "--port", str(port)])
+    assert result.exit_code == 2
+    assert f"--port = {port}: cannot be used" in result.output
+
+
+def test_a_page_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    from fila_lab.cli.watch_page import write_page
+    from fila_lab.config import ConfigError
+
+    with pytest.raises(ConfigError, match=r"--html = .*cannot be written"):
+        write_page(tmp_path / "missing" / "page.html", outlook(), None)
