@@ -63,7 +63,7 @@ def make_folder(place: Path, cells: int, triplets: int = TRIPLETS) -> None:
     plan, out, code = make_plan(load_study(place / "study.yaml"), "full"), place / "out", code_hash()
     (out / "cells").mkdir(parents=True, exist_ok=True)
     (out / "study.yaml").write_bytes((place / "study.yaml").read_bytes())
-    write_plan(out, plan, [], code)
+    write_plan(out, plan, code)
     templates = Templates(triplets)
     for cell in plan.cells:
         templates.write(cell, out / "cells" / cell.id, code)
@@ -160,7 +160,9 @@ def command(verb: str, place: Path) -> list[str]:
     """A verb as it is given in a shell; of `run`, the mirror is left out, which is what `sync` does."""
     start = "from fila_lab.cli import main; main()"
     if verb == "run":
-        start = f"from fila_lab.studies import tracking; tracking.try_sync = lambda *_: True; {start}"
+        untracked = "import functools; from fila_lab.studies import options; "
+        untracked += "options.Options = functools.partial(options.Options, tracking=False); "
+        start = untracked + start
     return [sys.executable, "-c", start, verb, str(place / "study.yaml"), "--budget", "full", "--out", str(place / "out")]
 
 

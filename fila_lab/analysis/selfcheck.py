@@ -47,12 +47,10 @@ def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0
     if not power.can_test(1, pairs):
         return None
     rng = np.random.default_rng(seed)
-    found = same = 0
-    for _ in range(repeats):
-        drawn = rng.permutation(pool)[: 2 * pairs]
-        difference = drawn[:pairs] - drawn[pairs:]
-        found += statistics.sign_flip(difference) < power.ALPHA
-        same += statistics.tost(difference, margin) < power.ALPHA
+    drawn = np.array([rng.permutation(pool)[: 2 * pairs] for _ in range(repeats)])
+    differences = drawn[:, :pairs] - drawn[:, pairs:]
+    found = int((statistics.sign_flips(differences) < power.ALPHA).sum())
+    same = sum(statistics.tost(own, margin) < power.ALPHA for own in differences)
     # p takes the values 2j / 2^n; the greatest one below alpha is the level the test can attain.
     step = 2.0 / 2**pairs
     nominal = (np.ceil(power.ALPHA / step) - 1) * step if pairs <= statistics.EXACT_UP_TO else power.ALPHA

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ JOINT_EXACT_UP_TO = 16
 """The same for score vectors, whose 2^n assignments have to be enumerated one by one."""
 
 MONTE_CARLO_DRAWS = 65_535
+SIGNS_AT_ONCE = 4096
+"""Draws that are multiplied in one go: a few megabytes."""
 EQUAL = 1e-9
 """Numbers that differ by less than this share of their size are equal but for the last bits of a float."""
 
@@ -89,8 +92,31 @@ def joint_sign_flip(scores: ArrayLike, seed: int = 0) -> float:
         codes = np.arange(2**n, dtype=np.uint32)[:, None]
         signs = 1.0 - 2.0 * ((codes >> np.arange(n, dtype=np.uint32)) & 1)
         return float(np.mean(np.linalg.norm(signs @ z, axis=1) >= reach))
-    draws = np.random.default_rng(seed).integers(0, 2, size=(MONTE_CARLO_DRAWS, n)) * 2.0 - 1.0
-    return float((np.count_nonzero(np.linalg.norm(draws @ z, axis=1) >= reach) + 1) / (MONTE_CARLO_DRAWS + 1))
+    reaching = sum(np.count_nonzero(np.linalg.norm(signs @ z, axis=1) >= reach) for signs in _drawn_signs(n, seed))
+    return float((reaching + 1) / (MONTE_CARLO_DRAWS + 1))
+
+
+def sign_flips(differences: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """`sign_flip` of each row of [k, n]; rows that are many share their random signs."""
+    d = np.asarray(differences, dtype=float)
+    if d.shape[1] <= EXACT_UP_TO:
+        return np.array([sign_flip(own, seed) for own in d])
+    reach = np.array([_reach(_vector(own)[:, None]) for own in d])
+    reaching = sum((np.abs(signs @ d.T) >= reach).sum(axis=0) for signs in _drawn_signs(d.shape[1], seed))
+    return np.asarray((reaching + 1) / (MONTE_CARLO_DRAWS + 1), dtype=float)
+
+
+def _drawn_signs(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """[draws, n] of +1 and -1, MONTE_CARLO_DRAWS in all, a part at a time."""
+    drawn = _drawn(n, seed)
+    for start in range(0, MONTE_CARLO_DRAWS, SIGNS_AT_ONCE):
+        yield drawn[start : start + SIGNS_AT_ONCE] * 2.0 - 1.0
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(n: int, seed: int) -> NDArray[np.int8]:
+    """A table of contrasts asks for the same draws again and again."""
+    return np.random.default_rng(seed).integers(0, 2, size=(MONTE_CARLO_DRAWS, n)).astype(np.int8)
 
 
 def helmert(levels: int) -> NDArray[np.float64]:

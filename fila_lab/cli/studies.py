@@ -73,9 +73,7 @@ def run(
     ] = None,
     cell_gpus: Annotated[
         float | None,
-        typer.Option(
-            "--cell-gpus", metavar="N", help="ray: GPUs of a cell, or a share of one. Default: its devices.", show_default=False
-        ),
+        typer.Option("--cell-gpus", metavar="N", help="ray: GPUs of a cell, or a share of one. Default: its devices.", show_default=False),
     ] = None,
     cell_memory: Annotated[
         float | None, typer.Option("--cell-memory", metavar="GIB", help="ray: memory of a cell. Default: not counted.", show_default=False)

@@ -48,7 +48,8 @@ def read_plan(root: Path) -> dict[str, Any] | None:
 
 
 def read_head(root: Path) -> Mapping[str, Any] | None:
-    """What `read_plan` reads, cells apart; read again only where the file has changed since. Not to be changed."""
+    """What `read_plan` reads, with the cells' `phases` in place of the cells; read again only where the file has changed since. Not to be
+    changed."""
     try:
         state = os.stat(root / "plan.json")
     except OSError:
@@ -59,7 +60,10 @@ def read_head(root: Path) -> Mapping[str, Any] | None:
 @functools.lru_cache(maxsize=4)
 def _head(root: Path, stamp: tuple[int, int, int]) -> Mapping[str, Any] | None:
     plan = read_plan(root)
-    return None if plan is None else {name: value for name, value in plan.items() if name != "cells"}
+    if plan is None:
+        return None
+    phases = {cell["phase"] for cell in plan["cells"]}
+    return {**{name: value for name, value in plan.items() if name != "cells"}, "phases": phases}
 
 
 def set_damaged_plan_aside(root: Path) -> None:
@@ -117,13 +121,12 @@ def declared_in(root: Path, plan: Plan) -> dict[str, Any]:
 def write_plan(root: Path, plan: Plan, code: str) -> None:
     """Write `plan.json`: the main cells (provisional while a search has not ended), a line each; before them the declaration as it stood
     when the first cell ran. A search's cells that an older plan holds itself go where they are kept now."""
-    earlier = read_plan(root)
-    for search in SEARCHES:
-        asked = [cell for cell in earlier["cells"] if cell["phase"] == search] if earlier is not None else []
-        if asked and not (root / search / TRIAL_CELLS).exists():
+    for search in set(SEARCHES) & (read_head(root) or {"phases": set()})["phases"]:
+        if not (root / search / TRIAL_CELLS).exists():
             with CellLog(root / search) as kept:
-                for cell in asked:
-                    kept.add(cell)
+                for cell in (read_plan(root) or {"cells": []})["cells"]:
+                    if cell["phase"] == search:
+                        kept.add(cell)
     head = plan.head() | {"declared": declared_in(root, plan), "code_hash": code, "provisional": plan.provisional}
     with becoming(root / "plan.json") as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head, indent=1).removesuffix("\n}") + ',\n "cells": [')

@@ -17,7 +17,7 @@ from fila_lab.config.space_points import space_size
 from fila_lab.config.study import FRONT, Phase
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
-from fila_lab.studies.identity import cell_id, cell_ids
+from fila_lab.studies.identity import cell_ids
 from fila_lab.studies.rows import check_rows, further_scores
 from fila_lab.studies.search_checks import check_search
 from fila_lab.studies.trials import with_trials
@@ -185,8 +185,8 @@ def make_plan(
 
 def trial_cells(run: RunConfig, arm: str, phase: Phase, trial: int, seeds: Iterable[int]) -> tuple[CellSpec, ...]:
     """The cells of a search's trial: its run with each of the search's seeds."""
-    runs = [run.model_copy(update={"seed": seed}) for seed in seeds]
-    return tuple(CellSpec(cell_id(one), arm, one.seed, phase, trial, one) for one in runs)
+    named = cell_ids(run, seeds)
+    return tuple(CellSpec(name, arm, seed, phase, trial, run.model_copy(update={"seed": seed})) for seed, name in named.items())
 
 
 def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Overrides) -> None:

@@ -192,3 +192,9 @@ def test_a_difference_that_is_exactly_the_margin_is_on_neither_side_of_it(items:
         d = np.subtract(a, b)
         assert statistics.tost(d, margin / items) == (0 if past < 0 else 1)
         assert statistics.exceeds(d, margin / items) == (0 if past > 0 else 1)
+
+
+@pytest.mark.parametrize("n", [6, 40])
+def test_sign_flips_are_those_of_each_row(n: int) -> None:
+    rows = np.random.default_rng(0).normal(0.1, 1, (3, n))
+    assert statistics.sign_flips(rows).tolist() == [statistics.sign_flip(row) for row in rows]

@@ -79,6 +79,8 @@ def server() -> Iterator[postgres.Server]:
         pytest.skip("no PostgreSQL server is installed here; e.g. `apt-get install postgresql`")
     with postgres.running(binaries) as found:
         yield found
+
+
 @pytest.fixture(scope="session")
 def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database as MLflow makes it, which takes seconds."""
