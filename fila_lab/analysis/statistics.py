@@ -110,7 +110,7 @@ def _drawn_signs(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """[draws, n] of +1 and -1, MONTE_CARLO_DRAWS in all, a part at a time."""
     drawn = _drawn(n, seed)
     for start in range(0, MONTE_CARLO_DRAWS, SIGNS_AT_ONCE):
-        yield drawn[start : start + SIGNS_AT_ONCE] * 2.0 - 1.0
+        yield drawn[start : start + SIGNS_AT_ONCE].astype(np.float64) * 2 - 1
 
 
 @functools.lru_cache(maxsize=1)
