@@ -29,10 +29,11 @@ def arms(
     if front:
         import yaml
 
+        from fila_lab.config.json_files import parse_json
         from fila_lab.studies.front_study import front_study
 
         content = front_study(result_folder(study, budget, out))
-        yaml.safe_dump(json.loads(json.dumps(content)), sys.stdout, sort_keys=False, allow_unicode=True, width=140)
+        yaml.safe_dump(parse_json(json.dumps(content)), sys.stdout, sort_keys=False, allow_unicode=True, width=140)
         return
     from fila_lab.cli.text import table
     from fila_lab.config import FilaError, StudyConfig

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from fila_lab.analysis.label_places import place_labels
 from fila_lab.analysis.sweep_plots import front_plot, hypervolume_plot
 from fila_lab.analysis.sweep_tables import sweep_tables
 from fila_lab.analysis.sweep_text import sweep_sentences
+from fila_lab.config.json_files import read_json
 
 FIGURES = {"front", "hypervolume", "importance"}
 TABLES = {"front", "fresh_seeds", "dominated", "trials", "hypervolume", "importance"}
@@ -161,5 +161,5 @@ def test_the_best_so_far_is_drawn_of_one_objective(tmp_path: Path) -> None:
     figure = hypervolume_plot(found)
     assert figure is not None
     line = max(figure.axes[0].lines, key=lambda own: len(np.asarray(own.get_ydata())))
-    values = [trial["values"][0] for trial in json.loads((found.folder.out / "sweep/trials.json").read_text())["trials"] if trial["values"]]
+    values = [trial["values"][0] for trial in read_json(found.folder.out / "sweep/trials.json")["trials"] if trial["values"]]
     assert max(np.asarray(line.get_ydata())) == pytest.approx(max(values) * 100)

@@ -87,7 +87,7 @@ def test_a_pruned_cell_is_neither_done_nor_failed_nor_missing(swept: Path) -> No
     assert not store.failures()
     assert not store.invalid()
     assert "failed  pruned  to do" in status_text(state, swept)
-    end_by_failures(swept, "thin.yaml")
+    end_by_failures(state, "thin.yaml")
 
 
 def test_the_same_command_runs_nothing_again(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,7 +247,7 @@ def test_a_whole_run_stays_in_a_folder_of_any_name(tmp_path: Path, name: str, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "thin.yaml"])
     assert (bench.out / "mlflow.db").is_file()
     assert (bench.out / "tuning" / "optuna.db").is_file()
-    assert {path.name for path in (bench.out / "tuning").iterdir()} == {"optuna.db", "trials.csv", "winners.yaml"}
+    assert {path.name for path in (bench.out / "tuning").iterdir()} == {"cells.jsonl", "optuna.db", "trials.csv", "winners.yaml"}
 
 
 @pytest.fixture

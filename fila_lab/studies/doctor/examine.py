@@ -3,13 +3,13 @@ crashes is a finding and no end."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from fila_lab.config.json_files import parse_json
 from fila_lab.studies.doctor.finding import Finding
 from fila_lab.studies.doctor.hardware import hardware
 from fila_lab.studies.doctor.libraries import libraries
@@ -45,7 +45,7 @@ def _elsewhere(name: str) -> list[Finding]:
     except subprocess.TimeoutExpired:
         return [Finding(name, "fail", f"no answer in {PATIENCE:.0f} s", "see what holds this machine up, then look again")]
     try:
-        return [Finding(**each) for each in json.loads(told.stdout.splitlines()[-1])]
+        return [Finding(**each) for each in parse_json(told.stdout.splitlines()[-1])]
     except (ValueError, IndexError, TypeError):
         last = (told.stderr.strip().splitlines() or ["nothing was said"])[-1][:300]
         return [Finding(name, "fail", f"looking at it ended with code {told.returncode}: {last}", "install the package's libraries again")]
