@@ -65,7 +65,8 @@ class Parents:
         self.client, self.store, self.uri, self.heading, self.folder, self.own = client, store, uri, heading, folder, str(own)
         self.runs = ClientRuns(client, experiment)
         self.known: dict[str, Shown] = {}
-        """Command -> its run."""
+        """Command -> its run; read at once, for a driver that opens its mirror again has a run already."""
+        self.look()
         self._used: dict[str, set[DataUsed]] = {}
         """Parent -> datasets to be listed there."""
         self._listed: dict[str, set[DataUsed]] = {}

@@ -15,8 +15,11 @@ from scipy import stats
 from thin_study import Bench
 
 from fila_lab.studies import live, points, sync
+from fila_lab.studies.mirror import Mirror
 from fila_lab.studies.mirror_database import default_uri
+from fila_lab.studies.mirror_parents import Heading
 from fila_lab.studies.store import ResultStore
+from fila_lab.studies.tracking import writing
 
 mlflow = pytest.importorskip("mlflow")
 pytestmark = pytest.mark.usefixtures("quick_database")
@@ -50,6 +53,15 @@ def shown(out: Path, kind: str = "cell") -> list:
     client = mlflow.MlflowClient(default_uri(out))
     experiment = client.get_experiment_by_name("thin")
     return list(client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")) if experiment else []
+
+
+def test_a_driver_that_opens_its_mirror_again_goes_on_in_its_own_run(bench: Bench) -> None:
+    bench.run()
+    command = "2026-01-01T00:00:00Z here 1"
+    for _ in range(2):
+        with writing(bench.out, None):
+            Mirror(bench.out, None, Heading("thin", "?", "exact/reading", "small", "0"), command).parents.seen()
+    assert [run.data.tags["run"] for run in shown(bench.out, "run")] == [command]
 
 
 def test_a_cell_is_shown_while_it_runs_and_is_completed_in_the_same_run(bench: Bench, often: None, monkeypatch: pytest.MonkeyPatch) -> None:
