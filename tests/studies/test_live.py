@@ -64,10 +64,11 @@ def test_a_driver_that_opens_its_mirror_again_goes_on_in_its_own_run(bench: Benc
     assert [run.data.tags["run"] for run in shown(bench.out, "run")] == [command]
 
 
+@pytest.mark.slow
 def test_a_cell_is_shown_while_it_runs_and_is_completed_in_the_same_run(bench: Bench, often: None, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.run(shard="0/2")
     there = bench.store.ids()
-    monkeypatch.setenv("FAKE_SECONDS", "1")
+    monkeypatch.setenv("FAKE_SECONDS", "3")
     running: dict[str, set[str]] = {}
     curves: dict[str, int] = {}
     client = mlflow.MlflowClient(default_uri(bench.out))
