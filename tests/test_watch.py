@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import socket
@@ -12,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
-from fila_lab.cli.watch import headline, picture, watch
+from fila_lab.cli.watch import headline, is_over, picture, watch
 from fila_lab.cli.watch_page import page_text, write_page
 from fila_lab.studies.outlook import Outlook, Row, Square
 
@@ -43,6 +44,16 @@ def test_the_terminal_shows_a_letter_a_cell_and_what_runs() -> None:
     assert any("<arm 1> seed 1 failed: error: <no & such>" in line for line in lines)
     assert "2 of 8 cells done, 2 failed, 2 running, 12 cells/hour, about 1:15 left" in lines[1]
     assert any("#x~." in line for line in drawn(outlook(), encoding="ascii"))
+
+
+def test_while_a_search_goes_on_the_counts_are_said_to_be_of_known_cells() -> None:
+    seen = dataclasses.replace(outlook(), searching="sweep")
+    assert headline(seen).startswith("2 of 8 known cells done")
+    assert headline(seen).endswith("about 1:15 left, the sweep will ask for more")
+    assert "The sweep has not ended" in page_text(seen, 10.0)
+    done = dataclasses.replace(outlook(seeds=0, arms=0, drivers=()), searching="sweep")
+    assert not is_over(done)
+    assert "complete" not in headline(done).lower() + page_text(done, None).lower()
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 12), (80, 24), (200, 60)])

@@ -59,21 +59,23 @@ def _watch(look: Callable[[], Outlook], every: float, write: Callable[[Outlook],
 
 def is_over(seen: Outlook) -> bool:
     """Whether there is nothing more to see."""
-    return not seen.drivers and not seen.count("left")
+    return not seen.drivers and not seen.count("left") and not seen.searching
 
 
 def headline(seen: Outlook) -> str:
-    """Counts, rate and time left in one line."""
+    """Counts, rate and time left in one line. While a search goes on, they are of the cells that it has asked for."""
     from fila_lab.studies.display import clock
 
-    parts = [f"{seen.count('done')} of {seen.total} cells done"]
+    parts = [f"{seen.count('done')} of {seen.total} {'known ' if seen.searching else ''}cells done"]
     parts += [f"{count} {state}" for state in ("failed", "pruned", "running") if (count := seen.count(state))]
     if seen.per_hour is not None:
         parts.append(f"{seen.per_hour:.3g} cells/hour")
     if seen.seconds_left is not None and seen.count("left") + seen.count("running"):
         parts.append(f"about {clock(seen.seconds_left)} left")
     if not seen.drivers:
-        parts.append("complete" if not seen.count("left") else "nobody is at work")
+        parts.append("complete" if not seen.count("left") and not seen.searching else "nobody is at work")
+    if seen.searching:
+        parts.append(f"the {seen.searching} will ask for more")
     return ", ".join(parts)
 
 

@@ -43,6 +43,7 @@ def page_text(seen: Outlook, every: float | None) -> str:
         seen=seen,
         states=list(STYLES),
         headline=headline(seen),
+        over=not seen.count("left") and not seen.searching,
         reload=None if every is None else max(RELOAD_SECONDS, every),
         moment=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seen.at)),
         clock=clock,
