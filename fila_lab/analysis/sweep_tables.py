@@ -105,7 +105,7 @@ def _fresh_seeds(sweep: SweepFindings, measured_on: str) -> Table:
             rows.append(row | {"fresh seeds, test items [95 %]": interval_text(name, own)})
     caption = "What the search saw of the points it chose, and what the same configurations give on fresh seeds: on items of the same kind "
     caption += "(validation) the difference is the winner's curse, as a search picks what was lucky too; test items may be harder or easier"
-    if given := ", ".join(f"{path} = {value}" for path, value in sweep.file.search.set.items()):
+    if given := ", ".join(f"{path} = {value}" for path, value in sweep.confirmed.trials_alone.items()):
         caption += f"; the trials ran with {given}, the confirmed cells without, and that is in the difference too"
     return Table(
         "fresh_seeds", f"{caption}. Percent and points where a metric is a share. {measured_on}", pd.DataFrame(data), pd.DataFrame(rows)
