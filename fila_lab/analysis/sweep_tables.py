@@ -78,9 +78,13 @@ def _front(sweep: SweepFindings, measured_on: str) -> Table:
     drop = [name for name in ("dominated by",) if rows and not shown_rows[name].any()] + (
         [] if sweep.several else ["on the front"] if rows else []
     )
+    drop += [title for cost in OTHER_COSTS if (title := title_of(cost)) in shown_rows and shown_rows[title].eq("–").all()]
     which = "The front" if sweep.several else "The best trial"
     seeds = ", ".join(map(str, sweep.file.search.run_seeds)) or "–"
-    caption = f"{which} of {objectives_text(sweep)}; search = what the search saw (validation items, seed {seeds}). {FRONT} {measured_on}"
+    caption = f"{which} of {objectives_text(sweep)}; search = what the search saw (validation items, seed {seeds}). {FRONT} "
+    if "flops" in sweep.file.names:
+        caption += "FLOPs are the mean over the study's pages, in closed form; in the table of arms they are of the largest canvas. "
+    caption += measured_on
     return Table("front", caption, pd.DataFrame(data), shown_rows.drop(columns=drop))
 
 
