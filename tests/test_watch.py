@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,19 @@ def test_ui_says_what_is_missing(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["ui", str(tmp_path), "--port", str(port)])
     assert result.exit_code == 2
     assert f"--port = {port}: cannot be used" in result.output
+
+
+def test_ui_names_the_page_with_the_studys_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fila_lab.cli.ui._serve", lambda *_: 0)
+    plan = {"study": {"name": "it's"}, "budget": "small", "study_hash": "0", "cells": []}
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        address = CliRunner().invoke(app, ["ui", str(tmp_path)]).output
+        assert "http://127.0.0.1:5000/ in" in address, "a database without experiments has its first page"
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
+        database.executemany("INSERT INTO experiments VALUES (?, ?)", [(0, "Default"), (7, "it's")])
+        database.commit()
+    assert "http://127.0.0.1:5000/#/experiments/7/runs in" in CliRunner().invoke(app, ["ui", str(tmp_path)]).output
 
 
 def test_a_page_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ UNITS = {"flops": "FLOPs", "parameters": "parameters", "latency": "ms", "peak_me
 UNSAID = "impossible", "pruned", "failed", "running"
 MOST = 4
 """Points that a sentence lists."""
+DOMINATION = "is dominated by", "dominates", "neither dominates a point nor is dominated"
+ORDER = "is behind", "is ahead of", "is equal to it"
+"""How a declared arm stands to the points of a front, or to the best trial of one objective."""
 POST_HOC = (
-    "The front's points were chosen by what the search saw and run again on fresh seeds; they are estimates of what was chosen, not tests. "
+    "What stands here was chosen by what the search saw and run again on fresh seeds: estimates of what was chosen, not tests. "
     "Verdicts are given to declared contrasts only."
 )
 
@@ -121,9 +124,10 @@ def _declared(found: SweepFindings) -> list[str]:
     for row in found.confirmed.declared.to_dict("records"):
         if not all(math.isfinite(row[name]) for name in found.file.names):
             continue
-        parts = [f"is dominated by {row['dominated_by']}"] if row["dominated_by"] else []
-        parts += [f"dominates {row['dominates']}"] if row["dominates"] else []
-        where = " and ".join(parts) or "neither dominates a point nor is dominated"
+        below, above, equal = DOMINATION if found.several else ORDER
+        parts = [f"{below} {row['dominated_by']}"] if row["dominated_by"] else []
+        parts += [f"{above} {row['dominates']}"] if row["dominates"] else []
+        where = " and ".join(parts) or equal
         said.append(f"{found.folder.label(row['arm'])} ({point_text(found, row)}) {where}")
     return [f"Declared arms on the same seeds: {'; '.join(said)}."] if said else []
 

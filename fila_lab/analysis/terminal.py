@@ -143,7 +143,12 @@ def _sweep(found: Findings) -> list[RenderableType]:
         ),
     )
     confirmed = {row["number"]: row for row in sweep.confirmed.points.to_dict("records")}
-    for column in ("point", "values", *(f"{title_of(name)} [95 %]" for name in sweep.file.names), "on the front"):
+    for column in (
+        "point",
+        "values",
+        *(f"{title_of(name)} [95 %]" for name in sweep.file.names),
+        *(("on the front",) if sweep.several else ()),
+    ):
         table.add_column(rich_text(column), no_wrap=column != "values", justify="left" if column in ("point", "values") else "right")
     for trial in sweep.points:
         own = confirmed.get(trial.number) or dict(zip(sweep.file.names, trial.values or (), strict=True))
@@ -151,7 +156,8 @@ def _sweep(found: Findings) -> list[RenderableType]:
         share = own.get("share", float("nan"))
         last = f"{share:.0%}" if share == share else "as searched" if trial.number not in confirmed else "–"
         name = own.get("arm", f"trial {trial.number}")
-        table.add_row(*map(rich_text, (name, values, *(interval_text(name, own) for name in sweep.file.names), last)))
+        shown = (name, values, *(interval_text(name, own) for name in sweep.file.names), *((last,) if sweep.several else ()))
+        table.add_row(*map(rich_text, shown))
     said: list[RenderableType] = [rich_text(sentence) for sentence in sweep_sentences(sweep)]
     return [table, *said] if sweep.points else said
 
