@@ -19,11 +19,13 @@ from fila_lab.analysis.tables import Table
 OTHER_COSTS = {"parameters": "parameters", "flops": "flops", "latency": "latency_ms", "peak_memory": "peak_memory_mib"}
 """Cost -> its column in `load_costs`."""
 
-FRONT = (
+FRESH = (
     "The rest is of fresh seeds: metrics in percent on test items, mean with its 95 % t interval over seeds; latency the median "
-    "with its 95 % bootstrap interval over rounds, ± half the interquartile range where it is no objective; on the front = share "
-    "of bootstrap draws (the same seeds and rounds for every point) in which no other point dominates it, which few seeds make too "
-    "sure. Chosen after the fact: no verdicts."
+    "with its 95 % bootstrap interval over rounds, ± half the interquartile range where it is no objective"
+)
+ON_THE_FRONT = (
+    "; on the front = share of bootstrap draws (the same seeds and rounds for every point) in which no other point dominates it, which "
+    "few seeds make too sure"
 )
 IMPORTANCE = (
     "Share of the values' spread over complete trials that each field explains alone (fANOVA). Read it with care: a sampler looks "
@@ -81,7 +83,8 @@ def _front(sweep: SweepFindings, measured_on: str) -> Table:
     drop += [title for cost in OTHER_COSTS if (title := title_of(cost)) in shown_rows and shown_rows[title].eq("–").all()]
     which = "The front" if sweep.several else "The best trial"
     seeds = ", ".join(map(str, sweep.file.search.run_seeds)) or "–"
-    caption = f"{which} of {objectives_text(sweep)}; search = what the search saw (validation items, seed {seeds}). {FRONT} "
+    caption = f"{which} of {objectives_text(sweep)}; search = what the search saw (validation items, seed {seeds}). {FRESH}"
+    caption += f"{ON_THE_FRONT if sweep.several else ''}. Chosen after the fact: no verdicts. "
     if "flops" in sweep.file.names:
         caption += "FLOPs are the mean over the study's pages, in closed form; in the table of arms they are of the largest canvas. "
     caption += measured_on

@@ -86,7 +86,7 @@ def sweep_sentences(found: SweepFindings) -> list[str]:
     seeds = sorted(set(points["seeds"]))
     on = f"{seeds[0]} fresh seed{'s' * (seeds[0] != 1)}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} fresh seeds"
     shown = _ends([f"{row['arm']} ({_values(found, row['number'])}): {point_text(found, row)}" for row in points.to_dict("records")])
-    sentences = [f"{head}; on {on} [95 %]: {shown}."]
+    sentences = [f"{head}; on {on}{' [95 %]' if seeds[-1] > 1 else ''}: {shown}."]
     if found.several:
         kept = points["dominated_by"].eq("")
         fallen = "; ".join(f"{row.arm} is dominated by {row.dominated_by}" for row in rows_of(points[~kept]))
@@ -146,7 +146,8 @@ def _curse(found: SweepFindings) -> list[str]:
     if not said:
         return []
     why = "a search picks what was lucky too, so the fresh value is the estimate" if lucky else "here its luck does not show"
-    shown = f"to the search the chosen points looked {'; '.join(said)} than they are on fresh seeds (validation items both)"
+    subject, are = ("points", "they are") if len(points) > 1 else ("point", "it is")
+    shown = f"to the search the chosen {subject} looked {'; '.join(said)} than {are} on fresh seeds (validation items both)"
     return [f"Winner's curse: {shown}; {why}{_overrides(found)}."]
 
 
