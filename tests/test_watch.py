@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
-from fila_lab.cli.watch import headline, is_over, picture, watch
+from fila_lab.cli.watch import cell_name, headline, is_over, picture, watch
 from fila_lab.cli.watch_page import page_text, write_page
 from fila_lab.studies.outlook import Outlook, Row, Square
 
@@ -57,6 +57,14 @@ def test_while_a_search_goes_on_the_counts_are_said_to_be_of_known_cells() -> No
     done = dataclasses.replace(outlook(seeds=0, arms=0, drivers=()), searching="sweep")
     assert not is_over(done)
     assert "complete" not in headline(done).lower() + page_text(done, None).lower()
+
+
+def test_cells_of_a_sweep_are_called_by_their_trial_and_of_tuning_by_their_arm_too() -> None:
+    square = Square("a", 1000, 3, "running", 0.5, "train 1/2", 1.0)
+    names = {phase: cell_name(Row("concat", phase, (square,)), square) for phase in ("sweep", "tuning")}
+    assert names == {"sweep": "trial 3 seed 1000", "tuning": "concat trial 3 seed 1000"}
+    seen = dataclasses.replace(outlook(), rows=(Row("concat", "sweep", (square,)),))
+    assert "concat" not in "".join(drawn(seen)) + page_text(seen, None)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 12), (80, 24), (200, 60)])

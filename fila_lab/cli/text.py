@@ -245,9 +245,16 @@ def _solved(plan: Plan) -> list[str]:
 
 def status_text(state: StudyStatus, out: Path) -> str:
     """What `fila-lab status` prints."""
+    from fila_lab.studies.outlook import title_of
+
     counts = ("done", "failed", *(("pruned",) if any(row.pruned for row in state.rows) else ()), "left")
     rows = [
-        (row.arm, row.phase, *(str(getattr(row, name)) for name in counts), "" if row.mean is None else f"{row.mean:.4f}")
+        (
+            title_of(row.arm, row.phase),
+            row.phase,
+            *(str(getattr(row, name)) for name in counts),
+            "" if row.mean is None else f"{row.mean:.4f}",
+        )
         for row in state.rows
     ]
     lines = [f"{state.name}, budget {state.budget}, in {out}", ""]

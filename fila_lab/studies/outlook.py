@@ -52,9 +52,19 @@ class Row:
     phase: str
     squares: tuple[Square, ...]
 
+    @property
+    def title(self) -> str:
+        """What it is called: a sweep's trials are laid over an arm, and mostly are something else."""
+        return title_of(self.arm, self.phase)
+
     def count(self, state: str) -> int:
         """Cells in a state."""
         return sum(square.state == state for square in self.squares)
+
+
+def title_of(arm: str, phase: str) -> str:
+    """How the cells of an arm in a phase are called."""
+    return "trials" if phase == "sweep" else arm
 
 
 @dataclass(frozen=True)
