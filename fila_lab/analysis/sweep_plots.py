@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -101,7 +102,8 @@ def _name_points(panel: Axes, sweep: SweepFindings, up: str, across: str) -> Non
     points, declared = sweep.confirmed.points, sweep.confirmed.declared
     per, scale = _unit(sweep, across)[0], scale_of(up)
     if points.empty:
-        points = sweep.trials[sweep.trials["standing"] == "front"].assign(arm=lambda own: "trial " + own["number"].astype(str))
+        points = sweep.trials[sweep.trials["number"].isin([trial.number for trial in sweep.points])]
+        points = points.assign(arm=lambda own: "trial " + own["number"].astype(str))
     whole = pd.concat([points, declared.assign(arm=[sweep.folder.label(arm) for arm in declared["arm"]])], ignore_index=True)
     whole = whole.dropna(subset=[up, across])
     names = [plot_text(str(arm)) if index < NAMED else "" for index, arm in enumerate(whole["arm"])]
@@ -143,6 +145,7 @@ def hypervolume_plot(found: Findings) -> Figure | None:
         grown = np.flatnonzero(np.diff(ys, prepend=np.nan) != 0)
         panel.plot(np.array(numbers)[grown], ys[grown], "o", color=FRONT_COLOUR, ms=4)
         panel.set_xlabel("trial")
+        panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", integer=True))
     return figure
 
 

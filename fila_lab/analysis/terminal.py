@@ -132,16 +132,10 @@ def _sweep(found: Findings) -> list[RenderableType]:
     """The front in a table and what was found in sentences, or how far the sweep is."""
     if found.sweep is None:
         return []
-    sweep, table = (
-        found.sweep,
-        Table(
-            title=rich_text(
-                f"{'front' if found.sweep.several else 'best trial'} in {objectives_text(found.sweep)}; metrics in percent, on fresh seeds"
-            ),
-            title_justify="left",
-            title_style="",
-        ),
-    )
+    sweep = found.sweep
+    what = f"{'front' if sweep.several else 'best trial'} in {objectives_text(sweep)}"
+    seen = "on fresh seeds" if len(sweep.confirmed.points) else "as the search saw them"
+    table = Table(title=rich_text(f"{what}; metrics in percent, {seen}"), title_justify="left", title_style="")
     confirmed = {row["number"]: row for row in sweep.confirmed.points.to_dict("records")}
     for column in (
         "point",

@@ -264,6 +264,18 @@ def test_points_that_were_not_run_or_on_one_seed_only_are_named(changed: Path) -
     assert sweep_of(changed).confirmed.points.empty
 
 
+def test_of_trials_that_are_one_run_the_first_is_the_point(changed: Path) -> None:
+    """A sampler may ask for the same run again; before arms are made of the front, too, it is one point."""
+    content = content_of(changed)
+    twin = next(trial for trial in content["trials"] if trial["number"] == content["front"][0])
+    again = {**twin, "number": len(content["trials"])}
+    trials, front = [*content["trials"], again], [*content["front"], again["number"]]
+    edit(changed, trials=trials, front=front, arms={}, complete=False)
+    numbers = [trial.number for trial in sweep_of(changed).points]
+    assert twin["number"] in numbers
+    assert again["number"] not in numbers
+
+
 def test_points_that_fall_or_may_fall_are_named(changed: Path) -> None:
     points = sweep_of(changed).confirmed.points
     costly = points.sort_values("flops")["arm"].iloc[-1]
