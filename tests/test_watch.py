@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import re
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fila_lab.cli.verbs import app
-from fila_lab.cli.watch import headline, picture, watch
+from fila_lab.cli.watch import cell_name, headline, is_over, picture, watch
 from fila_lab.cli.watch_page import page_text, write_page
 from fila_lab.studies.outlook import Outlook, Row, Square
 
@@ -43,6 +47,24 @@ def test_the_terminal_shows_a_letter_a_cell_and_what_runs() -> None:
     assert any("<arm 1> seed 1 failed: error: <no & such>" in line for line in lines)
     assert "2 of 8 cells done, 2 failed, 2 running, 12 cells/hour, about 1:15 left" in lines[1]
     assert any("#x~." in line for line in drawn(outlook(), encoding="ascii"))
+
+
+def test_while_a_search_goes_on_the_counts_are_said_to_be_of_known_cells() -> None:
+    seen = dataclasses.replace(outlook(), searching="sweep")
+    assert headline(seen).startswith("2 of 8 known cells done")
+    assert headline(seen).endswith("about 1:15 left, the sweep will ask for more")
+    assert "The sweep has not ended" in page_text(seen, 10.0)
+    done = dataclasses.replace(outlook(seeds=0, arms=0, drivers=()), searching="sweep")
+    assert not is_over(done)
+    assert "complete" not in headline(done).lower() + page_text(done, None).lower()
+
+
+def test_cells_of_a_sweep_are_called_by_their_trial_and_of_tuning_by_their_arm_too() -> None:
+    square = Square("a", 1000, 3, "running", 0.5, "train 1/2", 1.0)
+    names = {phase: cell_name(Row("concat", phase, (square,)), square) for phase in ("sweep", "tuning")}
+    assert names == {"sweep": "trial 3 seed 1000", "tuning": "concat trial 3 seed 1000"}
+    seen = dataclasses.replace(outlook(), rows=(Row("concat", "sweep", (square,)),))
+    assert "concat" not in "".join(drawn(seen)) + page_text(seen, None)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 12), (80, 24), (200, 60)])
@@ -89,6 +111,19 @@ def test_ui_says_what_is_missing(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["ui", str(tmp_path), "--port", str(port)])
     assert result.exit_code == 2
     assert f"--port = {port}: cannot be used" in result.output
+
+
+def test_ui_names_the_page_with_the_studys_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fila_lab.cli.ui._serve", lambda *_: 0)
+    plan = {"study": {"name": "it's"}, "budget": "small", "study_hash": "0", "cells": []}
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        address = CliRunner().invoke(app, ["ui", str(tmp_path)]).output
+        assert "http://127.0.0.1:5000/ in" in address, "a database without experiments has its first page"
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
+        database.executemany("INSERT INTO experiments VALUES (?, ?)", [(0, "Default"), (7, "it's")])
+        database.commit()
+    assert "http://127.0.0.1:5000/#/experiments/7/runs in" in CliRunner().invoke(app, ["ui", str(tmp_path)]).output
 
 
 def test_a_page_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:

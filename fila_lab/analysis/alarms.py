@@ -56,11 +56,11 @@ def _declaration(found: Findings) -> Iterator[Alarm]:
 
 
 def _checks(found: Findings) -> Iterator[Alarm]:
-    """Failed self-checks, and those that could not be made though a verdict leans on them."""
+    """Failed self-checks, and those that could not be made though a verdict leans on them; before the first main cell there is none."""
     for check in found.checks:
         if check.passed is False:
             yield Alarm("self-check failed", f"{check.name}: {check.text}", "error")
-        elif check.passed is None and check.needed:
+        elif check.passed is None and check.needed and not found.frame.empty:
             yield Alarm("self-check not made", f"{check.name}: {check.text}", "warning")
 
 

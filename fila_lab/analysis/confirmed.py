@@ -12,6 +12,7 @@ import pandas as pd
 
 from fila_lab.analysis.folder import Cell, StudyFolder
 from fila_lab.analysis.front import dominators, front_shares, mean_draws, median_draws, settled
+from fila_lab.analysis.searched import value_at
 from fila_lab.analysis.statistics import CONFIDENCE, paired_interval
 from fila_lab.analysis.trials_file import TrialsFile
 from fila_lab.config.base import ConfigError
@@ -88,6 +89,12 @@ class ConfirmedFront:
             )
             rows.append(row)
         return pd.DataFrame(rows, columns=None if rows else ["arm", "seeds", *self.file.names, "dominated_by", "dominates"])
+
+    @cached_property
+    def trials_alone(self) -> dict[str, Any]:
+        """What the search set for its trials (path -> value) and the confirmed cells have otherwise."""
+        configs = [(cell.result or {}).get("config") or cell.config for own in self.cells.values() for cell in own]
+        return {path: value for path, value in self.file.search.set.items() if any(value_at(one, path) != value for one in configs)}
 
     def _metric(self, arm: str, name: str) -> dict[str, float]:
         cells = self.cells[arm]

@@ -16,7 +16,7 @@ from fila_lab.analysis.escape import plot_text
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.searched import plain
 from fila_lab.analysis.statistics import paired_interval
-from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of
+from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of, si_prefix
 from fila_lab.analysis.verdicts import said
 from fila_lab.config.data import PLACES
 from fila_lab.config.space import Choices, Range
@@ -81,15 +81,22 @@ def contrasts_plot(found: Findings) -> Figure:
     return figure
 
 
-def cost_plot(found: Findings) -> Figure:
-    """Primary metric against FLOPs and against median latency, with intervals; the Pareto front of the arms that are no controls."""
+def cost_plot(found: Findings) -> Figure | None:
+    """Primary metric against FLOPs and against median latency, with intervals; the Pareto front of the arms that are no controls. None
+    before costs are measured."""
     scale = scale_of(found.metric)
-    axes_of = [("flops", 1e-9, "GFLOPs a forward pass, whole model"), ("latency_ms", 1.0, "median latency, ms (bar: interquartile range)")]
+    per, prefix = si_prefix(found.costs["flops"].max())
+    axes_of = [
+        ("flops", 1 / per, f"{prefix}FLOPs a forward pass, largest canvas"),
+        ("latency_ms", 1.0, "median latency, ms (bar: interquartile range)"),
+    ]
     axes_of = [entry for entry in axes_of if found.costs[entry[0]].notna().any()]
+    if not axes_of:
+        return None
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(4.3 * max(1, len(axes_of)) + 2.0, 3.9), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, max(1, len(axes_of)), sharey=True))
-        for panel, (name, factor, title) in zip(panels, axes_of, strict=False):
+        figure = Figure(figsize=(4.3 * len(axes_of) + 2.0, 3.9), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(axes_of), sharey=True))
+        for panel, (name, factor, title) in zip(panels, axes_of, strict=True):
             front = []
             for _, arm, style in _arms(found):
                 values = paired_interval(found.frame.loc[found.frame["arm"] == arm, found.metric].dropna())
@@ -106,8 +113,7 @@ def cost_plot(found: Findings) -> Figure:
             panel.set_xlabel(title)
             panel.margins(x=0.08)
         panels[0].set_ylabel(f"{found.metric}, percent" if scale == 100 else found.metric)
-        if axes_of:
-            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
     return figure
 
 
@@ -137,8 +143,8 @@ def gaps_plot(found: Findings) -> Figure | None:
             own[f"{name}/{task}"].mean() * 100 if f"{name}/{task}" in own else np.nan for name in ("fragmentation_reverse", "fragmentation")
         ]
         panels[2].plot(ends, [y, y], color=style.colour, lw=1.2, zorder=2)
-        panels[2].plot(ends[:1], [y], "|", color=style.colour, ms=11, mew=1.8, zorder=3)
-        panels[2].plot(ends[1:], [y], style.marker, color=style.colour, mfc=style.face, ms=8, mew=1.6, zorder=4)
+        panels[2].plot(ends[:1], [y], "|", color=style.colour, ms=11, mew=1.8, zorder=3, clip_on=False)
+        panels[2].plot(ends[1:], [y], style.marker, color=style.colour, mfc=style.face, ms=8, mew=1.6, zorder=4, clip_on=False)
     panels[2].set_xlim(left=0)
     panels[2].set_title("fragmentation errors (bar: reverse)")
     panels[2].set_xlabel("percent of triplets")
@@ -157,12 +163,13 @@ def curves_plot(found: Findings) -> Figure | None:
             for _, arm, style in _arms(found):
                 own = curves[(curves["arm"] == arm) & curves[name].notna()]
                 by = own.groupby("step")[name].agg(["mean", "min", "max"]) * scale
-                few = name == "validation" and len(by) < 30
+                few = len(by) < (30 if name == "validation" else 2)  # a line of one point is none
                 panel.fill_between(by.index, by["min"], by["max"], color=style.colour, alpha=0.13, lw=0)
                 dash: Any = "-" if style.filled else (0, (4, 2))
                 marks = {"marker": style.marker, "ms": 5, "mfc": style.face} if few else {}
                 panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=plot_text(style.label), **marks)
             panel.set_xlabel("step")
+            panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", integer=True))
         panels[0].set_title("training loss")
         panels[1].set_title("validation items, percent" if scale_of(found.metric) == 100 else "validation items")
         if curves["loss"].min() > 0:
@@ -221,7 +228,7 @@ CAPTIONS: dict[str, tuple[Callable[[Findings], Figure | None], str]] = {
         gaps_plot,
         "Price of a seam, price of a mere patch border, and fragmentation errors. Thick: 95 % over seeds; thin: 95 % over test images.",
     ),
-    "cost": (cost_plot, "Accuracy against cost; dashed: Pareto front of the arms that are no controls."),
+    "cost": (cost_plot, "Accuracy against cost on the largest canvas; dashed: Pareto front of the arms that are no controls."),
     "curves": (curves_plot, "Learning curves: mean over seeds, band from the lowest to the highest seed."),
     "tuning": (tuning_plot, "Tuning: every trial, the same trials for every arm; winners ringed."),
 }

@@ -51,7 +51,7 @@ def tuned_edges(found: Findings) -> Applied:
     """Values that main cells ran with, in the outer part of what was searched: true under every budget, whether it searched or not."""
     tuning = found.folder.study.tuning
     if tuning is None:
-        return Applied(unchecked="the study declares no search")
+        return Applied(unchecked="the study tunes nothing")
     same: dict[tuple[str, float], list[str]] = {}
     nearest, values = math.inf, 0
     for arm, chosen in found.searched_values.items():

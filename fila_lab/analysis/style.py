@@ -108,10 +108,14 @@ def quantity(value: float) -> str:
     """A count with its SI suffix and three significant digits: 1.04 M."""
     if value is None or not math.isfinite(value):
         return "–"
-    for size, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"
+    size, prefix = si_prefix(value)
+    return f"{value / size:.3g} {prefix}".rstrip()
+
+
+def si_prefix(largest: float) -> tuple[float, str]:
+    """What counts up to this one are divided by, and the SI prefix that says so: (1e6, "M")."""
+    sizes = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+    return next(((size, prefix) for size, prefix in sizes if abs(largest) >= size), (1.0, ""))
 
 
 def tasks_of(columns: Sequence[str], primary: str) -> list[str]:

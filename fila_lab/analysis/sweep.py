@@ -16,6 +16,7 @@ from fila_lab.analysis.front import box, hypervolume_history, reference_point
 from fila_lab.analysis.importance import importances
 from fila_lab.analysis.trials import below_front, trials_frame
 from fila_lab.analysis.trials_file import TrialEntry, TrialsFile, read_trials_file
+from fila_lab.config.space import choice_text
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,17 @@ class SweepFindings:
 
     @cached_property
     def points(self) -> tuple[TrialEntry, ...]:
-        """The front's trials without repetitions: of those that have the same values as one that became an arm, only that one."""
+        """The front's trials without repetitions: of those that have the same values as one that became an arm, only that one; of those
+        that are the same run, the first."""
         armed = set(self.file.arms.values())
         values = {trial.values for trial in self.file.best if trial.number in armed}
-        return tuple(trial for trial in self.file.best if trial.number in armed or trial.values not in values)
+        kept: dict[str, TrialEntry] = {}
+        for trial in self.file.best:
+            if trial.number in armed:
+                kept[choice_text(trial.parameters)] = trial
+            elif trial.values not in values:
+                kept.setdefault(choice_text(trial.parameters), trial)
+        return tuple(kept.values())
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from fila_lab.analysis.check import listed
 from fila_lab.analysis.front import non_dominated
 from fila_lab.analysis.style import rows_of
 from fila_lab.analysis.sweep import SweepFindings
-from fila_lab.analysis.sweep_text import progress
+from fila_lab.analysis.sweep_text import DOMINATION, ORDER, progress
 from fila_lab.analysis.trials import at_edges
 
 UNSURE = 0.5
@@ -93,6 +93,9 @@ def _points(found: SweepFindings) -> Iterator[Alarm]:
     unsure = [f"{row.arm} {row.share:.0%}" for row in rows_of(points) if np.isfinite(row.share) and row.share < UNSURE and found.several]
     if unsure:
         yield Alarm("unsure of the front", f"{'; '.join(unsure)} of bootstrap draws on it: other seeds may drop these points", "warning")
-    above = [f"{row.arm} dominates {row.dominates}" for row in rows_of(found.confirmed.declared) if row.dominates]
+    ahead = (DOMINATION if found.several else ORDER)[1]
+    above = [f"{row.arm} {ahead} {row.dominates}" for row in rows_of(found.confirmed.declared) if row.dominates]
     if above:
-        yield Alarm("declared arms before the front", f"{'; '.join(above)} on the same seeds", "note")
+        yield Alarm(
+            f"declared arms before the {'front' if found.several else 'best trial'}", f"{'; '.join(above)} on the same seeds", "note"
+        )

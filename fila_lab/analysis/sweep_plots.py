@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ from fila_lab.analysis.escape import plot_text
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.front import non_dominated
 from fila_lab.analysis.label_places import place_labels
-from fila_lab.analysis.style import BASELINE, COLOURS, RC, rows_of, scale_of
+from fila_lab.analysis.style import BASELINE, COLOURS, RC, rows_of, scale_of, si_prefix
 from fila_lab.analysis.sweep import SweepFindings
 
 FRONT_COLOUR, DECLARED_COLOUR, FAINT = COLOURS[0], COLOURS[1], "#b9c0c8"
@@ -101,7 +102,8 @@ def _name_points(panel: Axes, sweep: SweepFindings, up: str, across: str) -> Non
     points, declared = sweep.confirmed.points, sweep.confirmed.declared
     per, scale = _unit(sweep, across)[0], scale_of(up)
     if points.empty:
-        points = sweep.trials[sweep.trials["standing"] == "front"].assign(arm=lambda own: "trial " + own["number"].astype(str))
+        points = sweep.trials[sweep.trials["number"].isin([trial.number for trial in sweep.points])]
+        points = points.assign(arm=lambda own: "trial " + own["number"].astype(str))
     whole = pd.concat([points, declared.assign(arm=[sweep.folder.label(arm) for arm in declared["arm"]])], ignore_index=True)
     whole = whole.dropna(subset=[up, across])
     names = [plot_text(str(arm)) if index < NAMED else "" for index, arm in enumerate(whole["arm"])]
@@ -143,6 +145,7 @@ def hypervolume_plot(found: Findings) -> Figure | None:
         grown = np.flatnonzero(np.diff(ys, prepend=np.nan) != 0)
         panel.plot(np.array(numbers)[grown], ys[grown], "o", color=FRONT_COLOUR, ms=4)
         panel.set_xlabel("trial")
+        panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", integer=True))
     return figure
 
 
@@ -182,7 +185,11 @@ SWEEP_CAPTIONS: dict[str, tuple[Callable[[Findings], Figure | None], str]] = {
         "Front of the sweep: large, on fresh seeds and test items with 95 % intervals; small, as the search saw it on validation items. "
         "The line bounds what is reached in the two objectives of a panel.",
     ),
-    "hypervolume": (hypervolume_plot, "What the sweep had reached after each trial."),
+    "hypervolume": (
+        hypervolume_plot,
+        "What the sweep had reached after each trial: the best value; of several objectives the share that the front dominates of the box "
+        "between reference point and best values.",
+    ),
     "importance": (
         importance_plot,
         "What each searched field explains of the spread over trials; grey: what noise explains, so a bar within it says nothing.",
@@ -207,6 +214,5 @@ def _unit(sweep: SweepFindings, name: str) -> tuple[float, str]:
         return 1 / scale_of(name), _axis(name, scale_of(name))
     if name in UNITS:
         return 1.0, f"{name.replace('_', ' ')}, {UNITS[name]}"
-    largest = float(np.nanmax(sweep.trials[name]))
-    per, prefix = next(((size, prefix) for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if largest >= size), (1.0, ""))
+    per, prefix = si_prefix(float(np.nanmax(sweep.trials[name])))
     return per, f"{prefix}FLOPs a page" if name == "flops" else f"{prefix} parameters".strip()

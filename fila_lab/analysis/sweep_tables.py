@@ -19,11 +19,13 @@ from fila_lab.analysis.tables import Table
 OTHER_COSTS = {"parameters": "parameters", "flops": "flops", "latency": "latency_ms", "peak_memory": "peak_memory_mib"}
 """Cost -> its column in `load_costs`."""
 
-FRONT = (
+FRESH = (
     "The rest is of fresh seeds: metrics in percent on test items, mean with its 95 % t interval over seeds; latency the median "
-    "with its 95 % bootstrap interval over rounds, ± half the interquartile range where it is no objective; on the front = share "
-    "of bootstrap draws (the same seeds and rounds for every point) in which no other point dominates it, which few seeds make too "
-    "sure. Chosen after the fact: no verdicts."
+    "with its 95 % bootstrap interval over rounds, ± half the interquartile range where it is no objective"
+)
+ON_THE_FRONT = (
+    "; on the front = share of bootstrap draws (the same seeds and rounds for every point) in which no other point dominates it, which "
+    "few seeds make too sure"
 )
 IMPORTANCE = (
     "Share of the values' spread over complete trials that each field explains alone (fANOVA). Read it with care: a sampler looks "
@@ -78,9 +80,14 @@ def _front(sweep: SweepFindings, measured_on: str) -> Table:
     drop = [name for name in ("dominated by",) if rows and not shown_rows[name].any()] + (
         [] if sweep.several else ["on the front"] if rows else []
     )
+    drop += [title for cost in OTHER_COSTS if (title := title_of(cost)) in shown_rows and shown_rows[title].eq("–").all()]
     which = "The front" if sweep.several else "The best trial"
     seeds = ", ".join(map(str, sweep.file.search.run_seeds)) or "–"
-    caption = f"{which} of {objectives_text(sweep)}; search = what the search saw (validation items, seed {seeds}). {FRONT} {measured_on}"
+    caption = f"{which} of {objectives_text(sweep)}; search = what the search saw (validation items, seed {seeds}). {FRESH}"
+    caption += f"{ON_THE_FRONT if sweep.several else ''}. Chosen after the fact: no verdicts. "
+    if "flops" in sweep.file.names:
+        caption += "FLOPs are the mean over the study's pages, in closed form; in the table of arms they are of the largest canvas. "
+    caption += measured_on
     return Table("front", caption, pd.DataFrame(data), shown_rows.drop(columns=drop))
 
 
@@ -105,7 +112,7 @@ def _fresh_seeds(sweep: SweepFindings, measured_on: str) -> Table:
             rows.append(row | {"fresh seeds, test items [95 %]": interval_text(name, own)})
     caption = "What the search saw of the points it chose, and what the same configurations give on fresh seeds: on items of the same kind "
     caption += "(validation) the difference is the winner's curse, as a search picks what was lucky too; test items may be harder or easier"
-    if given := ", ".join(f"{path} = {value}" for path, value in sweep.file.search.set.items()):
+    if given := ", ".join(f"{path} = {value}" for path, value in sweep.confirmed.trials_alone.items()):
         caption += f"; the trials ran with {given}, the confirmed cells without, and that is in the difference too"
     return Table(
         "fresh_seeds", f"{caption}. Percent and points where a metric is a share. {measured_on}", pd.DataFrame(data), pd.DataFrame(rows)

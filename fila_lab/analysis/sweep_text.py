@@ -8,6 +8,7 @@ from typing import Any
 
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of
 from fila_lab.analysis.sweep import SweepFindings
+from fila_lab.config.space import values_text
 
 TITLES = {"flops": "FLOPs", "parameters": "parameters", "latency": "latency, ms", "peak_memory": "memory, MiB"}
 """Cost -> heading of its column."""
@@ -16,8 +17,11 @@ UNITS = {"flops": "FLOPs", "parameters": "parameters", "latency": "ms", "peak_me
 UNSAID = "impossible", "pruned", "failed", "running"
 MOST = 4
 """Points that a sentence lists."""
+DOMINATION = "is dominated by", "dominates", "neither dominates a point nor is dominated"
+ORDER = "is behind", "is ahead of", "is equal to it"
+"""How a declared arm stands to the points of a front, or to the best trial of one objective."""
 POST_HOC = (
-    "The front's points were chosen by what the search saw and run again on fresh seeds; they are estimates of what was chosen, not tests. "
+    "What stands here was chosen by what the search saw and run again on fresh seeds: estimates of what was chosen, not tests. "
     "Verdicts are given to declared contrasts only."
 )
 
@@ -34,16 +38,19 @@ def value_text(name: str, value: float) -> str:
     return number(value * scale_of(name), 0 if name == "peak_memory" else 2 if name == "latency" else 1)
 
 
-def interval_text(name: str, row: Mapping[Any, Any], title: str = "") -> str:
-    """`74.7 [69.7, 79.7]` of the columns `title`, `title low`, `title high`; the value alone without bounds."""
+def interval_text(name: str, row: Mapping[Any, Any], title: str = "", unit: str = "") -> str:
+    """`74.7 [69.7, 79.7]` of the columns `title`, `title low`, `title high`, a unit behind the value; without bounds that alone."""
     title = title or name
     text, low, high = value_text(name, row[title]), row.get(f"{title} low", math.nan), row.get(f"{title} high", math.nan)
+    text += unit
     return text if not math.isfinite(low) else f"{text} [{value_text(name, low)}, {value_text(name, high)}]"
 
 
 def point_text(found: SweepFindings, row: Mapping[Any, Any]) -> str:
-    """A point in all objectives: `exact/reading 74.7 [69.7, 79.7], 376 M FLOPs`."""
-    shown = {name: interval_text(name, row) for name in found.file.names}
+    """A point in all objectives: `exact/reading 74.7 % [69.7, 79.7], 376 M FLOPs`."""
+    shown = {
+        name: interval_text(name, row, unit=" %" * (name in found.file.metrics and scale_of(name) == 100)) for name in found.file.names
+    }
     return ", ".join(f"{text} {UNITS[name]}" if name in UNITS else f"{name} {text}" for name, text in shown.items())
 
 
@@ -67,19 +74,19 @@ def objectives_text(found: SweepFindings) -> str:
 
 
 def sweep_sentences(found: SweepFindings) -> list[str]:
-    """What the sweep found, one sentence a fact: the front, its points on fresh seeds, the declared arms beside it, what the search's own
-    values were worth."""
+    """What the sweep found, one sentence a fact, the answer first: the points on fresh seeds, of how many trials they are the front, the
+    declared arms beside them, what the search's own values were worth."""
     if going := progress(found):
         return [f"The sweep goes on: {going}.", *_so_far(found)]
     kind = f"Front of {len(found.points)} point{'s' * (len(found.points) != 1)}" if found.several else "Best trial"
-    head = f"{kind} in {objectives_text(found)}, of {len(found.file.trials)} trials ({counted(found)})."
+    head = f"{kind} in {objectives_text(found)}, of {len(found.file.trials)} trials ({counted(found)})"
     points = found.confirmed.points
     if points.empty:
-        return [head, *_so_far(found), "None of them has been run on fresh seeds."]
+        return [f"{head}.", *_so_far(found), "None of them has been run on fresh seeds."]
     seeds = sorted(set(points["seeds"]))
-    on = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    shown = _ends([f"{row['arm']} {point_text(found, row)}" for row in points.to_dict("records")])
-    sentences = [head, f"On {on} fresh seeds, 95 % intervals over them: {shown}."]
+    on = f"{seeds[0]} fresh seed{'s' * (seeds[0] != 1)}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} fresh seeds"
+    shown = _ends([f"{row['arm']} ({_values(found, row['number'])}): {point_text(found, row)}" for row in points.to_dict("records")])
+    sentences = [f"{head}; on {on}{' [95 %]' if seeds[-1] > 1 else ''}: {shown}."]
     if found.several:
         kept = points["dominated_by"].eq("")
         fallen = "; ".join(f"{row.arm} is dominated by {row.dominated_by}" for row in rows_of(points[~kept]))
@@ -87,12 +94,22 @@ def sweep_sentences(found: SweepFindings) -> list[str]:
     return [*sentences, *_declared(found), *_curse(found), POST_HOC]
 
 
+def _values(found: SweepFindings, number: int) -> str:
+    """What a trial is."""
+    return values_text(next(trial.parameters for trial in found.file.trials if trial.number == number))
+
+
 def _so_far(found: SweepFindings) -> list[str]:
     entries = found.points
     if not entries:
         return []
     rows = [dict(zip(found.file.names, entry.values or (), strict=True)) for entry in entries]
-    shown = _ends([f"trial {entry.number} {point_text(found, row)}" for entry, row in zip(entries, rows, strict=True)])
+    shown = _ends(
+        [
+            f"trial {entry.number} ({values_text(entry.parameters)}): {point_text(found, row)}"
+            for entry, row in zip(entries, rows, strict=True)
+        ]
+    )
     return [f"As the search saw them{'' if found.file.complete else ' so far'} (validation items): {shown}."]
 
 
@@ -107,32 +124,39 @@ def _declared(found: SweepFindings) -> list[str]:
     for row in found.confirmed.declared.to_dict("records"):
         if not all(math.isfinite(row[name]) for name in found.file.names):
             continue
-        parts = [f"is dominated by {row['dominated_by']}"] if row["dominated_by"] else []
-        parts += [f"dominates {row['dominates']}"] if row["dominates"] else []
-        where = " and ".join(parts) or "neither dominates a point nor is dominated"
+        below, above, equal = DOMINATION if found.several else ORDER
+        parts = [f"{below} {row['dominated_by']}"] if row["dominated_by"] else []
+        parts += [f"{above} {row['dominates']}"] if row["dominates"] else []
+        where = " and ".join(parts) or equal
         said.append(f"{found.folder.label(row['arm'])} ({point_text(found, row)}) {where}")
     return [f"Declared arms on the same seeds: {'; '.join(said)}."] if said else []
 
 
 def _curse(found: SweepFindings) -> list[str]:
     """By how much the chosen points looked better to the search than they are on fresh seeds and items of the same kind."""
-    points, said = found.confirmed.points, []
+    points, said, lucky = found.confirmed.points, [], False
     for name in found.file.metrics:
         better = (points[f"{name} search"] - points[f"{name} fresh"]).dropna() * scale_of(name)
         better = better if found.direction(name) == "maximize" else -better
         if len(better):
-            most = f" ({number(better.min(), sign=True)} to {number(better.max(), sign=True)})" if len(better) > 1 else ""
             unit = " points" if scale_of(name) == 100 else ""
-            said.append(f"in {name} by {number(better.mean(), sign=True)}{unit} on average{most}")
+            span = f" on average ({_better(better.min())} to {_better(better.max())})" if len(better) > 1 else ""
+            said.append(f"{_better(better.mean(), unit)} in {name}{span}")
+            lucky |= better.mean() > 0
     if not said:
         return []
-    why = f"a search picks what was lucky too, so the fresh value is the estimate{_overrides(found)}"
-    return [
-        f"Winner's curse: the chosen points looked better to the search than on fresh seeds, {'; '.join(said)}, validation items; {why}."
-    ]
+    why = "a search picks what was lucky too, so the fresh value is the estimate" if lucky else "here its luck does not show"
+    subject, are = ("points", "they are") if len(points) > 1 else ("point", "it is")
+    shown = f"to the search the chosen {subject} looked {'; '.join(said)} than {are} on fresh seeds (validation items both)"
+    return [f"Winner's curse: {shown}; {why}{_overrides(found)}."]
+
+
+def _better(difference: float, unit: str = "") -> str:
+    """`1.4 points better`, `0.3 worse`."""
+    return f"{number(abs(difference))}{unit} {'worse' if difference < 0 else 'better'}"
 
 
 def _overrides(found: SweepFindings) -> str:
     """What the trials ran with and the confirmed cells did not."""
-    given = ", ".join(f"{path} = {value}" for path, value in found.file.search.set.items())
+    given = ", ".join(f"{path} = {value}" for path, value in found.confirmed.trials_alone.items())
     return f" (and the trials ran with {given}, the confirmed cells without)" if given else ""

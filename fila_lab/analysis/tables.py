@@ -151,11 +151,13 @@ def _arms(found: Findings) -> Table:
     caption = (
         f"Percent, mean ± half of the 95 % t interval over seeds; places, gaps and errors are those of {whose}; fragm. = right at the "
     )
-    caption += (
-        "sham place, wrong when cut, over triplets, reverse = the opposite; parameters, FLOPs of one forward pass of the whole model, "
-    )
-    caption += f"latency median ± half the interquartile range, peak memory. {found.measured_on}"
-    return Table("arms", caption, data, pd.DataFrame(rows))
+    caption += "sham place, wrong when cut, over triplets, reverse = the opposite; "
+    costs = "parameters; on the largest canvas FLOPs of one forward pass of the whole model, "
+    costs += "latency median ± half the interquartile range, peak memory"
+    shown = pd.DataFrame(rows)
+    unknown = [name for name in ("params", "FLOPs", "ms", "MiB") if rows and shown[name].eq("–").all()]
+    caption += f"{costs if len(unknown) < 4 else 'what arms cost is not measured yet'}. {found.measured_on}"
+    return Table("arms", caption, data, shown.drop(columns=unknown))
 
 
 def _matches(found: Findings) -> Table:
@@ -231,7 +233,7 @@ def _per_seed(found: Findings) -> Table:
     shown["seed"] = data["seed"].astype(str)
     return Table(
         "per_seed",
-        f"{found.metric} by seed. {found.measured_on}",
+        f"{found.metric}{', percent,' if scale == 100 else ''} by seed. {found.measured_on}",
         data,
         shown.rename(columns={arm: found.folder.label(str(arm)) for arm in data.columns[1:]}),
     )

@@ -15,13 +15,13 @@ from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import rich_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.analysis.searched import plain, shown
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.subgroups import DEPENDS, level_text
 from fila_lab.analysis.sweep_text import interval_text, objectives_text, sweep_sentences, title_of
 from fila_lab.analysis.tables import arms_table
 from fila_lab.analysis.verdicts import said
+from fila_lab.config.space import values_text
 
 COLOURS = {"better": "green", "worse": "red", "equivalent": "cyan", "inconclusive": "yellow"}
 COLOURS |= {"not testable": "dim", "not comparable": "bold red"}
@@ -132,24 +132,26 @@ def _sweep(found: Findings) -> list[RenderableType]:
     """The front in a table and what was found in sentences, or how far the sweep is."""
     if found.sweep is None:
         return []
-    sweep, table = (
-        found.sweep,
-        Table(
-            title=rich_text(f"{'front' if found.sweep.several else 'best trial'} in {objectives_text(found.sweep)}"),
-            title_justify="left",
-            title_style="",
-        ),
-    )
+    sweep = found.sweep
+    what = f"{'front' if sweep.several else 'best trial'} in {objectives_text(sweep)}"
+    seen = "on fresh seeds" if len(sweep.confirmed.points) else "as the search saw them"
+    table = Table(title=rich_text(f"{what}; metrics in percent, {seen}"), title_justify="left", title_style="")
     confirmed = {row["number"]: row for row in sweep.confirmed.points.to_dict("records")}
-    for column in ("point", "values", *(f"{title_of(name)} [95 %]" for name in sweep.file.names), "on the front"):
+    for column in (
+        "point",
+        "values",
+        *(f"{title_of(name)} [95 %]" for name in sweep.file.names),
+        *(("on the front",) if sweep.several else ()),
+    ):
         table.add_column(rich_text(column), no_wrap=column != "values", justify="left" if column in ("point", "values") else "right")
     for trial in sweep.points:
         own = confirmed.get(trial.number) or dict(zip(sweep.file.names, trial.values or (), strict=True))
-        values = ", ".join(f"{path.rpartition('.')[2]} {shown(plain(value))}" for path, value in trial.parameters.items())
+        values = values_text(trial.parameters)
         share = own.get("share", float("nan"))
         last = f"{share:.0%}" if share == share else "as searched" if trial.number not in confirmed else "–"
         name = own.get("arm", f"trial {trial.number}")
-        table.add_row(*map(rich_text, (name, values, *(interval_text(name, own) for name in sweep.file.names), last)))
+        shown = (name, values, *(interval_text(name, own) for name in sweep.file.names), *((last,) if sweep.several else ()))
+        table.add_row(*map(rich_text, shown))
     said: list[RenderableType] = [rich_text(sentence) for sentence in sweep_sentences(sweep)]
     return [table, *said] if sweep.points else said
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,13 +26,9 @@ def arms(
     fila-lab plan front.yaml
     """
     if front:
-        import yaml
+        from fila_lab.studies.front_study import front_text
 
-        from fila_lab.config.json_files import parse_json
-        from fila_lab.studies.front_study import front_study
-
-        content = front_study(result_folder(study, budget, out))
-        yaml.safe_dump(parse_json(json.dumps(content)), sys.stdout, sort_keys=False, allow_unicode=True, width=140)
+        typer.echo(front_text(result_folder(study, budget, out)), nl=False)
         return
     from fila_lab.cli.text import table
     from fila_lab.config import FilaError, StudyConfig
@@ -47,4 +42,4 @@ def arms(
     else:
         declared = open_study(study, budget, out).study
     rows = [(name, arm.role, arm.label or "", json.dumps(arm.set)) for name, arm in declared.arms.items()]
-    typer.echo(table(("arm", "role", "label", "set"), rows))
+    typer.echo(table(("arm", "role", "label", "set"), rows, left=4))

@@ -20,14 +20,14 @@ UNKNOWN = "unknown"
 """Shown for what a strategy of another package costs: no closed form counts it."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the rest to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligned columns: the first ones to the left, the rest to the right."""
     shown = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(width(row[i]) for row in shown) for i in range(len(header))]
     lines = []
     for row in shown:
         blanks = [" " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)]
-        cells = [row[0] + blanks[0], *(blank + cell for cell, blank in zip(row[1:], blanks[1:], strict=True))]
+        cells = [cell + blank if i < left else blank + cell for i, (cell, blank) in enumerate(zip(row, blanks, strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -167,7 +167,12 @@ def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:
         lines.append(f"          {measured} measured between batches, each configuration once")
     if sweep.confirm is not None:
         seeds = seeds_text(sweep.confirm.of(plan.study.budgets[plan.budget].seeds))
-        lines.append(f"          its front {'becomes' if plan.provisional else 'is among the'} arms, run on seeds {seeds}")
+        becomes = (
+            ("its front becomes arms", "its front is among the arms")
+            if len(sweep.goals) > 1
+            else ("its best trial becomes an arm", "its best trial is an arm")
+        )
+        lines.append(f"          {becomes[not plan.provisional]}, run on seeds {seeds}")
     return lines
 
 
@@ -201,7 +206,7 @@ def _uncounted(arms: Sequence[str]) -> str:
 
 def _family(name: str, family: Detectable, seeds: int) -> str:
     """What a family's seeds can show, and at which noise."""
-    head = f"family    {name}: {family.contrasts} contrast{'s' if family.contrasts > 1 else ''} need {family.needed} seeds; "
+    head = f"family    {name}: {family.contrasts} contrast{'s need' if family.contrasts > 1 else ' needs'} {family.needed} seeds; "
     if family.effect is None:
         return head + f"{seeds} cannot be tested: estimates and intervals only"
     return head + f"{seeds} find {family.effect:.3f} (sd over seeds {family.sd:.3g}, {'measured here' if family.measured else 'assumed'})"
@@ -240,9 +245,16 @@ def _solved(plan: Plan) -> list[str]:
 
 def status_text(state: StudyStatus, out: Path) -> str:
     """What `fila-lab status` prints."""
+    from fila_lab.studies.outlook import title_of
+
     counts = ("done", "failed", *(("pruned",) if any(row.pruned for row in state.rows) else ()), "left")
     rows = [
-        (row.arm, row.phase, *(str(getattr(row, name)) for name in counts), "" if row.mean is None else f"{row.mean:.4f}")
+        (
+            title_of(row.arm, row.phase),
+            row.phase,
+            *(str(getattr(row, name)) for name in counts),
+            "" if row.mean is None else f"{row.mean:.4f}",
+        )
         for row in state.rows
     ]
     lines = [f"{state.name}, budget {state.budget}, in {out}", ""]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,11 +39,23 @@ def ui(
     if not (folder / DATABASE).is_file():
         raise FilaError(f"{folder} holds no {DATABASE} yet; it is made when a cell runs, and `fila-lab sync {folder}` makes it too")
     _check_port(port)
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}/{_runs_of(folder)}"
     typer.echo(f"MLflow opens {folder / DATABASE} at {address} in a few seconds; Ctrl-C ends it")
     code = _serve(default_uri(folder), port)
     if code:
         raise FilaError(f"MLflow ended with exit code {code}; what it says stands above")
+
+
+def _runs_of(folder: Path) -> str:
+    """Where MLflow's pages show the study's runs; empty, which is their first page, where the database does not say."""
+    from fila_lab.studies.folder import read_plan
+    from fila_lab.studies.mirror_database import DATABASE
+
+    name = ((read_plan(folder) or {}).get("study") or {}).get("name")
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{(folder / DATABASE).resolve().as_uri()}?mode=ro", uri=True)) as database:
+        for (number,) in database.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,)):
+            return f"#/experiments/{number}/runs"
+    return ""
 
 
 def _check_port(port: int) -> None:

@@ -59,21 +59,23 @@ def _watch(look: Callable[[], Outlook], every: float, write: Callable[[Outlook],
 
 def is_over(seen: Outlook) -> bool:
     """Whether there is nothing more to see."""
-    return not seen.drivers and not seen.count("left")
+    return not seen.drivers and not seen.count("left") and not seen.searching
 
 
 def headline(seen: Outlook) -> str:
-    """Counts, rate and time left in one line."""
+    """Counts, rate and time left in one line. While a search goes on, they are of the cells that it has asked for."""
     from fila_lab.studies.display import clock
 
-    parts = [f"{seen.count('done')} of {seen.total} cells done"]
+    parts = [f"{seen.count('done')} of {seen.total} {'known ' if seen.searching else ''}cells done"]
     parts += [f"{count} {state}" for state in ("failed", "pruned", "running") if (count := seen.count(state))]
     if seen.per_hour is not None:
         parts.append(f"{seen.per_hour:.3g} cells/hour")
     if seen.seconds_left is not None and seen.count("left") + seen.count("running"):
         parts.append(f"about {clock(seen.seconds_left)} left")
     if not seen.drivers:
-        parts.append("complete" if not seen.count("left") else "nobody is at work")
+        parts.append("complete" if not seen.count("left") and not seen.searching else "nobody is at work")
+    if seen.searching:
+        parts.append(f"the {seen.searching} will ask for more")
     return ", ".join(parts)
 
 
@@ -85,14 +87,14 @@ def picture(seen: Outlook, console: Console) -> RenderableType:
 
     glyphs = GLYPHS if console.encoding.lower().replace("-", "") == "utf8" else ASCII
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    name_width = max([3, *(len(one_line(row.arm)) for row in seen.rows)])
+    name_width = max([3, *(len(one_line(row.title)) for row in seen.rows)])
     room = max(10, console.width - min(name_width, 24) - 34)
     for title in ("arm", "phase", "cells", "done", "failed", "left"):
         table.add_column(title, justify="left" if title in ("arm", "phase", "cells") else "right", no_wrap=True, overflow="ellipsis")
     shown = _chosen(seen, max(3, console.height - OTHER_LINES) if console.is_terminal else len(seen.rows))
     for row in shown:
         counts = (str(row.count("done")), str(row.count("failed") or ""), str(row.count("left") + row.count("running") or ""))
-        table.add_row(Text(one_line(row.arm)[:24]), row.phase, _squares(row, room, glyphs), *counts)
+        table.add_row(Text(one_line(row.title)[:24]), row.phase, _squares(row, room, glyphs), *counts)
     lines: list[RenderableType] = [
         Text.assemble((f"{seen.name}", "bold"), f" ({seen.budget})  {time.strftime('%H:%M:%S', time.localtime(seen.at))}"),
         Text(headline(seen)),
@@ -143,11 +145,11 @@ def _running(seen: Outlook) -> list[RenderableType]:
 
     from fila_lab.studies.display import clock
 
-    found = [(row.arm, square) for row in seen.rows for square in row.squares if square.state == "running"]
+    found = [(row, square) for row in seen.rows for square in row.squares if square.state == "running"]
     lines: list[RenderableType] = [Text(f"  {what}", STYLES["running"]) for what in seen.preparing]
-    for arm, square in found[:LISTED]:
+    for row, square in found[:LISTED]:
         share = "" if square.share is None else f"  {square.share:.0%}"
-        lines.append(Text(f"  {cell_name(arm, square)}: {square.doing}{share}  {clock(square.seconds or 0)}", STYLES["running"]))
+        lines.append(Text(f"  {cell_name(row, square)}: {square.doing}{share}  {clock(square.seconds or 0)}", STYLES["running"]))
     if len(found) > LISTED:
         lines.append(Text(f"  ... and {len(found) - LISTED} more", STYLES["running"]))
     return [Text(), *lines] if lines else []
@@ -156,17 +158,18 @@ def _running(seen: Outlook) -> list[RenderableType]:
 def _failures(seen: Outlook) -> list[RenderableType]:
     from rich.text import Text
 
-    found = [(row.arm, square) for row in seen.rows for square in row.squares if square.state == "failed"]
+    found = [(row, square) for row in seen.rows for square in row.squares if square.state == "failed"]
     lines: list[RenderableType] = [
-        Text(one_line(f"  {cell_name(arm, square)} failed: {square.failure}"), "red", no_wrap=True, overflow="ellipsis")
-        for arm, square in found[-LISTED:]
+        Text(one_line(f"  {cell_name(row, square)} failed: {square.failure}"), "red", no_wrap=True, overflow="ellipsis")
+        for row, square in found[-LISTED:]
     ]
     if len(found) > LISTED:
         lines.insert(0, Text(f"  {len(found)} failed, the last of them:", "red"))
     return [Text(), *lines] if lines else []
 
 
-def cell_name(arm: str, square: Square) -> str:
+def cell_name(row: Row, square: Square) -> str:
     """What a cell is called here."""
-    trial = "" if square.trial is None else f" trial {square.trial}"
-    return f"{one_line(arm)} seed {square.seed}{trial}"
+    trial = "" if square.trial is None else f"trial {square.trial} "
+    arm = "" if row.phase == "sweep" else f"{one_line(row.arm)} "
+    return f"{arm}{trial}seed {square.seed}"

@@ -37,12 +37,13 @@ def page_text(seen: Outlook, every: float | None) -> str:
     from fila_lab.studies.display import clock
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    running = [(row.arm, square) for row in seen.rows for square in row.squares if square.state == "running"]
-    failures = [(row.arm, square) for row in seen.rows for square in row.squares if square.state == "failed"]
+    running = [(row, square) for row in seen.rows for square in row.squares if square.state == "running"]
+    failures = [(row, square) for row in seen.rows for square in row.squares if square.state == "failed"]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         seen=seen,
         states=list(STYLES),
         headline=headline(seen),
+        over=not seen.count("left") and not seen.searching,
         reload=None if every is None else max(RELOAD_SECONDS, every),
         moment=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seen.at)),
         clock=clock,

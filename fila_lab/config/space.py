@@ -196,6 +196,16 @@ def choice_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
+def values_text(parameters: Mapping[str, Any]) -> str:
+    """Values of searched fields in short: each behind the last key of its path, that left out where it is `name`."""
+    told = []
+    for path, value in parameters.items():
+        text = value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else choice_text(value)
+        key = path.rpartition(".")[2]
+        told.append(text if key == "name" else f"{key} {text}")
+    return ", ".join(told)
+
+
 def _text(value: Any) -> str:
     text = choice_text(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

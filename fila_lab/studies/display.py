@@ -87,6 +87,7 @@ class Display:
         self.pruned = 0
         self.undone = 0
         self.total = 0
+        self._of_cells = False
         self._doing: dict[int, str] = {}
         self._began = self._last_line = time.monotonic()
         self._bar: Progress | None = None
@@ -99,6 +100,7 @@ class Display:
         self.seeds[cell_id] = seed
         self.forecast.expect(cell_id)
         self.total += 1
+        self._of_cells |= seed is not None
 
     def say(self, message: str) -> None:
         """A line above the bar."""
@@ -151,6 +153,8 @@ class Display:
         return "".join(f", {count} {what}" for what, count in counts.items() if count)
 
     def _summary(self) -> str:
+        if not self._of_cells:
+            return self.title
         left = self.forecast.seconds_left()
         return f"{self.title}: {self.done}/{self.total} cells{self._losses()}, " + (
             f"{clock(left)} left" if left is not None else "time left not known yet"
@@ -161,7 +165,8 @@ class Display:
         assert bar is not None
         assert self._overall is not None
         left = self.forecast.seconds_left()
-        note = f"{self.done}/{self.total}" + (f", {clock(left)} left" if left is not None else "")
+        note = f"{self.done}/{self.total}" if self._of_cells else ""
+        note += f", {clock(left)} left" if left is not None else ""
         bar.update(self._overall, total=max(self.total, 1), completed=self.done, note=note)
         for worker in sorted(self._doing):
             if worker not in self._lines:
@@ -199,4 +204,5 @@ class Display:
         if not self.total:
             return
         seconds = clock(time.monotonic() - self._began)
-        self.say(f"{self.title}: {self.done} of {self.total} done in {seconds}{self._losses()}")
+        done = f"{self.done} of {self.total} done" if self._of_cells or not self.done else "done"
+        self.say(f"{self.title}: {done} in {seconds}{self._losses()}")

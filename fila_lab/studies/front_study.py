@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fila_lab.config import FilaError, RunConfig, StudyConfig
-from fila_lab.config.json_files import read_json
+from fila_lab.config.json_files import parse_json, read_json
 from fila_lab.config.overrides import overlaid
+from fila_lab.config.power import seeds_needed
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.trials import trial_name, with_trials
 from fila_lab.studies.trials_file import FOLDER, TRIALS
+
+
+def front_text(root: Path) -> str:
+    """The study file of `front_study`, with what a reader needs to know of it.
+
+    Raises:
+        FilaError: the folder holds no front.
+    """
+    content = front_study(root)
+    budget, chosen = next(iter(content["budgets"].items()))
+    contrasts, seeds = sum(len(family["contrasts"]) for family in content["families"].values()), len(chosen["seeds"])
+    about = [f"The points of the front in {root}{', each compared with the one before it' if contrasts else ''}."]
+    if contrasts and (needed := seeds_needed(contrasts)) > seeds:
+        many = "contrast" if contrasts == 1 else "contrasts"
+        about.append(f"A verdict needs {needed} seeds for {contrasts} {many}; budget {budget} has the {seeds} that confirmed.")
+    body = yaml.dump(parse_json(json.dumps(content)), Dumper=_Flat, sort_keys=False, allow_unicode=True, width=140, default_flow_style=None)
+    return "".join(f"# {line}\n" for line in about) + body
+
+
+class _Flat(yaml.SafeDumper):
+    """Lists in one line each, as in a study written by hand."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        return super().represent_sequence(tag, sequence, flow_style=True)
 
 
 def front_study(root: Path) -> dict[str, Any]:
@@ -43,7 +71,7 @@ def front_study(root: Path) -> dict[str, Any]:
         "name": f"{study.name}_front",
         "question": f"How do the points of the front of {study.name} compare?",
         "preset": study.preset,
-        "set": {**study.set},
+        **({"set": {**study.set}} if study.set else {}),
         "arms": {
             name: {"label": arms[name].label, "set": overlaid(arms[name].set, plan["overrides"], RunConfig)} | _match(arms[name].match)
             for name in order
@@ -52,7 +80,7 @@ def front_study(root: Path) -> dict[str, Any]:
         "metric": study.metric,
         "margin": study.margin,
         "equalise": study.equalise,
-        "budgets": {"full": {"seeds": list(seeds), "set": {**chosen.set}}},
+        "budgets": {plan["budget"]: {"seeds": list(seeds)} | ({"set": {**chosen.set}} if chosen.set else {})},
     }
 
 

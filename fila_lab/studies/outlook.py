@@ -8,7 +8,7 @@ from __future__ import annotations
 import calendar
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from fila_lab.config import FilaError
 from fila_lab.config.cells import Cells
 from fila_lab.config.compact import open_cells
+from fila_lab.config.trial_cells import SEARCHES, TRIAL_CELLS
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.lock import holders
 from fila_lab.studies.standing import Running, standings
@@ -51,9 +52,19 @@ class Row:
     phase: str
     squares: tuple[Square, ...]
 
+    @property
+    def title(self) -> str:
+        """What it is called: a sweep's trials are laid over an arm, and mostly are something else."""
+        return title_of(self.arm, self.phase)
+
     def count(self, state: str) -> int:
         """Cells in a state."""
         return sum(square.state == state for square in self.squares)
+
+
+def title_of(arm: str, phase: str) -> str:
+    """How the cells of an arm in a phase are called."""
+    return "trials" if phase == "sweep" else arm
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,9 @@ class Outlook:
     """What the drivers do that is no cell."""
     per_hour: float | None
     seconds_left: float | None
+    """Of the cells that are known."""
+    searching: str = ""
+    """The search, `sweep` or `tuning`, that has not ended and will ask for more cells; else empty."""
 
     def count(self, state: str) -> int:
         """Cells in a state."""
@@ -103,7 +117,7 @@ class Watcher:
 
     root: Path
     _seen: dict[str, _Seen] = field(default_factory=dict)
-    _plan: tuple[int, dict[str, Any]] | None = None
+    _plan: tuple[tuple[int, ...], dict[str, Any]] | None = None
     _cells: Cells | None = None
 
     def look(self) -> Outlook:
@@ -133,11 +147,12 @@ class Watcher:
             tuple(preparing),
             self._per_hour(began, now),
             _seconds_left(rows, workers),
+            _searching(plan),
         )
 
     def _read_plan(self) -> dict[str, Any]:
         with suppress(OSError):
-            stamp = (self.root / "plan.json").stat().st_mtime_ns
+            stamp = (self.root / "plan.json").stat().st_mtime_ns, *_sizes(self.root)
             if self._plan is not None and self._plan[0] == stamp:
                 return self._plan[1]
             if (plan := read_plan(self.root)) is not None:
@@ -195,6 +210,20 @@ def _seconds_left(rows: Iterable[Row], workers: int) -> float | None:
         waiting = [square for square in row.squares if square.state in ("running", "left")]
         left += [max(0.0, expected - (square.seconds or 0.0)) for square in waiting]
     return max(sum(left) / workers, max(left, default=0.0))
+
+
+def _sizes(root: Path) -> Iterator[int]:
+    """Of the files that searches append their cells to."""
+    for search in SEARCHES:
+        try:
+            yield (root / search / TRIAL_CELLS).stat().st_size
+        except OSError:
+            yield 0
+
+
+def _searching(plan: Mapping[str, Any]) -> str:
+    budget = plan["study"].get("budgets", {}).get(plan["budget"]) or {}
+    return "" if not plan.get("provisional") else "sweep" if budget.get("sweep") else "tuning"
 
 
 def _stamps(cells: Path) -> dict[str, int] | None:

@@ -132,7 +132,7 @@ def _check_sweep(study: StudyConfig, budget: str, sweep: Sweep, overrides: Overr
             try:
                 pruner_arguments(sweep.pruner, run.train.steps, run.train.validate_every)
             except ConfigError as error:
-                raise ConfigError(f"sweep.pruner = {sweep.pruner.name!r}: {error} in sweep.set, or set pruner: none") from None
+                raise ConfigError(f"sweep.{error} in sweep.set, or set pruner: none") from None
 
 
 def check_possible(run: RunConfig) -> None:

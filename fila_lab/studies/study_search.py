@@ -64,7 +64,8 @@ class StudySearch:
             def announce(cell: CellSpec, done: bool) -> None:
                 kept.add(cell)
                 if not done:
-                    display.add(cell.id, f"{cell.arm} trial {cell.trial}", cell.seed)
+                    of_arm = f"{cell.arm} " if self.kind == "tuning" else ""  # a sweep's trials are laid over one arm, and are others
+                    display.add(cell.id, f"{of_arm}trial {cell.trial}", cell.seed)
 
             def record(event: Event) -> Event:
                 event = hands.record(event)

@@ -86,8 +86,15 @@ class Sweeper(Searching):
         self._write({})
         impossible = sum(trial.state == "impossible" for trial in self.search.trials)
         lost = f", {impossible} of them impossible" if impossible else ""
-        told, front = len(self.search.told), len(self.search.front)
-        self.seams.say(f"sweep: {told} of {self.search.most} trials{lost}; {front} on the front")
+        told, front = len(self.search.told), self.search.front
+        best = f"{len(front)} on the front"
+        if len(self.sweep.goals) == 1:
+            best = (
+                f"the best so far: {self.sweep.goals[0].name} {front[0].values[0]:.4g} in trial {front[0].number}"
+                if front and front[0].values
+                else "none complete"
+            )
+        self.seams.say(f"sweep: {told} of {self.search.most} trials{lost}; {best}")
 
     def settle(self) -> dict[str, Any]:
         """Freeze the front, and write it; what `make_plan` is told."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from fila_lab.config import Arm, RunConfig, StudyConfig, Sweep
 from fila_lab.config.overrides import overlaid
-from fila_lab.config.space import Parameters, choice_text
+from fila_lab.config.space import Parameters, values_text
 from fila_lab.config.study import FRONT
 from fila_lab.studies.arms import Overrides, baseline, resolve_arm
 
@@ -27,20 +27,10 @@ def with_trials(study: StudyConfig, sweep: Sweep, trials: Mapping[str, Parameter
     base = swept_arm(study, sweep)
     below = overlaid(study.arms[base].set, study.winners.get(base, {}), RunConfig)
     arms = {
-        name: Arm(label=label(parameters), role=FRONT, set=overlaid(below, parameters, RunConfig), match=study.arms[base].match)
+        name: Arm(label=values_text(parameters), role=FRONT, set=overlaid(below, parameters, RunConfig), match=study.arms[base].match)
         for name, parameters in trials.items()
     }
     return study.model_copy(update={"arms": {**study.arms, **arms}})
-
-
-def label(parameters: Parameters) -> str:
-    """A trial's values in short: the last key of each path, left out where it is `name`."""
-    told = []
-    for path, value in parameters.items():
-        text = value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else choice_text(value)
-        key = path.rpartition(".")[2]
-        told.append(text if key == "name" else f"{key} {text}")
-    return ", ".join(told)
 
 
 def sweep_run(

@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -17,6 +18,7 @@ from synthetic import write_study
 from fila_lab import analysis
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.gallery import load_flips
+from fila_lab.analysis.plots import curves_plot
 from fila_lab.analysis.style import arm_styles, number, quantity, with_bounds
 from fila_lab.analysis.tables import all_tables
 from fila_lab.config.base import FilaError
@@ -129,6 +131,21 @@ def test_a_single_seed_without_costs_curves_or_predictions_is_still_reported(tmp
     page = analysis.write_report(out, tmp_path / "bare").read_text(encoding="utf-8")
     assert "1 seed cannot reach" in page
     assert "no cell has readable predictions" in page
+    assert "what arms cost is not measured yet" in page
+    assert not set(all_tables(Findings.of(out))["arms"].shown.columns) & {"params", "FLOPs", "ms", "MiB"}, "no column of dashes"
+    assert not (out / "report" / "figures" / "cost.png").exists(), "no axes without a point"
+
+
+def test_a_curve_of_one_point_can_be_seen(tmp_path: Path) -> None:
+    out = write_study(tmp_path / "short", arms=("none", "concat"), seeds=(0,), triplets=12, tuning=False)
+    for file in (out / "cells").glob("*/result.json"):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps(result | {"curve": result["curve"][-1:]}), encoding="utf-8")
+    figure = curves_plot(Findings.of(out))
+    assert figure is not None
+    drawn = [line for panel in figure.axes for line in panel.lines if np.size(line.get_xdata())]
+    assert len(drawn) == 4, "loss and validation of two arms"
+    assert all(line.get_marker() != "None" for line in drawn)
 
 
 def test_an_unwritable_folder_is_named(full_study: Path, tmp_path: Path) -> None:

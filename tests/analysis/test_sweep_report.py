@@ -106,6 +106,9 @@ def test_an_unfinished_sweep_is_reported_as_far_as_it_is(tmp_path: Path) -> None
     text = said(out)
     assert "The sweep goes on: 9 of 24 trials are told (8 complete, 1 impossible); the same command goes on." in text
     assert "arm without results" not in text, "nothing has been run, which is said once"
+    assert "self-check not made" not in text, "no verdict leans on it yet"
+    assert "as the search saw them" in text
+    assert "on fresh seeds" not in text
     none = write_sweep(tmp_path / "none", done=0)
     assert "0 of 24 trials are told (none)" in " ".join(sweep_sentences(sweep_of(none)))
 

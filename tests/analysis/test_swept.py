@@ -195,9 +195,24 @@ def test_the_winners_curse_is_counted_on_items_of_the_same_kind(swept: Path, tmp
     points = sweep_of(swept).confirmed.points
     better = float((points[f"{METRIC} search"] - points[f"{METRIC} fresh"]).mean() * 100)
     (sentence,) = [text for text in sweep_sentences(sweep_of(swept)) if text.startswith("Winner's curse")]
-    assert f"by {better:+.1f} points on average".replace("-", "−") in sentence
+    assert f"{abs(better):.1f} points {'better' if better > 0 else 'worse'} in {METRIC} on average" in sentence
+    assert ("a search picks what was lucky" in sentence) is (better > 0)
     other = write_sweep(tmp_path / "other", trials=5, seeds=(0, 1), step_set={"train.steps": 200})
     assert any("the trials ran with train.steps = 200, the confirmed cells without" in text for text in sweep_sentences(sweep_of(other)))
+    for file in (other / "cells").glob("*/result.json"):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        result["config"]["train"]["steps"] = 200
+        file.write_text(json.dumps(result), encoding="utf-8")
+    assert not any("the trials ran with" in text for text in sweep_sentences(sweep_of(other))), "nor is it said where all ran with it"
+
+
+def test_the_answer_comes_first(swept: Path) -> None:
+    """The first sentence says what the points are and what they are worth, not their numbers alone."""
+    found = sweep_of(swept)
+    first, trial = sweep_sentences(found)[0], found.points[0]
+    assert all(str(value) in first for value in trial.parameters.values() if isinstance(value, str))
+    assert f"trial-{trial.number} (" in first
+    assert f"{METRIC} {found.confirmed.points[METRIC].iloc[0] * 100:.1f} % [" in first
 
 
 def test_a_sweep_without_families_gives_no_verdict_and_says_why_none(swept: Path) -> None:
@@ -249,6 +264,18 @@ def test_points_that_were_not_run_or_on_one_seed_only_are_named(changed: Path) -
     assert sweep_of(changed).confirmed.points.empty
 
 
+def test_of_trials_that_are_one_run_the_first_is_the_point(changed: Path) -> None:
+    """A sampler may ask for the same run again; before arms are made of the front, too, it is one point."""
+    content = content_of(changed)
+    twin = next(trial for trial in content["trials"] if trial["number"] == content["front"][0])
+    again = {**twin, "number": len(content["trials"])}
+    trials, front = [*content["trials"], again], [*content["front"], again["number"]]
+    edit(changed, trials=trials, front=front, arms={}, complete=False)
+    numbers = [trial.number for trial in sweep_of(changed).points]
+    assert twin["number"] in numbers
+    assert again["number"] not in numbers
+
+
 def test_points_that_fall_or_may_fall_are_named(changed: Path) -> None:
     points = sweep_of(changed).confirmed.points
     costly = points.sort_values("flops")["arm"].iloc[-1]
@@ -270,7 +297,7 @@ def test_of_one_objective_the_best_trial_is_what_was_found(tmp_path: Path) -> No
     assert (best.values or ())[0] == finished.max()
     assert found.counts["pruned"] == 1
     assert sweep_sentences(found)[0].startswith(
-        "Best trial in exact/reading (maximize), of 20 trials (17 complete, 1 impossible, 1 pruned, 1 failed)."
+        "Best trial in exact/reading (maximize), of 20 trials (17 complete, 1 impossible, 1 pruned, 1 failed); on 2 fresh seeds [95 %]: "
     )
     assert found.confirmed.points["arm"].tolist() == [f"trial-{best.number}"]
 

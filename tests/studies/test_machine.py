@@ -115,7 +115,7 @@ def test_a_failed_cell_is_met_with_no_costs_unless_asked_for(bench: Bench, monke
 def test_costs_and_no_costs(bench: Bench, costs: bool | None) -> None:
     bench.run(costs=costs)
     assert (bench.out / "costs.json").exists() is (costs is not False)
-    assert ("costs: 1 of 1 done" in bench.said.getvalue()) is (costs is not False)
+    assert ("costs: done in" in bench.said.getvalue()) is (costs is not False)
 
 
 def test_the_only_budget_is_run_without_its_name(bench: Bench, tmp_path: Path) -> None:

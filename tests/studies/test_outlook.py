@@ -84,6 +84,23 @@ def test_what_runs_is_shown_while_its_driver_holds_the_lock(bench: Bench, shard:
         assert standings(bench.out) == []
 
 
+def test_cells_that_a_search_asks_for_are_seen_as_they_come(bench: Bench) -> None:
+    """They are appended to a file of their own: plan.json stays as it is."""
+    bench.run()
+    watcher = Watcher(bench.out)
+    before = watcher.look()
+    assert not before.searching
+    (bench.out / "sweep").mkdir()
+    with (bench.out / "sweep" / "cells.jsonl").open("a", encoding="utf-8") as file:
+        for trial in (0, 1):
+            cell = {"id": f"asked{trial}", "arm": "none", "seed": 1000, "phase": "sweep", "trial": trial}
+            file.write(json.dumps(cell) + "\n")
+            file.flush()
+            seen = watcher.look()
+            assert seen.total == before.total + trial + 1
+    assert [square.trial for square in seen.rows[0].squares] == [0, 1]
+
+
 def test_the_rate_counts_from_when_the_drivers_began(bench: Bench) -> None:
     bench.run()
     with StudyLock(bench.out), StandingFile(bench.out, None, 2) as file:

@@ -148,7 +148,7 @@ def test_shared_work_comes_first_and_once_per_use(bench: Bench, log: Log) -> Non
     before = len(log())
     bench.run(budget="full", prepare_function="fake_cell:prepare")
     assert len(log()) == before
-    assert "pages and features: 1 of 1 done" in bench.said.getvalue()
+    assert "pages and features: done in" in bench.said.getvalue()
 
 
 def test_time_left_is_measured_by_arm() -> None:

@@ -22,6 +22,7 @@ from fila_lab.analysis import StudyFolder
 from fila_lab.cli import main
 from fila_lab.config import FilaError, MachineError, RunConfig, StudyConfig, load_study
 from fila_lab.config.declaration import judged_by
+from fila_lab.config.power import seeds_needed
 from fila_lab.studies import session, study_status, trial_mirrors
 from fila_lab.studies.engines import Job
 from fila_lab.studies.engines.base import Listener
@@ -240,7 +241,7 @@ def test_shards_need_a_frozen_front(bench: Bench) -> None:
 
 
 def test_the_front_is_printed_as_a_study_that_can_be_planned(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(bench, sampler="random").run(budget="swept", costs=False)
+    write(bench, sampler="random", objectives={"exact/reading": "minimize", "flops": "minimize"}).run(budget="swept", costs=False)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main(["arms", str(bench.out), "--front"])
@@ -248,6 +249,9 @@ def test_the_front_is_printed_as_a_study_that_can_be_planned(bench: Bench, tmp_p
     printed = tmp_path / "front.yaml"
     printed.write_text(capsys.readouterr().out, encoding="utf-8")
     plan = make_plan(load_study(printed))
+    assert plan.budget == "swept", "what it was run with keeps its name"
+    pairs = len(plan.arms) - 1
+    assert f"# A verdict needs {seeds_needed(pairs)} seeds for {pairs} contrast" in printed.read_text(encoding="utf-8")
     made, own = found(bench.out), json.loads((bench.out / "plan.json").read_text(encoding="utf-8"))
     assert len(plan.arms) == len(made["front"])
     run = {cell["id"] for cell in own["cells"]}
