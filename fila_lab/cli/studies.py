@@ -260,9 +260,10 @@ def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri
     folder = result_folder(study, budget, out)
 
     from fila_lab.studies import sync as complete
+    from fila_lab.studies.address import masked
 
     added = complete(folder, tracking_uri)
-    typer.echo(f"{added} cells added or renewed in {tracking_uri or folder / 'mlflow.db'}; the mirror is complete")
+    typer.echo(f"{added} cells added or renewed in {masked(tracking_uri or str(folder / 'mlflow.db'))}; the mirror is complete")
 
 
 def publish(

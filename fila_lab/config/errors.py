@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -52,6 +52,9 @@ def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type
     owner = model
     for part in loc:
         here = model_of(annotation)
+        if isinstance(part, str) and (chosen := _tagged(annotation, part)) is not None:
+            annotation = chosen  # pydantic names the member of a union that was meant, which is no key
+            continue
         if here is not None and isinstance(part, str):
             owner = here
             field = here.model_fields.get(part)
@@ -68,6 +71,18 @@ def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type
     return ".".join(parts), owner, False
 
 
+def _tagged(annotation: Any, tag: str) -> type[BaseModel] | None:
+    """Of a union of models, the one that a field of fixed value marks with this tag."""
+    members = [model for member in get_args(annotation) if (model := model_of(member)) is not None]
+    if len(members) < 2:
+        return None
+    return next((one for one in members if any(tag in _fixed(field.annotation) for field in one.model_fields.values())), None)
+
+
+def _fixed(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
 def _line(path: str, item: Any, owner: type[BaseModel], union: bool, source: str) -> str:
     where = f"{source}: " if source else ""
     kind, value = item["type"], item.get("input")
@@ -77,7 +92,9 @@ def _line(path: str, item: Any, owner: type[BaseModel], union: bool, source: str
         return f"{where}{path} is missing; add it"
     if kind == "value_error":
         message = str(item["ctx"]["error"]) if "ctx" in item and "error" in item["ctx"] else item["msg"]
-        return f"{where}{path + '.' if path else ''}{message}"
+        # Most messages begin with a field below this one; the others say something of it as a whole.
+        joint = "" if not path or message.startswith((" ", ":")) else "."
+        return f"{where}{path}{joint}{message}"
     if union:
         field = next(owner.model_fields[part] for part in reversed(path.split(".")) if part in owner.model_fields)
         return f"{where}{path} = {_short(value)} is none of what it may be: {field.description}"

@@ -99,7 +99,7 @@ def _named(value: Any) -> Any:
         return given
     if (name := given.get("name")) not in PRUNERS:
         said = "a pruner without a name" if name is None else f"unknown pruner {name!r}{did_you_mean(str(name), PRUNERS)}"
-        raise ValueError(f"{said}; pruners are {', '.join(PRUNERS)}")
+        raise ValueError(f": {said}; pruners are {', '.join(PRUNERS)}")
     return given
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, overload
 
 from pydantic import BaseModel
 
-from fila_lab.config.base import did_you_mean
+from fila_lab.config.base import MOST, did_you_mean
 from fila_lab.config.overrides import model_of
 from fila_lab.config.run import RunConfig
 
@@ -33,6 +34,27 @@ class Choices:
 
     values: tuple[Any, ...]
     condition: Condition = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Steps(Sequence[float]):
+    """`length` numbers from `low` on, `step` apart."""
+
+    low: float
+    step: float
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, number: int) -> float: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[float]: ...
+    def __getitem__(self, number: int | slice) -> float | Sequence[float]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(self.length))]
+        return self.low + range(self.length)[number] * self.step
 
 
 @dataclass(frozen=True)
@@ -62,14 +84,13 @@ class Range:
         value = self.low * (self.high / self.low) ** share if self.log else self.low + share * (self.high - self.low)
         return min(max(value, self.low), self.high)  # rounding may lead beyond an end
 
-    def points(self, whole: bool) -> tuple[float, ...] | None:
-        """All its values, ascending; None where they cannot be counted."""
+    def points(self, whole: bool) -> Sequence[float] | None:
+        """All its values, ascending; None where they cannot be counted. None is made before it is asked for: there may be 10^9."""
         step = self.step or (1 if whole else None)
         if step is None:
             return None
-        count = math.floor((self.high - self.low) / step + 1e-9) + 1
-        values = (self.low + number * step for number in range(count))
-        return tuple(int(value) for value in values) if whole else tuple(values)
+        count = round((self.high - self.low) / step) + 1  # a step leads from low to high
+        return range(int(self.low), int(self.low) + count * int(step), int(step)) if whole else Steps(self.low, step, count)
 
 
 Dimension = Choices | Range
@@ -85,7 +106,7 @@ def parse_space(content: Mapping[str, Any], pairs_are_ranges: bool = False) -> d
         ValueError: naming the field, its value and a remedy.
     """
     if not content:
-        raise ValueError("is empty; name at least one field, e.g. train.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}")
+        raise ValueError(" is empty; name at least one field, e.g. train.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}")
     found: dict[str, Dimension] = {}
     for path, raw in content.items():
         found[path] = _dimension(path, raw, pairs_are_ranges, list(content), found)
@@ -129,7 +150,7 @@ def _range(shown: str, raw: Mapping[str, Any], condition: Condition) -> Range:
     low, high, step, log = raw["low"], raw["high"], raw.get("step"), raw.get("log", False)
     for key, value in (("low", low), ("high", high), *([("step", step)] if step is not None else [])):
         if not _is_number(value):
-            raise ValueError(f"{shown}: {key} = {value!r} is no number; give one, or a list of values")
+            raise ValueError(f"{shown}: {key} = {repr(value)[:80]} is no number; give one, or a list of values")
     if not isinstance(log, bool):
         raise ValueError(f"{shown}: log = {log!r}; give true or false")
     if not low < high:
@@ -143,6 +164,8 @@ def _range(shown: str, raw: Mapping[str, Any], condition: Condition) -> Range:
     if step <= 0:
         raise ValueError(f"{shown}: step = {step:g} is not above zero; give a positive step")
     steps = (high - low) / step
+    if steps > MOST:
+        raise ValueError(f"{shown}: step = {step:g} makes {steps:.3g} values, more than {MOST}; choose a larger step, or leave it out")
     if abs(steps - round(steps)) > 1e-6 or round(steps) < 1:
         near = low + max(1, round(steps)) * step
         raise ValueError(f"{shown}: step = {step:g} does not lead from low to high; choose a step that fits, or high = {near:g}")
@@ -188,7 +211,8 @@ def is_pair(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether this is a finite number, of a size that a float can have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def choice_text(value: Any) -> str:
@@ -246,6 +270,6 @@ def _plain(annotation: Any) -> Iterator[Any]:
         yield from _plain(part)
 
 
-def values_of(path: str, dimension: Dimension) -> tuple[Any, ...] | None:
+def values_of(path: str, dimension: Dimension) -> Sequence[Any] | None:
     """All values a field can take; None where they cannot be counted."""
     return dimension.values if isinstance(dimension, Choices) else dimension.points(dimension.whole(path))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fila_lab.config.base import ConfigError
@@ -31,13 +32,13 @@ def _count(left: list[tuple[str, Dimension]], chosen: dict[str, Any], asked: set
     return (math.inf if values is None else len(values)) * _count(rest, chosen, asked)
 
 
-def combinations(space: Space, values: Mapping[str, tuple[Any, ...]]) -> Iterator[Parameters]:
+def combinations(space: Space, values: Mapping[str, Sequence[Any]]) -> Iterator[Parameters]:
     """Every combination of `values` (one entry a field of the space), the last field fastest, each once: a field that is not searched
     under the values above it is left out."""
     return _combine(list(space.items()), {}, values)
 
 
-def _combine(left: list[tuple[str, Dimension]], chosen: Parameters, values: Mapping[str, tuple[Any, ...]]) -> Iterator[Parameters]:
+def _combine(left: list[tuple[str, Dimension]], chosen: Parameters, values: Mapping[str, Sequence[Any]]) -> Iterator[Parameters]:
     if not left:
         yield chosen
         return
@@ -66,8 +67,26 @@ def middle(space: Space) -> Parameters | None:
             return None
         values = one.points(one.whole(path))
         centre = math.sqrt(one.low * one.high) if one.log else (one.low + one.high) / 2
-        found[path] = centre if values is None else min(values, key=lambda value: abs(value - centre))
+        found[path] = centre if values is None else _nearest(values, centre)
     return found
+
+
+def _nearest(values: Sequence[float], wanted: float) -> float:
+    """Of ascending values the nearest; of two the lower one."""
+    place = bisect.bisect_left(values, wanted)
+    return min(values[max(0, place - 1) : place + 1], key=lambda value: abs(value - wanted))
+
+
+def grid_size(space: Space, trials: int) -> int:
+    """How many combinations `grid_points` looks through, at most."""
+    free = [path for path, one in space.items() if values_of(path, one) is None]
+    others = math.prod(len(values) for path, one in space.items() if (values := values_of(path, one)) is not None)
+    return others * _axis(trials, others, len(free)) ** len(free) if free else min(trials, others)
+
+
+def _axis(trials: int, others: int, free: int) -> int:
+    """How many points a range of any number gets."""
+    return max(2, math.ceil((trials / others) ** (1 / free)))
 
 
 def grid_points(space: Space, trials: int) -> list[Parameters]:
@@ -75,10 +94,7 @@ def grid_points(space: Space, trials: int) -> list[Parameters]:
     as it takes to come to `trials`; these run from the middle outwards."""
     free = [path for path, one in space.items() if values_of(path, one) is None]
     fixed = {path: values for path, one in space.items() if (values := values_of(path, one)) is not None}
-    count = 0
-    if free:
-        others = max(1, math.prod(len(values) for values in fixed.values()))
-        count = max(2, math.ceil((trials / others) ** (1 / len(free))))
+    count = _axis(trials, math.prod(len(values) for values in fixed.values()), len(free)) if free else 0
     axes = {path: tuple(_point(space[path], number, count) for number in range(count)) for path in free}
     away = {path: {value: abs(2 * number / (count - 1) - 1) for number, value in enumerate(axes[path])} for path in free}
 

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError
+from fila_lab.studies.address import masked
 from fila_lab.studies.engines.base import Event, Finished, Restarted, Started, Undone
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.mirror import Child, Mirror
+from fila_lab.studies.mirror_address import address_of
 from fila_lab.studies.mirror_database import DATABASE
 from fila_lab.studies.mirror_parents import Heading
 from fila_lab.studies.plan import CellSpec
@@ -125,10 +127,11 @@ class LiveMirror:
     def _tell(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            where = self.uri or self.root / DATABASE
-            said = str(error) if isinstance(error, FilaError) else f"{type(error).__name__}: {error}"
+            address = address_of(self.uri or str(self.root / DATABASE))
+            said = address.hide(str(error) if isinstance(error, FilaError) else f"{type(error).__name__}: {error}")
             log.warning(
-                "tracking at %s failed (%s); the study goes on, and `fila-lab sync %s` completes the mirror later", where, said, self.root
+                "tracking at %s failed (%s); the study goes on, and `fila-lab sync %s` completes the mirror later",
+                *(masked(address.uri), said, self.root),
             )
 
     def _take(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fila_lab.config import FilaError
+from fila_lab.studies.address import masked
 from fila_lab.studies.mirror_cell import manifest_tag, milliseconds, parameters, run_name, values
 from fila_lab.studies.mirror_database import BUSY_SECONDS, DATABASE, LOCK, artifacts_uri, default_uri, open_default
 from fila_lab.studies.mirror_parents import Heading, Parents
@@ -88,7 +89,7 @@ class Mirror:
             place = artifacts_uri(self.root) if self.uri is None else None
             return str(self.client.create_experiment(name, place, {"mlflow.experimentKind": "custom_model_development"}))
         if found.lifecycle_stage == "deleted":
-            address = self.uri or default_uri(self.root)
+            address = masked(self.uri or default_uri(self.root))
             raise FilaError(
                 f"the experiment {name!r} was deleted at {address}; restore it with `MLFLOW_TRACKING_URI={address} mlflow experiments "
                 f"restore --experiment-id {found.experiment_id}`, or name another --tracking-uri"

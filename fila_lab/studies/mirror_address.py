@@ -12,13 +12,18 @@ OTHER_SCHEMES = ("sqlite", "file", "databricks", "databricks-uc", "uc")
 EXAMPLES = "write e.g. http://127.0.0.1:5000 or sqlite:////data/mlflow.db"
 
 
+def address_of(uri: str) -> Address:
+    """A tracking URI as the option gives it."""
+    return Address(OPTION, uri, EXAMPLES)
+
+
 def check_address(uri: str) -> None:
     """Look whether somebody is there.
 
     Raises:
         FilaError: naming the URI and what to do.
     """
-    address = Address(OPTION, uri, EXAMPLES)
+    address = address_of(uri)
     parts, scheme, port = address.split(_known(), needed=False)
     if scheme == "sqlite":
         address.check_file()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fila_lab.config import ConfigError, RunConfig, StudyConfig, Sweep, Tuning
@@ -15,7 +15,7 @@ from fila_lab.config.overrides import flat_overrides
 from fila_lab.config.pruners import pruner_arguments
 from fila_lab.config.search import COUNTED
 from fila_lab.config.space import Choices, Parameters, Space, choice_text, is_pair
-from fila_lab.config.space_points import check_fields, combinations, examples
+from fila_lab.config.space_points import check_fields, combinations, examples, grid_size
 from fila_lab.config.strategies import known_cost
 from fila_lab.studies.arms import Overrides, resolve_arm
 from fila_lab.studies.rows import check_rows, further_scores
@@ -23,8 +23,10 @@ from fila_lab.studies.trials import sweep_run, swept_arm, trial_name, tuning_run
 
 TRIES = 128
 """Combinations that are tried before a value is taken for impossible."""
+GRID = 1_000_000
+"""The most combinations of a grid, all of which are looked through before the first is run."""
 LOOKED_AT = 4096
-"""Combinations from which they are drawn."""
+"""So many combinations are listed, to draw from them; of more, each field's value is drawn."""
 
 
 def check_search(
@@ -49,6 +51,9 @@ def check_search(
     section = "tuning" if isinstance(search, Tuning) else "sweep"
     _check_seeds(search, section, where, chosen.seeds)
     _check_fixed(search, budget, overrides)
+    if search.sampler_name == "grid" and (size := grid_size(search.dimensions, search.trials)) > GRID:
+        remedy = "give ranges a larger step, or list values; ask for fewer trials; or choose random"
+        raise ConfigError(f"{section}.sampler = 'grid': {size:,} combinations are more than {GRID:,}; {remedy}")
     if isinstance(search, Tuning):
         _check_tuning(study, budget, search, arms, overrides, step_seconds)
     else:
@@ -215,23 +220,38 @@ def _possible_runs(space: Space, attempt: Callable[[Parameters], RunConfig]) -> 
 
 def _one_after_another(space: Space, path: str, value: Any, tried: Callable[[Parameters], RunConfig | ConfigError]) -> Iterator[Parameters]:
     """Combinations that have a value, until one can run: the first of the space's order, then others in an order drawn once for all."""
-    with_it = {**examples(space), **{other: (one,) for other, one in _under(space, path).items()}, path: (value,)}
-
-    def found(values: Mapping[str, tuple[Any, ...]]) -> Iterator[Parameters]:
-        return (one for one in combinations(space, values) if path in one)
-
-    first = next(found(with_it))
+    above = {other: (one,) for other, one in _under(space, path).items()}
+    first = next(combinations(space, {**examples(space), **above, path: (value,)}))
     yield first
     if isinstance(tried(first), RunConfig):
         return
-    every = list(itertools.islice(found({**examples(space), path: (value,)}), LOOKED_AT)) or list(
-        itertools.islice(found(with_it), LOOKED_AT)
-    )
-    others = [one for one in every if one != first]
-    for parameters in random.Random(0).sample(others, min(TRIES - 1, len(others))):
+    every = {**examples(space), **_all_under(space, path), path: (value,)}
+    for parameters in _some(space, every, first):
         yield parameters
         if isinstance(tried(parameters), RunConfig):
             return
+
+
+def _some(space: Space, values: Mapping[str, Sequence[Any]], first: Parameters) -> Iterator[Parameters]:
+    """Further combinations in a fixed order: of many, TRIES drawn over all of them, for the first thousands are alike in their first
+    fields."""
+    stream = random.Random(0)
+    if math.prod(map(len, values.values())) <= LOOKED_AT:
+        others = [one for one in combinations(space, values) if one != first]
+        yield from stream.sample(others, min(TRIES - 1, len(others)))
+        return
+    for _ in range(TRIES - 1):
+        yield next(combinations(space, {path: (stream.choice(each),) for path, each in values.items()}))
+
+
+def _all_under(space: Space, path: str) -> dict[str, tuple[Any, ...]]:
+    """All values of the fields above it under which a field is searched."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for other, values in space[path].condition.items():
+        for each, allowed in ({other: values} | _all_under(space, other)).items():
+            both = tuple(value for value in found.get(each, allowed) if choice_text(value) in map(choice_text, allowed))
+            found[each] = both or allowed
+    return found
 
 
 def _within(path: str, other: str) -> bool:

@@ -15,9 +15,10 @@ from pathlib import Path
 from fila_lab.config import FilaError
 from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import file_lock
+from fila_lab.studies.address import masked
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.mirror import Mirror
-from fila_lab.studies.mirror_address import check_address
+from fila_lab.studies.mirror_address import address_of, check_address
 from fila_lab.studies.mirror_database import DATABASE, LOCK
 from fila_lab.studies.mirror_parents import Heading
 
@@ -56,11 +57,12 @@ def writing(root: Path, uri: str | None) -> Iterator[None]:
     except FilaError:
         raise
     except Exception as error:
-        what = f"--tracking-uri: {uri}" if uri is not None else str(root / DATABASE)
+        address = address_of(uri or "")
+        what = f"{address.option}: {masked(uri)}" if uri is not None else str(root / DATABASE)
         if (fault := machine_fault(error)) is not None:
             remedy = f"then give `fila-lab sync {root}` again"
             raise FilaError(f"{what}: the mirror cannot be completed ({fault.kind}); mend that, {remedy}") from error
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        said = address.hide(" ".join(str(error).split()))[:300] or type(error).__name__
         remedy = (
             "see that an MLflow server or database is there and can be written" if uri else "mend it, or move it away to have it made anew"
         )

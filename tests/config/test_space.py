@@ -75,6 +75,22 @@ def test_the_middle_of_ranges_lies_on_their_own_scale() -> None:
     assert middle(parse_space({**space, "fusion.name": ["none", "concat"]})) is None
 
 
+def test_values_of_a_range_are_not_made_before_they_are_asked_for() -> None:
+    steps, decay = {"low": 1, "high": 2**31 - 1}, {"low": 0, "high": 1, "step": 1e-9}
+    space = parse_space({"train.steps": steps, "train.weight_decay": decay})
+    assert space_size(space) == (2**31 - 1) * (10**9 + 1)
+    assert middle(space) == pytest.approx({"train.steps": 2**30, "train.weight_decay": 0.5})
+    assert [point["train.weight_decay"] for point in grid_points(space, 3)] == pytest.approx([0, 1e-9, 2e-9])
+    fine = values_of("train.weight_decay", space["train.weight_decay"])
+    assert fine is not None
+    assert list(fine[-2:]) == pytest.approx([1 - 1e-9, 1])
+
+
+def test_of_two_values_that_are_as_near_the_middle_is_the_lower_one() -> None:
+    space = {"train.steps": {"low": 1, "high": 4}, "train.weight_decay": {"low": 0, "high": 0.3, "step": 0.1}}
+    assert middle(parse_space(space)) == pytest.approx({"train.steps": 2, "train.weight_decay": 0.1})
+
+
 def test_examples_are_every_choice_and_both_ends() -> None:
     assert examples(parse_space({"train.steps": {"low": 10, "high": 90}, "fusion.name": ["none"]})) == {
         "train.steps": (10, 90),
@@ -94,6 +110,9 @@ def test_examples_are_every_choice_and_both_ends() -> None:
     ({"train.steps": {"low": "5", "high": 9}}, "low = '5' is no number"),
     ({"train.steps": {"low": True, "high": 9}}, "low = True is no number"),
     ({"train.steps": {"low": 1, "high": float("inf")}}, "high = inf is no number"),
+    ({"train.steps": {"low": 1, "high": 10**400}}, "high = 1000"),
+    ({"train.weight_decay": {"low": 0, "high": 1, "step": 1e-12}}, "step = 1e-12 makes 1e+12 values, more than 2147483647"),
+    ({"train.weight_decay": {"low": 0, "high": 1e300, "step": 1e-300}}, "step = 1e-300 makes inf values"),
     ({"train.weight_decay": {"low": 0, "high": 1, "log": True}}, "a log scale begins above zero, not at low = 0"),
     ({"train.weight_decay": {"low": 1, "high": 2, "log": "yes"}}, "log = 'yes'; give true or false"),
     ({"train.steps": {"low": 2, "high": 9, "step": 3}}, "step = 3 does not lead from low to high; choose a step that fits, or high = 8"),

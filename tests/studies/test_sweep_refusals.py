@@ -52,7 +52,14 @@ def space(**fields: Any) -> dict[str, Any]:
     ({"sampler": "cmaes"}, "sweep.sampler = 'cmaes' searches ranges alone, but space.fusion.name has choices"),
     ({"sampler": "cmaes", **space(train__warmup={"low": 0, "high": 0.5})}, "'cmaes' follows one objective, and there are 2"),
     ({"pruner": "median"}, "sweep.pruner = 'median' stops trials by one objective, and there are 2 (exact/reading, flops)"),
-    ({**PRUNED, "pruner": "medan"}, "unknown pruner 'medan' (did you mean 'median'?)"),
+    ({**PRUNED, "pruner": "medan"}, "sweep.pruner: unknown pruner 'medan' (did you mean 'median'?)"),
+    ({**PRUNED, "pruner": {"name": "percentile", "percentile": 900}}, "study.yaml: sweep.pruner.percentile = 900: input should be less"),
+    ({**PRUNED, "pruner": {"name": "hyperband", "reduction_factor": 1}}, "sweep.pruner.reduction_factor = 1: input should be greater"),
+    ({**PRUNED, "pruner": {"name": "threshold", "lower": float("nan")}}, "sweep.pruner.lower = nan: input should be a finite number"),
+    ({**PRUNED, "pruner": {"name": "median", "n_warmup": 1}}, "unknown key 'sweep.pruner.n_warmup' (did you mean 'n_warmup_steps'?)"),
+    ({**PRUNED, "pruner": {"name": "threshold"}}, "sweep.pruner.lower, upper: neither is given"),
+    ({"space": {}}, "study.yaml: sweep.space is empty; name at least one field"),
+    ({"sampler": "grid", "trials": 10**9, **space(train__weight_decay={"low": 0.0, "high": 0.1})}, "1,000,000,000 combinations are more"),
     ({**PRUNED, "objectives": ["flops"]}, "sweep.pruner = 'median' looks at validations, and the objective flops is a cost"),
     ({**PRUNED, "run_seeds": [7, 8]}, "sweep.pruner = 'median' looks at one cell's validations, and run_seeds = [7, 8]"),
     ({**PRUNED, "set": {"train.steps": 100, "train.validate_every": 100}}, "pruner 'median': train.validate_every=100"),
@@ -70,6 +77,21 @@ def test_a_sweep_that_cannot_work(tmp_path: Path, sweep: dict[str, Any], words: 
         planned(tmp_path, **sweep)
     assert words in str(error.value)
     assert "\n" not in str(error.value), "one message"
+
+
+MANY = {
+    **{path: [0, 0.1, 0.2] for path in ("train.weight_decay", "train.warmup")},
+    **{path: [2, 3, 4] for path in ("geometry.detail_cells", "train.steps", "train.batch_size", "train.log_every", "train.gradient_clip")},
+    **{path: [5, 6, 7] for path in ("train.validate_every", "train.eval_batch_size")},
+}
+
+
+@pytest.mark.parametrize("above", [{}, {"if": {"fusion.name": ["addition", "concat"]}}])
+def test_a_value_is_tried_under_values_of_the_first_field_however_many_fields_there_are(tmp_path: Path, above: dict[str, Any]) -> None:
+    last = {**above, "choices": [None, "shuffled"]}
+    planned(tmp_path, space={"fusion.name": ["none", "addition", "concat"], **MANY, "fusion.control": last})
+    with pytest.raises(ConfigError, match=r'sweep\.space\.fusion\.control: with "shuffled" no combination can run \(128 were tried\)'):
+        planned(tmp_path, space={"fusion.name": ["none"], **MANY, "fusion.control": [None, "shuffled"]})
 
 
 ARM = {"none": {"role": "baseline", "set": {"fusion.name": "none"}}}

@@ -16,8 +16,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from thin_study import Bench
 
+from fila_lab import studies
+from fila_lab.cli import main
 from fila_lab.config import FilaError
-from fila_lab.studies import mirror_database, sync
+from fila_lab.studies import mirror_database, sync, tracking
+from fila_lab.studies.address import masked
 from fila_lab.studies.mirror_cell import flatten
 from fila_lab.studies.mirror_database import default_uri
 from fila_lab.studies.sqlite import sqlite_url
@@ -61,19 +64,41 @@ def test_the_mirror_shows_the_folder_and_adds_nothing_twice(bench: Bench, monkey
     assert sync(bench.out) == 0
 
 
-@pytest.mark.parametrize("where", ["http://127.0.0.1:9", "sqlite:///{}/missing/mlflow.db"])
+@pytest.mark.parametrize("where", ["http://me:hunter2@127.0.0.1:9", "sqlite:///{}/missing/mlflow.db"])
 def test_a_dead_server_does_not_stop_the_study(bench: Bench, tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture) -> None:
     uri = where.format(tmp_path)
     bench.run(tracking=True, tracking_uri=uri)
     assert len(bench.store.done_ids()) == 6
     warnings = [record.getMessage() for record in caplog.records if "tracking" in record.getMessage()]
     assert len(warnings) == 1
-    assert uri in warnings[0]
+    assert masked(uri) in warnings[0]
     assert f"fila-lab sync {bench.out}" in warnings[0]
+    assert "hunter2" not in caplog.text + bench.said.getvalue()
     with pytest.raises(FilaError, match="--tracking-uri"):
         sync(bench.out, uri)
     if uri.startswith("http"):
         assert sync(bench.out) == 6
+
+
+SECRET = "postgresql://me:hunter2@127.0.0.1/mlflow"
+
+
+def test_what_fails_at_a_server_is_told_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "check_address", lambda _: None)
+    said = r"me:\*\*\*@127\.0\.0\.1/mlflow: the mirror cannot be completed \(no way in"
+    with pytest.raises(FilaError, match=said) as error, tracking.writing(tmp_path, SECRET):
+        raise RuntimeError(f"no way in with {SECRET} (password hunter2)")
+    assert "hunter2" not in str(error.value)
+
+
+def test_sync_says_where_it_wrote_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(studies, "sync", lambda *_: 3)
+    with pytest.raises(SystemExit):
+        main(["sync", str(tmp_path), "--tracking-uri", SECRET])
+    said = capsys.readouterr().out
+    assert "3 cells added or renewed in postgresql://me:***@127.0.0.1/mlflow" in said
 
 
 @pytest.fixture(scope="module")
