@@ -4,6 +4,7 @@ a trial. The file is made anew at each start of a search, and is appended to; wh
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from fila_lab.config.json_files import parse_json
 SEARCHES = ("tuning", "sweep")
 """Folders of searches in a result folder; the phases of their cells are called so, too."""
 TRIAL_CELLS = "cells.jsonl"
-_KEYS = {"id", "arm", "seed", "phase", "trial"}
+_KEYS: dict[str, type | types.UnionType] = {"id": str, "arm": str, "seed": int | None, "phase": str, "trial": int | None}
 
 
 def is_cell(cell: Any) -> bool:
     """Whether this is a cell as a plan keeps it."""
-    return isinstance(cell, dict) and set(cell) >= _KEYS
+    return isinstance(cell, dict) and all(key in cell and isinstance(cell[key], kind) for key, kind in _KEYS.items())
 
 
 def read_trial_cells(root: Path) -> list[dict[str, Any]]:

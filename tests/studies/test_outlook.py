@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from sweep_study import write
 from thin_study import Bench
 
+from fila_lab.cli.watch import headline, is_over
 from fila_lab.config import FilaError
 from fila_lab.studies import outlook
 from fila_lab.studies.engines import Finished, Progress, Started
@@ -45,6 +47,24 @@ def test_a_result_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     before = watcher.look()
     monkeypatch.setattr(outlook, "_seen", lambda *_: pytest.fail("read again"))
     assert watcher.look().rows == before.rows
+
+
+def test_cells_that_a_search_asks_for_are_seen_although_the_plan_stays(bench: Bench) -> None:
+    write(bench, trials=4, batch=2).run(budget="swept")
+    asked = bench.out / "sweep" / "cells.jsonl"
+    lines = asked.read_text(encoding="utf-8").splitlines(keepends=True)
+    plan = json.loads((bench.out / "plan.json").read_text(encoding="utf-8"))
+    (bench.out / "plan.json").write_text(json.dumps({**plan, "provisional": True}), encoding="utf-8")
+    asked.write_text("".join(lines[:2]), encoding="utf-8")
+    watcher = Watcher(bench.out)
+    before = watcher.look().total
+    with asked.open("a", encoding="utf-8") as file:
+        file.write(lines[2] + '{"id": ["x"], "arm": 3, "seed": 0, "phase": "sweep", "trial": 7}\n' + lines[3][:20])
+    seen = watcher.look()
+    assert seen.total == before + 1, "and what is no cell is passed over"
+    assert seen.count("left") == 0
+    assert "nobody is at work" in headline(seen), "a search that has not ended is not complete"
+    assert not is_over(seen)
 
 
 @pytest.mark.parametrize("shard", [None, Shard(1, 2)])
