@@ -78,4 +78,7 @@ def _entry(cells: list[dict[str, Any]], word: str, root: Path) -> dict[str, Any]
     near = [name for name in by_id if word and name.startswith(word)]
     if len(near) == 1:
         return by_id[near[0]]
+    if near:
+        listed = ", ".join(near[:3]) + (f" and {len(near) - 3} more" if len(near) > 3 else "")
+        raise ConfigError(f"CELL = {word}: {len(near)} cells of {root} begin so ({listed}); give more of the id")
     raise ConfigError(f"CELL = {word}: no such cell in {root}; give an id (`plan.json` lists them), or ARM:SEED")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fila_lab.config import FilaError, RunConfig, StudyConfig
+from fila_lab.config import FilaError, RunConfig, StudyConfig, schemas
 from fila_lab.config.json_files import parse_json, read_json
 from fila_lab.config.overrides import overlaid
 from fila_lab.config.power import seeds_needed
+from fila_lab.config.schemas import refuse_newer
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.trials import trial_name, with_trials
 from fila_lab.studies.trials_file import FOLDER, TRIALS
+
+log = logging.getLogger("fila_lab")
 
 
 def front_text(root: Path) -> str:
@@ -50,17 +54,12 @@ def front_study(root: Path) -> dict[str, Any]:
         FilaError: the folder holds no front.
     """
     plan = read_plan(root)
-    try:
-        found = read_json(root / FOLDER / TRIALS)
-        trials = {trial["number"]: trial for trial in found["trials"]}
-        front = sorted((trials[number] for number in found["front"]), key=lambda trial: (trial["values"][-1], trial["number"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = "sweep/trials.json cannot be read"
-        raise FilaError(f"{root}: there is no front in it ({why}); run a budget of the study that sweeps") from error
-    if plan is None or not front:
-        raise FilaError(f"{root}: its sweep has no complete trial yet; the same `fila-lab run` goes on")
+    if plan is None:
+        raise FilaError(f"{root} holds no plan.json, so it is no study's result folder; give that of a study that sweeps")
     study = StudyConfig.model_validate(plan["study"])
-    assert study.sweep is not None
+    if study.sweep is None or not study.budgets[plan["budget"]].sweep:
+        raise FilaError(f"{root}: budget {plan['budget']!r} of study {study.name!r} does not sweep; give the folder of one that does")
+    front = _front(root)
     chosen = study.budgets[plan["budget"]]
     names = {trial_name(trial["number"]): dict(trial["parameters"]) for trial in front}
     arms = with_trials(study, study.sweep, names).arms
@@ -82,6 +81,33 @@ def front_study(root: Path) -> dict[str, Any]:
         "equalise": study.equalise,
         "budgets": {plan["budget"]: {"seeds": list(seeds)} | ({"set": {**chosen.set}} if chosen.set else {})},
     }
+
+
+def _front(root: Path) -> list[dict[str, Any]]:
+    """The trials of the front, the least in the last objective first; those so far while the search has not ended, which is said."""
+    path = root / FOLDER / TRIALS
+    try:
+        found = read_json(path)
+        schema, trials = found.get("schema"), {trial["number"]: trial for trial in found["trials"]}
+        front = [trials[number] for number in found["front"]]
+        values = {trial["number"]: tuple(map(float, trial["values"])) for trial in front}
+        front.sort(key=lambda trial: (values[trial["number"]][-1], trial["number"]))
+        told, most, complete = len(trials), found["search"]["trials"], found["complete"] is True
+        reasons = [str(trial["reason"]) for trial in trials.values() if trial["reason"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = "sweep/trials.json cannot be read"
+        raise FilaError(f"{root}: there is no front in it ({why}); run a budget of the study that sweeps") from error
+    refuse_newer(path, schema, schemas.TRIALS)
+    if not front and complete:
+        why = f"the first for this reason: {reasons[0]}" if reasons else "which have no values"
+        raise FilaError(
+            f"{root}: its sweep has ended without a front, for none of its {told} trials is complete ({why}); mend that in the study"
+        )
+    if not front:
+        raise FilaError(f"{root}: its sweep has no complete trial yet; the same `fila-lab run` goes on")
+    if not complete:
+        log.warning("%s: its sweep has not ended (%s of %s trials are told); this is the front so far", root, told, most)
+    return front
 
 
 def _match(match: Any) -> dict[str, Any]:

@@ -66,9 +66,12 @@ def publish(source: Path, target: Path | None = None, report: Report | None = No
         _refuse_damaged(source)
         with begin(home) as fresh:
             before = _ours(home, plan["study"]["name"], shown, example)
-            _fill(fresh, source, plan)
-            if report is not None:
-                report(fresh)
+            try:
+                _fill(fresh, source, plan)
+                if report is not None:
+                    report(fresh)
+            except FilaError as error:  # what is wrong with the copy is wrong with its source, which is there to be mended
+                raise FilaError(str(error).replace(str(fresh), str(source))) from error
             files = {name: file_sha256(fresh / name) for name in entries(fresh)}
             for name in files:
                 sync(fresh / name)

@@ -6,6 +6,7 @@ Written to `sweep/`: `trials.json`, and `costs.json` where costs are measured.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import optuna
 
 from fila_lab.config import RunConfig, Sweep, schemas
 from fila_lab.config.files import write_atomically
+from fila_lab.config.json_files import read_json
 from fila_lab.config.pruners import pruner_arguments
 from fila_lab.config.space import Parameters
 from fila_lab.studies.arms import resolve_arm
@@ -28,6 +30,8 @@ from fila_lab.studies.searching import Seams, Searching, mean_metric
 from fila_lab.studies.trial_costs import TrialCosts
 from fila_lab.studies.trials import sweep_run, swept_arm, trial_name, with_trials
 from fila_lab.studies.trials_file import FOLDER, TRIALS, describe
+
+log = logging.getLogger("fila_lab")
 
 WRITE_SECONDS = 10.0
 """At most so often are trials written while the search goes on."""
@@ -48,6 +52,7 @@ class Sweeper(Searching):
         self.searches = {self.arm: self.search}
         self.costs = TrialCosts(self.root, seams.code, seams.measure)
         self._written = time.monotonic()
+        self._clear()
         self.phase = SearchPhase(
             self.searches,
             self._cells,
@@ -96,10 +101,24 @@ class Sweeper(Searching):
             )
         self.seams.say(f"sweep: {told} of {self.search.most} trials{lost}; {best}")
 
+    def _clear(self) -> None:
+        """What another search has found here is no answer to this one's question, not even until this one has its own."""
+        try:
+            other = read_json(self.root / TRIALS)["search"] != describe(self.plan)
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            other = True
+        if other:
+            self._write({})
+
     def settle(self) -> dict[str, Any]:
         """Freeze the front, and write it; what `make_plan` is told."""
         arms = self._arms() if self.sweep.confirm is not None else {}
         self._write(arms)
+        if not self.search.front:
+            reason = next((trial.reason for trial in self.search.trials if trial.reason), "without a reason")
+            log.warning("sweep: none of the %s trials is complete, so there is no front (the first: %s)", len(self.search.trials), reason)
         return {"front": {name: trial.parameters for name, trial in arms.items() if name not in self.plan.study.arms}}
 
     def _arms(self) -> dict[str, Trial]:

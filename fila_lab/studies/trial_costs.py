@@ -80,7 +80,7 @@ class TrialCosts:
         """What is kept; measured elsewhere, or with other code, it stays what this search was told."""
         try:
             known = read_json(self.folder / COSTS)
-            found = {str(key): entry for key, entry in known.items() if isinstance(entry["costs"], dict)}
+            found = {str(key): entry for key, entry in known.items() if all(map(_is_cost, entry["costs"].values()))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
         others = {(entry.get("machine"), entry.get("code_hash")) for entry in found.values()} - {(self.machine, self.code)}
@@ -89,3 +89,7 @@ class TrialCosts:
                 "%s holds costs that were measured on another machine or with other code; further ones may not compare", self.folder / COSTS
             )
         return found
+
+
+def _is_cost(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

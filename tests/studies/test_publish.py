@@ -54,6 +54,15 @@ def test_a_published_folder_reads_like_the_run_and_holds_no_checkpoint(done: Ben
     assert [path.name for path in target.parent.iterdir()] == ["thin"]
 
 
+def test_what_is_wrong_with_the_copy_is_told_of_the_folder_that_can_be_mended(done: Bench, tmp_path: Path) -> None:
+    def report(fresh: Path) -> None:
+        raise FilaError(f"{fresh / 'costs.json'}: not readable as JSON; delete it and run the study again")
+
+    with pytest.raises(FilaError) as error:
+        publish(done.out, tmp_path / "published", report=report)
+    assert str(error.value).startswith(f"{done.out}/costs.json: not readable")
+
+
 def test_publishing_again_replaces_what_it_wrote(done: Bench, tmp_path: Path) -> None:
     target = tmp_path / "thin"
     publish(done.out, target)

@@ -141,6 +141,15 @@ def test_a_word_that_means_no_cell_is_one_message(ran: Bench, word: str, message
         find_cell(ran.out, word)
 
 
+def test_a_beginning_that_several_ids_have_is_told_as_such(ran: Bench) -> None:
+    plan = json.loads((ran.out / "plan.json").read_text(encoding="utf-8"))
+    for number, cell in enumerate(plan["cells"]):
+        cell["id"] = f"abc{number}"
+    (ran.out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"CELL = abc: 6 cells of .* begin so \(abc0, abc1, abc2 and 3 more\); give more of the id"):
+        find_cell(ran.out, "abc")
+
+
 def test_a_cell_without_a_result_or_with_one_that_does_not_count_is_refused(ran: Bench) -> None:
     cell = find_cell(ran.out, "concat:0")
     assert find_cell(ran.out, cell.id[:8]).id == cell.id, "the beginning of an id will do"
