@@ -9,6 +9,7 @@ import re
 import socket
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,15 @@ def test_a_large_study_fits_the_terminal(width: int, height: int) -> None:
     lines = drawn(outlook(seeds=1000, arms=200), width, height)
     assert max(map(len, lines)) <= width
     assert any("more arms" in line for line in lines)
+
+
+def test_a_narrow_terminal_shows_counts_that_can_be_read() -> None:
+    seen = outlook(seeds=30)
+    seen = replace(seen, rows=(*seen.rows, replace(seen.rows[0], phase="sweep")))
+    lines = drawn(seen, 20, 40)
+    assert "arm done failed left" in [line.strip() for line in lines]
+    assert any(re.fullmatch(r"<ar +1 +1 +28", line.strip()) for line in lines)
+    assert any("<arm 0> (sweep)" in line for line in drawn(seen, 40, 40)), "an arm's search and its cells are two lines"
 
 
 def test_the_page_is_one_file_that_reloads_itself() -> None:

@@ -168,7 +168,9 @@ def status(
     budget: BudgetName = None,
     out: Out = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show cell by cell how it goes on, until it is complete or Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", min=0.5, metavar="SECONDS", help="With --watch: how often it is drawn.")] = 2.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.5, max=86400, metavar="SECONDS", help="With --watch: how often it is drawn.")
+    ] = 2.0,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write it as a page; with --watch, one that reloads itself.", show_default=False),

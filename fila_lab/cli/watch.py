@@ -20,6 +20,8 @@ GLYPHS = {"done": "█", "failed": "✗", "pruned": "╌", "running": "▁▂▃
 ASCII = {"done": "#", "failed": "x", "pruned": "-", "running": "~", "left": "."}
 OTHER_LINES = 14
 """Of the screen, beside the lines of arms."""
+NARROW = 60
+"""Columns below which cells are counted and not drawn."""
 LISTED = 8
 """Running cells, and failures, that are named."""
 
@@ -86,15 +88,20 @@ def picture(seen: Outlook, console: Console) -> RenderableType:
     from rich.text import Text
 
     glyphs = GLYPHS if console.encoding.lower().replace("-", "") == "utf8" else ASCII
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     name_width = max([3, *(len(one_line(row.title)) for row in seen.rows)])
     room = max(10, console.width - min(name_width, 24) - 34)
-    for title in ("arm", "phase", "cells", "done", "failed", "left"):
+    narrow = console.width < NARROW
+    table = Table(box=None, padding=(0, 1 if narrow else 2, 0, 0), pad_edge=not narrow, header_style="bold")
+    for title in ("arm", "done", "failed", "left") if narrow else ("arm", "phase", "cells", "done", "failed", "left"):
         table.add_column(title, justify="left" if title in ("arm", "phase", "cells") else "right", no_wrap=True, overflow="ellipsis")
     shown = _chosen(seen, max(3, console.height - OTHER_LINES) if console.is_terminal else len(seen.rows))
     for row in shown:
         counts = (str(row.count("done")), str(row.count("failed") or ""), str(row.count("left") + row.count("running") or ""))
-        table.add_row(Text(one_line(row.title)[:24]), row.phase, _squares(row, room, glyphs), *counts)
+        if narrow:
+            said = row.title if row.phase == "main" else f"{row.title} ({row.phase})"
+            table.add_row(Text(one_line(said)[: max(3, console.width - 17)]), *counts)
+        else:
+            table.add_row(Text(one_line(row.title)[:24]), row.phase, _squares(row, room, glyphs), *counts)
     lines: list[RenderableType] = [
         Text.assemble((f"{seen.name}", "bold"), f" ({seen.budget})  {time.strftime('%H:%M:%S', time.localtime(seen.at))}"),
         Text(headline(seen)),

@@ -64,6 +64,7 @@ def test_a_cells_share_is_its_runtimes_threads_and_devices_unless_said() -> None
         ({"memory_gib": -1}, {}, "--cell-memory = -1"),
         ({"gpus": 1}, {}, "--cell-gpus = 1: the study's cells compute on CPUs"),
         ({"gpus": 0}, {"accelerator": "gpu"}, "--cell-gpus = 0: give a share between 0 and 1, or whole GPUs"),
+        ({"gpus": float("inf")}, {"accelerator": "gpu"}, "--cell-gpus = inf"),
         ({"gpus": 1.5}, {"accelerator": "gpu"}, "--cell-gpus = 1.5"),
         ({"gpus": 0.5}, {"accelerator": "gpu", "devices": 2}, "at least runtime.devices = 2 whole GPUs"),
         ({"gpus": 1}, {"accelerator": "gpu", "devices": 2}, "at least runtime.devices = 2 whole GPUs"),

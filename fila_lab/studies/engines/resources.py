@@ -55,7 +55,7 @@ class CellResources:
             return 0.0
         if self.gpus is None:
             return float(runtime.devices)
-        if self.gpus >= runtime.devices and self.gpus == int(self.gpus):
+        if self.gpus >= runtime.devices and float(self.gpus).is_integer():
             return self.gpus
         if 0 < self.gpus < 1 and runtime.devices == 1:
             return self.gpus
