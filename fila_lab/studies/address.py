@@ -104,7 +104,12 @@ class Address:
             raise self.refusal(f"names no file, and nothing would be kept; {self.examples}")
         if name.startswith("file:"):
             return None
-        path = Path(name)
+        try:
+            return self._check_path(Path(name))
+        except (OSError, ValueError) as error:  # a name too long, a null character
+            raise self.refusal(f"cannot be a file ({getattr(error, 'strerror', None) or error}); name another URI") from error
+
+    def _check_path(self, path: Path) -> Path:
         if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
             raise self.refusal(f"lies in a folder that cannot be written; create {path.parent}, or name another URI")
         if path.is_dir():

@@ -169,7 +169,7 @@ class TrialDatabase:
         if self.own:
             return True
         entry, file = f"{self._mark.id} {masked(self.address.uri)} {name}", self._folder / BEGUN
-        entries = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        entries = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
         if begin and entry not in entries:
             write_atomically(file, "".join(f"{line}\n" for line in (*entries, entry)).encode())
         return entry in entries

@@ -56,6 +56,8 @@ def refused(url: str) -> str:
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///{}/missing/own.db", "cannot be written; create .*/missing"),
         ("sqlite:///{}", "is a folder"),
+        ("sqlite:///" + "a" * 300, "cannot be a file .*name too long"),
+        ("sqlite:///a\0b", "embedded null byte"),
     ],
 )
 def test_a_storage_that_cannot_work_is_one_message(tmp_path: Path, url: str, says: str) -> None:
