@@ -36,6 +36,10 @@ class Forecast:
         self._ids: set[str] = set()
         self._seconds: dict[str, tuple[int, float]] = {}
 
+    def expects(self, cell_id: str) -> bool:
+        """Whether a cell is to run."""
+        return cell_id in self._ids
+
     def expect(self, cell_id: str) -> None:
         """A cell is to run."""
         if cell_id not in self._ids:
@@ -95,7 +99,9 @@ class Display:
         self._lines: dict[int, TaskID] = {}
 
     def add(self, cell_id: str, arm: str, seed: int | None) -> None:
-        """One more cell to run; work that is no cell has no seed."""
+        """One more cell to run, unless it is waited for already (two trials of a search may be one cell); work that is no cell has no seed."""
+        if self.forecast.expects(cell_id):
+            return
         self.arms[cell_id] = self.forecast.arms[cell_id] = arm
         self.seeds[cell_id] = seed
         self.forecast.expect(cell_id)

@@ -223,6 +223,15 @@ def test_a_published_sweep_is_read_like_a_run(bench: Bench, tmp_path: Path) -> N
     assert len([cell for cell in StudyFolder.open(tmp_path / "published").cells if cell.phase == "sweep" and cell.done]) == 6
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_trials_of_a_batch_that_are_one_cell_run_it_once(bench: Bench, sampler: str) -> None:
+    write(bench, space={"fusion.name": ["addition"]}, sampler=sampler, trials=6, batch=3, confirm=None).run(budget="swept", costs=False)
+    made = found(bench.out)
+    assert [trial["state"] for trial in made["trials"]] == ["complete"] * 6
+    assert len({tuple(trial["cells"]) for trial in made["trials"]}) == 1
+    assert "sweep: 1 of 1 done" in bench.said.getvalue()
+
+
 def test_a_point_that_is_a_declared_arm_is_that_arm(bench: Bench) -> None:
     write(bench, space={"fusion.name": ["concat", "addition"]}, sampler="grid", set={"train.weight_decay": 0.02}).run(budget="swept")
     made = found(bench.out)
