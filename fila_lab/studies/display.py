@@ -99,7 +99,7 @@ class Display:
         self._lines: dict[int, TaskID] = {}
 
     def add(self, cell_id: str, arm: str, seed: int | None) -> None:
-        """One more cell to run, unless it is waited for already (two trials of a search may be one cell); work that is no cell has no seed."""
+        """One more cell to run, unless it is waited for already: trials may be one cell. Work that is no cell has no seed."""
         if self.forecast.expects(cell_id):
             return
         self.arms[cell_id] = self.forecast.arms[cell_id] = arm
