@@ -94,6 +94,8 @@ def _front(root: Path) -> list[dict[str, Any]]:
         front.sort(key=lambda trial: (values[trial["number"]][-1], trial["number"]))
         told, most, complete = len(trials), found["search"]["trials"], found["complete"] is True
         reasons = [str(trial["reason"]) for trial in trials.values() if trial["reason"]]
+    except FileNotFoundError:
+        raise FilaError(f"{root}: its sweep has no complete trial yet; the same `fila-lab run` goes on") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = "sweep/trials.json cannot be read"
         raise FilaError(f"{root}: there is no front in it ({why}); run a budget of the study that sweeps") from error

@@ -64,6 +64,12 @@ def test_a_folder_without_a_front_says_why(copy: Bench, change: Callable[[dict[s
         front_study(copy.out)
 
 
+def test_a_search_that_was_killed_at_its_first_batch_goes_on(copy: Bench) -> None:
+    (copy.out / "sweep" / "trials.json").unlink()
+    with pytest.raises(FilaError, match="has no complete trial yet; the same `fila-lab run` goes on"):
+        front_study(copy.out)
+
+
 def test_a_folder_that_does_not_sweep_has_no_front_whatever_lies_in_it(copy: Bench) -> None:
     edit(copy.out / "plan.json", lambda plan: plan["study"]["budgets"]["swept"].update(sweep=False))
     with pytest.raises(FilaError, match="budget 'swept' of study 'thin' does not sweep"):
