@@ -114,6 +114,10 @@ def _in(place: Path, item: str, budget: str | None, word: str) -> Side:
     if plan is None:
         raise ConfigError(f"{place} holds no plan.json, so it is no result folder; give a study file, or the --out of a run")
     cells = [cell for cell in plan["cells"] if cell["phase"] == "main" and cell["arm"] == item]
+    arms = list(dict.fromkeys(cell["arm"] for cell in plan["cells"] if cell["phase"] == "main"))
+    if not cells and ":" not in item and not any(item and cell["id"].startswith(item) for cell in plan["cells"]):
+        choice = f"choose {', '.join(arms)}, one of these with :SEED, or a cell's id"
+        raise ConfigError(f"{word!r}: {place} has no arm and no cell {item!r}{did_you_mean(item, arms)}; {choice}")
     if not cells:
         return _of_cell(find_cell(place, item), word)
     return Side(word, RunConfig.model_validate(cells[0]["config"]), _told((plan.get("matches") or {}).get(item)))

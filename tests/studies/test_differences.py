@@ -73,6 +73,8 @@ def test_a_run_and_its_published_twin_are_equal(bench: Bench, tmp_path: Path) ->
         ("concta", "fusion_methods", "has no arm 'concta'.*did you mean 'concat'"),
         ("fusion_methods:concta", None, "did you mean 'concat'"),
         ("fusion_methods:concat:x", None, "has no arm"),
+        ("experiments/results/fusion_methods:concta", None, r"has no arm and no cell 'concta' \(did you mean 'concat'\?\); choose none, "),
+        ("experiments/results/fusion_methods:", None, "has no arm and no cell ''"),
     ],
 )
 def test_a_word_that_means_nothing_is_one_message(word: str, study: str | None, message: str) -> None:

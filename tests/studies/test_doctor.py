@@ -87,6 +87,17 @@ def test_places_are_written_and_locked_and_left_as_they_were(tmp_path: Path, mon
     assert states(places.places())["results"] == "fail"
 
 
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_or_a_dead_link_in_a_folders_place_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, link: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    taken = tmp_path / "taken"
+    taken.symlink_to(tmp_path / "gone") if link else taken.touch()
+    monkeypatch.setenv("FILA_LAB_CACHE", str(taken / below))
+    (found,) = [finding for finding in places.places() if finding.name == "cache"]
+    assert (found.state, f"{taken} is no folder" in found.told) == ("fail", True)
+
+
 def test_a_full_disk_is_found(tmp_path: Path, disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(disk("1m"))
     monkeypatch.delenv("FILA_LAB_CACHE", raising=False)

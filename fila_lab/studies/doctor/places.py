@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +28,8 @@ def places() -> list[Finding]:
 def _place(name: str, place: Path, otherwise: str) -> Finding:
     """Written and locked in the folder itself, or in the nearest above it that is there: nothing is made that was not."""
     there = _nearest(place)
+    if not there.is_dir():
+        return Finding(name, "fail", f"{place}: {there} is no folder", f"move that away, or {otherwise}")
     with tempfile.NamedTemporaryFile("w", dir=there, prefix=".fila-lab-") as probe:
         probe.write("written")
         probe.flush()
@@ -49,5 +52,6 @@ def _limit() -> list[Finding]:
 
 
 def _nearest(place: Path) -> Path:
+    """The path itself, or the nearest above it that there is: a file, or a link that leads nowhere, is one, and no folder can be there."""
     there = place.absolute()
-    return there if there.is_dir() else _nearest(there.parent)
+    return there if os.path.lexists(there) else _nearest(there.parent)
