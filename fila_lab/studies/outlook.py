@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import FilaError
+from fila_lab.config.cell_checks import DONE, FAILED, PRUNED
 from fila_lab.config.cells import Cells
 from fila_lab.config.compact import open_cells
 from fila_lab.config.trial_cells import SEARCHES, TRIAL_CELLS
@@ -173,6 +174,7 @@ class Watcher:
                 del self._seen[cell_id]
         for cell_id in known:
             if cell_id in stamps and (cell_id not in self._seen or self._seen[cell_id].stamp != stamps[cell_id]):
+                self._seen.pop(cell_id, None)
                 with suppress(OSError, ValueError):
                     self._seen[cell_id] = _seen(self._cells, cell_id, stamps[cell_id])
 
@@ -239,11 +241,14 @@ def _stamps(cells: Path) -> dict[str, int] | None:
 
 
 def _seen(cells: Cells, cell_id: str, stamp: int) -> _Seen:
+    """Raises ValueError where the result is none: it does not count, and the next run repeats the cell."""
     result, manifest = cells.result(cell_id) or {}, cells.manifest(cell_id)
-    failure = result.get("failure") or {}
+    status, failure, timing = result.get("status"), result.get("failure") or {}, result.get("timing") or {}
+    if status not in (DONE, FAILED, PRUNED) or not isinstance(failure, dict) or not isinstance(timing, dict):
+        raise ValueError(f"cell {cell_id} has no result")
+    seconds = timing.get("total")
     said = f"{failure.get('kind')}: {failure.get('message')}" if failure else ""
-    status = str(result.get("status"))
-    return _Seen(stamp, status if status in STATES else "failed", (result.get("timing") or {}).get("total"), _seconds(manifest), said)
+    return _Seen(stamp, status, seconds if isinstance(seconds, int | float) else None, _seconds(manifest), said)
 
 
 def _seconds(manifest: Mapping[str, Any]) -> float | None:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from pydantic import TypeAdapter
+
 from fila_lab.config.files import write_atomically
 from fila_lab.config.json_files import read_json
 from fila_lab.studies.engines.base import Event, Finished, Progress, Restarted, Started, Undone
@@ -95,6 +97,5 @@ def standings(root: Path) -> list[Standing]:
 
 def _read(root: Path) -> Iterator[Standing]:
     for path in sorted(root.glob("progress*.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            content = read_json(path)
-            yield Standing(**{**content, "running": [Running(**cell) for cell in content["running"]]})
+        with suppress(OSError, ValueError):
+            yield TypeAdapter(Standing).validate_python(read_json(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -18,6 +19,14 @@ from fila_lab.studies.engines import Finished, Progress, Started
 from fila_lab.studies.lock import Shard, StudyLock
 from fila_lab.studies.outlook import Watcher
 from fila_lab.studies.standing import StandingFile, standings
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose cells are all done."""
+    bench = Bench(tmp_path_factory.mktemp("done"))
+    bench.run(costs=False)
+    return bench.out
 
 
 def states(root: Path) -> dict[str, list[str]]:
@@ -39,6 +48,27 @@ def test_every_cell_is_shown_in_its_state(bench: Bench, monkeypatch: pytest.Monk
     bench.run()
     assert watcher.look().count("left") == 0, "the same watcher sees what has come"
     assert not list(bench.out.glob("progress*")), "a driver that ends leaves none"
+
+
+@pytest.mark.parametrize("damage", [
+    [1], {}, {"status": [1]}, {"status": "fine"}, {"status": "done", "timing": 3}, {"status": "failed", "failure": [1]},
+])  # fmt: skip
+def test_a_result_that_is_none_is_left_to_be_run(done: Path, tmp_path: Path, damage: object) -> None:
+    root = Path(shutil.copytree(done, tmp_path / "copy"))
+    watcher = Watcher(root)
+    assert watcher.look().count("left") == 0
+    next(root.glob("cells/*/result.json")).write_text(json.dumps(damage), encoding="utf-8")
+    assert [look().count("left") for look in (watcher.look, Watcher(root).look)] == [1, 1]
+
+
+@pytest.mark.parametrize("damage", ["x", "[1]", '{"running": 3}', '{"running": [{"id": "a", "worker": 0, "since": 0, "step": "x"}]}'])
+def test_what_a_driver_left_half_written_is_nobodys_standing(tmp_path: Path, damage: str) -> None:
+    with StudyLock(tmp_path), StandingFile(tmp_path, None, 2) as file:
+        assert len(standings(tmp_path)) == 1
+        whole = json.loads(file.path.read_text(encoding="utf-8"))
+        text = json.dumps(whole | json.loads(damage)) if damage.startswith("{") else damage
+        file.path.write_text(text, encoding="utf-8")
+        assert standings(tmp_path) == []
 
 
 def test_a_result_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
