@@ -98,8 +98,7 @@ def picture(seen: Outlook, console: Console) -> RenderableType:
     for row in shown:
         counts = (str(row.count("done")), str(row.count("failed") or ""), str(row.count("left") + row.count("running") or ""))
         if narrow:
-            said = row.title if row.phase == "main" else f"{row.title} ({row.phase})"
-            table.add_row(Text(one_line(said)[: max(3, console.width - 17)]), *counts)
+            table.add_row(Text(one_line(row.title)[: max(3, console.width - 17)]), *counts)
         else:
             table.add_row(Text(one_line(row.title)[:24]), row.phase, _squares(row, room, glyphs), *counts)
     lines: list[RenderableType] = [
