@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fila_lab.config.space import Choices, Dimension, choice_text
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 FEWEST = 10
 """Trials below which nothing is said of a field."""
@@ -86,7 +83,9 @@ def _shares(
     import optuna
     from optuna.distributions import FloatDistribution
 
-    distributions = {path: _distribution(path, one) for path, one in space.items()} | {RANDOM: FloatDistribution(0, 1)}
+    from fila_lab.config.distributions import distribution, scalar
+
+    distributions = {path: distribution(path, one) for path, one in space.items()} | {RANDOM: FloatDistribution(0, 1)}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of every study in memory
     try:
@@ -94,18 +93,8 @@ def _shares(
     finally:
         optuna.logging.set_verbosity(verbosity)
     for row, value, random in zip(rows, values, noise, strict=True):
-        told = {path: choice_text(row[path]) if isinstance(one, Choices) else row[path] for path, one in space.items()}
+        told = {path: scalar(row[path]) if isinstance(one, Choices) else row[path] for path, one in space.items()}
         trial = optuna.trial.create_trial(params=told | {RANDOM: float(random)}, distributions=distributions, value=float(value))
         study.add_trial(trial)
     forest = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=0)
     return {path: float(share) for path, share in forest.evaluate(study).items()}
-
-
-def _distribution(path: str, one: Dimension) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(one, Choices):
-        return CategoricalDistribution([choice_text(value) for value in one.values])
-    if one.whole(path):
-        return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
-    return FloatDistribution(one.low, one.high, log=one.log, step=one.step)

@@ -22,25 +22,26 @@ class NoPruner(Strict):
     name: Literal["none"] = "none"
 
 
-class MedianPruner(Strict):
-    """Stops a trial whose best validation so far is below the median of complete trials at the same step."""
+class Ranked(Strict):
+    """What pruners have that compare a trial with complete ones at the same step."""
 
-    name: Literal["median"] = "median"
     n_startup_trials: Count = Field(default=5, description="complete trials before any is stopped")
     n_warmup_steps: Count = Field(default=0, description="training steps before which none is stopped")
     interval_steps: Positive = Field(default=1, description="at most one decision in so many training steps")
     n_min_trials: Positive = Field(default=1, description="complete trials that must have been validated at the same step")
 
 
-class PercentilePruner(Strict):
+class MedianPruner(Ranked):
+    """Stops a trial whose best validation so far is below the median of complete trials at the same step."""
+
+    name: Literal["median"] = "median"
+
+
+class PercentilePruner(Ranked):
     """As the median, with another share: the best `percentile` percent go on."""
 
     name: Literal["percentile"] = "percentile"
     percentile: Number = Field(default=25.0, ge=0, le=100)
-    n_startup_trials: Count = Field(default=5, description="complete trials before any is stopped")
-    n_warmup_steps: Count = Field(default=0, description="training steps before which none is stopped")
-    interval_steps: Positive = Field(default=1, description="at most one decision in so many training steps")
-    n_min_trials: Positive = Field(default=1, description="complete trials that must have been validated at the same step")
 
 
 class ThresholdPruner(Strict):

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from fila_lab.config import Sweep, Tuning
+from fila_lab.config.distributions import distribution, scalar
 from fila_lab.config.search import Objective
 from fila_lab.config.space import EDGE, Choices, Dimension, Parameters, Range, choice_text, is_active
 from fila_lab.config.space_points import grid_points, middle
@@ -75,20 +75,6 @@ def at_edge(parameters: Parameters, space: dict[str, Dimension]) -> tuple[str, .
         if isinstance(one, Range) and path in parameters and not EDGE < one.share(parameters[path]) < 1 - EDGE:
             found.append(path)
     return tuple(found)
-
-
-def distribution(path: str, one: Dimension) -> BaseDistribution:
-    """A field's dimension in Optuna's terms. Choices that are no scalars stand there as JSON."""
-    if isinstance(one, Choices):
-        return CategoricalDistribution([scalar(value) for value in one.values])
-    if one.whole(path):
-        return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
-    return FloatDistribution(one.low, one.high, log=one.log, step=one.step)
-
-
-def scalar(value: Any) -> Any:
-    """A value as Optuna holds it: what is no scalar is JSON text."""
-    return value if value is None or isinstance(value, bool | int | float | str) else choice_text(value)
 
 
 def make_sampler(search: Tuning | Sweep) -> optuna.samplers.BaseSampler:

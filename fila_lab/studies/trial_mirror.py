@@ -18,8 +18,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from fila_lab.config.distributions import scalar
 from fila_lab.config.search import Direction
-from fila_lab.studies.search import Trial, scalar
+from fila_lab.studies.search import Trial
 
 if TYPE_CHECKING:
     from fila_lab.studies.trial_database import TrialDatabase
