@@ -16,17 +16,18 @@ import typer
 
 from fila_lab.config import load_study
 from fila_lab.config.renamed import SCHEMA
-from fila_lab.studies import live, make_plan, sync
+from fila_lab.studies import make_plan, sync
 from fila_lab.studies.engines import Finished, Started
 from fila_lab.studies.folder import write_plan
-from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import machine, stamp, versions
-from fila_lab.studies.mirror_database import open_default
-from fila_lab.studies.mirror_parents import Heading
+from fila_lab.studies.mirror import live
+from fila_lab.studies.mirror.database import open_default
+from fila_lab.studies.mirror.live import LiveMirror
+from fila_lab.studies.mirror.parents import Heading
+from fila_lab.studies.mirror.points import Point
+from fila_lab.studies.mirror.tracking import prepare_mlflow
 from fila_lab.studies.plan import CellSpec, Plan
-from fila_lab.studies.points import Point
 from fila_lab.studies.store import ResultStore
-from fila_lab.studies.tracking import prepare_mlflow
 
 ARMS, POINTS, METRICS = 10, 50, 18
 STUDY = """

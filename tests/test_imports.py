@@ -35,10 +35,10 @@ PLANNING = (
     "__init__",
     "arms",
     "plan",
-    "trials",
-    "trials_file",
-    "search_checks",
-    "front_study",
+    "searches.trials",
+    "searches.trials_file",
+    "searches.checks",
+    "searches.front_study",
     "rows",
     "step_times",
     "identity",
@@ -201,7 +201,7 @@ def test_the_command_line_loads_rooms_lazily() -> None:
 
 
 def test_no_torch_where_it_must_be_fast() -> None:
-    paths = [path for room in TORCH_FREE for path in files(room)] + [PACKAGE / "studies" / f"{name}.py" for name in PLANNING]
+    paths = [path for room in TORCH_FREE for path in files(room)] + [PACKAGE / "studies" / (name.replace(".", "/") + ".py") for name in PLANNING]
     wrong = []
     for path in paths:
         read = imports(path, lazily=path not in ON_DEMAND)

@@ -26,7 +26,7 @@ def arms(
     fila-lab plan front.yaml
     """
     if front:
-        from fila_lab.studies.front_study import front_text
+        from fila_lab.studies.searches.front_study import front_text
 
         typer.echo(front_text(result_folder(study, budget, out)), nl=False)
         return

@@ -38,8 +38,8 @@ def plan(
     from fila_lab.studies.estimate import estimate, known_winners
     from fila_lab.studies.machine import check_machine, template_warnings
     from fila_lab.studies.plan import make_plan
+    from fila_lab.studies.searches.trials_file import read_front
     from fila_lab.studies.step_times import find_step_seconds
-    from fila_lab.studies.trials_file import read_front
 
     _, loaded, name, folder = open_study(study, budget, out)
     chosen, overrides = get_budget(loaded, name), parse_set(sets or [])

@@ -34,7 +34,7 @@ def ui(
     """
     folder = result_folder(study, budget, out)
 
-    from fila_lab.studies.mirror_database import DATABASE, default_uri
+    from fila_lab.studies.mirror.database import DATABASE, default_uri
 
     if not (folder / DATABASE).is_file():
         raise FilaError(f"{folder} holds no {DATABASE} yet; it is made when a cell runs, and `fila-lab sync {folder}` makes it too")
@@ -49,7 +49,7 @@ def ui(
 def _runs_of(folder: Path) -> str:
     """Where MLflow's pages show the study's runs; empty, which is their first page, where the database does not say."""
     from fila_lab.studies.folder import read_plan
-    from fila_lab.studies.mirror_database import DATABASE
+    from fila_lab.studies.mirror.database import DATABASE
 
     name = ((read_plan(folder) or {}).get("study") or {}).get("name")
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{(folder / DATABASE).resolve().as_uri()}?mode=ro", uri=True)) as database:

@@ -1,6 +1,7 @@
 from .folder import default_cache as default_cache
 from .folder import default_out as default_out
 from .lock import Shard as Shard
+from .mirror.tracking import sync as sync
 from .plan import CellSpec as CellSpec
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
@@ -9,4 +10,3 @@ from .runner import run_study as run_study
 from .status import StudyStatus as StudyStatus
 from .status import study_status as study_status
 from .store import ResultStore as ResultStore
-from .tracking import sync as sync

@@ -13,7 +13,7 @@ from fila_lab.config.files import left_over
 from fila_lab.config.json_files import read_json
 from fila_lab.config.published import read_mark
 from fila_lab.studies.folder import read_head
-from fila_lab.studies.mirror_database import DATABASE, clear_left_over
+from fila_lab.studies.mirror.database import DATABASE, clear_left_over
 
 WRITTEN = frozenset(
     {

@@ -23,8 +23,8 @@ from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import Plan
 from fila_lab.studies.result import Outline
 from fila_lab.studies.rows import cell_flops, stored_rows
+from fila_lab.studies.searches.trials import sweep_run, tuning_run
 from fila_lab.studies.store import ResultStore
-from fila_lab.studies.trials import sweep_run, tuning_run
 
 CPU_RATE = 40e9
 """FLOP/s a CPU thread is assumed to reach, until cells of the study have been timed."""

@@ -19,8 +19,8 @@ from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
 from fila_lab.studies.identity import cell_ids
 from fila_lab.studies.rows import check_rows, further_scores
-from fila_lab.studies.search_checks import check_search
-from fila_lab.studies.trials import with_trials
+from fila_lab.studies.searches.checks import check_search
+from fila_lab.studies.searches.trials import with_trials
 
 
 @dataclass(frozen=True)

@@ -106,11 +106,11 @@ def _check_mirror(options: Options) -> None:
         FilaError: what is wrong with it.
     """
     if options.sweep_key is not None:
-        from fila_lab.studies.trial_database import check_key
+        from fila_lab.studies.searches.trial_database import check_key
 
         check_key(options.sweep_key)
     if options.sweep_storage is not None:
-        from fila_lab.studies.trial_storage import check_storage
+        from fila_lab.studies.searches.trial_storage import check_storage
 
         check_storage(options.sweep_storage)
 

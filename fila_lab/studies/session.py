@@ -28,19 +28,19 @@ from fila_lab.studies.engines import Cluster, Engine, Event, Finished, Job, Prog
 from fila_lab.studies.faults import Faults
 from fila_lab.studies.folder import write_plan
 from fila_lab.studies.identity import changed_weights, suites_of
-from fila_lab.studies.live import LiveMirror
 from fila_lab.studies.manifest import cell_manifest, stamp
-from fila_lab.studies.mirror_parents import Heading
+from fila_lab.studies.mirror.live import LiveMirror
+from fila_lab.studies.mirror.parents import Heading
+from fila_lab.studies.mirror.points import Points
 from fila_lab.studies.options import Options
 from fila_lab.studies.plan import CellSpec, Plan, make_plan
-from fila_lab.studies.points import Points
 from fila_lab.studies.prepare import distinct
 from fila_lab.studies.result import failed
 from fila_lab.studies.standing import StandingFile
 from fila_lab.studies.store import ResultStore
 
 if TYPE_CHECKING:
-    from fila_lab.studies.study_search import StudySearch
+    from fila_lab.studies.searches.study_search import StudySearch
 
 log = logging.getLogger("fila_lab")
 
@@ -116,7 +116,7 @@ class StudyRun:
 
     def _found(self, engine: Engine) -> dict[str, Any]:
         """What the budget's search comes to, as `make_plan` is told."""
-        from fila_lab.studies.study_search import Hands, StudySearch, frozen
+        from fila_lab.studies.searches.study_search import Hands, StudySearch, frozen
 
         root, plan, shard = self.store.root, self.plan, self.options.shard
         if shard is not None:

@@ -12,8 +12,9 @@ import postgres
 import pytest
 from thin_study import Bench
 
-from fila_lab.studies import mirror_database, runner
+from fila_lab.studies import runner
 from fila_lab.studies.engines import cluster
+from fila_lab.studies.mirror import database as mirror_database
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import psutil
 from thin_study import Bench
 
 from fila_lab.studies import ResultStore
-from fila_lab.studies.mirror_database import default_uri
+from fila_lab.studies.mirror.database import default_uri
 
 HERE = Path(__file__).parent
 TARGETS = ("driver", "worker", "both", "mirror")

@@ -22,7 +22,7 @@ from fila_lab.studies.estimate import estimate
 from fila_lab.studies.identity import cell_id, code_hash, data_hash, shaping_files
 from fila_lab.studies.plan import make_plan, study_hash, trial_cells
 from fila_lab.studies.result import CellResult
-from fila_lab.studies.trials import tuning_run
+from fila_lab.studies.searches.trials import tuning_run
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
