@@ -93,6 +93,8 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["run", STUDY, "--engine", "ray", "--cell-gpus", "0.5"], "--cell-gpus = 0.5: the study's cells compute on CPUs"),
         (["reproduce", "concat:0"], "CELL = concat:0: whose? give --study STUDY"),
         (["reproduce", "concta:0", "--study", "experiments/results/fusion_methods"], "did you mean 'concat'"),
+        (["reproduce", "concat:0", "--out", "experiments/results/fusion_methods", "-b", "wrong"], "fusion_methods holds the budget 'full'"),
+        (["status", "experiments/results/fusion_methods", "--budget", "small"], "fusion_methods holds the budget 'full'"),
         (["diff", "concat", "none"], "'concat' is of which study?"),
         (["status", STUDY, "--out", "no/such/folder"], "no such result folder"),
         (["report", STUDY, "--out", "no/such/folder"], "no such result folder"),

@@ -201,7 +201,8 @@ def test_the_command_line_loads_rooms_lazily() -> None:
 
 
 def test_no_torch_where_it_must_be_fast() -> None:
-    paths = [path for room in TORCH_FREE for path in files(room)] + [PACKAGE / "studies" / (name.replace(".", "/") + ".py") for name in PLANNING]
+    planning = [PACKAGE / "studies" / (name.replace(".", "/") + ".py") for name in PLANNING]
+    paths = [path for room in TORCH_FREE for path in files(room)] + planning
     wrong = []
     for path in paths:
         read = imports(path, lazily=path not in ON_DEMAND)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fila_lab.cli.failures import FAILED
-from fila_lab.cli.options import BudgetName, Out, result_folder
+from fila_lab.cli.options import BudgetName, Out, own_budget, result_folder
 from fila_lab.config.base import ConfigError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _folder(study: str | None, budget: str | None, out: Path | None, what: str) 
     if out is not None and study is None:
         if not out.is_dir():
             raise ConfigError(f"--out = {out}: no such folder; give the result folder of a run, or published results")
-        return out
+        return own_budget(out, budget)
     if study is None:
         raise ConfigError(f"{what}: whose? give --study STUDY (with --budget), a result folder as --out DIR, or the path cells/<id>")
     return result_folder(study, budget, out)

@@ -88,12 +88,27 @@ def declared_study(study: str) -> StudyConfig:
 def result_folder(study: str, budget: str | None, out: Path | None) -> Path:
     """The result folder that a study (with its budget) or a folder's own path stands for; ConfigError when there is none."""
     if out is None and Path(study).is_dir():
-        return Path(study)
+        return own_budget(Path(study), budget)
     opened = open_study(study, budget, out)
     if not opened.out.is_dir():
         command = f"fila-lab run {study} --budget {opened.budget}"
         raise ConfigError(f"--out = {opened.out}: no such result folder; make it with `{command}`, or give its path")
     return opened.out
+
+
+def own_budget(folder: Path, budget: str | None) -> Path:
+    """A result folder that a verb was given itself, which says its budget; ConfigError for another --budget beside it."""
+    if budget is None:
+        return folder
+    from fila_lab.config.json_files import read_json
+
+    try:
+        held = read_json(folder / "plan.json")["budget"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"--budget = {budget!r}: {folder} has no plan that names a budget; leave --budget out") from None
+    if held != budget:
+        raise ConfigError(f"--budget = {budget!r}: {folder} holds the budget {held!r}; leave --budget out, or give that budget's folder")
+    return folder
 
 
 def refuse_foreign(out: Path, names: Sequence[str], mark: str, option: str = "--out") -> None:

@@ -31,6 +31,8 @@ CPU_RATE = 40e9
 GPU_RATE = 50e12
 PAGE_SECONDS = 0.009
 """Processor seconds a page of `mini` takes to draw, measured over 80 pages of the train split on one core."""
+START_SECONDS = 8.0
+"""What a process takes to import the libraries on one core, before it does anything: one prepares, then the workers start side by side."""
 DRAWN = 24
 """Trials by which a sweep's time is estimated."""
 DRAWN_BY_A_SEED = {"train_items", "train_tasks", "val_items"}
@@ -86,7 +88,7 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     return Estimate(
         arms=arms,
         search_left=search_left,
-        seconds_left=(seconds + features) / workers,
+        seconds_left=(seconds + features) / workers + (2 * START_SECONDS if seconds else 0.0),
         seconds_features=features / workers,
         memory_bytes=workers * max(arm.memory_bytes for arm in arms),
         cache_bytes=cache,
@@ -98,9 +100,12 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
 def check_memory_of(plan: Plan, workers: int, force: bool = False) -> list[str]:
     """Refuse a plan with cells that this machine's memory cannot hold, one at a time or `workers` at a time; `force`: return the messages
     instead. GPUs are asked for their memory where nvidia-smi is; where it is not, a GPU's cells are not judged."""
+    runs = {f"arm {arm!r}": next(cell.config for cell in plan.cells if cell.arm == arm) for arm in plan.arms}
+    if plan.provisional and plan.sweep_cells:
+        largest = max(_drawn(plan), key=memory_bytes, default=None)  # of a space's largest trials one is among those drawn, or near
+        runs |= {} if largest is None else {"a trial of the sweep": largest}
     messages = []
-    for arm in plan.arms:
-        config = next(cell.config for cell in plan.cells if cell.arm == arm)
+    for name, config in runs.items():
         there = usable_memory(config.runtime.accelerator)
         if there is None:
             continue
@@ -109,7 +114,7 @@ def check_memory_of(plan: Plan, workers: int, force: bool = False) -> list[str]:
             message = f"{workers} workers need about {workers * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
             message += f"use --workers {int(there // needed)}"
         if message is not None:
-            messages.append(f"arm {arm!r}: {message}")
+            messages.append(f"{name}: {message}")
     if messages and not force:
         raise ConfigError(f"{messages[0]}; --force goes on in spite of it")
     return messages

@@ -35,6 +35,16 @@ def test_too_many_workers_are_told_how_many_fit(monkeypatch: pytest.MonkeyPatch)
         estimate.check_memory_of(plan(), 3)
 
 
+def test_a_trial_of_a_sweep_that_cannot_fit_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "usable_memory", lambda accelerator: 4 * GIB)
+    study = load_study(STUDY.with_name("accuracy_cost.yaml"))
+    assert study.sweep is not None
+    space = {**study.sweep.space, "geometry.detail_cells": [4, 60]}
+    wide = study.model_copy(update={"sweep": study.sweep.model_copy(update={"space": space})})
+    with pytest.raises(ConfigError, match=r"a trial of the sweep: .* lower geometry.detail_cells \(now 60\).*--force"):
+        estimate.check_memory_of(make_plan(wide, "full"), 1)
+
+
 def test_a_gpu_that_nobody_knows_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate.shutil, "which", lambda name: None)
     assert estimate.usable_memory("gpu") is None
