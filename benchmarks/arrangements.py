@@ -56,6 +56,7 @@ class SeparateOverview(TileLoop):
     def forward(self, scene: Scene) -> Tensor:
         """-> [1 + rows*cols, g*g, D]"""
         side = 32 * scene.config.geometry.cells_a_side
+        assert scene.batch.overview is not None
         overview = F.interpolate(normalise(scene.batch.overview), size=(side, side), mode="bilinear", align_corners=False)
         first = self._pass(scene.pixels[:1], self._split(scene.convnext(overview), 1, 1))
         rest = self._pass(scene.pixels[1:], self._split(scene.convnext(scene.detail), scene.rows, scene.cols))

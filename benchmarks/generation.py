@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -80,7 +80,8 @@ class Prompts:
     def library(self) -> list[list[int]]:
         """transformers' generate, given what it wants: padded on the left, with a mask."""
         rows, mask = self._left_padded
-        ids = self.model.language.generate(
+        generate: Any = self.model.language.generate
+        ids = generate(
             inputs_embeds=rows,
             attention_mask=mask,
             max_new_tokens=self.limit,

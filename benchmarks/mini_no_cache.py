@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.mini_training import ARMS, arm_config, lightning_block, one_thread, open_cell, quiet
 from fila_lab.config import RunConfig, load_study
+from fila_lab.data.stored_pool import StoredPool
 from fila_lab.modeling.precision import autocast
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, prepare_caches
@@ -86,6 +87,7 @@ def feature_seconds(cache_dir: Path) -> float:
     """Seconds a page of filling an empty cache."""
     config = arm_config("concat", 1)
     pool = open_data(config, cache_dir, ("val",))["val"]
+    assert isinstance(pool, StoredPool)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         cached_features(config, pool, Path(folder))
@@ -95,6 +97,7 @@ def feature_seconds(cache_dir: Path) -> float:
 def cell_seconds(config: RunConfig, seconds: Seconds, way: str) -> float:
     """Steps of a cell at measured speeds: training, validations, the last reading of the validation items, and the test pool."""
     train, data = config.train, config.data
+    assert data.val_items is not None
     read = data.val_items * (1 + train.steps // min(train.steps, train.validate_every)) + 3 * data.test_triplets
     return train.steps * train.batch_size * seconds["train"][way] + read * seconds["evaluate"][way]
 

@@ -75,6 +75,8 @@ class Scene:
     @cached_property
     def pixels(self) -> Tensor:
         """Overview and tiles as the ViT wants them, float32 [1 + rows*cols, 3, T, T]."""
+        assert self.batch.overview is not None
+        assert self.batch.tiles is not None
         return normalise(torch.cat([self.batch.overview[:, None], self.batch.tiles], dim=1).flatten(0, 1))
 
     @cached_property

@@ -54,7 +54,7 @@ def make_folder(root: Path, cells: int) -> Plan:
     file.write_text(STUDY.format(arms=arms, seeds=list(range(max(1, cells // ARMS)))), encoding="utf-8")
     plan = make_plan(load_study(file))
     store = ResultStore(root).open()
-    write_plan(root, plan, [], "code")
+    write_plan(root, plan, "code")
     for cell in plan.cells:
         record(store, cell)
     return plan

@@ -58,7 +58,7 @@ def place_labels(
         assert best is not None
         label.set_position(best[2])
         boxes.append(best[3])
-        if best[1] > DISTANCES[1]:
+        if best[1] > DISTANCES[0]:
             line = panel.annotate(
                 "", at, xytext=best[2], textcoords="offset points", arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#999999"}
             )

@@ -36,8 +36,10 @@ from fila_lab.config.texts import one_line
 SUMMARY = "report.md"
 DRAWN = {**SWEEP_CAPTIONS, **CAPTIONS}
 """Every figure, in the order in which they stand in the page of a text."""
-SUMMARY_FIGURES = ("front", "hypervolume", "contrasts", "gaps", "cost")
+SUMMARY_FIGURES = ("contrasts", "gaps", "cost")
 """What is published of a report; the rest is built from the published results."""
+SWEEP_SUMMARY_FIGURES = ("front", "hypervolume", "cost")
+"""The same of a sweep's report."""
 
 
 def write_report(out: Path | str | StudyFolder | Findings, published: Path | None = None, to: Path | None = None) -> Path:
@@ -82,7 +84,7 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
     found = Findings.of(out)
     context = _context(found, None, [])
     (folder / "figures").mkdir(exist_ok=True)
-    context["figures"] = _figures(found, folder / "figures", SUMMARY_FIGURES, ("png",))
+    context["figures"] = _figures(found, folder / "figures", SUMMARY_FIGURES if found.sweep is None else SWEEP_SUMMARY_FIGURES, ("png",))
     text = _environment(html=False).get_template("report.md.j2").render(context | {"summary": True})
     (folder / SUMMARY).write_text(text, encoding="utf-8")
 
