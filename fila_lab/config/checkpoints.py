@@ -122,5 +122,6 @@ def _answers(config: RunConfig) -> dict[str, Shape]:
         shapes |= {f"{block}.self_attn.{name}_proj.weight": (keys, width) for name in ("k", "v")}
         shapes |= {f"{block}.mlp.{name}_proj.weight": (language.intermediate, width) for name in ("gate", "up")}
         shapes[f"{block}.mlp.down_proj.weight"] = (width, language.intermediate)
-    shapes["projector.weight" if config.projector.kind == "linear" else "projector.0.weight"] = (width, vit.width)
+    first = {"linear": "projector.weight", "pixel_shuffle": "projector.1.weight"}.get(config.projector.kind, "projector.0.weight")
+    shapes[first] = (width, vit.width * config.projector.channels)
     return shapes

@@ -43,6 +43,7 @@ def check_run(config: RunConfig) -> None:
     _check_geometry(config)
     check_control(config)
     _check_data(config)
+    _check_projector(config)
     _check_prompt(config)
     _check_truth(config)
 
@@ -212,6 +213,27 @@ def _check_seam(seam: SeamConfig, tile: int) -> None:
         raise ConfigError(f"data.seam.page_aspect = {list(aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
     _check_shares("data.seam.tasks", list(seam.tasks.values()))
     _check_shares("data.seam.code_length", list(seam.code_length))
+
+
+def _check_projector(config: RunConfig) -> None:
+    """Tokens become one in whole squares of a tile, and of tokens that are all there."""
+    side, geometry = config.projector.side, config.geometry
+    if geometry.grid % side:
+        factors = [number for number in range(2, geometry.grid + 1) if geometry.grid % number == 0]
+        raise ConfigError(
+            f"projector.factor = {side} does not divide the {geometry.grid} tokens of a tile's side; choose {', '.join(map(str, factors))}"
+        )
+    if side > 1 and (geometry.tiling.overlap or geometry.tiling.padding_tokens != "keep"):
+        field = "overlap" if geometry.tiling.overlap else "padding_tokens"
+        raise ConfigError(
+            f"projector.kind = {config.projector.kind!r} makes one token of the neighbours in a tile, but with geometry.tiling.{field} = "
+            f"{getattr(geometry.tiling, field)!r} a tile does not hand over all of them; leave that field out, or choose another kind"
+        )
+    if side > 1 and config.train.truth_weight:
+        raise ConfigError(
+            f"projector.kind = {config.projector.kind!r} makes one token of several, but train.truth_weight compares each one with "
+            "its own truth; set truth_weight=0, or choose another kind"
+        )
 
 
 def _check_prompt(config: RunConfig) -> None:

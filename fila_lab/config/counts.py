@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fila_lab.config.run import GeometryConfig, RunConfig, Size
-from fila_lab.config.tiling import tile_layout
+from fila_lab.config.tiling import TileLayout, tile_layout
 
 STRIDES = (4, 8, 16, 32)
 """Detail pixels a cell side, at the four stages of a ConvNeXt."""
@@ -25,21 +25,27 @@ def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
     return canvas[0] // geometry.tile * side, canvas[1] // geometry.tile * side
 
 
-def vision_tokens(canvas: Size, geometry: GeometryConfig, image: Size | None = None) -> int:
-    """Tokens the language model reads for one image: overview, canvas (each position once), one separator a row of tokens.
+def read_layout(canvas: Size, config: RunConfig, image: Size | None = None) -> TileLayout:
+    """The layout of the tokens that the language model reads, behind the projector.
 
     image: its (width, height), pixels, where padding is dropped; without it nothing is.
     """
-    across, down = tile_layout(geometry, canvas, image).handed
-    return geometry.grid**2 + (across + 1) * down
+    return tile_layout(config.geometry, canvas, image).merged(config.projector.side)
+
+
+def vision_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
+    """Tokens the language model reads for one image: overview, canvas (each position once), one separator a row of tokens."""
+    layout = read_layout(canvas, config, image)
+    across, down = layout.handed
+    return layout.grid**2 + (across + 1) * down
 
 
 def handoff_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
-    """Detail tokens the language model reads behind them: one a canvas token handed over, where fusion.handoff appends them."""
-    across, down = tile_layout(config.geometry, canvas, image).handed
+    """Detail tokens the language model reads behind them: one a canvas token that it reads, where fusion.handoff appends them."""
+    across, down = read_layout(canvas, config, image).handed
     return across * down if config.fusion.handoff == "append" else 0
 
 
 def llm_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
     """All that the language model reads of one image; `image` as in `vision_tokens`."""
-    return vision_tokens(canvas, config.geometry, image) + handoff_tokens(canvas, config, image)
+    return vision_tokens(canvas, config, image) + handoff_tokens(canvas, config, image)

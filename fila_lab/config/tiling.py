@@ -67,6 +67,15 @@ class TileLayout:
         """(columns, rows) of the canvas tokens that are handed over."""
         return self.kept_x[1] - self.kept_x[0], self.kept_y[1] - self.kept_y[0]
 
+    def merged(self, side: int) -> TileLayout:
+        """The layout of what is left when `side` x `side` neighbours of a tile become one token; `side` divides the grid, and every token
+        is handed over."""
+        if side == 1:
+            return self
+        starts_x, starts_y = (tuple(start // side for start in starts) for starts in (self.starts_x, self.starts_y))
+        (left, right), (top, bottom) = self.kept_x, self.kept_y
+        return TileLayout(self.grid // side, starts_x, starts_y, (left // side, right // side), (top // side, bottom // side))
+
     def sources(self) -> tuple[int, ...]:
         """For each canvas token handed over, in raster order: tile * g*g + its place in the tile."""
         columns, rows = (_owners(starts, self.grid) for starts in (self.starts_x, self.starts_y))

@@ -31,7 +31,7 @@ from fila_lab.modeling.language import (
     set_parameters_to,
     weights_dtype,
 )
-from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector
+from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector, merge_visual
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.towers import build_convnext, build_vit
 
@@ -87,15 +87,15 @@ class FilaModel(nn.Module):
         return self._see(batch)[0]
 
     def _see(self, batch: VisionBatch) -> tuple[Tensor, Tensor | None]:
-        """The visual part, and the projected tokens in it, the overview's first, without separators [B, g*g + T, D_llm]."""
+        """The visual part, and the projected tokens in it, the overview's first, without separators [B, (g*g + T) / side^2, D_llm]."""
         if batch.layout == NO_IMAGE:
             return self._nothing(batch), None
         with self._attention(self.encoder.grid**2 + 1):
             tokens, details = self.encoder.encode(batch)
-            projected = self.projector(tokens)
-            visual = self.separator(projected, batch.layout)
+            projected = self.projector(merge_visual(tokens, batch.layout, self.config.projector))
+            visual = self.separator(projected, batch.layout.merged(self.config.projector.side))
         if self.handoff is not None and details is not None:
-            visual = torch.cat([visual, self.handoff(details.canvas_means(4)).to(visual.dtype)], dim=1)
+            visual = torch.cat([visual, self.handoff(details.canvas_means(4), batch.layout).to(visual.dtype)], dim=1)
         return visual, projected
 
     def _nothing(self, batch: VisionBatch) -> Tensor:

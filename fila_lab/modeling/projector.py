@@ -6,20 +6,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.config.run import ProjectorConfig
+from fila_lab.config.run import ProjectorConfig, Size
 from fila_lab.config.tiling import TileLayout
 
 
 def build_projector(config: ProjectorConfig, vision_width: int, language_width: int) -> nn.Module:
-    """`linear`, or `mlp2x_gelu` (two layers, as LLaVA-1.5): [..., D_vit] -> [..., D_llm]."""
+    """Merged tokens to the language model's width, [..., D] -> [..., D_llm]: `linear`; `mlp2x_gelu` (two layers, LLaVA-1.5), which follows
+    `average_pool` too; behind `pixel_shuffle` a norm before it (InternVL's mlp1), D = D_vit * factor^2."""
+    read = vision_width * config.channels
     if config.kind == "linear":
-        return nn.Linear(vision_width, language_width)
-    return nn.Sequential(nn.Linear(vision_width, language_width), nn.GELU(), nn.Linear(language_width, language_width))
+        return nn.Linear(read, language_width)
+    layers = [nn.Linear(read, language_width), nn.GELU(), nn.Linear(language_width, language_width)]
+    return nn.Sequential(*([nn.LayerNorm(read)] if config.kind == "pixel_shuffle" else []), *layers)
+
+
+def merge(tokens: Tensor, size: Size, config: ProjectorConfig) -> Tensor:
+    """The squares of `config.side` x `config.side` neighbours as one token each: a rectangle of (columns, rows) = `size` tokens in raster
+    order, [B, R*C, D] -> [B, R*C / side^2, D'], D' = D * side^2 of `pixel_shuffle` (channels of the square's tokens in raster order), D of
+    `average_pool` (their mean). Where the side divides the tile's grid, no square lies in two tiles.
+
+    Pixel shuffle: InternVL 1.5 (arXiv 2404.16821) and nanoVLM; average pooling: e.g. LLaVA-OneVision's frames (arXiv 2408.03326).
+    """
+    side, (across, down) = config.side, size
+    if side == 1:
+        return tokens
+    squares = tokens.unflatten(1, (down // side, side, across // side, side)).transpose(2, 3).flatten(1, 2)  # [B, R*C / side^2, ...]
+    return squares.flatten(2) if config.kind == "pixel_shuffle" else squares.mean(dim=(2, 3))
+
+
+def merge_visual(tokens: Tensor, layout: TileLayout, config: ProjectorConfig) -> Tensor:
+    """`merge` of the overview's tokens, and of the canvas's behind them: [B, g*g + R*C, D] -> [B, (g*g + R*C) / side^2, D']."""
+    if config.side == 1:
+        return tokens
+    overview, canvas = tokens.split([layout.grid**2, tokens.shape[1] - layout.grid**2], dim=1)
+    return torch.cat([merge(overview, (layout.grid, layout.grid), config), merge(canvas, layout.handed, config)], dim=1)
 
 
 class Handoff(nn.Module):
-    """Detail tokens for the language model, behind the visual ones: means of stage 4, one a canvas token, normalised without learned gain
-    and projected by a projector of their own, [B, rows*g*cols*g, C_4] -> [B, rows*g*cols*g, D_llm].
+    """Detail tokens for the language model, behind the visual ones: means of stage 4, one a canvas token, normalised without learned gain,
+    merged as the visual ones are and projected by a projector of their own, [B, rows*g*cols*g, C_4] -> [B, rows*g*cols*g / side^2, D_llm].
 
     EAGLE (Shi et al., 2024, arXiv 2408.15998) compares appending a second encoder's tokens with fusing them. A longer sequence cannot be
     the baseline's at initialisation, whatever the tokens hold: attention shares itself out over them too.
@@ -27,6 +52,7 @@ class Handoff(nn.Module):
 
     def __init__(self, config: ProjectorConfig, detail_width: int, language_width: int) -> None:
         super().__init__()
+        self.config = config
         self.projector = build_projector(config, detail_width, language_width)
 
     @property
@@ -34,8 +60,8 @@ class Handoff(nn.Module):
         """Of the weights."""
         return next(self.projector.parameters()).dtype
 
-    def forward(self, means: Tensor) -> Tensor:
-        return self.projector(F.layer_norm(means.to(self.dtype), means.shape[-1:]))
+    def forward(self, means: Tensor, layout: TileLayout) -> Tensor:
+        return self.projector(merge(F.layer_norm(means.to(self.dtype), means.shape[-1:]), layout.handed, self.config))
 
 
 def raster(tokens: Tensor, layout: TileLayout) -> Tensor:

@@ -158,7 +158,7 @@ def test_a_new_token_is_the_closed_form_exactly() -> None:
         config = resolve_run(preset, {"language.layers": 2})
         assert count_new_token(config, 50) == language_token_cost(config.language, 50).flops
     config = resolve_run("mini")
-    tokens = vision_tokens(largest_canvas(config), config.geometry) + TEXT_TOKENS
+    tokens = vision_tokens(largest_canvas(config), config) + TEXT_TOKENS
     prefill = count_language(config)["language prefill"]
     assert (prefill.parameters, prefill.flops) == (
         language_cost(config.language, tokens).parameters,

@@ -85,7 +85,7 @@ def test_sums_are_those_of_their_components(frame: pd.DataFrame) -> None:
 def test_tokens_are_what_the_model_hands_over() -> None:
     config = tiny()
     tokens = build_subject(config).see(synthetic_batch(config, 1)).shape[1]
-    assert tokens == vision_tokens((84, 84), config.geometry)
+    assert tokens == vision_tokens((84, 84), config)
 
 
 def test_a_pass_is_its_components_and_what_lies_between() -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fila_lab.config.counts import handoff_tokens, vision_tokens
+from fila_lab.config.counts import handoff_tokens, read_layout, vision_tokens
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.prompts import fixed_tokens
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains
-from fila_lab.config.tiling import tile_layout
 from fila_lab.config.vocabulary import VOCABULARY
 
 TEXT_TOKENS = 8
@@ -84,8 +83,8 @@ def convnext_cost(config: ConvNextConfig, size: Size) -> Cost:
 
 def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -> Cost:
     """Vision tokens to the language model's width, the learned row separator (which is not projected), and the handoff's own projector."""
-    fusion, separators = config.fusion, tile_layout(config.geometry, canvas, image).handed[1]
-    tokens = vision_tokens(canvas, config.geometry, image) - separators
+    fusion, separators = config.fusion, read_layout(canvas, config, image).handed[1]
+    tokens = vision_tokens(canvas, config, image) - separators
     moving = fusion.name != "none" or config.vit.trainable
     visual = _projection(config, config.vit.width, tokens, moving) + Cost(config.language.width, 0)
     if fusion.handoff == "none":
@@ -97,10 +96,12 @@ def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -
 
 
 def _projection(config: RunConfig, width: int, tokens: int, moving: bool) -> Cost:
-    """`tokens` tokens of `width` channels to the language model's width; `moving`: they ask for gradients."""
-    language = config.language.width
-    first = product(width * language, tokens, language).asked(moving)
-    return first + product(language**2, tokens, language) if config.projector.kind == "mlp2x_gelu" else first
+    """`tokens` tokens (merged ones) of `width` channels to the language model's width; `moving`: they ask for gradients."""
+    projector, language = config.projector, config.language.width
+    read = width * projector.channels
+    norm = 2 * read if projector.kind == "pixel_shuffle" else 0
+    first = product(read * language, tokens, norm + language).asked(moving)
+    return first if projector.kind == "linear" else first + product(language**2, tokens, language)
 
 
 def text_tokens(config: LanguageConfig) -> int:

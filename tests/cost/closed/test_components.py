@@ -48,7 +48,7 @@ def test_qwen_half_billion() -> None:
 def test_paper_detail_input_is_1536_pixels_for_two_tiles() -> None:
     paper = load_preset("paper")
     assert detail_size((672, 672), paper.geometry) == (1536, 1536)
-    assert vision_tokens((672, 672), paper.geometry) == 5 * 576 + 48  # tokens of five tiles, 48 row separators
+    assert vision_tokens((672, 672), paper) == 5 * 576 + 48  # tokens of five tiles, 48 row separators
     assert detail_size((672, 672), resolve_run("paper", {"geometry.whole_image": 768}).geometry) == (768, 768)
 
 
@@ -110,8 +110,8 @@ def test_context_without_resolution_costs_no_convnext_and_a_handoff_costs_tokens
     )
     assert component_costs(rival)["convnext"] == component_costs(none)["convnext"]
     assert component_costs(rival)["fusion"].flops > 0
-    assert llm_tokens((84, 84), none) == vision_tokens((84, 84), none.geometry)
-    assert llm_tokens((84, 84), handed) == vision_tokens((84, 84), none.geometry) + 4 * 9
+    assert llm_tokens((84, 84), none) == vision_tokens((84, 84), none)
+    assert llm_tokens((84, 84), handed) == vision_tokens((84, 84), none) + 4 * 9
     assert component_costs(handed)["language"].flops > component_costs(none)["language"].flops
     assert component_costs(handed)["convnext"] == component_costs(mini())["convnext"]
 

@@ -54,7 +54,7 @@ def test_overlap_costs_tiles_and_neither_tokens_nor_cells() -> None:
     plain, overlapping = mini(), mini(OVERLAP)
     canvas = (84, 84)
     assert (tiles_of(canvas, plain.geometry), tiles_of(canvas, overlapping.geometry)) == (4, 9)
-    assert vision_tokens(canvas, plain.geometry) == vision_tokens(canvas, overlapping.geometry) == 9 + 36 + 6
+    assert vision_tokens(canvas, plain) == vision_tokens(canvas, overlapping) == 9 + 36 + 6
     before, after = component_costs(plain, canvas), component_costs(overlapping, canvas)
     assert after["vit"].flops == before["vit"].flops * 10 / 5
     assert after["fusion"].flops == before["fusion"].flops * 10 / 5
