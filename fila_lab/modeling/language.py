@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
     if config.tokenizer == "words":
         return word_tokenizer()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.tokenizer)
+        tokenizer = _offline_first(AutoTokenizer.from_pretrained, config.tokenizer)
     except Exception as error:
         raise _unavailable("language.tokenizer", config.tokenizer, error) from error
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -173,14 +174,22 @@ def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _loaded(config: LanguageConfig) -> PreTrainedModel:
-    load: Any = AutoModelForCausalLM.from_pretrained
+    dtype = weights_dtype(config) or "auto"
     try:
-        language, told = load(config.weights, dtype=weights_dtype(config) or "auto", output_loading_info=True)
+        language, told = _offline_first(AutoModelForCausalLM.from_pretrained, config.weights, dtype=dtype, output_loading_info=True)
     except Exception as error:
         raise _unavailable("language.weights", config.weights, error) from error
     require_all("language.weights", config.weights, missing=told["missing_keys"], surplus=told["unexpected_keys"])
     require_finite("language.weights", config.weights, language.state_dict())
     return language
+
+
+def _offline_first(load: Callable[..., Any], name: str, **options: Any) -> Any:
+    """What `from_pretrained` gives for a folder or a name on the hub: the network is asked only for what the hub's cache lacks."""
+    if not Path(name).is_dir():
+        with suppress(OSError):
+            return load(name, local_files_only=True, **options)
+    return load(name, **options)
 
 
 def _unavailable(field: str, value: str, error: Exception) -> FilaError:
