@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from fila_lab.config.base import ConfigError, FilaError
+from fila_lab.config.base import ConfigError, FilaError, MachineError
 from fila_lab.config.library_tags import tag_repository
 from fila_lab.config.published_weights import fetch_command
 from fila_lab.config.tower_cards import Told, open_clip_told
@@ -22,7 +22,8 @@ def published_files(form: Form, spec: str, named: str) -> tuple[Path, ...]:
         named: field and value, with which messages begin.
 
     Raises:
-        FilaError: they are neither here nor to be fetched.
+        MachineError: they are neither here nor to be fetched: a cell is left undone until they are.
+        ConfigError: a repository without weights.
     """
     if files := cached_files(form):
         return files
@@ -32,9 +33,10 @@ def published_files(form: Form, spec: str, named: str) -> tuple[Path, ...]:
         raise
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
-        raise FilaError(
+        raise MachineError(
             f"{named}: the weights could not be fetched ({type(error).__name__}: {first}); fill the hub cache on a machine with a "
-            f"network (`{fetch_command(spec)}`), or give a local file"
+            f"network (`{fetch_command(spec)}`), or give a local file",
+            "weights absent",
         ) from error
 
 

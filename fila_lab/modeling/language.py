@@ -24,7 +24,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from fila_lab.config.base import ConfigError, FilaError
+from fila_lab.config.base import ConfigError, FilaError, MachineError
 from fila_lab.config.run import LanguageConfig
 from fila_lab.config.seam_words import WORDS
 from fila_lab.config.vocabulary import CHARACTERS, SPECIAL
@@ -194,7 +194,9 @@ def _offline_first(load: Callable[..., Any], name: str, **options: Any) -> Any:
 
 def _unavailable(field: str, value: str, error: Exception) -> FilaError:
     first = (str(error).strip().splitlines() or [""])[0]
-    return FilaError(
-        f"{field}={value!r} cannot be loaded ({type(error).__name__}: {first}); give a folder that holds it, or fill the hub cache, "
-        f"or set {'characters' if field.endswith('tokenizer') else 'random'}"
-    )
+    message = f"{field}={value!r} cannot be loaded ({type(error).__name__}: {first}); give a folder that holds it, or "
+    other = "characters" if field.endswith("tokenizer") else "random"
+    if isinstance(error, OSError) and not Path(value).exists():  # a name on the hub: of this machine, not of the cell
+        message += f"fill the hub cache where there is a network (`hf download {value}`), or set {other}"
+        return MachineError(message, "weights absent")
+    return FilaError(f"{message}set {other}")

@@ -12,7 +12,7 @@ import torch
 from published import open_clip_vit, timm_convnext, transformers_vit
 from transformers import AutoTokenizer
 
-from fila_lab.config import FilaError, resolve_run
+from fila_lab.config import FilaError, MachineError, resolve_run
 from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.modeling import build_convnext, build_vit
 from fila_lab.modeling.language import build_tokenizer, character_tokenizer
@@ -81,7 +81,21 @@ def test_what_is_neither_here_nor_to_be_had(room: str, spec: str, command: str, 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     small = {"vit.width": 32, "vit.heads": 4, "vit.layers": 3, "geometry.patch": 14, "geometry.tile": 42}
     config = resolve_run("mini", {f"{room}.weights": spec, **ALONE, **small})
-    with pytest.raises(FilaError) as refused:
+    with pytest.raises(MachineError) as refused:
         build_vit(config) if room == "vit" else build_convnext(config)
     assert f"fill the hub cache on a machine with a network (`{command}" in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert refused.value.kind == "weights absent"  # nothing of the cell: it is left undone
+
+
+def test_a_tokenizer_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def load(name: str, **_: object) -> object:
+        raise OSError("offline")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", load)
+    language = resolve_run("mini").language
+    with pytest.raises(MachineError, match=r"`hf download owner/words`"):
+        build_tokenizer(language.model_copy(update={"tokenizer": "owner/words"}))
+    with pytest.raises(FilaError) as refused:
+        build_tokenizer(language.model_copy(update={"tokenizer": str(tmp_path)}))
+    assert not isinstance(refused.value, MachineError)
