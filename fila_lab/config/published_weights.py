@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,7 @@ from fila_lab.config.hub_cache import cached_folder
 from fila_lab.config.language_folder import named_folder
 from fila_lab.config.library_tags import tag_repository
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tower_folder import weights_in
 from fila_lab.config.tower_sources import cached_files, local_files
 from fila_lab.config.vocabulary import VOCABULARY
@@ -44,6 +46,20 @@ def holdings(config: RunConfig) -> list[Holding]:
     if language.tokenizer not in VOCABULARY:
         found.append(_language("tokenizer", language.tokenizer))
     return found
+
+
+def absence_warnings(runs: Iterable[RunConfig]) -> list[str]:
+    """What is to be said of published weights and tokenizers that runs need and this machine has not, each once."""
+    told: dict[str, None] = {}
+    named = {(run.vit.weights, run.convnext.weights, run.language.weights, run.language.tokenizer, has_convnext(run)): run for run in runs}
+    for (*_, sees), run in named.items():
+        for held in holdings(run):
+            if held.state == "missing" and (sees or held.part != "convnext"):
+                field = "language.tokenizer" if held.part == "tokenizer" else f"{held.part}.weights"
+                told[f"{field} = {held.spec!r} is not on this machine: a cell fetches it, or, without a network, `{held.remedy}` first"] = (
+                    None
+                )
+    return list(told)
 
 
 def fetch_command(spec: str) -> str:

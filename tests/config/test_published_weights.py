@@ -10,7 +10,7 @@ import pytest
 
 from fila_lab.cli import main
 from fila_lab.config import resolve_run
-from fila_lab.config.published_weights import fetch_command, holdings
+from fila_lab.config.published_weights import absence_warnings, fetch_command, holdings
 
 Hub = Callable[[str], Path]
 
@@ -69,6 +69,15 @@ def test_the_verb_says_it_in_a_table_and_in_json(hub: Hub, capsys: pytest.Captur
     language = json.loads(out)[2]
     assert (language["state"], language["estimated"]) == ("missing", True)
     assert 0.9e9 < language["bytes"] < 1.1e9  # 0.5 B parameters in bfloat16
+
+
+def test_a_plan_warns_of_what_its_cells_would_have_to_fetch(hub: Hub) -> None:
+    (hub("timm/vit_base_patch16_clip_224.openai") / "open_clip_model.safetensors").touch()
+    told = absence_warnings([resolve_run("base", {"seed": seed}) for seed in range(3)])
+    assert [message.partition(" = ")[0] for message in told] == ["convnext.weights", "language.weights", "language.tokenizer"]
+    assert "is not on this machine: a cell fetches it, or, without a network, `hf download timm/convnext_base" in told[0]
+    assert len(absence_warnings([resolve_run("base", {"fusion.name": "none"})])) == 2
+    assert absence_warnings([resolve_run("mini")]) == []
 
 
 def test_a_local_file_that_is_missing_is_said(tmp_path: Path) -> None:
