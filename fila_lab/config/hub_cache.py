@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
+
+HUB_NAME = re.compile(r"^[\w-][\w.-]*(?:/[\w.-]+)?$")
+"""What a repository on the hub may be called: `owner/name`, or a bare name."""
 
 
 def cached_file(repository: str, names: Iterable[str]) -> Path | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.hub_cache import HUB_NAME
 from fila_lab.config.json_files import read_json
 from fila_lab.config.prompts import TEMPLATES
 from fila_lab.config.run import LanguageConfig
@@ -23,7 +23,6 @@ _SIZES = {
 }
 """Fields of `language` -> transformers' names for them in config.json."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
-_HUB_NAME = re.compile(r"^[\w-][\w.-]*(?:/[\w.-]+)?$")
 
 
 def check_language(language: LanguageConfig) -> None:
@@ -134,7 +133,7 @@ def named_folder(field: str, spec: str) -> Path | None:
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return folder
-    local = folder.is_absolute() or spec.startswith((".", "~")) or spec.endswith("/") or not _HUB_NAME.match(spec) or folder.exists()
+    local = folder.is_absolute() or spec.startswith((".", "~")) or spec.endswith("/") or not HUB_NAME.match(spec) or folder.exists()
     if local or (len(folder.parts) > 1 and folder.parent.is_dir()):
         raise ConfigError(f"{field} = {spec!r}: there is no such folder; check the path, or give a name on the hub (owner/name)")
     return None

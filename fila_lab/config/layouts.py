@@ -36,13 +36,17 @@ class Layout(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a file's tensors are to a tower: the layout and what stands before its names, the tower's tensors here -> the file's that are
-    joined into one, and those it has no place for."""
+    """What a file's tensors are to a tower.
 
-    layout: Layout
-    before: str
+    Attributes:
+        pieces: the tower's tensors by their names here -> the file's that are joined into one.
+        surplus: those that the tower has no place for.
+        own: whether they are named as this package writes them: a tower, and nothing beside it.
+    """
+
     pieces: dict[str, tuple[str, ...]]
     surplus: tuple[str, ...]
+    own: bool
 
 
 _SAME = ((r"(.+)", r"\1"),)
@@ -90,7 +94,7 @@ LAYOUTS = (
     Layout("open_clip", "vit", "ln_pre.weight", (), ("proj",)),
     Layout("timm", "convnext", "stem.0.weight", (), ("head",)),
 )
-OWN = {"vit": LAYOUTS[2], "convnext": LAYOUTS[3]}
+_OWN = {"vit": LAYOUTS[2], "convnext": LAYOUTS[3]}
 """Tower -> the layout of its own names."""
 _DIMENSIONS = {"class_embedding": 1, POSITIONS: 2}
 _KINDS = {"vit": "ViT", "convnext": "ConvNeXt"}
@@ -116,7 +120,7 @@ def reading(tower: str, names: Collection[str], field: str) -> Reading:
     if len(own) > 1:
         before = " and ".join(repr(start) for _, start in own)
         raise ConfigError(f"{field} holds {len(own)} towers of this kind, below {before}; give a file with one")
-    layout, before = own[0] if own else (OWN[tower], "")
+    layout, before = own[0] if own else (_OWN[tower], "")
     return _read(layout, before, names)
 
 
@@ -136,13 +140,14 @@ def _beginnings(mark: str, names: Iterable[str]) -> list[str]:
 def _read(layout: Layout, before: str, names: Iterable[str]) -> Reading:
     joined: dict[str, dict[int, str]] = {}
     needed: dict[str, int] = {}
-    surplus = []
+    surplus, alone = [], before == "" and not layout.rules
     parts = Counter(own for _, own in layout.rules)
     for name in names:
         if not name.startswith(before):
             continue  # another part of a whole model
         short = name.removeprefix(before)
         if below(short, layout.left_out):
+            alone = False
             continue
         for number, (pattern, own) in enumerate(layout.rules or _SAME):
             if match := re.fullmatch(pattern, short):
@@ -152,4 +157,4 @@ def _read(layout: Layout, before: str, names: Iterable[str]) -> Reading:
         else:
             surplus.append(short)
     whole = {own: tuple(found[number] for number in sorted(found)) for own, found in joined.items() if len(found) == needed[own]}
-    return Reading(layout, before, whole, tuple(surplus))
+    return Reading(whole, tuple(surplus), alone)

@@ -49,13 +49,13 @@ def open_clip_told(tower: str, field: str, card: Mapping[str, Any]) -> Told:
     if tower == "convnext":
         sizes = timm_sizes(str(vision.get("timm_model_name")))
         if not sizes:
-            raise _refused(tower, field)
+            raise no_tower(tower, field)
         return Told(sizes, statistics)
     if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
-        raise _refused(tower, field)
+        raise no_tower(tower, field)
     for name in _OTHERWISE:
         if vision.get(name):
-            raise _refused(tower, field, f" ({name})")
+            raise no_tower(tower, field, f" ({name})")
     try:
         side = vision.get("image_size", 224)
         fields = {
@@ -67,8 +67,8 @@ def open_clip_told(tower: str, field: str, card: Mapping[str, Any]) -> Told:
             "geometry.patch": int(vision["patch_size"]),
             "geometry.tile": int(side if isinstance(side, int) else side[0]),
         }
-    except (KeyError, TypeError, ValueError, IndexError):
-        raise _refused(tower, field) from None
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
+        raise no_tower(tower, field) from None
     return Told(fields, statistics)
 
 
@@ -80,13 +80,13 @@ def clip_told(tower: str, field: str, card: Mapping[str, Any], pixels: Mapping[s
     """
     vision = _mapping(card.get("vision_config")) if card.get("model_type") == "clip" else card
     if tower != "vit":
-        raise _refused(tower, field)
+        raise no_tower(tower, field)
     image = _mapping(pixels.get("image_processor")) or pixels
     activation = vision.get("hidden_act", "quick_gelu")
     if activation not in ("quick_gelu", "gelu"):
-        raise _refused(tower, field, f" (hidden_act {activation})")
+        raise no_tower(tower, field, f" (hidden_act {activation})")
     if vision.get("layer_norm_eps", _NORM_EPS) != _NORM_EPS:
-        raise _refused(tower, field, f" (layer_norm_eps {vision['layer_norm_eps']})")
+        raise no_tower(tower, field, f" (layer_norm_eps {vision['layer_norm_eps']})")
     try:  # transformers leaves out what is its class's default: those of CLIP ViT-B/32
         width = int(vision.get("hidden_size", 768))
         fields = {
@@ -99,7 +99,7 @@ def clip_told(tower: str, field: str, card: Mapping[str, Any], pixels: Mapping[s
             "geometry.tile": int(vision.get("image_size", 224)),
         }
     except (TypeError, ValueError, ZeroDivisionError):
-        raise _refused(tower, field) from None
+        raise no_tower(tower, field) from None
     return Told(fields, _statistics(image.get("image_mean"), image.get("image_std")))
 
 
@@ -112,11 +112,12 @@ def timm_told(tower: str, field: str, card: Mapping[str, Any]) -> Told:
     model, pixels = str(card.get("architecture")), _mapping(card.get("pretrained_cfg"))
     fields = timm_sizes(model) if tower == "convnext" else timm_vit_sizes(model)
     if not fields:
-        raise _refused(tower, field, f" ({model})")
+        raise no_tower(tower, field, f" ({model})")
     return Told(fields, _statistics(pixels.get("mean"), pixels.get("std")))
 
 
-def _refused(tower: str, field: str, why: str = "") -> ConfigError:
+def no_tower(tower: str, field: str, why: str = "") -> ConfigError:
+    """What to say of weights of another kind than a tower's."""
     return ConfigError(f"{field} is no {_KINDS[tower]} of the kind that is read here{why}; choose another, e.g. {EXAMPLES[tower]}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from fila_lab.config.base import ConfigError
 from fila_lab.config.json_files import read_json
 from fila_lab.config.library_tags import OPEN_CLIP_FILES, TIMM_FILES
-from fila_lab.config.tower_cards import Told, clip_told, open_clip_told, timm_told
+from fila_lab.config.tower_cards import Told, clip_told, no_tower, open_clip_told, timm_told
 from fila_lab.config.weights import PICKLED
 
 OPEN_CLIP_CARD = "open_clip_config.json"
@@ -35,6 +35,8 @@ def weights_in(field: str, folder: Path) -> tuple[Path, ...]:
     Raises:
         ConfigError: no such folder, none or several files that could be meant, or fewer than an index names.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{field} is neither a folder nor a file of weights (.safetensors, {', '.join(PICKLED)}); give one of these")
     if not folder.is_dir():
         raise ConfigError(f"{field}: there is no such folder; check the path, or give a name on the hub (hf:OWNER/NAME)")
     for name in PREFERRED:
@@ -68,7 +70,9 @@ def told_beside(tower: str, field: str, files: tuple[Path, ...]) -> Told:
     if card.get("model_type") in ("clip", "clip_vision_model"):
         pixels = next((folder / name for name in CARDS[2:] if (folder / name).is_file()), None)
         return clip_told(tower, field, card, _read(field, pixels) if pixels else {})
-    return Told({})
+    if whole:  # a file of its own beside another model's configuration
+        return Told({})
+    raise no_tower(tower, field, f" (model_type {card.get('model_type')})")
 
 
 def _named(folder: Path) -> set[str]:
@@ -85,8 +89,8 @@ def _shards(field: str, index: Path) -> tuple[Path, ...]:
     named = sorted({str(name) for name in shards.values()}) if isinstance(shards, Mapping) else []
     missing = [name for name in named if not (index.parent / name).is_file()]
     if missing or not named:
-        lacking = f"lacks {len(missing)} of the {len(named)} files that {index.name} names, e.g. {missing[0]}" if missing else "is empty"
-        raise ConfigError(f"{field}: {lacking}; save or fetch the weights again")
+        lacking = f"lacks {len(missing)} of the {len(named)} files that {index.name} names, e.g. {missing[0]}" if missing else ""
+        raise ConfigError(f"{field}: {lacking or f'{index.name} names no file'}; save or fetch the weights again")
     return tuple(index.parent / name for name in named)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.hub_cache import cached_file, cached_folder
-from fila_lab.config.layouts import OWN, joined_shape, reading
+from fila_lab.config.layouts import joined_shape, reading
 from fila_lab.config.library_tags import open_clip_model, open_clip_tags, tag_repository, timm_convnexts, timm_norm_eps, timm_sizes
 from fila_lab.config.safetensors_header import Shape, metadata, tensor_shapes
 from fila_lab.config.tower_cards import EXAMPLES, Statistics, Told, open_clip_told
@@ -32,7 +32,8 @@ class TowerSource(NamedTuple):
         statistics: of the pixels it was trained with, where the source says them.
         shapes: of the tensors by their names here; none where headers do not tell them.
         surplus: tensors of the source that the tower has no place for, where headers tell.
-        foreign: whether the files are named as another project names them, or nobody knows how.
+        foreign: whether another project wrote the files, as far as their names tell. This one's may be of before they said what shapes do
+            not tell.
     """
 
     files: tuple[Path, ...] = ()
@@ -137,8 +138,7 @@ def source_of(tower: str, named: str, files: tuple[Path, ...]) -> TowerSource:
     if "convnext.dims" in told and "convnext.norm_eps" not in told:
         eps = timm_norm_eps(told["convnext.depths"], told["convnext.dims"])
         told |= {} if eps is None else {"convnext.norm_eps": eps}
-    foreign = read.layout is not OWN[tower] or read.before != ""
-    return TowerSource(files, told, beside.statistics, own, read.surplus, foreign)
+    return TowerSource(files, told, beside.statistics, own, read.surplus, foreign=not read.own)
 
 
 def _value(text: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.hub_cache import HUB_NAME
 
 PACKAGE_WEIGHTS = Path(__file__).parents[1] / "weights"
 PICKLED = (".pt", ".pth", ".bin")
@@ -35,7 +36,7 @@ def weights_form(tower: str, spec: str) -> Form:
     kind, colon, name = spec.partition(":")
     libraries: dict[str, tuple[Kind, ...]] = {"vit": ("open_clip", "hf"), "convnext": ("open_clip", "timm", "hf")}
     for library in libraries[tower]:
-        if colon and kind == library and name:
+        if kind == library and (HUB_NAME.match(name) if library == "hf" else name):
             return Form(library, name)
     if spec == "random":
         return Form("random", "")

@@ -95,6 +95,30 @@ def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
         check_checkpoints(resolve_run("mini", {"vit.weights": str(path)}))
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "no weights in it; give the path of the file"),
+        ({"a.pt": "", "b.pt": ""}, "several weights in it (a.pt, b.pt); give the path of the file"),
+        ({"config.json": {"model_type": "siglip"}, "model.safetensors": ""}, "is no ViT of the kind that is read here (model_type siglip)"),
+        ({"config.json": [], "model.safetensors": ""}, "config.json beside the weights is no mapping"),
+        ({"config.json": {"model_type": "clip_vision_model", "hidden_act": "relu"}, "model.safetensors": ""}, "(hidden_act relu)"),
+        ({"open_clip_config.json": {"model_cfg": {"vision_cfg": {"layers": [3, 4]}}}, "open_clip_model.safetensors": ""}, "is no ViT"),
+        ({"open_clip_config.json": {}, "open_clip_model.safetensors": ""}, "is no ViT"),
+        ({"model.safetensors.index.json": {"weight_map": {"a": "1.safetensors"}}}, "lacks 1 of the 1 files that model.safetensors.ind"),
+        ({"model.safetensors.index.json": {"weight_map": {}}}, "model.safetensors.index.json names no file"),
+        ({"open_clip_model.safetensors": "cut"}, "cannot be read as safetensors"),
+    ],
+)
+def test_a_towers_folder_that_cannot_be_read_is_refused(files: dict[str, Any], words: str, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        check_checkpoints(resolve_run("mini", {"vit.weights": str(tmp_path)}))
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
     import torch
 

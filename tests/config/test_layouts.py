@@ -22,7 +22,7 @@ def test_queries_keys_and_values_are_joined_in_this_order_and_only_together() ->
 def test_what_stands_beside_a_tower_in_a_whole_model_is_not_its_own() -> None:
     names = ["visual.ln_pre.weight", "visual.proj", "visual.ls_1.gamma", "transformer.resblocks.0.ln_1.weight", "logit_scale"]
     read = reading("vit", names, "x")
-    assert (read.before, read.pieces) == ("visual.", {"ln_pre.weight": ("visual.ln_pre.weight",), "ls_1.gamma": ("visual.ls_1.gamma",)})
+    assert read.pieces == {"ln_pre.weight": ("visual.ln_pre.weight",), "ls_1.gamma": ("visual.ls_1.gamma",)}
     trunk = reading("convnext", ["visual.trunk.stem.0.weight", "visual.head.proj.weight", "visual.trunk.head.norm.weight"], "x")
     assert trunk.pieces == {"stem.0.weight": ("visual.trunk.stem.0.weight",)}
 
@@ -32,6 +32,13 @@ def test_a_tower_of_another_kind_and_two_of_one_are_refused() -> None:
         reading("vit", ["stem.0.weight"], "x")
     with pytest.raises(ConfigError, match=r"holds 2 towers of this kind, below 'one\.' and 'two\.'"):
         reading("vit", ["one.ln_pre.weight", "two.ln_pre.weight"], "x")
+
+
+def test_what_this_package_writes_is_told_from_what_others_write() -> None:
+    assert reading("vit", ["ln_pre.weight", "class_embedding"], "x").own
+    assert not reading("vit", ["ln_pre.weight", "class_embedding", "proj"], "x").own  # open_clip's tower alone
+    assert not reading("vit", ["visual.ln_pre.weight"], "x").own
+    assert not reading("vit", VISION, "x").own
 
 
 def test_a_batch_of_one_is_no_dimension() -> None:

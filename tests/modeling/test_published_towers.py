@@ -114,6 +114,14 @@ def test_of_a_repository_with_two_forms_open_clips_is_read_and_described_by_its_
         check_checkpoints(config.model_copy(update={"vit": config.vit.model_copy(update={"weights": str(tmp_path / "model.safetensors")})}))
 
 
+@pytest.mark.parametrize("form", ["tower.safetensors", "checkpoint.pt"])
+def test_a_file_alone_must_be_described(form: str, tmp_path: Path) -> None:
+    """Another preset's heads or activation would give other features, and no error."""
+    published = open_clip_vit(form, tmp_path, SMALL_VISION, quick=True)
+    with pytest.raises(ConfigError, match=r"does not tell vit\.heads and vit\.quick_gelu"):
+        resolve_run("mini", {"vit.weights": published.weights, **ALONE, "geometry.canvases": [[84, 84]]})
+
+
 def test_a_wrong_tower_or_a_wrong_word_about_it_is_refused(tmp_path: Path) -> None:
     vit = transformers_vit("clip", tmp_path / "vit", small=True, quick=True)
     convnext = timm_convnext("alone.safetensors", tmp_path, "convnext_atto")
