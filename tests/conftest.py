@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,3 +37,25 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield make
     for folder in mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes the folder of a repository's snapshot in a hub's cache of its own, to be filled; whoever asks the network fails."""
+    from huggingface_hub import constants
+
+    def refused(*_: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(socket.socket, "connect", refused)
+
+    def make(repository: str) -> Path:
+        root, revision = tmp_path / "hub" / f"models--{repository.replace('/', '--')}", "0" * 40
+        (root / "refs").mkdir(parents=True)
+        (root / "refs" / "main").write_text(revision, encoding="utf-8")
+        folder = root / "snapshots" / revision
+        folder.mkdir(parents=True)
+        return folder
+
+    return make

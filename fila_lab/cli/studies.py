@@ -34,6 +34,7 @@ def plan(
     """
     from fila_lab.cli.text import plan_text
     from fila_lab.config import parse_set
+    from fila_lab.config.published_weights import absence_warnings
     from fila_lab.studies.arms import get_budget
     from fila_lab.studies.estimate import estimate, known_winners
     from fila_lab.studies.machine import check_machine, template_warnings
@@ -47,7 +48,8 @@ def plan(
     made = make_plan(loaded, name, overrides, known_winners(folder) if chosen.tune else None, timed)
     if chosen.sweep and (front := read_front(folder, made)) is not None:
         made = make_plan(loaded, name, overrides, None, timed, front)
-    for message in [*check_machine(made, workers or chosen.workers, force), *template_warnings(cell.config for cell in made.cells)]:
+    runs = [cell.config for cell in made.cells]
+    for message in [*check_machine(made, workers or chosen.workers, force), *template_warnings(runs), *absence_warnings(runs)]:
         typer.echo(f"warning: {message}", err=True)
     typer.echo(plan_text(made, estimate(made, folder, workers or chosen.workers), folder))
 
@@ -118,6 +120,7 @@ def run(
     Exit codes: 0 every cell is done, 2 a mistake or a fault of the machine, 3 some cell failed (recorded, and in the report), 130 Ctrl-C.
     """
     from fila_lab.config import did_you_mean, parse_set
+    from fila_lab.config.published_weights import absence_warnings
     from fila_lab.studies.arms import get_budget
     from fila_lab.studies.engines import CellResources
     from fila_lab.studies.lock import Shard
@@ -149,7 +152,8 @@ def run(
     )
     options.check(cell.config for cell in made.cells)
     machine = check_machine(made, 1 if engine == "inline" else at_a_time, force, elsewhere=options.elsewhere)
-    for message in [*machine, *template_warnings(cell.config for cell in made.cells)]:
+    runs = [cell.config for cell in made.cells]
+    for message in [*machine, *template_warnings(runs), *([] if options.elsewhere else absence_warnings(runs))]:
         typer.echo(f"warning: {message}", err=True)
 
     from fila_lab.studies import study_status

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui
+from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui, weights
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -23,6 +23,7 @@ for _verb in (
     cost.cost,
     tools.calibrate,
     tools.pretrain,
+    weights.weights,
     doctor.doctor,
 ):
     app.command()(_verb)

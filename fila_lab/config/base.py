@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializationInfo, SerializerFunctionWrapHandler
 
 
 class FilaError(Exception):
@@ -37,6 +37,12 @@ def without_usual(model: type[BaseModel], content: dict[str, Any], names: Collec
     before there were these fields."""
     usual = {name: model.model_fields[name].default for name in names}
     return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
+
+
+def dumped(model: BaseModel, dump: SerializerFunctionWrapHandler, info: SerializationInfo, names: Collection[str]) -> dict[str, Any]:
+    """What a model's serializer gives: these fields only where they say something, or all is asked for (context `whole`)."""
+    content: dict[str, Any] = dump(model)
+    return content if (info.context or {}).get("whole") else without_usual(type(model), content, names)
 
 
 MOST = 2**31 - 1

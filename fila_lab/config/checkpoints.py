@@ -3,110 +3,110 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.language_folder import check_language, tokenizer_size
-from fila_lab.config.library_tags import tag_sizes
 from fila_lab.config.run import RunConfig
 from fila_lab.config.safetensors_header import Shape, tensor_shapes
-from fila_lab.config.weights import LEFT_OUT, require_weights, surplus_tensors
+from fila_lab.config.tower_shapes import POSITIONS, square_side, tower_shapes
+from fila_lab.config.weights import require_weights
+
+if TYPE_CHECKING:
+    from fila_lab.config.tower_sources import TowerSource
 
 
 def check_checkpoints(config: RunConfig) -> None:
-    """Refuse weights files, language model folders and tokenizer folders that are missing, damaged, or of other sizes than the run's.
+    """Refuse weights files, language model folders and tokenizer folders that are missing, damaged, or of other sizes than the run's. What
+    torch wrote is not opened here: its tensors are looked at when a cell starts.
 
     Raises:
         ConfigError: field, file, both sizes and remedy.
     """
-    wanted = {"vit": _vit(config), "convnext": _convnext(config)}
-    for tower, shapes in wanted.items():
-        spec = getattr(config, tower).weights
-        path = require_weights(f"{tower}.weights", spec)
-        if path is not None:
-            _check_shapes(f"{tower}.weights = {spec!r}", path, shapes, tower)
-        elif spec != "random":
-            _check_tag(tower, spec, config)
+    for tower in ("vit", "convnext"):
+        if (spec := getattr(config, tower).weights) != "random":
+            _check_tower(tower, f"{tower}.weights = {spec!r}", config)
     spec = config.language.weights
     path = require_weights("language.weights", spec)
     if path is not None:
-        _check_shapes(f"language.weights = {spec!r}", path, _answers(config), "language")
+        field = f"language.weights = {spec!r}"
+        _check_shapes(field, _shapes(field, path), _answers(config), "language")
     check_language(config.language)
 
 
-def _check_shapes(field: str, path: Path, wanted: dict[str, Shape], room: str) -> None:
+def _told_otherwise(tower: str, source: TowerSource, config: RunConfig) -> dict[str, Any]:
+    """Fields of a run that its source tells otherwise, and what it tells: sizes, heads, activation, pixels."""
+    from fila_lab.config.tower_cards import CLIP
+
+    said = config.model_dump(mode="json", context={"whole": True})
+    differing: dict[str, Any] = {}
+    for field, value in source.told.items():
+        room, _, name = field.partition(".")
+        own, plain = said[room][name], list(value) if isinstance(value, tuple) else value
+        free = field == "geometry.tile" and config.vit.positions == "interpolate"
+        alike = own == plain or (name == "mlp_ratio" and int(config.vit.width * own) == int(config.vit.width * value))
+        if not alike and not free:
+            differing[field] = plain
+    if source.statistics is not None:
+        pixels = getattr(config, tower).pixels
+        if source.statistics != (CLIP if pixels is None else (pixels.mean, pixels.std)):
+            differing[f"{tower}.pixels"] = dict(zip(("mean", "std"), map(list, source.statistics), strict=True))
+    return differing
+
+
+def _check_tower(tower: str, field: str, config: RunConfig) -> None:
+    from fila_lab.config.tower_sources import tower_source
+
+    source = tower_source(tower, getattr(config, tower).weights)
+    if source.shapes:
+        _check_shapes(field, source.shapes, tower_shapes(tower, config), tower, config.vit.positions == "interpolate", source.surplus)
+    if differing := _told_otherwise(tower, source, config):
+        sizes = " ".join(f"--set {name}={_word(value)}" for name, value in differing.items())
+        raise ConfigError(f"{field} is another tower than the configuration says; use {sizes}")
+
+
+def _word(value: Any) -> str:
+    text = json.dumps(value, separators=(",", ":"))
+    return f"'{text}'" if isinstance(value, dict) else text
+
+
+def _shapes(field: str, path: Path) -> dict[str, Shape]:
     try:
-        found = tensor_shapes(path)
+        return tensor_shapes(path)
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{field}: {path} cannot be read as safetensors ({error}); make or fetch the file again") from error
+
+
+def _check_shapes(
+    field: str,
+    found: Mapping[str, Shape],
+    wanted: Mapping[str, Shape],
+    room: str,
+    interpolated: bool = False,
+    surplus: Collection[str] | None = None,
+) -> None:
+    """surplus: tensors that the source has no place for; None where it may hold more than what is looked at."""
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ConfigError(f"{field} lacks {len(missing)} of {len(wanted)} tensors, e.g. {missing[0]}; choose weights of this architecture")
-    surplus = surplus_tensors(found, wanted, LEFT_OUT[room]) if room in LEFT_OUT else []
-    if surplus:
+    if surplus is not None and (more := [*surplus, *(name for name in found if name not in wanted)]):
         raise ConfigError(
-            f"{field} has, more than the configuration, {len(surplus)} tensors, e.g. {surplus[0]}; choose weights of this architecture"
+            f"{field} has, more than the configuration, {len(more)} tensors, e.g. {more[0]}; choose weights of this architecture"
         )
     for name, shape in wanted.items():
-        if found[name] != shape:
+        if found[name] != shape and not (interpolated and _resampled(name, found[name], shape)):
+            grid = ", or have it resampled by vit.positions=interpolate" if _resampled(name, found[name], shape) else ""
             raise ConfigError(
                 f"{field}: {name} has shape {list(found[name])}, the configuration says {list(shape)}; set the sizes in {room} "
-                "(and geometry) to those of the weights"
+                f"(and geometry) to those of the weights{grid}"
             )
 
 
-def _check_tag(tower: str, spec: str, config: RunConfig) -> None:
-    """A library's tag: known to it, and of the sizes that the configuration says."""
-    differing = {}
-    for field, value in tag_sizes(tower, spec).items():
-        room, _, name = field.partition(".")
-        if getattr(getattr(config, room), name) != value:
-            differing[field] = list(value) if isinstance(value, tuple) else value
-    if differing:
-        sizes = " ".join(f"--set {field}={json.dumps(value, separators=(',', ':'))}" for field, value in differing.items())
-        raise ConfigError(f"{tower}.weights = {spec!r} is another tower than the configuration says; use {sizes}")
-
-
-def _vit(config: RunConfig) -> dict[str, Shape]:
-    """open_clip's VisionTransformer, without its projection."""
-    vit, geometry = config.vit, config.geometry
-    width, inner = vit.width, int(vit.width * vit.mlp_ratio)
-    shapes: dict[str, Shape] = {
-        "class_embedding": (width,),
-        "positional_embedding": (geometry.grid**2 + 1, width),
-        "conv1.weight": (width, 3, geometry.patch, geometry.patch),
-    }
-    for norm in ("ln_pre", "ln_post"):
-        shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
-    for layer in range(vit.layers):
-        block = f"transformer.resblocks.{layer}"
-        shapes |= {f"{block}.{norm}.{part}": (width,) for norm in ("ln_1", "ln_2") for part in ("weight", "bias")}
-        shapes |= {f"{block}.attn.in_proj_weight": (3 * width, width), f"{block}.attn.in_proj_bias": (3 * width,)}
-        shapes |= {f"{block}.attn.out_proj.weight": (width, width), f"{block}.attn.out_proj.bias": (width,)}
-        shapes |= {f"{block}.mlp.c_fc.weight": (inner, width), f"{block}.mlp.c_fc.bias": (inner,)}
-        shapes |= {f"{block}.mlp.c_proj.weight": (width, inner), f"{block}.mlp.c_proj.bias": (width,)}
-    return shapes
-
-
-def _convnext(config: RunConfig) -> dict[str, Shape]:
-    """timm's ConvNeXt, without its head."""
-    convnext, before = config.convnext, 3
-    ones = (1, 1) if convnext.conv_mlp else ()
-    shapes: dict[str, Shape] = {}
-    for stage, (depth, dim) in enumerate(zip(convnext.depths, convnext.dims, strict=True)):
-        if stage == 0:
-            shapes |= {"stem.0.weight": (dim, 3, 4, 4), "stem.0.bias": (dim,), "stem.1.weight": (dim,), "stem.1.bias": (dim,)}
-        else:
-            down = f"stages.{stage}.downsample"
-            shapes |= {f"{down}.0.weight": (before,), f"{down}.0.bias": (before,), f"{down}.1.bias": (dim,)}
-            shapes[f"{down}.1.weight"] = (dim, before, 2, 2)
-        for number in range(depth):
-            block = f"stages.{stage}.blocks.{number}"
-            shapes |= {f"{block}.{name}": (dim,) for name in ("gamma", "conv_dw.bias", "norm.weight", "norm.bias", "mlp.fc2.bias")}
-            shapes |= {f"{block}.conv_dw.weight": (dim, 1, 7, 7), f"{block}.mlp.fc1.bias": (4 * dim,)}
-            shapes |= {f"{block}.mlp.fc1.weight": (4 * dim, dim, *ones), f"{block}.mlp.fc2.weight": (dim, 4 * dim, *ones)}
-        before = dim
-    return shapes
+def _resampled(name: str, found: Shape, wanted: Shape) -> bool:
+    """Whether a positional embedding is of another grid alone."""
+    return name == POSITIONS and len(found) == 2 and found[1] == wanted[1] and square_side(found[0]) is not None
 
 
 def _answers(config: RunConfig) -> dict[str, Shape]:

@@ -22,7 +22,7 @@ from fila_lab.config.strategies import (
 )
 from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image
-from fila_lab.config.weights import check_weights, weights_file
+from fila_lab.config.weights import weights_file, weights_form
 
 MAX_DETAIL_SIDE = 16384
 """Longest side of a detail input, pixels: beyond it a stage-1 map alone takes gigabytes."""
@@ -130,8 +130,8 @@ def _check_towers(config: RunConfig) -> None:
         raise ConfigError(f"language.heads = {language.heads} does not divide language.width = {language.width}; choose a divisor")
     if language.kv_heads is not None and language.heads % language.kv_heads:
         raise ConfigError(f"language.kv_heads = {language.kv_heads} does not divide language.heads = {language.heads}; choose a divisor")
-    check_weights("vit", vit.weights)
-    check_weights("convnext", config.convnext.weights)
+    weights_form("vit", vit.weights)
+    weights_form("convnext", config.convnext.weights)
 
 
 def _check_geometry(config: RunConfig) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.hub_cache import HUB_NAME
 from fila_lab.config.json_files import read_json
 from fila_lab.config.prompts import TEMPLATES
 from fila_lab.config.run import LanguageConfig
@@ -23,7 +23,6 @@ _SIZES = {
 }
 """Fields of `language` -> transformers' names for them in config.json."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
-_HUB_NAME = re.compile(r"^[\w-][\w.-]*(?:/[\w.-]+)?$")
 
 
 def check_language(language: LanguageConfig) -> None:
@@ -38,6 +37,26 @@ def check_language(language: LanguageConfig) -> None:
     if folder is not None:
         _check_model(language, folder)
     tokenizer_size(language)
+
+
+def language_sizes(spec: str) -> dict[str, Any]:
+    """Configuration field -> value, as far as the config.json of a language model's folder tells; empty for all that is no folder.
+
+    Raises:
+        ConfigError: a path without a folder, or a folder without a readable config.json.
+    """
+    own = spec == "random" or spec.startswith("package:") or spec.endswith(".safetensors")
+    folder = None if own else named_folder("language.weights", spec)
+    if folder is None:
+        return {}
+    whole, content = _configuration(spec, folder)
+    told: dict[str, Any] = {}
+    for ours, theirs in _SIZES.items():
+        if (held := next((content[name] for name in theirs if isinstance(content.get(name), int)), None)) is not None:
+            told[f"language.{ours}"] = held
+    if whole.get("model_type") in get_args(LanguageConfig.model_fields["architecture"].annotation):
+        told["language.architecture"] = whole["model_type"]
+    return told
 
 
 def tokenizer_size(language: LanguageConfig) -> int | None:
@@ -114,7 +133,7 @@ def named_folder(field: str, spec: str) -> Path | None:
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return folder
-    local = folder.is_absolute() or spec.startswith((".", "~")) or spec.endswith("/") or not _HUB_NAME.match(spec) or folder.exists()
+    local = folder.is_absolute() or spec.startswith((".", "~")) or spec.endswith("/") or not HUB_NAME.match(spec) or folder.exists()
     if local or (len(folder.parts) > 1 and folder.parent.is_dir()):
         raise ConfigError(f"{field} = {spec!r}: there is no such folder; check the path, or give a name on the hub (owner/name)")
     return None
@@ -135,23 +154,22 @@ def _read(field: str, spec: str, path: Path, remedy: str) -> dict[str, Any]:
     return content
 
 
+def _configuration(spec: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What config.json says of the whole model, and of the language model in it."""
+    whole = _read("language.weights", spec, folder / "config.json", "give a transformers model's folder")
+    return whole, whole["text_config"] if isinstance(whole.get("text_config"), dict) else whole
+
+
 def _check_model(language: LanguageConfig, folder: Path) -> None:
     spec = language.weights
-    whole = _read("language.weights", spec, folder / "config.json", "give a transformers model's folder")
-    content = whole["text_config"] if isinstance(whole.get("text_config"), dict) else whole
+    _, content = _configuration(spec, folder)
     _check_files(spec, folder)
-    differing: dict[str, object] = {}
-    kind = whole.get("model_type")
-    if kind in get_args(LanguageConfig.model_fields["architecture"].annotation) and kind != language.architecture:
-        differing["architecture"] = kind
-    for ours, theirs in _SIZES.items():
-        said = language.kv_heads or language.heads if ours == "kv_heads" else getattr(language, ours)
-        held = next((content[name] for name in theirs if isinstance(content.get(name), int)), said)
-        if held != said:
-            differing[ours] = held
+    said = {f"language.{name}": value for name, value in language.model_dump(context={"whole": True}).items()}
+    said["language.kv_heads"] = language.kv_heads or language.heads
+    differing = {field: value for field, value in language_sizes(spec).items() if value != said[field]}
     if differing:
-        sizes = " ".join(f"--set language.{name}={value}" for name, value in differing.items())
-        what = "another architecture" if "architecture" in differing else "other sizes"
+        sizes = " ".join(f"--set {field}={value}" for field, value in differing.items())
+        what = "another architecture" if "language.architecture" in differing else "other sizes"
         raise ConfigError(f"language.weights = {spec!r} is a model of {what} than `language` says; use {sizes}")
     needed, rows = tokenizer_size(language), content.get("vocab_size")
     if needed is not None and isinstance(rows, int) and needed > rows:

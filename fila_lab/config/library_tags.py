@@ -1,4 +1,4 @@
-"""What open_clip and timm know of their published towers, read from the libraries' own sources: importing them would import torch.
+"""What open_clip and timm know of their published towers, read from the libraries' own sources.
 
 Where a source is not laid out as it is read here, nothing is known, and nothing is refused before the library itself is asked.
 """
@@ -7,152 +7,141 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.json_files import read_json
+from fila_lab.config.library_sources import arguments, assigned, constant, entries, library_folder, syntax
 
+TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names of weights in a library's repositories, the first that there is."""
 _PUBLISHED = ("hf_hub_id", "url", "file")
 """Arguments of a timm entry that has weights."""
 
 
-def tag_sizes(tower: str, spec: str) -> dict[str, Any]:
-    """What the library says of the tower that a tag names: configuration field -> value; empty where it says nothing.
+class Repository(NamedTuple):
+    """Where a tag's weights are published: a name on the hub, and the names of the file, the first that there is."""
 
-    Raises:
-        ConfigError: no such model or tag.
-    """
+    name: str
+    files: tuple[str, ...]
+
+
+class Tag(NamedTuple):
+    """What open_clip says of a tag: whether it was trained with QuickGELU, and where it is published."""
+
+    quick_gelu: bool
+    repository: Repository | None
+
+
+def tag_repository(spec: str) -> Repository | None:
+    """Where the weights of a library's tag are published; None where that is not known."""
     library, _, name = spec.partition(":")
-    field = f"{tower}.weights = {spec!r}"
     if library == "timm":
-        known = timm_convnexts()
-        if known and name not in known:
-            raise ConfigError(
-                f"{field}: timm has no such pretrained ConvNeXt{did_you_mean(name, known)}; see timm.list_models(pretrained=True)"
-            )
-        return timm_sizes(name.partition(".")[0])
-    tags = open_clip_tags()
+        return timm_convnexts().get(name)
     model, _, tag = name.partition("/")
-    if tags and tag not in tags.get(model, {}):
-        near = did_you_mean(name, [f"{m}/{t}" for m, own in tags.items() for t in own])
-        hint = f"tags of {model}: {', '.join(tags[model])}" if model in tags else "see open_clip.list_pretrained()"
-        raise ConfigError(f"{field}: open_clip has no such model and tag{near}; {hint}")
-    sizes = open_clip_sizes(model)
-    if tags and not sizes:
-        raise ConfigError(f"{field} is no ViT of the kind that is read here; choose an open_clip ViT, e.g. ViT-L-14-336/openai")
-    return sizes | {"vit.quick_gelu": tags[model][tag]} if sizes and tags else sizes
+    known = open_clip_tags().get(model, {}).get(tag)
+    return None if known is None else known.repository
 
 
 @functools.cache
-def open_clip_tags() -> dict[str, dict[str, bool]]:
-    """Model -> its tags -> whether that checkpoint was trained with QuickGELU; empty where it cannot be told."""
+def open_clip_tags() -> dict[str, dict[str, Tag]]:
+    """Model -> its tags; empty where they cannot be told."""
     tables: dict[str, dict[str, ast.expr]] = {}
-    for name, value in _assigned("open_clip", "pretrained.py"):
-        tables[name] = dict(_entries(value))
-    known: dict[str, dict[str, bool]] = {}
+    for name, value in assigned("open_clip", "pretrained.py"):
+        tables[name] = dict(entries(value))
+    known: dict[str, dict[str, Tag]] = {}
     for model, table in tables.get("_PRETRAINED", {}).items():
-        entries = tables.get(table.id, {}) if isinstance(table, ast.Name) else dict(_entries(table))
-        known[model] = {tag: _quick_gelu(entry, tables) for tag, entry in entries.items()}
-    for model, activations in list(known.items()):  # the library adds these by a loop
-        if quick := {tag: True for tag, activation in activations.items() if activation}:
+        own = tables.get(table.id, {}) if isinstance(table, ast.Name) else dict(entries(table))
+        known[model] = {tag: _tag(entry, tables) for tag, entry in own.items()}
+    for model, tags in list(known.items()):  # the library adds these by a loop
+        if quick := {name: tag for name, tag in tags.items() if tag.quick_gelu}:
             known[f"{model}-quickgelu"] = quick
     return known if all(known.values()) else {}
 
 
-def open_clip_sizes(model: str) -> dict[str, Any]:
-    """Fields of `vit`, `geometry.patch` and `geometry.tile` that an open_clip model has; empty where it is no plain ViT."""
-    folder = _folder("open_clip")
+def open_clip_model(model: str) -> dict[str, Any]:
+    """An open_clip model as its own configuration describes it; empty where there is none."""
+    folder = library_folder("open_clip")
     try:
-        vision = read_json(folder / "model_configs" / f"{model}.json")["vision_cfg"] if folder else {}
-        if "timm_model_name" in vision or not isinstance(vision["layers"], int):
-            return {}
-        width, side = vision["width"], vision.get("image_size", 224)
-        return {
-            "vit.width": width,
-            "vit.layers": vision["layers"],
-            "vit.heads": width // vision.get("head_width", 64),
-            "vit.mlp_ratio": float(vision.get("mlp_ratio", 4.0)),
-            "geometry.patch": vision["patch_size"],
-            "geometry.tile": side if isinstance(side, int) else side[0],
-        }
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        content = read_json(folder / "model_configs" / f"{model}.json") if folder else {}
+    except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 @functools.cache
-def timm_convnexts() -> tuple[str, ...]:
-    """timm's pretrained ConvNeXts, `MODEL.TAG`; empty where it cannot be told."""
-    for name, value in _assigned("timm", "models/convnext.py"):
+def timm_convnexts() -> dict[str, Repository | None]:
+    """timm's pretrained ConvNeXts, `MODEL.TAG`, and where they are published; empty where it cannot be told."""
+    for name, value in assigned("timm", "models/convnext.py"):
         if name == "default_cfgs" and isinstance(value, ast.Call) and value.args:
-            return tuple(key for key, entry in _entries(value.args[0]) if any(word in _PUBLISHED for word, _ in _arguments(entry)))
-    return ()
+            own = {key: dict(arguments(entry)) for key, entry in entries(value.args[0])}
+            return {key: _timm_repository(key, entry) for key, entry in own.items() if any(word in entry for word in _PUBLISHED)}
+    return {}
 
 
 @functools.cache
 def timm_sizes(model: str) -> dict[str, Any]:
-    """Fields of `convnext` that a ConvNeXt of timm has; empty where it cannot be told."""
-    tree = _source("timm", "models/convnext.py")
+    """Fields of `convnext` that a ConvNeXt of timm has; empty where it cannot be told, or it has another activation."""
+    told = _model_arguments("models/convnext.py", model)
+    depths, dims = told.get("depths"), told.get("dims")
+    if depths is None or dims is None or told.get("act_layer", "gelu") != "gelu":
+        return {}
+    sizes = {"convnext.depths": tuple(depths), "convnext.dims": tuple(dims), "convnext.conv_mlp": bool(told.get("conv_mlp", False))}
+    return sizes | {"convnext.norm_eps": float(told.get("norm_eps") or 1e-6)}
+
+
+def timm_norm_eps(depths: tuple[int, ...], dims: tuple[int, ...]) -> float | None:
+    """The epsilon of the norms in timm's ConvNeXts of these sizes; None where it has none of them, or they differ."""
+    tree = syntax("timm", "models/convnext.py")
+    models = [node.name for node in (tree.body if tree is not None else ()) if isinstance(node, ast.FunctionDef)]
+    alike = [sizes for sizes in map(timm_sizes, models) if (sizes.get("convnext.depths"), sizes.get("convnext.dims")) == (depths, dims)]
+    found = {sizes["convnext.norm_eps"] for sizes in alike}
+    return found.pop() if len(found) == 1 else None
+
+
+@functools.cache
+def timm_vit_sizes(model: str) -> dict[str, Any]:
+    """Fields of `vit` and `geometry.patch` that a CLIP ViT of timm has; empty where it cannot be told, or it is another kind of ViT."""
+    told = _model_arguments("models/vision_transformer.py", model)
+    if not told.get("pre_norm") or not all(isinstance(told.get(name), int) for name in ("embed_dim", "depth", "num_heads", "patch_size")):
+        return {}
+    return {
+        "vit.width": told["embed_dim"],
+        "vit.layers": told["depth"],
+        "vit.heads": told["num_heads"],
+        "vit.quick_gelu": told.get("act_layer") == "quick_gelu",
+        "geometry.patch": told["patch_size"],
+    }
+
+
+def _model_arguments(name: str, model: str) -> dict[str, Any]:
+    """The arguments that a function of timm's gives the class it builds, as far as they are literals."""
+    tree = syntax("timm", name)
     for node in tree.body if tree is not None else ():
         if not isinstance(node, ast.FunctionDef) or node.name != model:
             continue
         for step in node.body:
             if isinstance(step, ast.Assign) and isinstance(step.targets[0], ast.Name) and step.targets[0].id == "model_args":
-                told = {word: _value(entry) for word, entry in _entries(step.value)}
-                depths, dims = told.get("depths"), told.get("dims")
-                if depths is not None and dims is not None:
-                    sizes = {"convnext.depths": tuple(depths), "convnext.dims": tuple(dims)}
-                    return sizes | {"convnext.conv_mlp": bool(told.get("conv_mlp", False))}
+                return {word: constant(entry) for word, entry in entries(step.value)}
     return {}
 
 
-def _folder(library: str) -> Path | None:
-    spec = find_spec(library)
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
-
-
-@functools.cache
-def _source(library: str, name: str) -> ast.Module | None:
-    folder = _folder(library)
-    try:
-        return ast.parse((folder / name).read_text(encoding="utf-8")) if folder is not None else None
-    except (OSError, ValueError, SyntaxError):
+def _timm_repository(name: str, entry: Mapping[str, ast.expr]) -> Repository | None:
+    repository, file = constant(entry.get("hf_hub_id")), constant(entry.get("hf_hub_filename"))
+    if not isinstance(repository, str):
         return None
+    return Repository(f"{repository}{name}" if repository.endswith("/") else repository, (file,) if file else TIMM_FILES)
 
 
-def _assigned(library: str, name: str) -> Iterator[tuple[str, ast.expr]]:
-    """Names that a source assigns at its top level, and the expressions."""
-    tree = _source(library, name)
-    for node in tree.body if tree is not None else ():
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0].id, node.value
-
-
-def _entries(value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """Keys and values of `{"a": x}` or `dict(a=x)`."""
-    if isinstance(value, ast.Dict):
-        for key, entry in zip(value.keys, value.values, strict=True):
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                yield key.value, entry
-    elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "dict":
-        yield from _arguments(value)
-
-
-def _arguments(call: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    if isinstance(call, ast.Call):
-        yield from ((word.arg, word.value) for word in call.keywords if word.arg is not None)
-
-
-def _quick_gelu(entry: ast.expr, tables: Mapping[str, Mapping[str, ast.expr]]) -> bool:
+def _tag(entry: ast.expr, tables: Mapping[str, Mapping[str, ast.expr]]) -> Tag:
     if isinstance(entry, ast.Subscript) and isinstance(entry.value, ast.Name):  # another table's entry
-        entry = tables.get(entry.value.id, {}).get(str(_value(entry.slice)), entry)
-    return bool(_value(dict(_arguments(entry)).get("quick_gelu")))
-
-
-def _value(node: ast.expr | None) -> Any:
-    try:
-        return None if node is None else ast.literal_eval(node)
-    except ValueError:
-        return None
+        entry = tables.get(entry.value.id, {}).get(str(constant(entry.slice)), entry)
+    told = dict(arguments(entry))
+    place = constant(told.get("hf_hub"))
+    repository = None
+    if isinstance(place, str) and place:
+        name, _, file = place.rpartition("/")
+        repository = Repository(name, (f"{file.removesuffix('.bin')}.safetensors", file) if file.endswith(".bin") else (file,))
+        repository = repository if file else Repository(name, OPEN_CLIP_FILES)
+    return Tag(bool(constant(told.get("quick_gelu"))), repository)

@@ -15,6 +15,7 @@ from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error, mistakes
 from fila_lab.config.overrides import apply_overrides
 from fila_lab.config.run import RunConfig
+from fila_lab.config.source_fields import Layer, with_source_fields
 from fila_lab.config.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -34,16 +35,22 @@ def load_preset(name: str) -> RunConfig:
 
 
 def resolve_run(preset: str, *overrides: Mapping[str, Any]) -> RunConfig:
-    """A preset with overrides laid over it, later ones last. Keys may be dotted paths; every mistake is a ConfigError."""
-    tree = _preset_tree(str(preset), ())
-    for layer in overrides:
-        _refuse_preset(layer, "")
-        tree = apply_overrides(tree, layer, RunConfig)
+    """A preset with overrides laid over it, later ones last. Keys may be dotted paths; every mistake is a ConfigError. What weights that a
+    layer names say of themselves takes the place of what lower layers say (`fila_lab.config.source_fields`)."""
+    layers = _preset_layers(str(preset), ())
+    for content in overrides:
+        _refuse_preset(content, "")
+        layers.append(Layer(content))
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        tree = apply_overrides(tree, layer.content, RunConfig, layer.source)
+    tree, given = with_source_fields(tree, layers)
     tree["preset"] = Path(preset).stem if _is_path(str(preset)) else str(preset)
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise config_error(error, RunConfig) from None
+        refused = str(config_error(error, RunConfig))
+        raise ConfigError(f"{refused} ({given})" if given and "geometry" in refused else refused) from None
     check_run(config)
     return config
 
@@ -102,8 +109,8 @@ def _is_path(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) or "/" in name
 
 
-def _preset_tree(name: str, above: tuple[str, ...], base: Path | None = None) -> dict[str, Any]:
-    """The mapping a preset resolves to, its ancestors' included; a path is relative to the file that extends it."""
+def _preset_layers(name: str, above: tuple[str, ...], base: Path | None = None) -> list[Layer]:
+    """The layers a preset is made of, its ancestors' first; a path is relative to the file that extends it."""
     if _is_path(name):
         path = (base / name) if base is not None and not Path(name).is_absolute() else Path(name)
     else:
@@ -119,5 +126,5 @@ def _preset_tree(name: str, above: tuple[str, ...], base: Path | None = None) ->
     content = _read(path)
     _refuse_preset(content, f"{path.name}: ")
     parent = content.pop("extends", None)
-    tree: dict[str, Any] = _preset_tree(str(parent), (*above, key), path.parent) if parent is not None else {}
-    return apply_overrides(tree, content, RunConfig, source=path.name)
+    below = _preset_layers(str(parent), (*above, key), path.parent) if parent is not None else []
+    return [*below, Layer(content, path.name, shipped=path.parent == PRESETS)]

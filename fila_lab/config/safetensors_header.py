@@ -17,11 +17,21 @@ def tensor_shapes(path: Path) -> dict[str, Shape]:
         ValueError: the header is damaged, or the file shorter than it says.
     """
     state = path.stat()
-    return _header(str(path), state.st_size, state.st_mtime_ns)
+    return _header(str(path), state.st_size, state.st_mtime_ns)[0]
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What the header of a safetensors file says beside its tensors.
+
+    Raises:
+        ValueError: as `tensor_shapes`.
+    """
+    state = path.stat()
+    return _header(str(path), state.st_size, state.st_mtime_ns)[1]
 
 
 @functools.lru_cache(maxsize=64)
-def _header(path: str, size: int, changed: int) -> dict[str, Shape]:
+def _header(path: str, size: int, changed: int) -> tuple[dict[str, Shape], dict[str, str]]:
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= size - 8:
@@ -35,4 +45,5 @@ def _header(path: str, size: int, changed: int) -> dict[str, Shape]:
         raise ValueError("a damaged safetensors header") from error
     if size != 8 + length + end:
         raise ValueError(f"{size} bytes, {8 + length + end} by its header")
-    return shapes
+    told = content.get("__metadata__")
+    return shapes, dict(told) if isinstance(told, dict) else {}

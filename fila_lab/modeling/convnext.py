@@ -7,9 +7,7 @@ from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
 from fila_lab.config.run import ConvNextConfig
-from fila_lab.modeling.pixels import pixel_statistics
-
-"""Input pixels per cell of stages 1 to 4."""
+from fila_lab.modeling.pixels import tower_statistics
 
 
 class ConvNextTower(nn.Module):
@@ -22,8 +20,10 @@ class ConvNextTower(nn.Module):
         super().__init__()
         self.config = config
         self.dims = config.dims
-        self.statistics = pixel_statistics(config.weights)
-        self.trunk = ConvNeXt(depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=1.0)
+        self.statistics = tower_statistics(config)
+        self.trunk = ConvNeXt(
+            depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=1.0, norm_eps=config.norm_eps
+        )
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
 
     @property

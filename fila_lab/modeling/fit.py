@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 import torch
-from open_clip.transformer import QuickGELU
-from torch import Tensor, nn
+from torch import Tensor
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.weights import surplus_tensors
-
-ACTIVATIONS = (QuickGELU, nn.GELU)
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -64,30 +61,8 @@ def require_facts(field: str, spec: str, own: Mapping[str, str], told: Mapping[s
     for fact, value in own.items():
         if told.get(fact, value) != value:
             raise ConfigError(
-                f"{field}={spec!r} was made with {fact}={told[fact]}, the configuration says {value}; set {fact}={told[fact]}"
+                f"{field}={spec!r} was made with {fact}={told[fact]}, the configuration says {value}; set {fact}={told[fact].lower()}"
             )
-
-
-def require_alike(field: str, spec: str, own: nn.Module, source: Mapping[str, nn.Module]) -> None:
-    """ConfigError where a library's model, its modules by name, computes otherwise with the same tensors: attention heads, epsilon of
-    norms, activation."""
-    for name, part in own.named_modules():
-        other = source.get(name)
-        for fact in ("num_heads", "eps"):
-            ours, theirs = getattr(part, fact, None), getattr(other, fact, None)
-            if ours is not None and theirs is not None and ours != theirs:
-                raise ConfigError(
-                    f"{field}={spec!r}: {name} has {fact} {theirs}, the configuration makes it {ours}; set it to the weights' own"
-                )
-        if isinstance(part, ACTIVATIONS) and isinstance(other, ACTIVATIONS) and _quick(part) != _quick(other):
-            raise ConfigError(
-                f"{field}={spec!r}: {name} is {type(other).__name__}, the configuration makes it {type(part).__name__}; "
-                f"set {field.rpartition('.')[0]}.quick_gelu={str(_quick(other)).lower()}"
-            )
-
-
-def _quick(part: nn.Module) -> bool:
-    return isinstance(part, QuickGELU)
 
 
 def _finite(value: Tensor) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from fila_lab.config.base import ConfigError, FilaError
+from fila_lab.config.base import ConfigError, FilaError, MachineError
 from fila_lab.config.run import LanguageConfig
 from fila_lab.config.seam_words import WORDS
 from fila_lab.config.vocabulary import CHARACTERS, SPECIAL
@@ -60,7 +61,7 @@ def build_tokenizer(config: LanguageConfig) -> PreTrainedTokenizerBase:
     if config.tokenizer == "words":
         return word_tokenizer()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.tokenizer)
+        tokenizer = _offline_first(AutoTokenizer.from_pretrained, config.tokenizer)
     except Exception as error:
         raise _unavailable("language.tokenizer", config.tokenizer, error) from error
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -173,9 +174,9 @@ def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _loaded(config: LanguageConfig) -> PreTrainedModel:
-    load: Any = AutoModelForCausalLM.from_pretrained
+    dtype = weights_dtype(config) or "auto"
     try:
-        language, told = load(config.weights, dtype=weights_dtype(config) or "auto", output_loading_info=True)
+        language, told = _offline_first(AutoModelForCausalLM.from_pretrained, config.weights, dtype=dtype, output_loading_info=True)
     except Exception as error:
         raise _unavailable("language.weights", config.weights, error) from error
     require_all("language.weights", config.weights, missing=told["missing_keys"], surplus=told["unexpected_keys"])
@@ -183,9 +184,19 @@ def _loaded(config: LanguageConfig) -> PreTrainedModel:
     return language
 
 
+def _offline_first(load: Callable[..., Any], name: str, **options: Any) -> Any:
+    """What `from_pretrained` gives for a folder or a name on the hub: the network is asked only for what the hub's cache lacks."""
+    if not Path(name).is_dir():
+        with suppress(OSError):
+            return load(name, local_files_only=True, **options)
+    return load(name, **options)
+
+
 def _unavailable(field: str, value: str, error: Exception) -> FilaError:
     first = (str(error).strip().splitlines() or [""])[0]
-    return FilaError(
-        f"{field}={value!r} cannot be loaded ({type(error).__name__}: {first}); give a folder that holds it, or fill the hub cache, "
-        f"or set {'characters' if field.endswith('tokenizer') else 'random'}"
-    )
+    message = f"{field}={value!r} cannot be loaded ({type(error).__name__}: {first}); give a folder that holds it, or "
+    other = "characters" if field.endswith("tokenizer") else "random"
+    if isinstance(error, OSError) and not Path(value).exists():  # a name on the hub: of this machine, not of the cell
+        message += f"fill the hub cache where there is a network (`hf download {value}`), or set {other}"
+        return MachineError(message, "weights absent")
+    return FilaError(f"{message}set {other}")

@@ -1,4 +1,4 @@
-"""From bytes to what the towers were trained on, mean and deviation per channel: CLIP's unless a checkpoint's tag says others."""
+"""From bytes to what the towers were trained on, mean and deviation per channel: CLIP's unless a checkpoint says others."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor
 
-Channels = tuple[float, ...]
-Statistics = tuple[Channels, Channels]
-"""Mean and standard deviation of red, green and blue, of pixels between 0 and 1."""
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-CLIP: Statistics = (CLIP_MEAN, CLIP_STD)
+from fila_lab.config.base import ConfigError
+from fila_lab.config.run import ConvNextConfig, VitConfig
+from fila_lab.config.tower_cards import CLIP, Channels, Statistics
 
 
-def pixel_statistics(weights: str) -> Statistics:
-    """Those that a `weights` field's checkpoint was trained with, by its library's tag; CLIP's for all that has none (random, package:NAME,
-    files), and where the tag is not known or says nothing."""
+def tower_statistics(config: VitConfig | ConvNextConfig) -> Statistics:
+    """Those that a tower's weights were trained with: its `pixels`, else its tag's, else CLIP's.
+
+    Raises:
+        ConfigError: `pixels` that are not those of the weights' tag.
+    """
+    told = tag_statistics(config.weights)
+    if config.pixels is None:
+        return told or CLIP
+    said = (config.pixels.mean, config.pixels.std)
+    if told is not None and told != said:
+        raise ConfigError(
+            f"weights = {config.weights!r} were trained on pixels of mean {told[0]} and std {told[1]}, but pixels = mean {said[0]}, std "
+            f"{said[1]}; leave pixels out"
+        )
+    return said
+
+
+def tag_statistics(weights: str) -> Statistics | None:
+    """Those that a library says of the tag in a `weights` field; None for all that is no tag, and where the library says nothing."""
     library, _, tag = weights.partition(":")
     told: dict[str, Channels] = {}
     if library == "timm":
@@ -27,7 +40,7 @@ def pixel_statistics(weights: str) -> Statistics:
     elif library == "open_clip":
         model, _, name = tag.partition("/")
         told = open_clip.get_pretrained_cfg(model, name)
-    return told.get("mean") or CLIP_MEAN, told.get("std") or CLIP_STD
+    return (told.get("mean") or CLIP[0], told.get("std") or CLIP[1]) if told else None
 
 
 def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32, statistics: Statistics = CLIP) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fila_lab.config.base import ConfigError
 from fila_lab.config.fusion_points import feature_index
 from fila_lab.config.run import GeometryConfig, VitConfig
-from fila_lab.modeling.pixels import pixel_statistics
+from fila_lab.modeling.pixels import tower_statistics
 
 
 class ToStream(nn.Module):
@@ -50,7 +50,7 @@ class VitTower(nn.Module):
         self.config = config
         self.grid = geometry.grid
         self.width = config.width
-        self.statistics = pixel_statistics(config.weights)
+        self.statistics = tower_statistics(config)
         self.n_layers = config.layers
         self.n_used = feature_index(config.feature_layer, config.layers)
         self.trunk = VisionTransformer(

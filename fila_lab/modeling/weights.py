@@ -1,7 +1,4 @@
-"""Where a tower's weights come from, and their fingerprint.
-
-`random` | `package:NAME` (ships with fila_lab) | a .safetensors file (or `file:PATH`) | `open_clip:MODEL/TAG` | `timm:MODEL.TAG`.
-"""
+"""A tower's weights: loaded from where `weights` says, saved, and their fingerprint. `fila_lab.config.layouts` has the forms."""
 
 from __future__ import annotations
 
@@ -9,15 +6,21 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fila_lab.config.base import FilaError
+from fila_lab.config.base import ConfigError
 from fila_lab.config.hashing import file_sha256
-from fila_lab.config.weights import LEFT_OUT, require_weights
+from fila_lab.config.layouts import joined_shape, reading
+from fila_lab.config.tower_cards import Statistics, Told
+from fila_lab.config.tower_shapes import POSITIONS
+from fila_lab.config.tower_sources import local_files, source_of
+from fila_lab.config.weights import Form, require_weights, weights_form
 from fila_lab.modeling.convnext import ConvNextTower
-from fila_lab.modeling.fit import require_alike, require_facts, require_fit
+from fila_lab.modeling.fetching import published_files, tag_facts
+from fila_lab.modeling.fit import require_facts, require_fit
+from fila_lab.modeling.positions import resampled
+from fila_lab.modeling.tensor_files import TensorFiles
 from fila_lab.modeling.vit import VitTower
 
 Tower = VitTower | ConvNextTower
@@ -26,38 +29,33 @@ Tower = VitTower | ConvNextTower
 def load_weights(tower: Tower, spec: str, field: str) -> None:
     """Fill the tower from `spec`; `field` is the configuration field that errors name. `random` leaves it as it was initialised.
 
-    Raises FilaError when the weights are missing, unreadable, or of another shape.
+    Raises:
+        FilaError: weights that are missing, unreadable, of other shapes, or that say of themselves what the configuration says otherwise;
+            the tower is then as it was.
     """
-    if spec == "random":
+    kind = "vit" if isinstance(tower, VitTower) else "convnext"
+    form, named = weights_form(kind, spec), f"{field}={spec!r}"
+    if form.kind == "random":
         return
-    path = require_weights(field, spec)
-    if path is not None:
-        state, told = read_file(path, spec, field)
-        require_facts(field, spec, facts_of(tower), told)
-    elif spec.startswith(("open_clip:", "timm:")):
-        source = _from_open_clip(spec, field) if spec.startswith("open_clip:") else _from_timm(spec, field)
-        state = {name.removeprefix("trunk."): value for name, value in source.state_dict().items()}
-        require_alike(field, spec, tower.trunk, {name.removeprefix("trunk."): part for name, part in source.named_modules()})
-    else:
-        raise FilaError(
-            f"{field}={spec!r} is not a source of weights; "
-            "use random, package:NAME, a .safetensors file, open_clip:MODEL/TAG or timm:MODEL.TAG"
-        )
-    _fill(tower, state, spec, field)
+    files, told = _source(kind, form, spec, named)
+    require_facts(field, spec, _facts(tower), {name: str(value) for name, value in told.fields.items()})
+    _require_statistics(kind, named, tower.statistics, told.statistics)
+    with TensorFiles(named, files) as tensors:
+        require_facts(field, spec, _facts(tower), tensors.metadata)
+        given = _given(kind, tensors, named)
+        if isinstance(tower, VitTower) and tower.config.positions == "interpolate" and POSITIONS in given:
+            given[POSITIONS] = resampled(given[POSITIONS], tower.grid)
+        remedy = f"set the sizes in {kind} (and geometry) to those of the weights"
+        remedy += ", or vit.positions=interpolate for another grid" if kind == "vit" else ""
+        tower.trunk.load_state_dict(require_fit(field, spec, tower.trunk.state_dict(), given, remedy=remedy))
 
 
 def save_weights(tower: Tower, path: Path) -> None:
     """Write the tower's trunk as safetensors, in the form `load_weights` reads, with what its tensors do not tell in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}
-    save_file(state, path, facts_of(tower))
-
-
-def facts_of(tower: Tower) -> dict[str, str]:
-    """What the shapes of a tower's tensors do not tell: configuration field -> value."""
-    if isinstance(tower, VitTower):
-        return {"vit.heads": str(tower.config.heads), "vit.quick_gelu": str(tower.config.quick_gelu)}
-    return {}
+    usual = isinstance(tower, ConvNextTower) and tower.config.norm_eps == type(tower.config).model_fields["norm_eps"].default
+    save_file(state, path, {} if usual else _facts(tower))
 
 
 def weights_sha256(source: str | nn.Module) -> str:
@@ -79,52 +77,44 @@ def weights_sha256(source: str | nn.Module) -> str:
 
 def read_file(path: Path, spec: str, field: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; FilaError when it is none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise FilaError(f"{field}={spec!r}: {path} cannot be read as safetensors ({error}); make or fetch the file again") from error
+    with TensorFiles(f"{field}={spec!r}", (path,)) as tensors:
+        return dict(tensors), tensors.metadata
 
 
-def _from_open_clip(spec: str, field: str) -> nn.Module:
-    import open_clip
-
-    model, _, tag = spec.removeprefix("open_clip:").partition("/")
-    known = open_clip.list_pretrained()
-    if (model, tag) not in known:
-        tags = ", ".join(t for m, t in known if m == model)
-        hint = f"tags of {model}: {tags}" if tags else "see open_clip.list_pretrained()"
-        raise FilaError(f"{field}={spec!r}: open_clip has no such model and tag; {hint}")
-    # A model's name does not tell the activation that a tag's weights were trained with: open_clip builds another and warns.
-    quick = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
-    try:
-        return open_clip.create_model(model, pretrained=tag, force_quick_gelu=quick).visual
-    except Exception as error:
-        raise _unfetched(spec, field, error) from error
+def _source(kind: str, form: Form, spec: str, named: str) -> tuple[tuple[Path, ...], Told]:
+    """The files of the weights, and what is said of them beside them."""
+    if form.kind in ("open_clip", "timm"):
+        told = tag_facts(kind, form, named)  # before anything is fetched
+        return published_files(form, spec, named), told
+    files = published_files(form, spec, named) if form.kind == "hf" else local_files(kind, spec)
+    source = source_of(kind, named, files)
+    return files, Told(dict(source.told), source.statistics)
 
 
-def _from_timm(spec: str, field: str) -> nn.Module:
-    import timm
-
-    name = spec.removeprefix("timm:")
-    if name not in timm.list_models(pretrained=True):
-        raise FilaError(f"{field}={spec!r}: timm has no such pretrained model; see timm.list_models(pretrained=True)")
-    try:
-        return timm.create_model(name, pretrained=True)
-    except Exception as error:
-        raise _unfetched(spec, field, error) from error
-
-
-def _unfetched(spec: str, field: str, error: Exception) -> FilaError:
-    first = str(error).strip().splitlines()[:1] or [""]
-    return FilaError(
-        f"{field}={spec!r}: the weights could not be fetched ({type(error).__name__}: {first[0]}); "
-        "fill the hub cache on a machine with a network, or give a local .safetensors file"
-    )
+def _given(kind: str, tensors: TensorFiles, named: str) -> dict[str, Tensor]:
+    """The tower's tensors by their names here; those that it has no place for stand beside them, empty."""
+    read, given = reading(kind, tensors.keys(), named), {}
+    for own, pieces in read.pieces.items():
+        parts = [tensors[piece] for piece in pieces]
+        try:
+            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+        except RuntimeError as error:
+            raise ConfigError(f"{named}: {', '.join(pieces)} do not belong together ({error}); fetch the weights again") from error
+        given[own] = whole.reshape(joined_shape(own, [tuple(whole.shape)]))
+    return given | {name: torch.empty(0) for name in read.surplus}
 
 
-def _fill(tower: Tower, state: dict[str, Tensor], spec: str, field: str) -> None:
-    """Heads and projections of the source are left out; else it must hold exactly what the tower has."""
-    unused = LEFT_OUT["vit" if isinstance(tower, VitTower) else "convnext"]
-    remedy = f"set the sizes in {field.rpartition('.')[0]} (and geometry) to those of the weights"
-    tower.trunk.load_state_dict(require_fit(field, spec, tower.trunk.state_dict(), state, unused, remedy))
+def _facts(tower: Tower) -> dict[str, str]:
+    """What the shapes of a tower's tensors do not tell: configuration field -> value."""
+    if isinstance(tower, VitTower):
+        return {"vit.heads": str(tower.config.heads), "vit.quick_gelu": str(tower.config.quick_gelu)}
+    return {"convnext.norm_eps": str(tower.config.norm_eps)}
+
+
+def _require_statistics(kind: str, named: str, own: Statistics, told: Statistics | None) -> None:
+    if told is not None and told != own:
+        mean, std = (list(channels) for channels in told)
+        raise ConfigError(
+            f"{named} were trained on pixels of mean {mean} and std {std}, the configuration says {own[0]} and {own[1]}; "
+            f"set {kind}.pixels={{mean: {mean}, std: {std}}}"
+        )

@@ -90,19 +90,29 @@ def cell_ids(config: RunConfig, seeds: Iterable[int]) -> dict[int, str]:
 def weights_hashes(config: RunConfig) -> dict[str, str]:
     """Room of the config (`vit`, `convnext`, `language`) -> sha256 of its weights, where they are local files."""
     hashes = {}
-    for name in ("vit", "convnext", "language"):
-        spec = getattr(config, name).weights
-        path = require_weights(f"{name}.weights", spec)
-        if path is not None:
-            hashes[name] = known_sha256(path)
+    for name in ("vit", "convnext"):
+        if (spec := getattr(config, name).weights) != "random" and (files := _tower_files(name, spec)):
+            hashes[name] = known_sha256(files[0]) if len(files) == 1 else _together(files)
+    if (path := require_weights("language.weights", config.language.weights)) is not None:
+        hashes["language"] = known_sha256(path)
     folder = Path(config.language.weights)
     if config.language.weights != "random" and folder.is_dir():
-        digest = hashlib.sha256()
-        for path in sorted(folder.glob("*")):
-            if path.is_file():
-                digest.update(f"{path.name} {known_sha256(path)}\n".encode())
-        hashes["language"] = digest.hexdigest()
+        hashes["language"] = _together(path for path in sorted(folder.glob("*")) if path.is_file())
     return hashes
+
+
+def _tower_files(room: str, spec: str) -> tuple[Path, ...]:
+    from fila_lab.config.tower_sources import local_files  # only where there are weights: a plan answers at once
+
+    return local_files(room, spec)
+
+
+def _together(files: Iterable[Path]) -> str:
+    """sha256 over the names and hashes of files."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {known_sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def changed_weights(expected: str, config: RunConfig) -> str:

@@ -30,8 +30,9 @@ from fila_lab.data.prompt import UNASKED
 from fila_lab.data.stored_pool import StoredPool
 from fila_lab.data.suite import SPLITS, SetAside
 from fila_lab.evaluation import aggregated, judged, measured, question_only
-from fila_lab.modeling import FilaModel, build_convnext
+from fila_lab.modeling import FilaModel
 from fila_lab.modeling.generation import Answer
+from fila_lab.modeling.towers import tower_sha256
 from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
 from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_data, seen_features
@@ -208,9 +209,9 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
 
     (A random answer model is a function of the seed, which the config holds.)
     """
-    weights = {"vit": weights_sha256(model.encoder.vit)}
+    weights = {"vit": tower_sha256(config, "vit", model.encoder.vit)}
     if needs_detail(config):
-        weights["convnext"] = weights_sha256(build_convnext(config))
+        weights["convnext"] = tower_sha256(config, "convnext")
     if config.language.weights != "random":
         file = weights_file(config.language.weights)
         weights["language"] = weights_sha256(torch.nn.ModuleDict({"language": model.language}) if file is None else model.answer_parts)

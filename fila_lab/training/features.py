@@ -26,6 +26,7 @@ from fila_lab.config.counts import FEATURE_CHUNK, STRIDES
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import cache_limit
 from fila_lab.config.strategies import has_convnext
+from fila_lab.config.tower_cards import CLIP
 from fila_lab.data.parallel import in_chunks
 from fila_lab.data.pool import Bucket
 from fila_lab.data.pool_build import reserve
@@ -34,9 +35,9 @@ from fila_lab.data.stored_pool import Group, StoredPool
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail_input import stage_maps
-from fila_lab.modeling.pixels import CLIP
+from fila_lab.modeling.pixels import tower_statistics
 from fila_lab.modeling.precision import autocast
-from fila_lab.modeling.weights import weights_sha256
+from fila_lab.modeling.towers import tower_sha256
 
 SCHEMA = 2
 MARK = "complete.json"
@@ -84,12 +85,11 @@ def stage_shapes(config: ConvNextConfig, detail_hw: tuple[int, int]) -> list[tup
 
 def features_key(config: RunConfig, pool: StoredPool) -> str:
     """16 hex digits over everything that shapes a record."""
-    tower = build_convnext(config)
     parts = {
         "schema": SCHEMA,
         "pool": pool.content_hash,
         "convnext": config.convnext.model_dump(mode="json", exclude={"weights", "trainable"}),
-        "weights": weights_sha256(tower),
+        "weights": tower_sha256(config, "convnext"),
         "shown": [config.fusion.detail_resolution, config.fusion.detail_context],
         "precision": config.runtime.precision,
         "dtype": "bfloat16",
@@ -97,8 +97,8 @@ def features_key(config: RunConfig, pool: StoredPool) -> str:
         "threads": 1,
         "versions": [torch.__version__, timm.__version__],
     }
-    if tower.statistics != CLIP:
-        parts["pixels"] = tower.statistics
+    if (statistics := tower_statistics(config.convnext)) != CLIP:
+        parts["pixels"] = statistics
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from fila_lab.config import ConfigError, resolve_run
-from fila_lab.config.checkpoints import _convnext, _vit, check_checkpoints
+from fila_lab.config import ConfigError, load_preset, resolve_run
+from fila_lab.config.checkpoints import check_checkpoints
+from fila_lab.config.tower_shapes import sizes_of, tower_shapes
+
+
+def said(room: str, *names: str) -> dict[str, Any]:
+    """`mini`'s own values of these fields, said beside weights."""
+    values = getattr(load_preset("mini"), room).model_dump()
+    return {f"{room}.{name}": values[name] for name in names}
+
 
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 
@@ -23,8 +31,11 @@ def test_shapes_are_those_of_the_real_classes(sizes: dict, tmp_path: Path) -> No
     from fila_lab.modeling.towers import build_convnext, build_vit
 
     config = resolve_run("mini", RANDOM, sizes)
-    for tower, shapes in ((build_vit(config), _vit(config)), (build_convnext(config), _convnext(config))):
+    for room, tower in (("vit", build_vit(config)), ("convnext", build_convnext(config))):
+        shapes = tower_shapes(room, config)
         assert {name: tuple(value.shape) for name, value in tower.trunk.state_dict().items()} == shapes
+        said = config.model_dump()
+        assert all(said[field.split(".")[0]][field.split(".")[1]] == value for field, value in sizes_of(room, shapes).items())
 
 
 @pytest.mark.parametrize("preset", ["mini", "mini_families"])
@@ -54,11 +65,16 @@ def test_shipped_weights_fit(preset: str) -> None:
         ({"convnext.weights": "timm:convnext_base.clip_laion2"}, "(did you mean 'convnext_base.clip_laion2b'?)"),
         ({"convnext.weights": "timm:convnext_base"}, "timm has no such pretrained ConvNeXt"),
         ({"convnext.weights": "timm:resnet50.a1_in1k"}, "timm has no such pretrained ConvNeXt"),
+        ({"convnext.weights": "open_clip:ViT-B-16/openai"}, "ViT-B-16/openai' is no ConvNeXt"),
+        ({"vit.weights": "open_clip:ViT-L-14-CLIPA/datacomp1b"}, "(no_ln_pre)"),
         (
-            {"convnext.weights": "timm:convnext_tiny_hnf.a2h_in1k"},
+            {"convnext.weights": "timm:convnext_tiny_hnf.a2h_in1k", **said("convnext", "depths", "dims", "conv_mlp")},
             "use --set convnext.depths=[3,3,9,3] --set convnext.dims=[96,192,384,768] --set convnext.conv_mlp=true",
         ),
-        ({"vit.weights": "open_clip:ViT-B-16/openai"}, "--set geometry.patch=16 --set geometry.tile=224 --set vit.quick_gelu=true"),
+        (
+            {"vit.weights": "open_clip:ViT-B-16/openai", **said("geometry", "tile", "patch"), **said("vit", "quick_gelu")},
+            "--set vit.quick_gelu=true --set geometry.patch=16 --set geometry.tile=224",
+        ),
         ({"language.tokenizer": "./none"}, "language.tokenizer = './none': there is no such folder"),
     ],
 )
@@ -79,10 +95,34 @@ def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
         check_checkpoints(resolve_run("mini", {"vit.weights": str(path)}))
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "no weights in it; give the path of the file"),
+        ({"a.pt": "", "b.pt": ""}, "several weights in it (a.pt, b.pt); give the path of the file"),
+        ({"config.json": {"model_type": "siglip"}, "model.safetensors": ""}, "is no ViT of the kind that is read here (model_type siglip)"),
+        ({"config.json": [], "model.safetensors": ""}, "config.json beside the weights is no mapping"),
+        ({"config.json": {"model_type": "clip_vision_model", "hidden_act": "relu"}, "model.safetensors": ""}, "(hidden_act relu)"),
+        ({"open_clip_config.json": {"model_cfg": {"vision_cfg": {"layers": [3, 4]}}}, "open_clip_model.safetensors": ""}, "is no ViT"),
+        ({"open_clip_config.json": {}, "open_clip_model.safetensors": ""}, "is no ViT"),
+        ({"model.safetensors.index.json": {"weight_map": {"a": "1.safetensors"}}}, "lacks 1 of the 1 files that model.safetensors.ind"),
+        ({"model.safetensors.index.json": {"weight_map": {}}}, "model.safetensors.index.json names no file"),
+        ({"open_clip_model.safetensors": "cut"}, "cannot be read as safetensors"),
+    ],
+)
+def test_a_towers_folder_that_cannot_be_read_is_refused(files: dict[str, Any], words: str, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        check_checkpoints(resolve_run("mini", {"vit.weights": str(tmp_path)}))
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_language_model_of_other_sizes(tmp_path: Path) -> None:
     import torch
 
-    overrides = {"language.weights": str(tmp_path)}
+    overrides = {"language.weights": str(tmp_path), "language.width": 96}
     with pytest.raises(ConfigError, match=r"no readable config\.json"):
         check_checkpoints(resolve_run("mini", overrides))
     sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 256, "vocab_size": 50}
@@ -121,7 +161,8 @@ def saved(folder: Path, kind: str = "llama", **tokens: Any) -> dict[str, Any]:
     (folder / "tokenizer.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": tokens.get("end", "b")}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    return {"language.weights": str(folder), "language.tokenizer": str(folder), "language.width": 64}
+    architecture = {"language.architecture": tokens["architecture"]} if "architecture" in tokens else {}
+    return {"language.weights": str(folder), "language.tokenizer": str(folder), "language.width": 64, **architecture}
 
 
 def test_a_folder_that_fits(tmp_path: Path) -> None:
@@ -142,7 +183,11 @@ def spoil_tokenizer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "spoil", "words"),
     [
-        ({}, partial(saved, kind="qwen2"), "model of another architecture than `language` says; use --set language.architecture=qwen2"),
+        (
+            {"architecture": "llama"},
+            partial(saved, kind="qwen2"),
+            "model of another architecture than `language` says; use --set language.architecture=qwen2",
+        ),
         ({"highest": 50}, None, "has 51 tokens, and language.weights = "),
         ({"end": None}, None, "has no end token"),
         ({}, spoil_index, "lacks 2 of the 2 files that its index names, e.g. model-1-of-2.safetensors"),
@@ -163,7 +208,7 @@ def test_folders_that_do_not_fit(tmp_path: Path, tokens: dict, spoil: Any, words
 
 
 def test_sizes_are_found_under_the_names_of_other_families(tmp_path: Path) -> None:
-    overrides = saved(tmp_path, "gpt2")
+    overrides = saved(tmp_path, "gpt2") | said("language", "width", "layers", "heads")
     (tmp_path / "config.json").write_text(json.dumps({"n_embd": 32, "n_layer": 2, "n_head": 8, "vocab_size": 50}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"use --set language\.width=32 --set language\.layers=2 --set language\.heads=8$"):
         check_checkpoints(resolve_run("mini", overrides))

@@ -93,7 +93,8 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("train.steps.x=1", "train.steps has no keys below it"),
         ("runtime.precision=fp16", "did you mean 'bf16'"),
         ("vit.weights=pretrained", "random, package:NAME"),
-        ("convnext.weights=open_clip:ViT-B-16/openai", "timm:"),
+        ("convnext.weights=imagenet", "timm:"),
+        ("vit.weights=timm:convnext_base.clip_laion2b", "open_clip:ViT-L-14-336/openai"),
         ("fusion={control: shiftd}", "did you mean 'shifted'"),
     ],
 )

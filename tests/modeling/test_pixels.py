@@ -6,30 +6,40 @@ import pytest
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from fila_lab.config import load_preset, resolve_run
+from fila_lab.config import ConfigError, VitConfig, load_preset, resolve_run
+from fila_lab.config.run import PixelsConfig
 from fila_lab.config.tiling import TileLayout
+from fila_lab.config.tower_cards import CLIP
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling import ConvNextTower, HybridEncoder, VisionBatch, VitTower, normalise
 from fila_lab.modeling.detail_input import stage_maps
-from fila_lab.modeling.pixels import CLIP, pixel_statistics
+from fila_lab.modeling.pixels import tag_statistics, tower_statistics
 
 
 @pytest.mark.parametrize(
     "weights", ["random", "package:mini_convnext", "/a/file.safetensors", "timm:convnext_base.clip_laion2b", "open_clip:ViT-B-16/openai"]
 )
 def test_clips_own_where_nothing_says_otherwise(weights: str) -> None:
-    assert pixel_statistics(weights) == CLIP
+    assert tower_statistics(VitConfig(width=8, layers=1, heads=1, weights=weights)) == CLIP
 
 
 def test_other_checkpoints_have_others() -> None:
-    assert pixel_statistics("timm:convnext_tiny.fb_in22k") == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-    assert pixel_statistics("open_clip:ViT-B-16-SigLIP/webli") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert tag_statistics("timm:convnext_tiny.fb_in22k") == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    assert tag_statistics("open_clip:ViT-B-16-SigLIP/webli") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_what_is_said_counts_and_must_be_the_tags_own() -> None:
+    pixels = PixelsConfig(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    vit = VitConfig(width=8, layers=1, heads=1, weights="x.pt", pixels=pixels)
+    assert tower_statistics(vit) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    with pytest.raises(ConfigError, match=r"ViT-B-16/openai' were trained on pixels of mean .*; leave pixels out"):
+        tower_statistics(vit.model_copy(update={"weights": "open_clip:ViT-B-16/openai"}))
 
 
 def test_each_tower_sees_pixels_in_its_own_units() -> None:
-    config = resolve_run(
-        "mini", {"fusion.name": "none", "vit.weights": "open_clip:ViT-B-16-SigLIP/webli", "convnext.weights": "timm:convnext_tiny.fb_in22k"}
-    )
+    sizes = {f"convnext.{name}": getattr(load_preset("mini").convnext, name) for name in ("depths", "dims")}
+    tags = {"vit.weights": "open_clip:ViT-B-16-SigLIP/webli", "convnext.weights": "timm:convnext_tiny.fb_in22k"}
+    config = resolve_run("mini", {"fusion.name": "none", **tags, **sizes})
     vit, convnext = VitTower(config.vit, config.geometry), ConvNextTower(config.convnext)
     pixels = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
     plain = (pixels.double() / 255 - torch.tensor(IMAGENET_DEFAULT_MEAN)) / torch.tensor(IMAGENET_DEFAULT_STD)

@@ -15,6 +15,7 @@ import pytest
 
 from fila_lab.cli import main
 from fila_lab.config import MachineError
+from fila_lab.config.published_weights import Holding
 from fila_lab.config.weights import PACKAGE_WEIGHTS
 from fila_lab.studies import doctor
 from fila_lab.studies.doctor import Finding, hardware, libraries, places, weights
@@ -117,11 +118,13 @@ def test_a_spoilt_weights_file_is_found(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_weights_on_the_hub_are_looked_for_and_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "_fetched", lambda repository: repository == "owner/there")
-    assert weights._wanted("language", "owner/there", ["base"]).state == "ok"
-    missing = weights._wanted("language", "owner/model", ["base", "paper"])
+    assert weights._wanted(Holding("language", "owner/there", "here"), ["base"]).state == "ok"
+    missing = weights._wanted(Holding("vit", "hf:owner/model", "missing", remedy="hf download owner/model"), ["base", "paper"])
     assert (missing.state, missing.told) == ("warn", "not here; preset base and paper needs it")
     assert "hf download owner/model" in missing.remedy
+    monkeypatch.setattr(weights, "preset_names", lambda: ("base", "mini"))
+    monkeypatch.setattr(weights, "holdings", lambda config: [Holding("language", "owner/there", "here")] if config.preset == "base" else [])
+    assert [finding.name for finding in weights.weights()] == ["package weights", "owner/there"]
 
 
 def test_threads_beyond_the_cores_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,24 @@ def test_weights_files_stand_in_the_id_by_their_bytes(tmp_path: Path) -> None:
     assert cell_id(config) == by_hand(config, **hashes)
 
 
+def test_a_towers_folder_is_the_hash_of_its_weights(tmp_path: Path) -> None:
+    """One file is its bytes, wherever it lies; several are their names and bytes. What stands beside them is in the fields."""
+    (tmp_path / "pytorch_model.bin").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    said = {"vit__heads": 4, "vit__quick_gelu": False}
+    alone = hashlib.sha256(b"weights").hexdigest()
+    file, folder = (run(vit__weights=str(path), **said) for path in (tmp_path / "pytorch_model.bin", tmp_path))
+    assert weights_hashes(file) == weights_hashes(folder) == {"vit": alone}
+    assert cell_id(file) == cell_id(folder) == by_hand(folder, vit=alone)
+    shards = {"model-1-of-2.safetensors": b"one", "model-2-of-2.safetensors": b"two"}
+    for name, content in shards.items():
+        (tmp_path / name).write_bytes(content)
+    index = {"weight_map": {"a": "model-2-of-2.safetensors", "b": "model-1-of-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    lines = "".join(f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in shards.items())
+    assert weights_hashes(folder) == {"vit": hashlib.sha256(lines.encode()).hexdigest()}
+
+
 def test_a_language_models_folder_is_the_hash_of_its_files_names_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["model.safetensors", *(f"part-{number}.bin" for number in (7, 2, 9, 4, 0, 8, 1, 6, 3, 5)), "config.json"]
     for name in names:
