@@ -26,6 +26,11 @@ class SavedMark:
     """Name -> sha256."""
 
 
+def holds_saved(folder: Path) -> bool:
+    """Whether a folder is a saved model's: it has a configuration beside its weights, which a cell's has not."""
+    return (folder / "config.json").is_file()
+
+
 def read_saved(folder: Path) -> SavedMark | None:
     """The folder's mark; None where it carries none."""
     try:

@@ -32,6 +32,14 @@ def converted(model: FilaModel) -> tuple[FilaForConditionalGeneration, FilaProce
     return whole, FilaProcessor(FilaImageProcessor(computed_run(model.config)), tokenizer, template, prompt.name)
 
 
+def returned(whole: FilaForConditionalGeneration, processor: FilaProcessor) -> FilaModel:
+    """The way back: a model of the laboratory, whose weights are shared."""
+    whole.language.generation_config = whole.generation_config  # which knows the tokens that end an answer
+    model = FilaModel(whole.encoder.config, processor.tokenizer, whole.encoder, whole.language)
+    model.projector, model.separator, model.handoff = whole.projector, whole.separator, whole.handoff
+    return model.eval()
+
+
 def with_image_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """A tokenizer with IMAGE_TOKEN as a token of its own, padding on the left, as texts to go on from need it."""
     own = copy.deepcopy(tokenizer)

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from fila_lab.config import ConfigError, FilaError, RunConfig, preset_names, resolve_run
+from fila_lab.config.saved import holds_saved
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.weights import TRAINED_PARTS
-from fila_lab.hub.convert import converted
+from fila_lab.hub.convert import converted, returned
 from fila_lab.hub.images import opened
 from fila_lab.hub.model import FilaForConditionalGeneration
 from fila_lab.hub.processor import FilaProcessor
 from fila_lab.hub.quiet import without_bars
 from fila_lab.imaging import prepare
-from fila_lab.modeling import HybridEncoder, VisionBatch, build_convnext, build_vit
+from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, build_convnext, build_vit
 from fila_lab.modeling.precision import autocast
 from fila_lab.training.trained import load_trained
 
@@ -67,7 +68,7 @@ def load(folder: str | Path, device: str | None = None, **options: Any) -> Loade
         if options:
             raise ConfigError(f"{', '.join(options)}: {str(folder)!r} is a cell, whose model is as it was trained; save it first")
         return _placed(*converted(load_trained(path)), device)
-    if not (path / "config.json").is_file():
+    if not holds_saved(path):
         what = "holds no saved model (config.json)" if path.is_dir() else "is no folder"
         raise FilaError(f"{str(folder)!r} {what}; give a folder that `fila-lab save` wrote, or that of a trained cell")
     try:
@@ -84,9 +85,15 @@ def _placed(model: Any, processor: FilaProcessor, device: str | None) -> Loaded:
     return Loaded(model if device is None else model.to(device), processor)
 
 
+def laboratory_model(folder: Path) -> FilaModel:
+    """The model of a folder of `fila-lab save` as the laboratory's verbs ask it, on a GPU where there is one. FilaError as `load`."""
+    loaded = load(folder, "cuda" if torch.cuda.is_available() else None)
+    return returned(loaded.model, loaded.processor)
+
+
 def is_cell(folder: Path) -> bool:
-    """Whether a folder is a trained cell's; a saved model has a configuration beside its weights."""
-    return (folder / TRAINED_PARTS).is_file() and not (folder / "config.json").is_file()
+    """Whether a folder is a trained cell's."""
+    return (folder / TRAINED_PARTS).is_file() and not holds_saved(folder)
 
 
 class Encoder:

@@ -52,7 +52,6 @@ class FilaModel(Sight, nn.Module):
         self.tokenizer = tokenizer
         self.encoder = encoder
         self.language = language
-        check_vocabulary(config.language, language, tokenizer)
         self.reader = CausalReader(language)
         self.leading, self.ends = leading_tokens(tokenizer), end_tokens(language, tokenizer)
         self.add_connector(config, self.reader.width)
@@ -141,6 +140,7 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
     encoder = HybridEncoder(config, vit, build_convnext(config) if detail_branch and has_convnext(config) else None)
     with component_rng(config.seed, "language"):
         language = build_language(config.language, tokenizer)
+    check_vocabulary(config.language, language, tokenizer)
     model = FilaModel(config, tokenizer, encoder, language)
     language.requires_grad_(config.language.trainable)
     if config.runtime.checkpointing:

@@ -124,6 +124,7 @@ def test_what_such_a_table_does_not_hold_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_verb_writes_generated_items(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "seam.tsv"
     words = ["data", "tsv", "seam", "--set", "data.seam.tasks={reading: 1}", "-n", "2", "--out", str(out)]

@@ -22,6 +22,7 @@ from fila_lab.training.trained import save_trained
 RANDOM = {name.replace(".", "__"): value for name, value in SMALL.items()}
 
 
+@pytest.mark.slow
 def test_answers_under_the_cell_s_precision(tmp_path: Path) -> None:
     from fila_lab.modeling.precision import autocast
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,27 @@ def test_chat_answers_a_line_after_the_other(cell: Path, tmp_path: Path) -> None
     assert "/image FILE" in done.stderr
     assert CliRunner().invoke(app, ["chat", str(tmp_path / "gone"), str(tmp_path / "0.png")]).exit_code == 2
     assert CliRunner().invoke(app, ["chat", str(cell), str(tmp_path / "gone.png")]).exit_code == 2
+
+
+def test_predict_and_evaluate_ask_a_saved_model_as_they_ask_the_cell(cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILA_LAB_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "model"
+    assert run(cell, "--to", out).exit_code == 0
+    rows = []
+    for number, (image, question) in enumerate(zip(PICTURES, QUESTIONS, strict=True)):
+        image.save(tmp_path / f"{number}.png")
+        rows.append({"id": number, "image": f"{number}.png", "question": question, "answers": ["x"]})
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = "file: own.jsonl\nscore: anls\nfields: {id: id, image: image, question: question, answers: answers}\n"
+    (tmp_path / "own.yaml").write_text(words)
+    said = {}
+    for name, source in (("cell", cell), ("saved", out)):
+        asking = ["evaluate", source, "--benchmark", f"{tmp_path / 'own.yaml'}={tmp_path / 'own.jsonl'}", "--workers", "0"]
+        done = CliRunner().invoke(app, list(map(str, [*asking, "--out", tmp_path / f"{name}.jsonl"])))
+        assert done.exit_code == 0, done.output
+        drawn = CliRunner().invoke(
+            app, list(map(str, ["predict", tmp_path / "0.png", QUESTIONS[0], "--cell", source, "--out", tmp_path / name]))
+        )
+        assert drawn.exit_code == 0, drawn.output
+        said[name] = (tmp_path / f"{name}.jsonl").read_text(), drawn.stdout.split("\ntiles")[0]
+    assert said["cell"] == said["saved"]
