@@ -172,6 +172,7 @@ def test_a_frozen_language_model_keeps_its_type_and_the_encoder_its_own(language
         slow({"fusion__name": "none"}),
         slow({"fusion__name": "mini_gemini", "geometry__tiling__padding_tokens": "drop"}),
         slow({"geometry__tiling__overlap": 1}),
+        slow({"projector__kind": "pixel_shuffle", "projector__factor": 3, "fusion__handoff": "append"}),
     ],
     ids=lambda overrides: str(next(iter(overrides.values()))),
 )
