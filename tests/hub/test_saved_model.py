@@ -90,7 +90,10 @@ def test_answers_end_where_the_cell_s_do(model, loaded, processor) -> None:
     assert loaded.generation_config.eos_token_id == model.ends
 
 
-@pytest.mark.parametrize("options", [{"num_beams": 3}, slow({"use_cache": False}), slow({"num_beams": 2, "num_return_sequences": 2})])
+@pytest.mark.parametrize(
+    "options",
+    [{"num_beams": 3}, slow({"use_cache": False}), slow({"num_beams": 2, "num_return_sequences": 2}), slow({"repetition_penalty": 1.3})],
+)
 def test_a_batch_answers_as_its_rows_do(options: dict[str, Any], loaded, processor) -> None:
     together = answers(loaded, processor, inputs_of(processor, PICTURES, QUESTIONS), max_new_tokens=5, **options)
     alone = [
