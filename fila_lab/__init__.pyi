@@ -3,6 +3,7 @@ from . import config as config
 from . import cost as cost
 from . import data as data
 from . import evaluation as evaluation
+from . import hub as hub
 from . import imaging as imaging
 from . import modeling as modeling
 from . import pretraining as pretraining
@@ -47,6 +48,8 @@ from .data import register_suite as register_suite
 from .evaluation import AGGREGATES as AGGREGATES
 from .evaluation import SCORES as SCORES
 from .evaluation import aggregate as aggregate
+from .hub import encoder as encoder
+from .hub import load as load
 from .imaging import Geometry as Geometry
 from .imaging import Prepared as Prepared
 from .imaging import load_image as load_image

@@ -18,8 +18,8 @@ from fila_lab.config import FilaError
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
-VERBS = ("plan", "run", "status", "arms", "report", "sync", "ui", "publish", "reproduce", "diff", "predict", "evaluate", "score")
-VERBS += ("probe", "cost", "calibrate", "pretrain", "weights", "doctor", "data", "presets")
+VERBS = ("plan", "run", "status", "arms", "report", "sync", "ui", "publish", "reproduce", "diff", "predict", "chat", "save")
+VERBS += ("evaluate", "score", "probe", "cost", "calibrate", "pretrain", "weights", "doctor", "data", "presets")
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ BELOW: dict[str, tuple[str, ...]] = {
     "pretraining": ("modeling", "data", "evaluation"),
     "cost.closed": ("config",),
     "cost": ("cost.closed", "modeling", "config"),
+    "hub": ("training",),
     "studies": ("training", "cost", "config"),
     "analysis": ("config", "cost.closed"),
-    "cli": ("config", "imaging", "modeling", "data", "evaluation", "training", "pretraining", "cost", "studies", "analysis"),
+    "cli": ("config", "imaging", "modeling", "data", "evaluation", "training", "pretraining", "cost", "hub", "studies", "analysis"),
 }
 HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers"}
 TORCH_FREE = ("config", "imaging", "cost.closed", "analysis", "cli")
@@ -53,8 +54,8 @@ PLANNING = (
 
 
 def allowed(room: str) -> set[str]:
-    """A room, the rooms below it, and those below them."""
-    found = {room}
+    """A room, the rooms below it, and those below them; the package's version is everybody's."""
+    found = {room, "version"}
     for below in BELOW[room]:
         found |= allowed(below)
     return found

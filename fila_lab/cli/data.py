@@ -73,6 +73,52 @@ def data_export(
     typer.echo(f"{out}: {', '.join(f'{number} {name}' for name, number in counts.items())}")
 
 
+@data_app.command("tsv")
+def data_tsv(
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="seam, a benchmark's name, or the YAML that defines one.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.tsv", help="Table to write.", show_default=False)],
+    path: Annotated[Path | None, typer.Option("--path", metavar="PATH", help="Where the benchmark lies.", show_default=False)] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Folder of the images. Default: where the questions lie.", show_default=False),
+    ] = None,
+    preset: Preset = "mini",
+    sets: Sets = None,
+    split: Annotated[str | None, typer.Option(metavar="train|val|test", help="Whose questions. Default: test.", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the first (of seam: triplets).")] = None,
+) -> None:
+    """Write a suite's questions as a table that VLMEvalKit reads, images and endings included.
+
+    \b
+    fila-lab data tsv seam --set 'data.seam.tasks={reading: 1}' -n 500 --out seam.tsv
+    fila-lab data tsv docvqa --path DocVQA --split val --out docvqa.tsv
+    """
+    if split is not None:
+        _check_split(split)
+    from fila_lab.cli.progress import Bar
+    from fila_lab.config import parse_set, resolve_run
+    from fila_lab.config.files import default_cache
+    from fila_lab.config.suites import SEAM
+    from fila_lab.data.suite import Opening, open_suite
+    from fila_lab.data.vlmevalkit import write_table
+
+    if (path is None) != (suite == SEAM):
+        remedy = "leave --path out: its items are made" if suite == SEAM else "say where it lies, with --path"
+        raise ConfigError(f"SUITE = {suite!r}: {remedy}")
+    config = resolve_run(preset, parse_set(sets or []))
+    own = suite.endswith((".yaml", ".yml"))
+    given = {"path": path, "images": images, "definition": suite if own else None}
+    options = {name: str(value) for name, value in given.items() if value is not None}
+    opened = open_suite(Path(suite).stem if own else suite, Opening(options, config.geometry, default_cache(), config.data))
+    chosen = split or next(one for one in ("test", "val", "train") if one in opened.splits())
+    with Bar() as bar:
+        rows, unusable = write_table(opened, chosen, out, limit, bar)
+    aside = f", {unusable} rows could not be used" if unusable else ""
+    typer.echo(f"{out}: {rows} questions{aside}")
+
+
 @data_app.command("card")
 def data_card(preset: Preset = "mini", sets: Sets = None) -> None:
     """The data card: how items are made, tasks with chance, settings, sources and licences, limits.

@@ -25,7 +25,7 @@ _DEFINITION = re.compile(r"(.+?\.ya?ml)=(.+)", re.DOTALL)
 
 
 def evaluate(
-    cell: Annotated[Path, typer.Argument(metavar="CELL", help="Folder of a trained cell, cells/<id>.", show_default=False)],
+    cell: Annotated[Path, typer.Argument(metavar="CELL", help="Folder of a trained cell, or of `fila-lab save`.", show_default=False)],
     benchmark: Annotated[
         list[str],
         typer.Option(
@@ -71,6 +71,7 @@ def evaluate(
     named = _named(benchmark, images, ending, limit)
     if not cell.is_dir():
         raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder that `fila-lab run` wrote")
+    from fila_lab.cli.options import saved_model
     from fila_lab.cli.progress import Bar
     from fila_lab.config.files import default_cache
     from fila_lab.training.evaluate import evaluate as ask
@@ -83,7 +84,7 @@ def evaluate(
             write_predictions(paths[name], predictions)
 
     with Bar() as bar:
-        found = ask(cell, named, default_cache(), workers, bar, keep)
+        found = ask(cell, named, default_cache(), workers, bar, keep, saved_model(cell))
     typer.echo(_json(cell, found) if as_json else "\n\n".join(_text(one) for one in found))
     for path in () if as_json else paths.values():
         typer.echo(f"predictions: {path}")

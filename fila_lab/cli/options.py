@@ -12,6 +12,7 @@ from fila_lab.config.base import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from fila_lab.config import StudyConfig
+    from fila_lab.modeling import FilaModel
 
 Study = Annotated[str, typer.Argument(metavar="STUDY.yaml", help="Study file, or the name of one in experiments/.", show_default=False)]
 BudgetName = Annotated[
@@ -109,6 +110,17 @@ def own_budget(folder: Path, budget: str | None) -> Path:
     if held != budget:
         raise ConfigError(f"--budget = {budget!r}: {folder} holds the budget {held!r}; leave --budget out, or give that budget's folder")
     return folder
+
+
+def saved_model(folder: Path) -> FilaModel | None:
+    """The model of a folder of `fila-lab save`; None for any other folder, such as a cell's."""
+    from fila_lab.config.saved import holds_saved
+
+    if not holds_saved(folder):
+        return None
+    from fila_lab.hub.door import laboratory_model
+
+    return laboratory_model(folder)
 
 
 def refuse_foreign(out: Path, names: Sequence[str], mark: str, option: str = "--out") -> None:

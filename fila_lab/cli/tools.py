@@ -158,7 +158,9 @@ def calibrate(
 def predict(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image Pillow reads.", show_default=False)],
     question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],
-    cell: Annotated[Path, typer.Option("--cell", "-c", metavar="DIR", help="Folder of a trained cell, cells/<id>.", show_default=False)],
+    cell: Annotated[
+        Path, typer.Option("--cell", "-c", metavar="DIR", help="Folder of a trained cell, or of `fila-lab save`.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE|DIR", help="Picture of the tiles. Default: IMAGE-tiles.png.", show_default=False),
@@ -173,6 +175,7 @@ def predict(
         raise ConfigError(f"IMAGE = {image}: no such file; check the path")
     if not cell.is_dir():
         raise ConfigError(f"--cell = {cell}: no such folder; give cells/<id> of a result folder whose checkpoint was kept")
+    from fila_lab.cli.options import saved_model
     from fila_lab.training.predict import predict as answer
 
-    typer.echo(answer(image, question, cell, out))
+    typer.echo(answer(image, question, cell, out, saved_model(cell)))

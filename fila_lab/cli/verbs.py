@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui, weights
+from fila_lab.cli import arms, chat, check, compare, cost, data, doctor, evaluate, probe, save, score, studies, tools, ui, weights
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -17,6 +17,8 @@ for _verb in (
     compare.reproduce,
     compare.diff,
     tools.predict,
+    chat.chat,
+    save.save,
     evaluate.evaluate,
     score.score,
     probe.probe,

@@ -16,9 +16,9 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
-from fila_lab.config.base import ConfigError, Flag, Strict, did_you_mean
+from fila_lab.config.base import ConfigError, Flag, Strict, did_you_mean, without_usual
 from fila_lab.config.errors import config_error
 from fila_lab.config.score_names import AGGREGATES, SCORES, aggregate_names, score_names
 from fila_lab.config.suites import Split
@@ -78,9 +78,15 @@ class LayoutConfig(Strict):
         default=("{image}", "images/{image}", "{image_name}"), min_length=1, description="where an image may lie below the folder of images"
     )
     answer_is: Literal["text", "letter", "index"] = Field(default="text", description="letter, index: of the options, counted from 0")
+    answers_listed: Flag = Field(default=False, description="a text that is a Python list holds several answers")
     options_in_question: Flag = Field(default=False, description="the question holds its options as (A) ... (B) ...")
     text_only: Flag = Field(default=False, description="rows without an image are questions about nothing but the text")
     shared_ids: Flag = Field(default=False, description="rows that belong together have one id: they become id/1, id/2, ...")
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`answers_listed` only where it says something: data of definitions from before there was this field are then the same."""
+        return without_usual(type(self), dump(self), ("answers_listed",))
 
     @model_validator(mode="after")
     def _whole_templates(self) -> LayoutConfig:

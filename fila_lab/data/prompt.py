@@ -7,7 +7,7 @@ with is always the beginning of what it was trained on, whatever a tokenizer doe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fila_lab.config.prompts import IMAGE, TEMPLATES, Template, check_template
@@ -99,7 +99,6 @@ class Prompt:
         self._special = {text: token for text in self._template.special if (token := tokens.token(text)) is not None}
         self.lacking = tuple(text for text in self._template.special if text not in self._special)
         """Special tokens of the template that the tokenizer does not have."""
-        self._split = re.compile("|".join(["(" + "|".join(map(re.escape, self._special)) + ")"] if self._special else ["(?!)"]))
         (self._anchor,) = tokens.encode([_ANCHOR])
         self._end = self._ending()
         last = self._encoded([self._end])[0].ids
@@ -150,6 +149,15 @@ class Prompt:
         rows = self._encoded([self._pieces(dialogue, len(dialogue.turns) - 1) for dialogue in dialogues])
         return [replace(row, loss=[False] * len(row.ids)) for row in rows]
 
+    def written(self, text: str, image: str, special: Mapping[str, int]) -> Encoded:
+        """A text that is in the template's words already, with `image` where the image stands: cut where a dialogue is, at the image and at
+        special tokens, those of `special` beside the template's own. Where an answer began in the midst of words cannot be told."""
+        pieces: list[_Piece] = []
+        for number, part in enumerate(text.split(image)):
+            pieces += [_SEEN] if number else []
+            self._read(pieces, part, {**special, **self._special}, first=True)
+        return self._encoded([pieces])[0]
+
     def _pieces(self, dialogue: Dialogue, answered: int) -> list[_Piece]:
         """The pieces of a dialogue of which so many questions are answered."""
         template, pieces, before = self._template, [], self._template.head
@@ -171,18 +179,29 @@ class Prompt:
         for part in _PLACES.split(template.replace(IMAGE, self._template.image if image else "")):
             if part == IMAGE:
                 pieces.append(_SEEN)
-                continue
-            texts = [question] if part == _QUESTION else self._split.split(part)
-            for text in filter(None, texts):
-                token = None if part == _QUESTION else self._special.get(text)
-                if token is not None:
-                    pieces.append(_Piece(token=token))
-                elif pieces and pieces[-1].text:
-                    pieces[-1] = replace(pieces[-1], text=pieces[-1].text + text)
-                else:
-                    fresh = pieces[-1] is _SEEN if pieces else first
-                    pieces.append(_Piece(text, goes_on=self._template.joined and not fresh))
+            elif part == _QUESTION:
+                self._go_on(pieces, question, first)
+            else:
+                self._read(pieces, part, self._special, first)
         return pieces
+
+    def _read(self, pieces: list[_Piece], text: str, special: Mapping[str, int], first: bool) -> None:
+        """Add a text in which `special` texts are one token each."""
+        for part in _cut(text, special):
+            if part in special:
+                pieces.append(_Piece(token=special[part]))
+            else:
+                self._go_on(pieces, part, first)
+
+    def _go_on(self, pieces: list[_Piece], text: str, first: bool) -> None:
+        """Add a text to what stands there."""
+        if not text:
+            return
+        if pieces and pieces[-1].text:
+            pieces[-1] = replace(pieces[-1], text=pieces[-1].text + text)
+        else:
+            fresh = pieces[-1] is _SEEN if pieces else first
+            pieces.append(_Piece(text, goes_on=self._template.joined and not fresh))
 
     def _encoded(self, rows: Sequence[Sequence[_Piece]]) -> list[Encoded]:
         ids = self._ids({(piece.text, piece.goes_on): [] for pieces in rows for piece in pieces if piece.text})
@@ -210,3 +229,9 @@ class Prompt:
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return self.tokens.encode(texts) if texts else []
+
+
+def _cut(text: str, special: Iterable[str]) -> list[str]:
+    """A text cut at special ones, which stand among its parts."""
+    known = "|".join(map(re.escape, sorted(special, key=len, reverse=True)))
+    return [part for part in (re.split(f"({known})", text) if known else [text]) if part]

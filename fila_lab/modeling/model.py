@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
-from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling.answers import PARTS, load_answer_parts
-from fila_lab.modeling.attention import attention_backend, recomputing
+from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.batch import FilaOutput, VisionBatch
 from fila_lab.modeling.causal import CausalReader, check_reading
 from fila_lab.modeling.encoder import HybridEncoder
@@ -31,86 +28,37 @@ from fila_lab.modeling.language import (
     set_parameters_to,
     weights_dtype,
 )
-from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector, merge_visual
 from fila_lab.modeling.seeds import component_rng
+from fila_lab.modeling.sight import Sight
 from fila_lab.modeling.towers import build_convnext, build_vit
 
 IGNORED = -100
 """Label of positions that carry no loss."""
 
 
-class FilaModel(nn.Module):
+class FilaModel(Sight, nn.Module):
     """Images and texts in, answers out. The language model reads [what its tokenizer puts before every text (BOS), overview tokens, canvas
     tokens with row separators, text]; with fusion.handoff=append detail tokens stand behind the canvas's. Where a batch says so, the image
     stands in the text instead of before it; rows without an image are text alone.
 
     Texts are padded on the right and attention is causal, so training needs no mask: nothing real looks at padding.
+
+    Put together from an encoder and a language model, which `build_model` makes of a run.
     """
 
-    def __init__(self, config: RunConfig, detail_branch: bool = True) -> None:
+    def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase, encoder: HybridEncoder, language: PreTrainedModel) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer = build_tokenizer(config.language)
-        vit = build_vit(config)
-        sees = detail_branch and has_convnext(config)
-        self.encoder = HybridEncoder(config, vit, build_convnext(config) if sees else None)
-        with component_rng(config.seed, "language"):
-            self.language: PreTrainedModel = build_language(config.language, self.tokenizer)
-        check_vocabulary(config.language, self.language, self.tokenizer)
-        self.reader = CausalReader(self.language)
-        self.leading, self.ends = leading_tokens(self.tokenizer), end_tokens(self.language, self.tokenizer)
-        self.language.requires_grad_(config.language.trainable)
-        if config.runtime.checkpointing:
-            self.language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
-        width = self.reader.width
-        with component_rng(config.seed, "projector"):
-            self.projector = build_projector(config.projector, config.vit.width, width)
-        with component_rng(config.seed, "separator"):
-            self.separator = RowSeparator(width)
-        self.handoff: Handoff | None = None
-        if config.fusion.handoff == "append":
-            channels = ORACLE_CHANNELS if config.fusion.control == "oracle_map" else config.convnext.dims[3]
-            with component_rng(config.seed, "handoff"):
-                self.handoff = Handoff(config.projector, channels, width)
-        if weights_file(config.language.weights) is not None:
-            load_answer_parts(self.answer_parts, config.language, config.language.weights)
-        elif config.language.weights != "random":
-            check_reading(self.reader)
-        set_parameters_to(self.language, weights_dtype(config.language))
-
-    def _attention(self, tokens: int) -> AbstractContextManager[None]:
-        """The run's attention backend for sequences of `tokens` tokens."""
-        return attention_backend(self.config.runtime.attention, tokens, next(self.projector.parameters()).device.type)
-
-    def see(self, batch: VisionBatch) -> Tensor:
-        """The visual part of the language model's input, [B, V, D_llm]; V is 0 where rows have no image."""
-        return self._see(batch)[0]
-
-    def _see(self, batch: VisionBatch) -> tuple[Tensor, Tensor | None]:
-        """The visual part, and the projected tokens in it, the overview's first, without separators [B, (g*g + T) / side^2, D_llm]."""
-        if batch.layout == NO_IMAGE:
-            return self._nothing(batch), None
-        with self._attention(self.encoder.grid**2 + 1):
-            tokens, details = self.encoder.encode(batch)
-            projected = self.projector(merge_visual(tokens, batch.layout, self.config.projector))
-            visual = self.separator(projected, batch.layout.merged(self.config.projector.side))
-        if self.handoff is not None and details is not None:
-            visual = torch.cat([visual, self.handoff(details.canvas_means(4), batch.layout).to(visual.dtype)], dim=1)
-        return visual, projected
-
-    def _nothing(self, batch: VisionBatch) -> Tensor:
-        """No visual tokens, [B, 0, D_llm], whose gradient is a zero for all that images would train: a step on texts alone is then the same
-        on one device and on several, which wait for every parameter."""
-        nothing = torch.zeros(len(batch), 0, self.reader.width, device=batch.input_ids.device)
-        if torch.is_grad_enabled():
-            parts = (part for part in (self.encoder, self.projector, self.separator, self.handoff) if part is not None)
-            untouched = [p.flatten()[:0].sum() for part in parts for p in part.parameters() if p.requires_grad]
-            nothing = nothing + sum(untouched, start=torch.zeros((), device=nothing.device))
-        return nothing
+        self.tokenizer = tokenizer
+        self.encoder = encoder
+        self.language = language
+        self.reader = CausalReader(language)
+        self.leading, self.ends = leading_tokens(tokenizer), end_tokens(language, tokenizer)
+        self.add_connector(config, self.reader.width)
 
     def forward(self, batch: VisionBatch, labels: Tensor | None = None) -> FilaOutput:
         """labels: int64 [B, L], the answer's token ids at their own positions, -100 elsewhere. FilaOutput says what comes back."""
-        visual, projected = self._see(batch)
+        visual, projected = self.seen(batch)
         if labels is None:
             return FilaOutput(self.text_logits(visual, batch.input_ids, image_at=batch.image_at))
         wanted = labels != IGNORED
@@ -125,7 +73,7 @@ class FilaModel(nn.Module):
         told by what stands before it."""
         embeddings = self._sequence(visual, ids, image_at)
         behind = len(self.leading) + visual.shape[1] + image_at
-        with self._attention(embeddings.shape[1]):
+        with self.attention(embeddings.shape[1]):
             if wanted is None:
                 places: slice | list[int] = slice(behind, None)
                 if image_at:
@@ -162,7 +110,7 @@ class FilaModel(nn.Module):
         visual, closing = self.see(batch), {*self.ends, *ends}
         prompts = self._sequence(visual, batch.input_ids[:, : int(batch.prompt_lengths.max())], batch.image_at)
         lengths = len(self.leading) + visual.shape[1] + batch.prompt_lengths
-        with self._attention(prompts.shape[1]):
+        with self.attention(prompts.shape[1]):
             ids = greedy(self.reader, prompts, lengths, sorted(closing), limit)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [Answer(text, bool(own) and own[-1] in closing) for text, own in zip(texts, ids, strict=True)]
@@ -187,4 +135,19 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
     detail_branch: False leaves the ConvNeXt out, where all batches bring cached maps.
     Raises FilaError for weights, names or fusion points that cannot work.
     """
-    return FilaModel(config, detail_branch)
+    tokenizer = build_tokenizer(config.language)
+    vit = build_vit(config)
+    encoder = HybridEncoder(config, vit, build_convnext(config) if detail_branch and has_convnext(config) else None)
+    with component_rng(config.seed, "language"):
+        language = build_language(config.language, tokenizer)
+    check_vocabulary(config.language, language, tokenizer)
+    model = FilaModel(config, tokenizer, encoder, language)
+    language.requires_grad_(config.language.trainable)
+    if config.runtime.checkpointing:
+        language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
+    if weights_file(config.language.weights) is not None:
+        load_answer_parts(model.answer_parts, config.language, config.language.weights)
+    elif config.language.weights != "random":
+        check_reading(model.reader)
+    set_parameters_to(language, weights_dtype(config.language))
+    return model

@@ -48,6 +48,7 @@ NOT_SHAPING = (
     "data/seam/gallery.py",
     "data/seam/preview.py",
     "data/seam/symbolic.py",
+    "data/vlmevalkit.py",
     "evaluation/alignment.py",
     "evaluation/positions.py",
     "training/evaluate.py",

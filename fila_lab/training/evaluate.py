@@ -20,12 +20,14 @@ from fila_lab.data.parallel import Progress
 from fila_lab.data.pool import Pool
 from fila_lab.data.suite import SetAside, TaskRule
 from fila_lab.evaluation.aggregates import AGGREGATES, Scored
+from fila_lab.modeling import FilaModel, build_model
 from fila_lab.modeling.precision import autocast
+from fila_lab.training.asking import answered, with_frozen_maps
 from fila_lab.training.batches import Collator
 from fila_lab.training.cell import predictions_frame
 from fila_lab.training.data import check_judged_pools
 from fila_lab.training.features import needs_detail
-from fila_lab.training.module import FilaModule
+from fila_lab.training.prompts import prompt_of
 from fila_lab.training.streams import Stream, loader
 from fila_lab.training.trained import fill, trained_parts
 
@@ -67,39 +69,47 @@ def evaluate(
     workers: int = 1,
     progress: Progress | None = None,
     keep: Keep | None = None,
+    model: FilaModel | None = None,
 ) -> list[Evaluated]:
     """Ask the cell whose folder is `cell` all questions of each benchmark, as its own evaluation would.
 
     workers: processes that read and prepare images; progress: told (benchmark, rows done, rows); keep: given
-    the predictions of each benchmark when it is done, so that what happens to the next one takes none away.
+    the predictions of each benchmark when it is done, so that what happens to the next one takes none away; model: what is asked in a
+    cell's place, where the folder is a saved model's.
 
     Raises:
         FilaError: no trained parts in the cell, a cell that reads truth maps, a benchmark that is unknown or not there, or one of whose
             rows none can be used or that cannot be judged.
     """
-    config, state = trained_parts(cell, "CELL")
+    config, state = trained_parts(cell, "CELL") if model is None else (model.config, {})
     if config.fusion.control == "oracle_map":
         raise FilaError(f"CELL = {cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
     kept = {"bad_rows": MOST_ASIDE, "workers": workers, "evaluate": dict(benchmarks)}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pools = open_pools(config.data, config.geometry, cache_dir, "test", max(workers, 1), progress)
     check_judged_pools(pools)
-    module = FilaModule.from_config(config, detail_branch=needs_detail(config))
-    fill(module.model, state, cell, "CELL")
+    if model is None:
+        model = build_model(config)
+        fill(model, state, cell, "CELL")
+        model.to("cuda" if config.runtime.accelerator == "gpu" and torch.cuda.is_available() else "cpu")
+    if _sees_frozen(config) and model.encoder.convnext is not None:
+        model.encoder.convnext.to(memory_format=torch.channels_last)
     torch.set_num_threads(config.runtime.threads)
-    return [_asked(name, pool, module, config, progress, keep) for name, pool in pools.items()]
+    return [_asked(name, pool, model, config, progress, keep) for name, pool in pools.items()]
 
 
-def _asked(name: str, pool: Pool, module: FilaModule, config: RunConfig, progress: Progress | None, keep: Keep | None) -> Evaluated:
-    device = "cuda" if config.runtime.accelerator == "gpu" and torch.cuda.is_available() else "cpu"
-    module.to(device).eval()
-    collator = Collator(config, pool, None, module.model.tokenizer)
-    stream = Stream(collator, np.arange(len(pool)), config.train.eval_batch_size, None)
+def _asked(name: str, pool: Pool, model: FilaModel, config: RunConfig, progress: Progress | None, keep: Keep | None) -> Evaluated:
+    device = next(model.eval().parameters()).device
+    prompt = prompt_of(config.language.template, model.tokenizer, config.language.max_tokens)
+    stream = Stream(Collator(config, pool, None, model.tokenizer), np.arange(len(pool)), config.train.eval_batch_size, None)
     batches, done = [], 0
     aside = list(pool.aside)
-    for number, batch in enumerate(loader(stream, config.data.workers)):
-        with autocast(config.runtime.precision, device):
-            batches.append(module.predict_step(batch.to(device), number))
+    for batch in loader(stream, config.data.workers):
+        if batch.vision is not None:
+            vision = batch.vision.to(device)
+            with autocast(config.runtime.precision, device.type):
+                vision = with_frozen_maps(model, vision) if _sees_frozen(config) else vision
+                batches.append(list(zip(batch.rows, answered(model, prompt, vision), strict=True)))
         aside += batch.aside
         done += len(batch.rows) + len(batch.aside)
         if progress:
@@ -111,6 +121,10 @@ def _asked(name: str, pool: Pool, module: FilaModule, config: RunConfig, progres
         keep(name, frame)
     cut_off = sum(not answer.whole for batch in batches for _, answer in batch)
     return Evaluated(name, pool.rules, frame, _figures(frame, pool.rules), tuple(aside), cut_off)
+
+
+def _sees_frozen(config: RunConfig) -> bool:
+    return needs_detail(config) and not config.convnext.trainable
 
 
 def _figures(frame: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -27,9 +26,10 @@ from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.modeling.generation import Answer
+from fila_lab.training.asking import answered, with_frozen_maps
 from fila_lab.training.batches import Batch
 from fila_lab.training.checkpoints import hyper_parameters
-from fila_lab.training.features import cacheable, frozen_maps, needs_detail
+from fila_lab.training.features import cacheable, needs_detail
 from fila_lab.training.prompts import prompt_of
 from fila_lab.training.shares import averaged, shared_unexplained, summed, world
 from fila_lab.training.texts import IGNORE
@@ -103,15 +103,11 @@ class FilaModule(L.LightningModule):
 
     def seen(self, vision: VisionBatch) -> VisionBatch:
         """The batch with the maps of a frozen ConvNeXt, computed now where no cache has them, in the cache's rounding."""
-        tower = self.model.encoder.convnext
-        if not self.sees_frozen or vision.detail is None or tower is None:
-            return vision
-        return replace(vision, maps=frozen_maps(tower, vision.detail, self.config, vision.rows, vision.cols), detail=None)
+        return with_frozen_maps(self.model, vision) if self.sees_frozen else vision
 
     def answer(self, vision: VisionBatch) -> list[Answer]:
         """The answers to a batch of prompts, without what the run's template puts around them."""
-        given = self.model.answer(self.seen(vision), self.config.language.answer_tokens, self.prompt.ends)
-        return [answer._replace(text=self.prompt.said(answer.text)) for answer in given]
+        return answered(self.model, self.prompt, self.seen(vision))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """This rank's part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients, is that loss."""

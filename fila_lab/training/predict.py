@@ -31,11 +31,12 @@ TITLE_CHARACTERS = 300
 """What a picture's head is cut to before it is measured."""
 
 
-def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> str:
+def predict(image: Path, question: str, cell: Path, out: Path | None = None, model: FilaModel | None = None) -> str:
     """Answer `question` about `image` with the cell whose folder is `cell`, and draw the tiles it saw.
 
-    out: a picture by its suffix, or a folder for `<image>-tiles.png`; default beside the image. Returns the answer, where the picture is,
-    and a note a line on what the model could not see or know.
+    out: a picture by its suffix, or a folder for `<image>-tiles.png`; default beside the image. model: what is asked in a cell's place,
+    where the folder is a saved model's. Returns the answer, where the picture is, and a note a line on what the model could not see or
+    know.
 
     Raises:
         FilaError: unreadable image, a question that is empty, no text or too long, an `out` that is no picture, no trained parts in the
@@ -44,7 +45,8 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
     check_question(question)
     pixels = load_image(image)
     picture = picture_path(image, out)
-    model = load_trained(cell)
+    told = model is None
+    model = load_trained(cell) if model is None else model.eval()
     config = model.config
     if config.fusion.control == "oracle_map":
         raise FilaError(f"--cell={cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
@@ -62,10 +64,11 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None) -> 
         overview=prepared.overview[None],
         detail=None if prepared.detail is None else prepared.detail[None],
     )
-    with autocast(config.runtime.precision):
-        (answer,) = model.eval().answer(batch, config.language.answer_tokens, words.prompt.ends)
+    device = next(model.parameters()).device
+    with autocast(config.runtime.precision, device.type):
+        (answer,) = model.eval().answer(batch.to(device), config.language.answer_tokens, words.prompt.ends)
     answer = answer._replace(text=words.prompt.said(answer.text))
-    lines = [answer.text, *(f"note: {note}" for note in _notes(question, answer, model, prepared))]
+    lines = [answer.text, *(f"note: {note}" for note in _notes(question, answer, model, prepared, told))]
     draw_tiles(prepared, f"{question}  ->  {answer.text}", picture)
     return "\n".join([*lines, f"tiles: {picture}"])
 
@@ -121,8 +124,9 @@ def _check_length(asked: Encoded, prompt: Prompt, model: FilaModel, prepared: Pr
         )
 
 
-def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared) -> list[str]:
-    """What the model could not see of the image, nor know of the question; and an answer that holds nothing or was cut off."""
+def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared, told: bool) -> list[str]:
+    """What the model could not see of the image, nor know of the question; and an answer that holds nothing or was cut off. told: whether
+    its configuration tells what it was trained on."""
     notes = [found] if (found := hardly_seen(prepared.geometry)) else []
     template = model.config.language.template
     if "{question}" not in TEMPLATES[template].ask:
@@ -130,7 +134,7 @@ def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared) 
     if unknown := unknown_tokens(model.tokenizer, question):
         shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         notes.append(f"the model's tokenizer does not know {shown}: it cannot read these")
-    if examples := examples_if_unlike(question, model.config):
+    if examples := examples_if_unlike(question, model.config) if told else {}:
         listed = "; ".join(f"{task} {example!r}" for task, example in examples.items())
         notes.append(f"QUESTION is unlike all that the model was trained on, so the answer says nothing about the image; it knows {listed}")
     if not answer.text.strip():

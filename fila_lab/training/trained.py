@@ -26,11 +26,15 @@ def save_trained(model: FilaModel, config: RunConfig, path: Path) -> None:
         save_file(state, temporary, metadata={"config": config.model_dump_json()})
 
 
-def load_trained(cell: Path) -> FilaModel:
-    """The model of a cell's folder: towers from their own files, trained parts from the cell. FilaError as `trained_parts` and `fill`."""
-    config, state = trained_parts(cell)
+def load_trained(cell: Path, field: str = "--cell") -> FilaModel:
+    """The model of a cell's folder: towers from their own files, trained parts from the cell. field: what messages call the folder.
+
+    Raises:
+        FilaError: as `trained_parts` and `fill`.
+    """
+    config, state = trained_parts(cell, field)
     model = build_model(config)
-    fill(model, state, cell)
+    fill(model, state, cell, field)
     return model
 
 

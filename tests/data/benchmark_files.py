@@ -508,3 +508,29 @@ _both(
     "What is its colour?\nA. red\nB. light blue",
     split="test",
 )(_vstar_files, lambda folder: put_table(folder / "test-00000-of-00001.parquet", shown(_vstar())))
+
+
+def _vlmevalkit(choices: bool) -> Callable[[Path], None]:
+    """The third row shows the image of the first."""
+    images = [base64.b64encode(png(number)).decode() for number in (0, 1)] + ["7"]
+    options = {"A": "red", "B": "blue", "C": ""} if choices else {}
+    answers = ("B", "A", "A") if choices else ("stop", "['two', '2']", "[no list")
+    rows = [
+        {"index": 7 + n, "image": image, "question": f"What is {n}?", **options, "answer": answer, "category": "ab"[n // 2]}
+        for n, (image, answer) in enumerate(zip(images, answers, strict=True))
+    ]
+    lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+    return lambda folder: put(folder / "mine.tsv", "\n".join(lines) + "\n") and None
+
+
+_case(
+    "vlmevalkit",
+    "choices",
+    {"7": "B", "8": "B", "9": "A"},
+    {"exact": 2 / 3, "exact/category=a": 0.5},
+    "What is 0?\nA. red\nB. blue",
+    split="test",
+)(_vlmevalkit(choices=True))
+_case("vlmevalkit", "words", {"7": "stop", "8": "2", "9": "[no list"}, {"exact": 1.0}, "What is 0?", split="test")(
+    _vlmevalkit(choices=False)
+)

@@ -16,7 +16,8 @@ from fila_lab.cli.verbs import app
 from fila_lab.config.benchmark import BENCHMARKS
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.data.seam.export import export
-from fila_lab.training import CellOutcome, FilaModule, run_cell
+from fila_lab.training import CellOutcome, run_cell
+from fila_lab.training import evaluate as module
 
 FEATURES: dict[str, Any] = {"fusion__name": "concat", "train__steps": 3, "train__validate_every": 3}
 
@@ -164,15 +165,15 @@ def test_answers_to_one_benchmark_outlast_what_happens_at_the_next(
     two = tmp_path / "two.yaml"
     said = "file: val_v1.0_withQT.json\nrows: data\nfields: {id: questionId, question: question, answers: answers, image: image}\n"
     two.write_text("score: anls\n" + said, encoding="utf-8")
-    step, asked_batches = FilaModule.predict_step, []
+    judge, judged = module.predictions_frame, []
 
-    def stopping(self: FilaModule, *batch: Any) -> Any:
-        if asked_batches and not batch[1]:
+    def stopping(*answers: Any) -> Any:
+        if judged:
             raise KeyboardInterrupt
-        asked_batches.append(batch[1])
-        return step(self, *batch)
+        judged.append(answers)
+        return judge(*answers)
 
-    monkeypatch.setattr(FilaModule, "predict_step", stopping)
+    monkeypatch.setattr(module, "predictions_frame", stopping)
     both = ("--benchmark", f"docvqa={files}", "--benchmark", f"{two}={files}", "--workers", "0")
     stopped = command(str(cell), *both, "--out", str(tmp_path / "all"))
     assert stopped.exit_code != 0

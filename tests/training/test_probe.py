@@ -11,7 +11,7 @@ import torch
 from tiny_run import tiny
 
 from fila_lab.config import FilaError
-from fila_lab.modeling import FilaModel
+from fila_lab.modeling import FilaModel, build_model
 from fila_lab.training import probe, run_cell
 from fila_lab.training.batches import Collator
 from fila_lab.training.data import open_data
@@ -102,7 +102,7 @@ def test_a_fusion_that_changes_nothing_has_no_injection_and_leaves_alignment_as_
 
 
 def test_a_strategy_without_a_gate_has_none(cache_dir: Path) -> None:
-    model = FilaModel(tiny(fusion__name="addition", runtime__precision="fp32")).eval()
+    model = build_model(tiny(fusion__name="addition", runtime__precision="fp32")).eval()
     tokens, _ = look(model, collator(model, cache_dir, "val"), np.arange(4))
     assert tokens["gate"].isna().all()
 

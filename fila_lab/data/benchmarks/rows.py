@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 from collections.abc import Collection
@@ -128,11 +129,22 @@ def _options(layout: LayoutConfig, raw: Raw) -> dict[str, str]:
 
 def _answers(layout: LayoutConfig, raw: Raw, options: dict[str, str]) -> tuple[str, ...]:
     found = value(raw, layout.fields.answers)
+    if layout.answers_listed and isinstance(found, str):
+        found = _listed(found)
     listed = found if isinstance(found, list | tuple) else [found]
     texts = [_text(one, "an answer") for one in listed if one is not None]
     if layout.answer_is == "text":
         return tuple(texts) if any(texts) else ()
     return tuple(_letter(text, layout.answer_is, options) for text in texts if text not in _NOTHING)
+
+
+def _listed(text: str) -> Any:
+    """The answers of a Python list; any other text as it is."""
+    try:
+        found = ast.literal_eval(text) if text.startswith("[") else text
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return found if isinstance(found, list) and all(isinstance(one, str | int | float) for one in found) else text
 
 
 def _letter(text: str, kind: str, options: dict[str, str]) -> str:

@@ -1,0 +1,99 @@
+"""Images as a saved model sees them, for transformers: tiles and overview, and what the ConvNeXt looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import BaseImageProcessor, BatchFeature
+from transformers.image_transforms import to_pil_image
+from transformers.image_utils import load_image as fetch_image
+
+from fila_lab.config import RunConfig
+from fila_lab.config.counts import llm_tokens
+from fila_lab.config.renamed import present_run
+from fila_lab.config.strategies import has_convnext
+from fila_lab.config.tiling import chosen_canvas
+from fila_lab.imaging import Prepared, load_image, prepare
+
+
+class FilaImageProcessor(BaseImageProcessor):
+    """Images of any size to the pixels that `FilaForConditionalGeneration` reads, those of the laboratory to the bit.
+
+    Pixels stay bytes: the model brings them into the units of its towers, each tower's own, and a batch is a quarter as large.
+
+    run: as in FilaConfig.
+    """
+
+    model_input_names = ["pixel_values", "high_res_pixel_values", "image_sizes"]  # noqa: RUF012 (transformers' own form)
+
+    def __init__(self, run: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run = run or {}
+
+    @property
+    def run_config(self) -> RunConfig:
+        """The run as the laboratory knows it. ValueError where it cannot be."""
+        return RunConfig.model_validate(present_run(self.run))
+
+    def tokens(self, height: int, width: int) -> int:
+        """Visual tokens of an image of this many px."""
+        run, size = self.run_config, (width, height)
+        return llm_tokens(chosen_canvas(run.geometry, size), run, size)
+
+    def preprocess(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
+        """An image, or a list of them, with None for a row without one; of lists in the list all images, one after the other. An image:
+        PIL, an array or tensor of pixels, a path, an URL, or base64.
+
+        Returns pixel_values, uint8 [N, 1 + n, T, T, 3]: the overview, then the tiles in raster order, up to the most that an image has;
+        high_res_pixel_values, uint8 [N, H, W, 3]: the detail inputs, each in its upper left corner, where the model has a ConvNeXt;
+        image_sizes, int64 [N, 2]: height and width in px. What an image does not fill is 0, all of it in a row without an image.
+        """
+        run = self.run_config
+        rows = [None if image is None else prepare(opened(image), run.geometry, has_convnext(run)) for image in flat(images)]
+        return BatchFeature(_stacked(rows, run), tensor_type=return_tensors)
+
+
+def flat(images: Any) -> list[Any]:
+    """Images in a list, those of lists in it one after the other; an array with one dimension more than an image is a list of images."""
+    if isinstance(images, list | tuple):
+        return [image for own in images for image in (flat(own) if isinstance(own, list | tuple) else [own])]
+    return list(images) if getattr(images, "ndim", 0) == 4 else [images]
+
+
+def opened(image: Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, Path) or (isinstance(image, str) and not image.startswith(("http://", "https://", "data:")) and _is_file(image)):
+        return load_image(image)
+    return fetch_image(image) if isinstance(image, str) else to_pil_image(image)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # base64 is no name that a file can have
+        return False
+
+
+def _stacked(rows: Sequence[Prepared | None], run: RunConfig) -> dict[str, torch.Tensor]:
+    tile, seen = run.geometry.tile, [row for row in rows if row is not None]
+    tiles = max((len(row.tiles) for row in seen), default=0)
+    pixels = np.zeros((len(rows), 1 + tiles, tile, tile, 3), np.uint8)
+    sizes = np.zeros((len(rows), 2), np.int64)
+    details = [row.detail.shape[:2] for row in seen if row.detail is not None]
+    detail = np.zeros((len(rows), *(max((size[axis] for size in details), default=0) for axis in (0, 1)), 3), np.uint8)
+    for number, row in enumerate(rows):
+        if row is None:
+            continue
+        pixels[number, 0], pixels[number, 1 : 1 + len(row.tiles)] = row.overview, row.tiles
+        sizes[number] = row.geometry.image_size[::-1]
+        if row.detail is not None:
+            height, width = row.detail.shape[:2]
+            detail[number, :height, :width] = row.detail
+    found = {"pixel_values": pixels, "image_sizes": sizes} | ({"high_res_pixel_values": detail} if has_convnext(run) else {})
+    return {name: torch.from_numpy(values) for name, values in found.items()}
