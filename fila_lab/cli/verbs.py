@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui
+from fila_lab.cli import arms, audit, check, compare, cost, data, doctor, evaluate, probe, score, studies, tools, ui
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -19,6 +19,7 @@ for _verb in (
     tools.predict,
     evaluate.evaluate,
     score.score,
+    audit.audit,
     probe.probe,
     cost.cost,
     tools.calibrate,
