@@ -42,15 +42,13 @@ def sentence(item: SeamItem) -> str:
 
 def right(said: str, answer: str) -> bool:
     """Whether an answer is the true one: all of what is said, letter case and punctuation aside; or, in a sentence that says more, a word
-    of its own, where no other of the possible answers stands too. Codes have to be written in capitals there: `a` is a word."""
+    of its own, where no other of the possible answers stands too. Codes are what is written in capitals or holds digits."""
     words = re.findall(r"[A-Za-z0-9]+", said)
     if "".join(words).casefold() == answer.casefold():
         return True
-    if answer.isdigit():
-        return [word for word in words if word.isdigit()] == [answer]
     if choice := next((one for one in CHOICES if answer in one), None):
         return {word.lower() for word in words} & set(choice) == {answer}
-    return answer in words
+    return {word for word in words if word.isupper() or any(letter.isdigit() for letter in word)} == {answer}
 
 
 @cache

@@ -51,14 +51,14 @@ def conclusion(audit: Audit) -> str:
     """What was found, in a sentence or two."""
     right, asked = audit.confirmed
     if audit.figures is None:
-        heights = "at any height tried" if audit.tried else f"at a text height of {audit.height} px"
-        tried = f" ({min(audit.tried)} to {max(audit.tried)} px)" if audit.tried else ""
+        tried = " to ".join(map(str, sorted({min(audit.tried), max(audit.tried)}))) if audit.tried else ""
+        where = f"at any height tried ({tried} px)" if tried else f"at a text height of {audit.height} px"
         return (
-            f"The model cannot read `{audit.task}` {heights}{tried}: at {audit.height} px {right} of {asked} intact items are right, and "
+            f"The model cannot read `{audit.task}` {where}: at {audit.height} px {right} of {asked} intact items are right, and "
             f"chance is {audit.chance:.1%}. A gap would say nothing, so none is given."
         )
     gap = audit.figures["seam_gap"]
-    measured = f"{_points(gap.value)} [{_points(gap.low)}, {_points(gap.high)}]"
+    measured = f"{100 * gap.value:.1f} points [{100 * gap.low:.1f}, {100 * gap.high:.1f}]"
     if audit.page.control:
         lies = "holds" if gap.low <= 0 <= gap.high else "does NOT hold"
         return f"Control: the interval of the gap {lies} zero, as it should: {measured}. No seam is there to cause one."
@@ -66,7 +66,7 @@ def conclusion(audit: Audit) -> str:
         return f"Targets that a seam cuts are read worse than at their sham place, by {measured}."
     if gap.high < 0:
         return f"Targets that a seam cuts are read better than at their sham place, by {measured}, which no seam explains."
-    return f"No seam gap was found: {measured}. One of up to {_points(gap.high)} could have been overlooked with so many triplets."
+    return f"No seam gap was found: {measured}. One of up to {100 * gap.high:.1f} points could have been overlooked with so many triplets."
 
 
 def remarks(audit: Audit) -> list[str]:
@@ -188,7 +188,3 @@ def _figure(one: Figure) -> dict[str, float]:
 
 def _share(value: float) -> str:
     return f"{value:.3f}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f} points"

@@ -124,7 +124,7 @@ def test_who_reads_nothing_is_asked_no_triplets_and_given_no_gap() -> None:
     assert (found.reads, found.figures, found.end) == (False, None, "tallest")
     assert {one.item.place for one in oracle.asked} == {"intact"}
     assert conclusion(found) == (
-        "The model cannot read `reading` at any height tried (9 to 9 px): at 9 px 0 of 32 intact items are right, and chance is "
+        "The model cannot read `reading` at any height tried (9 px): at 9 px 0 of 32 intact items are right, and chance is "
         f"{found.chance:.1%}. A gap would say nothing, so none is given."
     )
     page = markdown(SUBJECT, [found])
@@ -186,7 +186,7 @@ def test_a_random_model_reads_nothing(family: str, tmp_path: Path, capsys: pytes
         main(["audit", str(folder), "--items", "3", "--batch-size", "32", "--device", "cpu", "--out", str(out)])
     printed = capsys.readouterr().out
     assert stop.value.code in (0, None), printed
-    assert "cannot read `reading` at any height tried" in printed
+    assert "cannot read `reading` at any height tried (9 px)" in printed
     assert "seam_gap" not in printed
     report = json.loads((out / FILES[0]).read_text(encoding="utf-8"))
     assert report["tiling"] == ("single" if family == "llava" else family)
