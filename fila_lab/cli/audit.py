@@ -33,6 +33,9 @@ def audit(
     text_height: Annotated[
         int | None, typer.Option(metavar="PX", help="Height of capitals, canvas px. Default: one the model can read, looked for.")
     ] = None,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Ask the suite's own short questions (`red?`), of a model that was trained on them.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the model runs.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="|".join(DTYPES), help="Of the weights; auto: the checkpoint's.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pages that are asked together.")] = 1,
@@ -64,6 +67,8 @@ def audit(
         refuse_foreign(out, FILES, FILES[0])
     from fila_lab.cli.progress import Bar
     from fila_lab.hub.audit.pages import page_of
+    from fila_lab.hub.audit.questions import bare as short
+    from fila_lab.hub.audit.questions import sentence
     from fila_lab.hub.audit.readers import open_processor, open_reader
     from fila_lab.hub.audit.run import audit as ask
     from fila_lab.hub.audit.seen import check_tiling
@@ -76,7 +81,7 @@ def audit(
     check_tiling(processor, tiling, page.size)
     reader = open_reader(model, processor, device, dtype, batch_size)
     with Bar() as bar:
-        found = [ask(reader, page, name, items, text_height, bar) for name in task]
+        found = [ask(reader, page, name, items, text_height, bar, short if bare else sentence) for name in task]
     subject = Subject(model, type(reader.model).__name__, type(processor.image_processor).__name__, tiling.name, reader.setting)
     if out is not None:
         write_report(out, subject, found)

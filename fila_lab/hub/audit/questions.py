@@ -32,6 +32,11 @@ CHOICES = (RELATIONS, SHAPES, (YES, NO))
 """Answers that a question lists: who repeats them all has not answered."""
 
 
+def bare(item: SeamItem) -> str:
+    """The suite's own question, for models that were trained on it."""
+    return item.question
+
+
 def sentence(item: SeamItem) -> str:
     """What a model is asked about an item."""
     found = _pattern(item.task).fullmatch(item.question)

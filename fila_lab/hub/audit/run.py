@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -23,6 +23,7 @@ CONFIRM = 32
 """Further intact items by which it is judged whether the model reads at all at the height that was found."""
 KNOWN = ("item_id", "task", "place", "image_id", "cut_fraction", "axis", "length", "evidence")
 """What answers carry of their items."""
+Wording = Callable[[SeamItem], str]
 AT_ONCE = 16
 """Triplets that are drawn before they are asked."""
 
@@ -49,7 +50,15 @@ class Audit:
         return beats_chance(*self.confirmed, self.chance)
 
 
-def audit(reader: Reader, page: Page, task: str, triplets: int, height: int | None = None, progress: Progress | None = None) -> Audit:
+def audit(
+    reader: Reader,
+    page: Page,
+    task: str,
+    triplets: int,
+    height: int | None = None,
+    progress: Progress | None = None,
+    wording: Wording = sentence,
+) -> Audit:
     """Ask a reader the items of one task on its own pages. A model that cannot read is asked no triplets.
 
     Args:
@@ -59,6 +68,7 @@ def audit(reader: Reader, page: Page, task: str, triplets: int, height: int | No
         triplets: how many, three questions each.
         height: text height in px; None: looked for.
         progress: told how far it is.
+        wording: what is asked about an item.
 
     Raises:
         ConfigError: an unknown task, or a height that no page can have.
@@ -67,7 +77,7 @@ def audit(reader: Reader, page: Page, task: str, triplets: int, height: int | No
     check_task(task)
     page.check_height(height)
     smallest, tallest = page.heights
-    search = _Search(reader, page, task, progress)
+    search = _Search(reader, page, task, progress, wording)
     chance = get_task(task).chance(page.suite(task, tallest).seam, page.suite(task, tallest).geometry)
     tried: dict[int, tuple[int, int]] = {}
     end = ""
@@ -78,24 +88,24 @@ def audit(reader: Reader, page: Page, task: str, triplets: int, height: int | No
     found = Audit(task, page, chance, tried, end, height, confirmed)
     if not found.reads:
         return found
-    answers = ask_triplets(reader, page.suite(task, height), triplets, progress)
+    answers = ask_triplets(reader, page.suite(task, height), triplets, progress, wording)
     return Audit(task, page, chance, tried, end, height, confirmed, figures_of(answers), answers)
 
 
-def ask_triplets(reader: Reader, suite: SeamSuite, triplets: int, progress: Progress | None = None) -> pd.DataFrame:
+def ask_triplets(reader: Reader, suite: SeamSuite, triplets: int, progress: Progress | None, wording: Wording) -> pd.DataFrame:
     """A row for each place of each triplet: what was asked, said and true, and what is known of the item."""
     rows: list[dict[str, object]] = []
     for start in range(0, triplets, AT_ONCE):
         items = [item for index in range(start, min(start + AT_ONCE, triplets)) for item in suite.triplet(SPLIT, index)]
-        rows += answered(reader, items)
+        rows += answered(reader, items, wording)
         if progress:
             progress(f"{items[0].task}: triplets", len(rows) // 3, triplets)
     return pd.DataFrame(rows)
 
 
-def answered(reader: Reader, items: Sequence[SeamItem]) -> Iterator[dict[str, object]]:
+def answered(reader: Reader, items: Sequence[SeamItem], wording: Wording) -> Iterator[dict[str, object]]:
     """A row for each item, with the reader's answer."""
-    asked = [Asked(item, sentence(item)) for item in items]
+    asked = [Asked(item, wording(item)) for item in items]
     for one, said in zip(asked, reader(asked), strict=True):
         item = one.item
         told = {"question": one.question, "answer": item.answer, "said": said, "correct": right(said, item.answer)}
@@ -105,8 +115,8 @@ def answered(reader: Reader, items: Sequence[SeamItem]) -> Iterator[dict[str, ob
 class _Search:
     """Fresh intact items at any height."""
 
-    def __init__(self, reader: Reader, page: Page, task: str, progress: Progress | None) -> None:
-        self.reader, self.page, self.task, self.progress = reader, page, task, progress
+    def __init__(self, reader: Reader, page: Page, task: str, progress: Progress | None, wording: Wording) -> None:
+        self.reader, self.page, self.task, self.progress, self.wording = reader, page, task, progress, wording
         self.next, self.blocks = SEARCH_FROM, 0
 
     def ask(self, height: int, count: int) -> int:
@@ -114,7 +124,7 @@ class _Search:
         suite = self.page.suite(self.task, height)
         items = [suite.item(SPLIT, index, "intact") for index in range(self.next, self.next + count)]
         self.next += count
-        return sum(bool(row["correct"]) for row in answered(self.reader, items))
+        return sum(bool(row["correct"]) for row in answered(self.reader, items, self.wording))
 
     def block(self, height: int) -> int:
         self.blocks += 1

@@ -34,6 +34,8 @@ def crops(processor: Any, image: Image.Image) -> np.ndarray:
     settings = Settings(processor)
     found = settings.images(images=image, return_tensors="pt", **settings.ours)["pixel_values"]
     pixels: np.ndarray = found.reshape(-1, *found.shape[-3:]).float().numpy()
+    if pixels.shape[1] != 3:  # the laboratory's own have colours last
+        pixels = pixels.transpose(0, 3, 1, 2)
     if settings.get("do_normalize"):
         mean, std = (np.asarray(settings.get(name), np.float32).reshape(-1, 1, 1) for name in ("image_mean", "image_std"))
         pixels = pixels * std + mean

@@ -19,6 +19,7 @@ from fila_lab.config.data import PLACES
 from fila_lab.evaluation import summarise
 from fila_lab.hub.audit import Asked, Subject, audit, content, markdown, open_processor, open_reader, page_of, write_report
 from fila_lab.hub.audit.figures import beats_chance, figures_of
+from fila_lab.hub.audit.questions import bare
 from fila_lab.hub.audit.report import FILES, conclusion, remarks
 from fila_lab.hub.audit.run import SEARCH_FROM
 from fila_lab.hub.audit.tilings import Tiling
@@ -115,6 +116,16 @@ def test_a_control_has_no_gap_and_says_what_it_is() -> None:
     assert found.page.control
     assert conclusion(found).startswith("Control: the interval of the gap holds zero")
     assert "sees the page in one crop" in remarks(found)[0]
+
+
+def test_questions_are_sentences_or_the_suites_own() -> None:
+    model = tiling("llava_next")
+    oracle = Oracle(model, blind=False)
+    audit(oracle, page_of(model), "reading", 3, height=9)
+    assert all(one.question.endswith("nothing else.") for one in oracle.asked)
+    oracle.asked.clear()
+    audit(oracle, page_of(model), "reading", 3, height=9, wording=bare)
+    assert all(one.question == one.item.question for one in oracle.asked)
 
 
 def test_who_reads_nothing_is_asked_no_triplets_and_given_no_gap() -> None:

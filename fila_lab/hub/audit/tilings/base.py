@@ -6,6 +6,7 @@ merges into a token (pixel shuffle). Seams and sham places are then told apart b
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -92,3 +93,27 @@ class Settings:
 
     def unusable(self, why: str) -> FilaError:
         return FilaError(f"{self.name}: {why}, which the audit has no geometry for; give it the settings its model came with")
+
+
+def token_side(config: Any) -> int:
+    """Canvas px along a side of what one visual token stands for: the ViT's patch, times the patches that are merged along a side.
+
+    Raises:
+        FilaError: the config does not say the ViT's patch.
+    """
+    vision = getattr(config, "vision_config", None)
+    patch, image = (_side(getattr(vision, field, None)) for field in ("patch_size", "image_size"))
+    if patch is None:
+        raise FilaError(f"{type(config).__name__} does not say vision_config.patch_size; the audit needs a model whose ViT has patches")
+    if (ratio := getattr(config, "downsample_ratio", None)) is not None:  # InternVL
+        return round(patch / ratio)
+    if (tokens := getattr(config, "mm_tokens_per_image", None)) is not None and image is not None:  # Gemma 3
+        return image // math.isqrt(tokens)
+    merged = getattr(config, "scale_factor", None) or getattr(config, "downsample_factor", None) or 1  # Idefics3; Aya Vision
+    return patch * int(merged)
+
+
+def _side(value: Any) -> int | None:
+    if value is None:
+        return None
+    return int(value[0]) if isinstance(value, list | tuple) else int(value)

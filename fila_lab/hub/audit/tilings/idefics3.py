@@ -6,9 +6,10 @@ Read from transformers' Idefics3ImageProcessor. The image is resampled twice; se
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from fila_lab.config.run import Size
-from fila_lab.hub.audit.tilings.base import Settings, Tiling
+from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry
 
 LONGEST = 4096
@@ -25,7 +26,8 @@ class Idefics3(Tiling):
         self.longest = longest
 
     @classmethod
-    def of(cls, settings: Settings, patch: int) -> Idefics3:
+    def of(cls, settings: Settings, config: Any) -> Idefics3:
+        patch = token_side(config)
         tile, longest = settings.edge("max_image_size", "longest_edge"), settings.edge("size", "longest_edge")
         resizes = bool(settings.get("do_resize"))
         if tile is None or (resizes and longest is None):

@@ -5,9 +5,11 @@ Read from transformers' GotOcr2ImageProcessor, which InternVL, Aya Vision and ot
 
 from __future__ import annotations
 
+from typing import Any
+
 from fila_lab.config.canvas_rules import choose_canvas, grids_up_to
 from fila_lab.config.run import Size
-from fila_lab.hub.audit.tilings.base import Settings, Tiling
+from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry
 
 
@@ -21,7 +23,8 @@ class InternVL(Tiling):
         self.canvases = tuple((width, height) for width, height in grids_up_to(most, tile) if width * height >= fewest * tile * tile)
 
     @classmethod
-    def of(cls, settings: Settings, patch: int) -> InternVL:
+    def of(cls, settings: Settings, config: Any) -> InternVL:
+        patch = token_side(config)
         tile = settings.square("size")
         if tile is None:
             raise settings.unusable("size is no square")

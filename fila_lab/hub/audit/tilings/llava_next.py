@@ -6,10 +6,11 @@ Read from transformers' LlavaNextImageProcessor: the same canvas rule and roundi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fila_lab.config.canvas_rules import choose_canvas
 from fila_lab.config.run import Size
-from fila_lab.hub.audit.tilings.base import Settings, Tiling
+from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry
 
 
@@ -23,7 +24,8 @@ class LlavaNext(Tiling):
         self.canvases = tuple(canvases)
 
     @classmethod
-    def of(cls, settings: Settings, patch: int) -> LlavaNext:
+    def of(cls, settings: Settings, config: Any) -> LlavaNext:
+        patch = token_side(config)
         shown = settings.square("size") or settings.edge("size", "shortest_edge")
         tile = settings.square("crop_size") or shown
         if tile is None or shown is None or (settings.get("do_resize") and shown != tile):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fila_lab.config.run import Size
 from fila_lab.config.tiling import TileLayout
-from fila_lab.hub.audit.tilings.base import Settings, Tiling
+from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry
 
 
@@ -38,7 +39,8 @@ class Single(Tiling):
         self.fit = fit
 
     @classmethod
-    def of(cls, settings: Settings, patch: int) -> Single:
+    def of(cls, settings: Settings, config: Any) -> Single:
+        patch = token_side(config)
         if settings.get("do_pan_and_scan"):
             raise settings.unusable("do_pan_and_scan shows crops of an image beside the whole of it")
         if not settings.get("do_resize"):
