@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
 VERBS = ("plan", "run", "status", "arms", "report", "sync", "ui", "publish", "reproduce", "diff", "predict", "chat", "save")
-VERBS += ("evaluate", "score", "probe", "cost", "calibrate", "pretrain", "weights", "doctor", "data", "presets")
+VERBS += ("evaluate", "score", "audit", "probe", "cost", "calibrate", "pretrain", "weights", "doctor", "data", "presets")
 
 
 @pytest.fixture

@@ -23,10 +23,24 @@ BELOW: dict[str, tuple[str, ...]] = {
     "pretraining": ("modeling", "data", "evaluation"),
     "cost.closed": ("config",),
     "cost": ("cost.closed", "modeling", "config"),
+    "hub.audit": ("evaluation", "analysis"),
     "hub": ("training",),
     "studies": ("training", "cost", "config"),
     "analysis": ("config", "cost.closed"),
-    "cli": ("config", "imaging", "modeling", "data", "evaluation", "training", "pretraining", "cost", "hub", "studies", "analysis"),
+    "cli": (
+        "config",
+        "imaging",
+        "modeling",
+        "data",
+        "evaluation",
+        "training",
+        "pretraining",
+        "cost",
+        "studies",
+        "analysis",
+        "hub.audit",
+        "hub",
+    ),
 }
 HEAVY = {"torch", "torchvision", "lightning", "timm", "open_clip", "transformers"}
 TORCH_FREE = ("config", "imaging", "cost.closed", "analysis", "cli")

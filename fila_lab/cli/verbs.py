@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, chat, check, compare, cost, data, doctor, evaluate, probe, save, score, studies, tools, ui, weights
+from fila_lab.cli import arms, audit, chat, check, compare, cost, data, doctor, evaluate, probe, save, score, studies, tools, ui, weights
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -21,6 +21,7 @@ for _verb in (
     save.save,
     evaluate.evaluate,
     score.score,
+    audit.audit,
     probe.probe,
     cost.cost,
     tools.calibrate,

@@ -78,6 +78,12 @@ class PageSetup:
         return round(self.draw.uniform(low, (low + high) / 2) * self.scale)
 
     def placer(self, block: render.Block) -> Placer:
+        """FilaError for a block whose letters are too low to leave ink."""
+        if not block.ink.any():
+            raise FilaError(
+                f"data.seam.text_height={list(self.seam.text_height)}: letters so low leave no ink with {self.scale:.3g} page px a canvas "
+                "px; choose a greater text height"
+            )
         return Placer(block.ink, self.axes, self.seam.cut_share, block.between)
 
     def fits(self, block: render.Block) -> bool:

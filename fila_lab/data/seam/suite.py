@@ -3,10 +3,10 @@
 A task (`fila_lab.data.seam.tasks`) says what stands on a page's blocks, what is asked and what the answer is; here the blocks get their
 places, the page its background, and the item its truth. No question says anything about its answer; every task states its chance.
 
-A page has exactly the aspect of its canvas and 32 * page_scale px per ViT patch, so nothing is padded and every scale is exact. An item
-depends on the configuration, the split and its index alone: not on process or order. `geometry.vit_scale` and `geometry.tiling` do not
-enter: a ViT that sees the canvas enlarged, or another canvas, reads the same items, and their places are those towards the seams of the
-plain canvas.
+A page has exactly the aspect of its canvas and 32 * page_scale px per ViT patch, so nothing is padded and every scale is exact (an audit's
+pages have as many px as their canvas). An item depends on the configuration, the split and its index alone: not on process or order.
+`geometry.vit_scale` and `geometry.tiling` do not enter: a ViT that sees the canvas enlarged, or another canvas, reads the same items, and
+their places are those towards the seams of the plain canvas.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ class _Page:
 class SeamSuite:
     """Items of the seam suite for one data and geometry configuration. FilaError where no canvas permits a triplet."""
 
-    def __init__(self, seam: SeamConfig, geometry: GeometryConfig) -> None:
+    def __init__(self, seam: SeamConfig, geometry: GeometryConfig, patch: int | None = None) -> None:
+        """`patch`: page px a ViT patch; None: by `data.seam.page_scale`."""
         self.seam, self.geometry = seam, geometry
-        self.patch = PATCH * seam.page_scale
+        self.patch = PATCH * seam.page_scale if patch is None else patch
         self.tasks = [(name, share) for name, share in seam.tasks.items() if share > 0]
         if not self.tasks:
             raise FilaError(
@@ -150,7 +151,7 @@ class SeamSuite:
     def only(self, task: str) -> SeamSuite:
         """The same suite with items of one task alone. FilaError for an unknown task."""
         get_task(task)
-        return SeamSuite(self.seam.model_copy(update={"tasks": {task: 1.0}}), self.geometry)
+        return SeamSuite(self.seam.model_copy(update={"tasks": {task: 1.0}}), self.geometry, self.patch)
 
     def unpainted(self, split: str, index: int) -> tuple[Draft, tuple[Glyph, ...]]:
         """A single item without its page: what is asked, and the glyphs where they lie, the target's first."""

@@ -168,6 +168,18 @@ def test_what_cannot_work_is_refused_by_name(data: dict[str, object], canvases: 
         SeamSuite(SeamConfig(**data), GeometryConfig(tile=42, patch=14, canvases=canvases, detail_cells=3))
 
 
+def test_text_too_low_to_leave_ink_is_refused_by_name(geometry: GeometryConfig) -> None:
+    suite = SeamSuite(SeamConfig(text_height=(1.0, 2.0)), geometry, patch=14)
+    with pytest.raises(FilaError, match=r"data\.seam\.text_height=\[1\.0, 2\.0\]: letters so low leave no ink with 1 page px"):
+        [suite.item("train", index) for index in range(40)]
+
+
+def test_pages_can_have_the_px_of_their_canvas(geometry: GeometryConfig) -> None:
+    suite = SeamSuite(SeamConfig(), geometry, patch=geometry.patch)
+    for item in (suite.item("test", 0), suite.only("coarse").item("test", 0)):
+        assert item.image.size == item.canvas
+
+
 def test_text_too_large_for_a_tile_is_refused_by_name(geometry: GeometryConfig) -> None:
     with pytest.raises(FilaError, match=r"data\.seam\.text_height"):
         SeamSuite(SeamConfig(text_height=(60.0, 70.0)), geometry).item("train", 0)
