@@ -16,10 +16,8 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 
-from fila_lab.config import FilaError, MachineError, RunConfig
+from fila_lab.config import FilaError, RunConfig
 from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
 from fila_lab.config.journal import Journal
 from fila_lab.config.language_folder import lacking_tokens, template_warning
@@ -33,7 +31,7 @@ from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel, build_convnext
 from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.weights import weights_sha256
-from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
+from fila_lab.training.checkpoints import resumable
 from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_data, seen_features
 from fila_lab.training.features import needs_detail
 from fila_lab.training.interrupts import ctrl_c_passes
@@ -42,6 +40,7 @@ from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder, Stop
 from fila_lab.training.shares import gathered
 from fila_lab.training.trained import save_trained
+from fila_lab.training.trainer import make_trainer, set_up_device, validation_interval
 
 log = logging.getLogger("fila_lab")
 
@@ -248,55 +247,6 @@ def _blind(data: CellData, pools: Mapping[str, Pool]) -> dict[str, float]:
     if not isinstance(train, StoredPool) or not stored:
         return {}
     return question_only(train.meta.iloc[data.rows[TRAIN]], pd.concat([pool.meta for pool in stored], ignore_index=True))
-
-
-def set_up_device(config: RunConfig) -> None:
-    """Threads, and a clear refusal of a device that is not there.
-
-    Raises:
-        MachineError: the device is absent; it says nothing of the cell.
-    """
-    runtime = config.runtime
-    torch.set_num_threads(runtime.threads)
-    if runtime.accelerator == "gpu" and not torch.cuda.is_available():
-        raise MachineError("runtime.accelerator='gpu': no CUDA device here; use --set runtime.accelerator=cpu", "device absent")
-    if runtime.accelerator == "gpu" and runtime.devices > torch.cuda.device_count():
-        raise MachineError(f"runtime.devices={runtime.devices}: {torch.cuda.device_count()} are here; lower it", "device absent")
-
-
-def validation_interval(config: RunConfig) -> int:
-    """Steps from one validation to the next."""
-    return min(config.train.validate_every, config.train.steps)
-
-
-def started_by() -> list[ClusterEnvironment]:
-    """Who starts a cell's ranks, as Lightning wants to know it: this package, unless torchrun has. Within a job of Slurm, Lightning would
-    take the job's tasks for them, and refuse a cell whose devices are not as many."""
-    return [] if TorchElasticEnvironment.detect() else [LightningEnvironment()]
-
-
-def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
-    """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
-    train, runtime = config.train, config.runtime
-    return L.Trainer(
-        accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        strategy="ddp" if runtime.devices > 1 else "auto",
-        precision="bf16-mixed" if runtime.precision == "bf16" else "32-true",
-        max_steps=train.steps,
-        val_check_interval=validation_interval(config),
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        gradient_clip_val=train.gradient_clip,
-        log_every_n_steps=train.log_every,
-        logger=False,
-        callbacks=[*callbacks, keep_checkpoints(workdir)],
-        plugins=[WholeFiles(), *started_by()],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=workdir,
-    )
 
 
 @contextmanager
