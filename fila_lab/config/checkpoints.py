@@ -8,6 +8,7 @@ from pathlib import Path
 from fila_lab.config.base import ConfigError
 from fila_lab.config.language_folder import check_language, tokenizer_size
 from fila_lab.config.library_tags import tag_sizes
+from fila_lab.config.lora_maps import check_lora
 from fila_lab.config.run import RunConfig
 from fila_lab.config.safetensors_header import Shape, tensor_shapes
 from fila_lab.config.weights import LEFT_OUT, require_weights, surplus_tensors
@@ -32,6 +33,7 @@ def check_checkpoints(config: RunConfig) -> None:
     if path is not None:
         _check_shapes(f"language.weights = {spec!r}", path, _answers(config), "language")
     check_language(config.language)
+    check_lora(config.language)
 
 
 def _check_shapes(field: str, path: Path, wanted: dict[str, Shape], room: str) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, mo
 from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole, without_usual
 from fila_lab.config.canvas_rules import grids_up_to
 from fila_lab.config.data import DataConfig
+from fila_lab.config.lora import LoraConfig
 
 Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
 """How a token reads its window of cells."""
@@ -219,15 +220,21 @@ class LanguageConfig(Strict):
     max_tokens: Positive | None = Field(
         default=None, description="longest sequence of image and text; rows whose answer it would cut off are set aside. null: any length"
     )
+    lora: LoraConfig | None = Field(default=None, description="adapters that train in place of its weights; null: its weights train")
+
+    @property
+    def weights_train(self) -> bool:
+        """Whether its own weights do, and not adapters beside them, or nothing."""
+        return self.trainable and self.lora is None
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """`template` and `max_tokens` only where they say something, or all is asked for: whatever hashes or compares a run without them
-        (ids, checkpoints, costs) then does so as records from before there were these fields."""
+        """`template`, `max_tokens` and `lora` only where they say something, or all is asked for: whatever hashes or compares a run without
+        them (ids, checkpoints, costs) then does so as records from before there were these fields."""
         content: dict[str, Any] = dump(self)
         if (info.context or {}).get("whole"):
             return content
-        return without_usual(type(self), content, ("template", "max_tokens"))
+        return without_usual(type(self), content, ("template", "max_tokens", "lora"))
 
 
 class TrainConfig(Strict):

@@ -31,8 +31,10 @@ from fila_lab.modeling.language import (
     set_parameters_to,
     weights_dtype,
 )
+from fila_lab.modeling.lora import add_lora
 from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector
 from fila_lab.modeling.seeds import component_rng
+from fila_lab.modeling.sharding import local
 from fila_lab.modeling.towers import build_convnext, build_vit
 
 IGNORED = -100
@@ -59,7 +61,7 @@ class FilaModel(nn.Module):
         check_vocabulary(config.language, self.language, self.tokenizer)
         self.reader = CausalReader(self.language)
         self.leading, self.ends = leading_tokens(self.tokenizer), end_tokens(self.language, self.tokenizer)
-        self.language.requires_grad_(config.language.trainable)
+        self.language.requires_grad_(config.language.weights_train)
         if config.runtime.checkpointing:
             self.language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
         width = self.reader.width
@@ -77,6 +79,9 @@ class FilaModel(nn.Module):
         elif config.language.weights != "random":
             check_reading(self.reader)
         set_parameters_to(self.language, weights_dtype(config.language))
+        if config.language.lora is not None:
+            with component_rng(config.seed, "lora"):
+                add_lora(self.language, config.language.lora)
 
     def _attention(self, tokens: int) -> AbstractContextManager[None]:
         """The run's attention backend for sequences of `tokens` tokens."""
@@ -104,7 +109,7 @@ class FilaModel(nn.Module):
         nothing = torch.zeros(len(batch), 0, self.reader.width, device=batch.input_ids.device)
         if torch.is_grad_enabled():
             parts = (part for part in (self.encoder, self.projector, self.separator, self.handoff) if part is not None)
-            untouched = [p.flatten()[:0].sum() for part in parts for p in part.parameters() if p.requires_grad]
+            untouched = [local(p).flatten()[:0].sum() for part in parts for p in part.parameters() if p.requires_grad]
             nothing = nothing + sum(untouched, start=torch.zeros((), device=nothing.device))
         return nothing
 
