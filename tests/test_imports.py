@@ -19,7 +19,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "modeling": ("imaging", "config"),
     "data": ("imaging", "config"),
     "evaluation": ("data",),
-    "training": ("modeling", "data", "evaluation"),
+    "training": ("modeling", "data", "evaluation", "cost.closed"),
     "pretraining": ("modeling", "data", "evaluation"),
     "cost.closed": ("config",),
     "cost": ("cost.closed", "modeling", "config"),

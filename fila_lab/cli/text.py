@@ -128,6 +128,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), {drawn}{reading}measuring costs "
         f"{'come' if reading else 'comes'} on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
+        *_devices(plan),
         *([_uncounted(uncounted)] if uncounted else []),
         f"cache     {cache}",
         f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
@@ -139,6 +140,23 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _devices(plan: Plan) -> list[str]:
+    """Of cells on several devices, what each device holds by the run's strategy and by the others, for the arm that takes most; and how
+    large a checkpoint is."""
+    from fila_lab.cost.closed.memory import checkpoint_bytes, memory_bytes, sharing_strategies
+
+    runs = [next(cell.config for cell in plan.cells if cell.arm == arm) for arm in plan.arms]
+    shared = [run for run in runs if run.runtime.shares != "nothing"]
+    if not shared:
+        return []
+    run = max(shared, key=memory_bytes)
+    by = {name: sum(part.total for part in parts.values()) for name, parts in sharing_strategies(run, run.runtime.world).items()}
+    own = by.pop(run.runtime.shares, None)
+    others = ", ".join(f"{size(total)} by {name}" for name, total in by.items())
+    each = f"on each of {run.runtime.world} devices about {size(own)} by {run.runtime.shares} ({others})" if own is not None else ""
+    return [f"          {each}{'; ' if each else ''}a checkpoint about {size(checkpoint_bytes(run))}"]
 
 
 def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:

@@ -9,6 +9,7 @@ from fila_lab.config.fusion_points import check_fusion_points, feature_index
 from fila_lab.config.idle_controls import check_control
 from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
+from fila_lab.config.runtime_checks import check_runtime
 from fila_lab.config.strategies import (
     FACTORS,
     FUSIONS,
@@ -45,6 +46,7 @@ def check_run(config: RunConfig) -> None:
     _check_data(config)
     _check_prompt(config)
     _check_truth(config)
+    check_runtime(config.runtime)
 
 
 def _check_fusion(config: RunConfig) -> None:

@@ -23,6 +23,8 @@ Combine = Literal["concat", "add"]
 Attention = Literal["math", "flash", "auto"]
 """The backend of attention; `auto`: by shape and phase."""
 
+Strategy = Literal["auto", "ddp", "fsdp", "deepspeed"]
+
 Size = tuple[Positive, Positive]
 
 
@@ -255,18 +257,46 @@ class TrainConfig(Strict):
 
 
 class RuntimeConfig(Strict):
-    """How the numbers are computed; in the cell's id, because it can change the last bit."""
+    """How the numbers are computed; in the cell's id, because it can change the last bit (but for what only says how often it is saved)."""
 
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="bf16", description="of products; fp16 scales the loss, on GPUs alone")
     attention: Attention = "math"
     threads: Positive = 1
     accelerator: Literal["cpu", "gpu"] = "cpu"
-    devices: Positive = 1
+    devices: Positive = Field(default=1, description="of each machine")
     compile: Flag = False
     feature_cache: Flag = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
     checkpointing: Flag = Field(
         default=False, description="recompute the ViT's layers after the first fusion point and the language model's in backward"
     )
+    strategy: Strategy = Field(
+        default="auto",
+        description="what devices share beside the batch. ddp: nothing; deepspeed (ZeRO stage 2): gradients and the optimiser's state; "
+        "fsdp: the weights too; auto: ddp where there are several devices",
+    )
+    nodes: Positive = Field(default=1, description="machines that train one cell together; a launcher such as torchrun starts it on each")
+    fused_optimizer: Flag = Field(default=False, description="AdamW as one kernel for all weights of a type, instead of one an operation")
+    checkpoint_minutes: Number = Field(default=5.0, gt=0, description="minutes of training from one checkpoint to the next")
+    checkpoints_kept: Positive = Field(default=1, description="the newest so many stay; a cell goes on from the newest that is whole")
+
+    @property
+    def world(self) -> int:
+        """Devices that train one cell together."""
+        return self.devices * self.nodes
+
+    @property
+    def shares(self) -> Literal["nothing", "ddp", "fsdp", "deepspeed"]:
+        """The strategy that `auto` means, else its own name; `nothing` for a single device by itself."""
+        if self.strategy == "auto":
+            return "ddp" if self.world > 1 else "nothing"
+        return self.strategy
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """What later versions added only where it says something, or all is asked for; see LanguageConfig."""
+        content: dict[str, Any] = dump(self)
+        added = ("strategy", "nodes", "fused_optimizer", "checkpoint_minutes", "checkpoints_kept")
+        return content if (info.context or {}).get("whole") else without_usual(type(self), content, added)
 
 
 class RunConfig(Strict):
@@ -283,3 +313,7 @@ class RunConfig(Strict):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+
+NO_MATTER: dict[str, set[str]] = {"data": {"workers"}, "runtime": {"checkpoint_minutes", "checkpoints_kept"}}
+"""Fields that cannot change a result: no part of a cell's id."""

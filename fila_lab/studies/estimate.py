@@ -109,15 +109,21 @@ def check_memory_of(plan: Plan, workers: int, force: bool = False) -> list[str]:
         there = usable_memory(config.runtime.accelerator)
         if there is None:
             continue
-        needed, message = memory_bytes(config), check_memory(config, there)
+        needed, message = cell_memory(config), check_memory(config, there)
         if message is None and config.runtime.accelerator == "cpu" and workers * needed > there:
-            message = f"{workers} workers need about {workers * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
-            message += f"use --workers {int(there // needed)}"
+            who = f"{workers} workers need" if needed <= there else f"the {config.runtime.devices} processes of a cell need"
+            message = f"{who} about {(workers if needed <= there else 1) * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
+            message += f"use --workers {int(there // needed)}" if needed <= there else "lower runtime.devices"
         if message is not None:
             messages.append(f"{name}: {message}")
     if messages and not force:
         raise ConfigError(f"{messages[0]}; --force goes on in spite of it")
     return messages
+
+
+def cell_memory(config: RunConfig) -> float:
+    """Bytes of a cell on one machine: all its devices there together."""
+    return config.runtime.devices * memory_bytes(config)
 
 
 def usable_memory(accelerator: str) -> float | None:
@@ -155,7 +161,7 @@ def cell_seconds(config: RunConfig, test: bool = True) -> float:
 
 def _rate(config: RunConfig) -> float:
     runtime = config.runtime
-    return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.devices
+    return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.world
 
 
 def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
@@ -171,7 +177,7 @@ def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
         left=len(cells) - len(found),
         seconds=sum(times) / len(times) if times else cell_seconds(config),
         measured=bool(times),
-        memory_bytes=memory_bytes(config),
+        memory_bytes=cell_memory(config),
     )
 
 

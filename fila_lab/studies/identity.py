@@ -13,6 +13,7 @@ from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
 from fila_lab.config.files import default_cache
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.renamed import SCHEMA
+from fila_lab.config.run import NO_MATTER
 from fila_lab.config.seam_identity import seam_identity
 from fila_lab.config.suites import SEAM
 
@@ -75,7 +76,7 @@ def cell_id(config: RunConfig) -> str:
 
 def cell_ids(config: RunConfig, seeds: Iterable[int]) -> dict[int, str]:
     """Seed -> `cell_id` of the run with this seed in place of its own; data and weights, the same for all, are looked at once."""
-    fields: dict[str, Any] = config.model_dump(mode="json", exclude={"data": {"workers"}})
+    fields: dict[str, Any] = config.model_dump(mode="json", exclude=NO_MATTER)
     del fields["preset"]
     data = fields["data"]
     for suite in (*data["train"], *(data["validate"] or ()), *data["evaluate"].values()):

@@ -23,6 +23,7 @@ from fila_lab.config.journal import Journal
 from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
+from fila_lab.cost.closed.memory import greatest_part
 from fila_lab.data.pool import Pool
 from fila_lab.data.prompt import UNASKED
 from fila_lab.data.stored_pool import StoredPool
@@ -98,7 +99,10 @@ def run_cell(
         if (fault := machine_fault(error)) is not None:
             raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
-        failure = {"kind": failure_kind(error), "message": spoken(error), "traceback": traceback.format_exc(limit=-12)}
+        kind, message = failure_kind(error), spoken(error)
+        if kind == "out_of_memory":
+            message += f"; of a cell of this configuration {greatest_part(config)}"
+        failure = {"kind": kind, "message": message, "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure), provenance={"curve_times": record.times})
     timing["total"] = time.perf_counter() - started + record.earlier
     if record.stopped is not None:
@@ -161,7 +165,7 @@ def _run(
         with _timed(timing, "evaluate"):
             found, predictions = _evaluated(trainer, module, data, pools, test)
         with _timed(timing, "save"):
-            if checkpoint is not None:
+            if checkpoint is not None and trainer.is_global_zero:
                 save_trained(module.model, config, checkpoint)
     timing["train"] += record.earlier
     timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}

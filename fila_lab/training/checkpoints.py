@@ -16,13 +16,15 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
-from fila_lab.config import RunConfig
+from fila_lab.config import RunConfig, RuntimeConfig
 from fila_lab.config.files import write_atomically
+from fila_lab.config.run import NO_MATTER
 
 log = logging.getLogger("fila_lab")
 
 FOLDER = "checkpoints"
-EVERY = timedelta(minutes=5)
+STEP = "step-"
+"""What stands before the step in a checkpoint's name, where several are kept."""
 NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "hyper_parameters")
 """What a checkpoint must hold for training to go on from it."""
 
@@ -42,14 +44,21 @@ class WholeFiles(TorchCheckpointIO):
         write_atomically(Path(path), content.getvalue())
 
 
-def keep_checkpoints(workdir: Path) -> ModelCheckpoint:
-    """Lightning's callback: one file, `last.ckpt`, replaced every five minutes of training, wherever the folder came from."""
-    return ModelCheckpoint(dirpath=workdir / FOLDER, train_time_interval=EVERY, save_last=True, save_top_k=0, enable_version_counter=False)
+def keep_checkpoints(workdir: Path, runtime: RuntimeConfig) -> ModelCheckpoint:
+    """Lightning's callback, wherever the folder came from: one file, `last.ckpt`, replaced every `checkpoint_minutes` of training; or the
+    newest `checkpoints_kept`, each named by its step. DeepSpeed writes folders, which a kill can tear: of them two stay at least."""
+    every = timedelta(minutes=runtime.checkpoint_minutes)
+    common: dict[str, Any] = {"dirpath": workdir / FOLDER, "train_time_interval": every, "enable_version_counter": False}
+    kept = max(runtime.checkpoints_kept, 2 if runtime.shares == "deepspeed" else 1)
+    if kept == 1:
+        return ModelCheckpoint(save_last=True, save_top_k=0, **common)
+    newest: dict[str, Any] = {"monitor": "step", "mode": "max", "filename": f"{STEP}{{step}}", "auto_insert_metric_name": False}
+    return ModelCheckpoint(save_top_k=kept, **newest, **common)
 
 
 def hyper_parameters(config: RunConfig) -> dict[str, Any]:
     """What a checkpoint says of the cell it belongs to; the data stand in the cell's own folder."""
-    return config.model_dump(mode="json", exclude={"data"})
+    return config.model_dump(mode="json", exclude={**NO_MATTER, "data": True})
 
 
 def resumable(workdir: Path, config: RunConfig) -> str | None:
@@ -74,6 +83,10 @@ def resumable(workdir: Path, config: RunConfig) -> str | None:
 
 def _steps(path: Path, config: RunConfig) -> int:
     """How many steps a checkpoint has behind it. Raises whatever shows that it cannot be trusted."""
+    if config.runtime.shares == "deepspeed":
+        if not (path / "latest").is_file():  # DeepSpeed writes it last
+            raise ValueError("DeepSpeed has not finished it")
+        return int(path.stem.removeprefix(STEP))
     with zipfile.ZipFile(path) as archive:
         if (bad := archive.testzip()) is not None:
             raise ValueError(f"the checksum of {bad} does not fit")

@@ -27,10 +27,12 @@ from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.modeling.generation import Answer
+from fila_lab.modeling.sharding import is_sharded, local
 from fila_lab.training.batches import Batch
 from fila_lab.training.checkpoints import hyper_parameters
 from fila_lab.training.features import cacheable, frozen_maps, needs_detail
 from fila_lab.training.prompts import prompt_of
+from fila_lab.training.sharded import shard
 from fila_lab.training.shares import averaged, shared_unexplained, summed, world
 from fila_lab.training.texts import IGNORE
 
@@ -87,10 +89,15 @@ class FilaModule(L.LightningModule):
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts}, detail_branch=detail_branch)
 
+    def configure_model(self) -> None:
+        """Lay the model out over the devices where the strategy keeps weights in parts."""
+        if self.device_mesh is not None and not is_sharded(self.model):
+            shard(self.model, self.device_mesh["data_parallel"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint holds what trains: frozen parts are the config's."""
         for name in self._frozen():
-            del checkpoint["state_dict"][name]
+            checkpoint["state_dict"].pop(name, None)  # ranks beyond the first may hold none
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Frozen parts are those this module was built with."""
@@ -117,8 +124,10 @@ class FilaModule(L.LightningModule):
         """This rank's part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients, is that loss."""
         tokens = (batch.labels != IGNORE).sum()
         everywhere = summed(tokens)
-        if batch.vision is None:  # none of its rows could be read: the step counts, and nothing is learned from it
-            nothing = sum((parameter.sum() for parameter in self.model.trainable_parameters()), torch.zeros((), device=self.device)) * 0.0
+        unseen = self._unseen(batch)
+        if batch.vision is None or unseen:  # none of its rows could be read: the step counts, and nothing is learned from it
+            parts = (local(parameter).sum() for parameter in self.model.trainable_parameters())
+            nothing = sum(parts, torch.zeros((), device=self.device)) * 0.0
             self.log("loss", averaged(nothing.detach()), logger=True)
             return nothing
         if not everywhere:
@@ -131,6 +140,11 @@ class FilaModule(L.LightningModule):
         wanted, given = self.truth(batch.truth.float()), output.projected[: len(batch.truth)]
         missed = unexplained(given, wanted) if world() == 1 else shared_unexplained(given, wanted)
         return loss + self.config.train.truth_weight * missed
+
+    def _unseen(self, batch: Batch) -> bool:
+        """Whether this rank has nothing to see; with weights in parts, which all ranks gather or none, whether any has."""
+        unseen = batch.vision is None
+        return bool(summed(batch.labels.new_tensor(int(unseen)))) if is_sharded(self.model) else unseen
 
     def on_after_backward(self) -> None:
         """A loss that is not finite ends the cell at once: every step after it would be wasted."""
@@ -161,7 +175,7 @@ class FilaModule(L.LightningModule):
         decayed = [p for p in parameters if p.ndim > 1]
         plain = [p for p in parameters if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98), foreach=True)
+        optimiser = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98), **_kernels(self.config.runtime))
         warmup = max(1, round(train.warmup * train.steps))
 
         def factor(step: int) -> float:
@@ -173,6 +187,11 @@ class FilaModule(L.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor), "interval": "step"},
         }
+
+
+def _kernels(runtime: RuntimeConfig) -> dict[str, bool]:
+    """How AdamW computes."""
+    return {"fused": True} if runtime.fused_optimizer else {"foreach": True}
 
 
 def _score(name: str) -> Score:

@@ -19,8 +19,8 @@ from fila_lab.modeling.fit import require_fit
 
 def save_trained(model: FilaModel, config: RunConfig, path: Path) -> None:
     """Write what the config lets train as safetensors, with the config beside it. OSError where the disk is full."""
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if name in trained}
+    trained = ((name, value) for name, value in model.named_parameters() if value.requires_grad)
+    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in trained}
     path.parent.mkdir(parents=True, exist_ok=True)
     with becoming(path) as temporary:
         save_file(state, temporary, metadata={"config": config.model_dump_json()})

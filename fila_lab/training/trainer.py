@@ -8,19 +8,30 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
 
-from fila_lab.config import MachineError, RunConfig
+from fila_lab.config import ConfigError, MachineError, RunConfig
+from fila_lab.config.runtime_checks import check_installed
+from fila_lab.modeling.seeds import component_seed
 from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints
+from fila_lab.training.sharded import ShardedStrategy, WholeForAnswers
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""`runtime.precision` -> Lightning's word for it."""
 
 
 def set_up_device(config: RunConfig) -> None:
-    """Threads, and a clear refusal of a device that is not there.
+    """Threads, and a clear refusal of a device, or of a strategy's library, that is not there.
 
     Raises:
-        MachineError: the device is absent; it says nothing of the cell.
+        MachineError: device or library are absent; it says nothing of the cell.
     """
     runtime = config.runtime
     torch.set_num_threads(runtime.threads)
+    try:
+        check_installed(runtime)
+    except ConfigError as error:
+        raise MachineError(str(error), "library absent") from error
     if runtime.accelerator == "gpu" and not torch.cuda.is_available():
         raise MachineError("runtime.accelerator='gpu': no CUDA device here; use --set runtime.accelerator=cpu", "device absent")
     if runtime.accelerator == "gpu" and runtime.devices > torch.cuda.device_count():
@@ -38,14 +49,40 @@ def started_by() -> list[ClusterEnvironment]:
     return [] if TorchElasticEnvironment.detect() else [LightningEnvironment()]
 
 
+def strategy_of(config: RunConfig) -> str | Strategy:
+    """Lightning's strategy for what the run's devices share."""
+    shares = config.runtime.shares
+    if shares == "fsdp":
+        return ShardedStrategy(config.runtime.world)
+    if shares == "deepspeed":
+        return DeepSpeedStrategy(stage=2, exclude_frozen_parameters=True)
+    return "auto" if shares == "nothing" else shares
+
+
+class Dropout(Callback):
+    """What dropout leaves out in a step follows from seed, rank and the batch's number alone: a cell that was cut off goes on as if not."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: object, batch_idx: int) -> None:
+        torch.manual_seed(component_seed(self.seed, f"dropout/{trainer.global_rank}/{trainer.global_step}/{batch_idx}"))
+
+
 def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
-    """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
-    train, runtime = config.train, config.runtime
+    """Lightning's Trainer for a cell: checkpoints as the run wants them, no logger (the study mirrors results itself)."""
+    train, runtime, lora = config.train, config.runtime, config.language.lora
+    own: list[Callback] = [keep_checkpoints(workdir, runtime)]
+    if runtime.shares == "fsdp":
+        own.append(WholeForAnswers())
+    if lora is not None and lora.dropout:
+        own.append(Dropout(config.seed))
     return L.Trainer(
         accelerator=runtime.accelerator,
         devices=runtime.devices,
-        strategy="ddp" if runtime.devices > 1 else "auto",
-        precision="bf16-mixed" if runtime.precision == "bf16" else "32-true",
+        num_nodes=runtime.nodes,
+        strategy=strategy_of(config),
+        precision=PRECISIONS[runtime.precision],  # type: ignore[arg-type]
         max_steps=train.steps,
         val_check_interval=validation_interval(config),
         check_val_every_n_epoch=None,
@@ -53,7 +90,7 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
         gradient_clip_val=train.gradient_clip,
         log_every_n_steps=train.log_every,
         logger=False,
-        callbacks=[*callbacks, keep_checkpoints(workdir)],
+        callbacks=[*callbacks, *own],
         plugins=[WholeFiles(), *started_by()],
         enable_progress_bar=False,
         enable_model_summary=False,
