@@ -32,6 +32,7 @@ from fila_lab.modeling.language import (
     weights_dtype,
 )
 from fila_lab.modeling.lora import add_lora
+from fila_lab.modeling.parts import Named, parts_of
 from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.sharding import local
@@ -176,6 +177,13 @@ class FilaModel(nn.Module):
     def answer_parts(self) -> nn.ModuleDict:
         """The answer model: what reads visual tokens and answers, by the names of its parts."""
         return nn.ModuleDict({part: getattr(self, part) for part in PARTS})
+
+    def parts(self) -> dict[str, Named]:
+        """Part (`config.stages.PARTS`) -> (name, parameter) of each of its parameters that can train; what a run does not have is empty."""
+        fixed = self.encoder.vit.unused_parameters()
+        if self.config.language.lora is not None:  # adapters train in place of what they stand beside
+            fixed += [value for name, value in self.language.named_parameters() if ".lora_" not in name]
+        return parts_of(self, fixed)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""
