@@ -39,7 +39,7 @@ def test_entries_name_parts_and_patterns(make_config: Callable[..., RunConfig]) 
 
 def test_what_names_nothing_or_one_parameter_twice_is_refused(make_config: Callable[..., RunConfig]) -> None:
     parts = build_model(make_config("none")).parts()
-    with pytest.raises(ConfigError, match=r"train\.stages\.0\.trains: no parameter is called 'encoder\.vit\.blocks\.\*'; they are called like"):
+    with pytest.raises(ConfigError, match=r"stages\.0\.trains: no parameter is called 'encoder\.vit\.blocks\.\*'; they are called"):
         entries(parts, ["encoder.vit.blocks.*"], "train.stages.0")
     with pytest.raises(ConfigError, match=r"named by 'projector' and by '\*\.bias'; name each parameter once"):
         entries(parts, ["projector", "*.bias"], "train.stages.0")
