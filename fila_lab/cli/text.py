@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fila_lab.config.texts import one_line, width
 
 if TYPE_CHECKING:
-    from fila_lab.config import Sweep
+    from fila_lab.config import RunConfig, Sweep
     from fila_lab.studies.detectable import Detectable
     from fila_lab.studies.estimate import Estimate
     from fila_lab.studies.plan import Plan
@@ -85,7 +85,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
                 str(arm.failed),
                 str(arm.left),
                 duration(arm.seconds) + ("" if arm.measured else " ~"),
-                str(config.train.steps),
+                _steps(config),
                 number(flops) if known_cost(config.fusion) else UNKNOWN,
                 number(parameters) if known_cost(config.fusion) else UNKNOWN,
             )
@@ -196,7 +196,8 @@ def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:
 
 def _rows(plan: Plan) -> list[str]:
     """Of arms on files, how many rows there are, and how often training passes over them; once for all arms that see the same."""
-    from fila_lab.studies.rows import Part, parts_of
+    from fila_lab.config.stage_runs import stages_of
+    from fila_lab.studies.rows import Part, parts_of, planned_steps, taken_rows
 
     def told(parts: Sequence[Part]) -> str:
         return " and ".join(f"{number(part.rows)} of {part.suite}" for part in parts)
@@ -204,16 +205,27 @@ def _rows(plan: Plan) -> list[str]:
     lines: dict[str, str] = {}
     for arm in plan.arms:
         run = next(cell.config for cell in plan.cells if cell.arm == arm)
-        if run.data.generated:
+        if all(stage.run.data.generated for stage in stages_of(run)):
             continue
-        train, validate, tests = (parts_of(run, split) for split in ("train", "val", "test"))
-        there = sum(part.rows for part in train)
-        taken, steps, batch = min(run.data.train_items or there, there), run.train.steps, run.train.batch_size
+        validate, tests = (parts_of(run, split) for split in ("val", "test"))
         named = ", ".join(f"{name} {number(part.rows)}" for name, part in zip(run.data.evaluate, tests, strict=True))
-        passes = f"{steps} steps of {batch} pass {steps * batch / taken:.2g} times over {number(taken)} training rows"
-        lines.setdefault(f"train {told(train)}; validate {told(validate)}; test {named}; {passes}", arm)
+        trained, passes = [], []
+        for stage in stages_of(run):
+            taken, steps, batch = taken_rows(stage.run), planned_steps(stage), stage.run.train.batch_size * stage.run.train.accumulate
+            of = f"{stage.name}: " if stage.name else ""
+            trained.append(f"{of}{told(parts_of(stage.run, 'train'))}")
+            passes.append(f"{of}{steps} steps of {batch} pass {steps * batch / taken:.2g} times over {number(taken)} training rows")
+        lines.setdefault(f"train {', '.join(trained)}; validate {told(validate)}; test {named}; {', '.join(passes)}", arm)
     head = len(lines) > 1
     return [f"rows      {f'{one_line(arm)}: ' if head else ''}{line}" for line, arm in lines.items()]
+
+
+def _steps(config: RunConfig) -> str:
+    """`500`; of training stages `30 + 500`, with a mark where rows decide."""
+    from fila_lab.config.stage_runs import stages_of
+    from fila_lab.studies.rows import planned_steps
+
+    return " + ".join(f"{planned_steps(stage)}{'' if stage.epochs is None else ' ~'}" for stage in stages_of(config))
 
 
 def _uncounted(arms: Sequence[str]) -> str:

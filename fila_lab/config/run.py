@@ -14,6 +14,7 @@ from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, W
 from fila_lab.config.canvas_rules import grids_up_to
 from fila_lab.config.data import DataConfig
 from fila_lab.config.lora import LoraConfig
+from fila_lab.config.stages import Schedule, StageConfig, with_trainable
 
 Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
 """How a token reads its window of cells."""
@@ -240,13 +241,15 @@ class LanguageConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """Optimisation of the trainable parts."""
+    """Optimisation of the trainable parts; of training stages, what they do not say themselves."""
 
     steps: Positive = 1000
     batch_size: Positive = 64
+    accumulate: Positive = Field(default=1, description="forward passes of batch_size rows that make one step")
     learning_rate: Number = Field(default=2e-3, gt=0)
-    weight_decay: Number = Field(default=0.01, ge=0)
+    weight_decay: Number = Field(default=0.01, ge=0, description="of matrices: norms and biases have none")
     warmup: Number = Field(default=0.1, ge=0, lt=1, description="share of steps")
+    schedule: Schedule = Field(default="cosine", description="the learning rate after the warm-up: cosine and linear end at zero")
     gradient_clip: Number = Field(default=1.0, gt=0)
     log_every: Positive = 50
     validate_every: Positive = 250
@@ -254,6 +257,17 @@ class TrainConfig(Strict):
     truth_weight: Number = Field(
         default=0.0, ge=0, description="weight of a second loss: projected tokens against the answer model's embedding of their truth"
     )
+    stages: tuple[StageConfig, ...] | None = Field(
+        default=None, min_length=1, description="training stages, one after another; null: a single one, of all that is trainable"
+    )
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """`accumulate`, `schedule` and `stages` only where they say something, or all is asked for; see LanguageConfig."""
+        content: dict[str, Any] = dump(self)
+        if (info.context or {}).get("whole"):
+            return content
+        return without_usual(type(self), content, ("accumulate", "schedule", "stages"))
 
 
 class RuntimeConfig(Strict):
@@ -313,6 +327,12 @@ class RunConfig(Strict):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_say_what_trains(cls, content: Any) -> Any:
+        """With training stages, `trainable` of a tower says whether any of them trains it."""
+        return with_trainable(content) if isinstance(content, Mapping) else content
 
 
 NO_MATTER: dict[str, set[str]] = {"data": {"workers"}, "runtime": {"checkpoint_minutes", "checkpoints_kept"}}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from fila_lab.config.base import Number, Positive, Strict, did_you_mean, without_usual
 from fila_lab.config.suites import Suites
@@ -21,14 +22,14 @@ PREFIXES: dict[Part, tuple[str, ...]] = {
     "language": ("language.",),
 }
 """How the names of a part's parameters begin."""
-TOWERS: tuple[Part, ...] = ("vit", "convnext", "language")
-"""The parts with a `trainable` of their own."""
+TOWERS: dict[Part, bool] = {"vit": False, "convnext": False, "language": True}
+"""The parts with a field `trainable`, and its usual value."""
 
 Schedule = Literal["cosine", "linear", "constant"]
 """The learning rate after the warm-up: down to zero along half a cosine or a line, or as it is."""
 Rate = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
 Warmup = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, lt=1)]
-_SECTIONS = "[*?"
+_WILDCARDS = "[*?"
 """What begins a wildcard of fnmatch."""
 
 
@@ -39,7 +40,7 @@ class StageConfig(Strict):
     frozen in the stage.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40, description="letters, digits, `_`, `.`, `-`")
+    name: str = Field(description="by which curves and checkpoints know it: letters, digits, `_`, `.`, `-`")
     trains: tuple[str, ...] = Field(min_length=1, description="parts (vit, convnext, fusion, projector, language) or patterns")
     learning_rate: Rate | dict[str, Rate] | None = Field(default=None, description="a rate, or one for each entry of trains")
     data: Suites | None = Field(default=None, description="what is trained on, as data.train")
@@ -54,6 +55,8 @@ class StageConfig(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> StageConfig:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", self.name):
+            raise ValueError(f"name = {self.name!r} is no name of a stage; give up to 40 letters, digits, `_`, `.` and `-`")
         if self.steps is not None and self.epochs is not None:
             raise ValueError(f"steps = {self.steps} beside epochs = {self.epochs:g}: one of them would be lost; give one of the two")
         for number, entry in enumerate(self.trains):
@@ -85,7 +88,7 @@ class StageConfig(Strict):
 
 def is_pattern(entry: str) -> bool:
     """Whether an entry of `trains` is a pattern over parameter names; a part's name has neither dot nor wildcard."""
-    return any(sign in entry for sign in (".", *_SECTIONS))
+    return any(sign in entry for sign in (".", *_WILDCARDS))
 
 
 def may_train(entry: str, part: Part) -> bool:
@@ -101,9 +104,43 @@ def part_trains(stages: Collection[StageConfig], part: Part) -> bool:
     return any(may_train(entry, part) for stage in stages for entry in stage.trains)
 
 
+def with_trainable(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A run's content whose towers' `trainable` is what its stages come to: whether any of them trains the tower. Content without stages,
+    or with such as cannot be read, as it is: the fields tell that.
+
+    Raises:
+        ValueError: a tower's `trainable` has not its usual value, and the stages say otherwise.
+    """
+    stages = _declared(content)
+    if stages is None:
+        return content
+    found = dict(content)
+    for part, usual in TOWERS.items():
+        tower = content.get(part, {} if part == "language" else None)
+        said = tower.get("trainable", usual) if isinstance(tower, Mapping) else getattr(tower, "trainable", None)
+        trains = part_trains(stages, part)
+        if not isinstance(said, bool) or said == trains:
+            continue
+        if said != usual:
+            what = "no stage of train.stages trains it; name it in trains of one" if said else "train.stages trains it; take it out there"
+            raise ValueError(f"{part}.trainable = {str(said).lower()}, but {what}, or leave {part}.trainable out: the stages say it")
+        found[part] = {**tower, "trainable": trains} if isinstance(tower, Mapping) else tower.model_copy(update={"trainable": trains})
+    return found
+
+
+def _declared(content: Mapping[str, Any]) -> tuple[StageConfig, ...] | None:
+    """The stages of a run's content."""
+    train = content.get("train")
+    stages = train.get("stages") if isinstance(train, Mapping) else getattr(train, "stages", None)
+    try:
+        return None if not stages else tuple(StageConfig.model_validate(stage) for stage in stages)
+    except (ValidationError, TypeError):
+        return None
+
+
 def _head(pattern: str) -> str:
     """A pattern up to its first wildcard."""
-    return pattern[: min((at for sign in _SECTIONS if (at := pattern.find(sign)) >= 0), default=len(pattern))]
+    return pattern[: min((at for sign in _WILDCARDS if (at := pattern.find(sign)) >= 0), default=len(pattern))]
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -111,7 +148,7 @@ def _overlap(one: str, other: str) -> bool:
     if one == other:
         return True
     pairs = ((one, other), (other, one))
-    return any(part in PREFIXES and is_pattern(entry) and _head(entry).startswith(PREFIXES[part]) for part, entry in pairs)  # type: ignore[index]
+    return any(part in PREFIXES and is_pattern(entry) and _head(entry).startswith(PREFIXES[part]) for part, entry in pairs)
 
 
 def _check_rates(rates: dict[str, float], trains: tuple[str, ...]) -> None:

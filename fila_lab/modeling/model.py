@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -32,7 +32,7 @@ from fila_lab.modeling.language import (
     weights_dtype,
 )
 from fila_lab.modeling.lora import add_lora
-from fila_lab.modeling.parts import Named, parts_of
+from fila_lab.modeling.parts import Named, entries, parts_of
 from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.sharding import local
@@ -83,6 +83,9 @@ class FilaModel(nn.Module):
         if config.language.lora is not None:
             with component_rng(config.seed, "lora"):
                 add_lora(self.language, config.language.lora)
+        if config.train.stages is not None:
+            named = (entries(self.parts(), stage.trains, f"train.stages.{number}") for number, stage in enumerate(config.train.stages))
+            self.let_train([name for one in named for own in one.values() for name, _ in own])
 
     def _attention(self, tokens: int) -> AbstractContextManager[None]:
         """The run's attention backend for sequences of `tokens` tokens."""
@@ -184,6 +187,12 @@ class FilaModel(nn.Module):
         if self.config.language.lora is not None:  # adapters train in place of what they stand beside
             fixed += [value for name, value in self.language.named_parameters() if ".lora_" not in name]
         return parts_of(self, fixed)
+
+    def let_train(self, names: Iterable[str]) -> None:
+        """Of all parameters only those of these names train from now on."""
+        chosen = set(names)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in chosen)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""

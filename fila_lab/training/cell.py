@@ -32,16 +32,16 @@ from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel, build_convnext
 from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.weights import weights_sha256
-from fila_lab.training.checkpoints import resumable
-from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_data, seen_features
+from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_stages, stage_features
 from fila_lab.training.features import needs_detail
+from fila_lab.training.fit import Ends, Fit
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder, Stop
 from fila_lab.training.shares import gathered
 from fila_lab.training.trained import save_trained
-from fila_lab.training.trainer import make_trainer, set_up_device, validation_interval
+from fila_lab.training.trainer import set_up_device, validation_interval
 
 log = logging.getLogger("fila_lab")
 
@@ -64,6 +64,8 @@ def run_cell(
     test: bool = True,
     checkpoint: Path | None = None,
     stop: Stop | None = None,
+    ends: Ends = (),
+    last: int | None = None,
 ) -> CellOutcome:
     """Train and evaluate one cell.
 
@@ -75,6 +77,8 @@ def run_cell(
         test: whether the test pool is read; tuning cells use validation items only.
         checkpoint: where to write the trained parts, if wanted.
         stop: asked after each validation whether to end the cell there; a search that prunes has one. Every rank is given it (pickled).
+        ends: where the ends of its first training stages may lie, which it then does not train again (`fila_lab.training.shared_stages`).
+        last: number of the training stage after which it ends, unevaluated; its end lies in `workdir` then. None: all of them.
 
     Returns:
         The outcome. A failure of the cell's own is an outcome too (status "failed"), and so is having been stopped (status "pruned"): the
@@ -91,10 +95,11 @@ def run_cell(
     record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop, Journal(workdir))
     try:
         if shared_out(config):
+            there = tuple(end if end is not None and end.exists() else None for end in ends)  # looked at once, for all ranks alike
             options = {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint, "stop": stop}
-            return run_ranks(config, options, progress)
+            return run_ranks(config, options | {"ends": there, "last": last}, progress)
         with ctrl_c_passes(), _quiet_lightning():
-            result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
+            result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record, ends, last)
     except Exception as error:
         if (fault := machine_fault(error)) is not None:
             raise fault from (fault.__cause__ if fault is error else error)
@@ -124,8 +129,8 @@ def failure_kind(error: Exception) -> str:
 def prepare_caches(configs: list[RunConfig], cache_dir: Path, workers: int, progress: Progress | None = None) -> None:
     """Build every pool and every feature file that these cells will read, once, with all workers; then cells only read."""
     for config in configs:
-        pools = open_data(config, cache_dir, SPLITS, workers, progress)
-        seen_features(config, pools, cache_dir, workers, progress)
+        pools = open_stages(config, cache_dir, SPLITS, workers, progress)
+        stage_features(config, pools, cache_dir, workers, progress)
 
 
 def _run(
@@ -137,39 +142,42 @@ def _run(
     checkpoint: Path | None,
     timing: dict,
     record: Recorder,
+    ends: Ends,
+    last: int | None,
 ) -> tuple[dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
     """(what the result says of quality and of rows that could not be used, predictions, provenance)"""
     set_up_device(config)
     with _timed(timing, "data"):
-        pools = open_data(config, cache_dir, SPLITS if test else (TRAIN, VAL), progress=progress)
-        check_judged_pools(pools)
+        by_stage = open_stages(config, cache_dir, SPLITS if test and last is None else (TRAIN, VAL), progress=progress)
+        check_judged_pools(by_stage[-1])
     with _timed(timing, "features"):
-        seen = seen_features(config, pools, cache_dir, progress=progress)
+        seen = stage_features(config, by_stage, cache_dir, progress=progress)
     with _timed(timing, "start"):
-        module = FilaModule.from_config(config, detail_branch=None in seen.values())
+        module = FilaModule.from_config(config, detail_branch=any(None in each.values() for each in seen))
         if lacking_tokens(config.language) is None and (warning := template_warning(config.language, module.prompt.lacking)):
             log.warning("%s", warning)
         weights = weights_used(config, module.model)
-        data = CellData(config, pools, seen, module.model.tokenizer)
-        record.bad_rows, record.rows = config.data.bad_rows, {name: len(rows) for name, rows in data.rows.items()}
-        trainer = make_trainer(config, workdir, record)
+        fit = Fit(config, module, record, workdir, by_stage, seen, ends)
+        record.bad_rows, record.total = config.data.bad_rows, fit.total
     with _timed(timing, "train"):
-        trainer.fit(module, data, ckpt_path=resumable(workdir, config))
-        if record.due:  # the checkpoint was of the last step: there was nothing to fit, and its validation is still to come
-            trainer.validate(module, datamodule=data, verbose=False)
+        trainer = fit.run(last)
     found: dict[str, Any] = {}
     predictions = None
-    if record.stopped is None:
+    if record.stopped is None and last is None:
+        assert trainer is not None  # the last stage has one
+        data, pools = fit.tested, by_stage[-1]
+        record.rows, record.trained_on = {name: len(rows) for name, rows in data.rows.items()}, TRAIN
         if progress:
             progress("evaluate", 0, 1)
         with _timed(timing, "evaluate"):
-            found, predictions = _evaluated(trainer, module, data, pools, test)
+            found, predictions = _evaluated(trainer, fit.module, data, pools, test)
         with _timed(timing, "save"):
             if checkpoint is not None and trainer.is_global_zero:
-                save_trained(module.model, config, checkpoint)
+                save_trained(fit.module.model, config, checkpoint)
     timing["train"] += record.earlier
-    timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
+    timing |= record.seconds | {"loading": fit.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
+    pools = fit.named_pools
     hashes = {name: pool.content_hash for name, pool in pools.items()}
     provenance = {"data_hash": hashes, "weights": weights, "curve_times": record.times}
     aside = {name: _told(pool.aside) for name, pool in pools.items()}

@@ -22,7 +22,7 @@ def shard(model: FilaModel, mesh: DeviceMesh) -> None:
     """Lay a model out: a layer of the ViT, a stage of a ConvNeXt that trains, a layer of the language model at a time. A frozen ConvNeXt
     stays whole: it is asked by itself, before the model is."""
     convnext = model.encoder.convnext
-    frozen = convnext is not None and not convnext.config.trainable
+    frozen = convnext is not None and not any(value.requires_grad for value in convnext.parameters())
     layers: list[nn.Module] = [*model.encoder.vit.trunk.transformer.resblocks, *_layers(model.language)]
     if convnext is not None and not frozen:
         layers += convnext.trunk.stages
@@ -104,6 +104,13 @@ def _share(whole: Tensor, of: Tensor) -> Tensor:
 def _of_its_shape(part: Any, value: Tensor) -> bool:
     """A moment, not a count of steps."""
     return isinstance(part, Tensor) and part.shape == value.shape and part.ndim > 0
+
+
+class WholeAtTheEnd(Callback):
+    """What has trained is written when the fit is over, by rank 0 alone."""
+
+    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        gather(module.model)  # type: ignore[arg-type]
 
 
 class WholeForAnswers(Callback):

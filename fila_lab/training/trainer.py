@@ -84,7 +84,8 @@ def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Tr
         strategy=strategy_of(config),
         precision=PRECISIONS[runtime.precision],  # type: ignore[arg-type]
         max_steps=train.steps,
-        val_check_interval=validation_interval(config),
+        accumulate_grad_batches=train.accumulate,
+        val_check_interval=validation_interval(config) * train.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         gradient_clip_val=train.gradient_clip,

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny_run import tiny
 
 from fila_lab.config import MachineError, RunConfig
-from fila_lab.training import FilaModule, cell, run_cell
+from fila_lab.training import FilaModule, fit, run_cell
 from fila_lab.training.checkpoints import FOLDER, WholeFiles, resumable
 
 CONFIG = {"fusion__name": "addition", "train__steps": 7, "train__validate_every": 3, "train__log_every": 2, "data__val_items": 10}
@@ -44,10 +44,10 @@ class CutOff(Callback):
 
 def cut_off(config: RunConfig, workdir: Path, cache_dir: Path, hook: str, step: int, name: str = "last.ckpt", **options: Any) -> None:
     """Leaves the work folder of a cell that was killed; options: of `run_cell`."""
-    callback, make = CutOff(hook, step, name), cell.make_trainer
+    callback, make = CutOff(hook, step, name), fit.make_trainer
     callback.workdir = workdir
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell, "make_trainer", lambda config, workdir, *callbacks: make(config, workdir, *callbacks, callback))
+        patch.setattr(fit, "make_trainer", lambda config, workdir, *callbacks: make(config, workdir, *callbacks, callback))
         with pytest.raises(KeyboardInterrupt):
             run_cell(config, workdir=workdir, cache_dir=cache_dir, **options)
 
