@@ -21,10 +21,10 @@ _FILES = {"path": True, "images": True, "definition": True}
 class Stage:
     """One training stage.
 
-    run: the run as it is in this stage: data.train, train, language.max_tokens and `trainable` are the stage's, runtime.feature_cache
-    says whether it reads a frozen ConvNeXt's maps from the cache; train.steps counts only where `epochs` is None. trains: entry of the
-    stage's `trains` -> learning rate; empty for the one stage of a run without `train.stages`, where all that is trainable trains.
-    first: steps of the stages before it.
+    run: the run as it is in this stage: data.train, train, how language.template and max_tokens have training rows asked, and `trainable`
+    are the stage's; runtime.feature_cache says whether it reads a frozen ConvNeXt's maps from the cache; train.steps counts only where
+    `epochs` is None. trains: entry of the stage's `trains` -> learning rate; empty for the one stage of a run without `train.stages`, where
+    all that is trainable trains. first: steps of the stages before it.
     """
 
     number: int
@@ -78,9 +78,8 @@ def _run(config: RunConfig, declared: tuple[StageConfig, ...]) -> RunConfig:
     for tower in TOWERS:
         part = getattr(config, tower)
         changes[tower] = part.model_copy(update={"trainable": part_trains([stage], tower)})  # type: ignore[arg-type]
-    language: dict[str, Any] = {"trainable": part_trains([stage], "language")}
-    if stage.max_tokens is not None:
-        language |= {"max_tokens": stage.max_tokens}
+    asked = {name: value for name in ("template", "max_tokens") if (value := getattr(stage, name)) is not None}
+    language: dict[str, Any] = {"trainable": part_trains([stage], "language"), **asked}
     changes["language"] = config.language.model_copy(update=language)
     if stage.data is not None:
         changes["data"] = config.data.model_copy(update={"train": stage.data})
@@ -103,7 +102,6 @@ def seen_by(config: RunConfig, last: int) -> dict[str, Any]:
     for tower in TOWERS:
         base[tower]["trainable"] = _drawn_by_the_seed(config, tower)
     base["language"] |= {"trainable": None, "dtype": _held_in(config.language)}
-    base["language"].pop("max_tokens", None)
     base["data"]["validate"] = [suite.model_dump(mode="json", exclude=_FILES) for suite in config.data.validate or config.data.train]
     return base | {"stages": [_seen(stage) for stage in stages_of(config)[: last + 1]]}
 
@@ -121,6 +119,7 @@ def _seen(stage: Stage) -> dict[str, Any]:
         "epochs": stage.epochs,
         "train": stage.run.train.model_dump(mode="json", exclude=out),
         "data": [suite.model_dump(mode="json", exclude=_FILES) for suite in stage.run.data.train],
+        "template": stage.run.language.template,
         "max_tokens": stage.run.language.max_tokens,
         "feature_cache": stage.run.runtime.feature_cache,
     }

@@ -34,7 +34,7 @@ _WILDCARDS = "[*?"
 
 
 class StageConfig(Strict):
-    """One training stage. What is null is the run's own: `train.learning_rate`, `data.train`, ..., `language.max_tokens`.
+    """One training stage. What is null is the run's own: `train.learning_rate`, `data.train`, ..., `language.template`.
 
     `trains` names parts, or parameters by patterns of fnmatch (`encoder.vit.trunk.transformer.resblocks.2?.*`); what it does not name is
     frozen in the stage.
@@ -51,7 +51,8 @@ class StageConfig(Strict):
     schedule: Schedule | None = None
     warmup: Warmup | None = Field(default=None, description="share of the stage's steps")
     weight_decay: Number | None = Field(default=None, ge=0)
-    max_tokens: Positive | None = Field(default=None, description="longest sequence of image and text in the stage")
+    template: str | None = Field(default=None, description="how turns are put into words for training; validation is asked as the run says")
+    max_tokens: Positive | None = Field(default=None, description="longest sequence of image and text that is trained on")
 
     @model_validator(mode="after")
     def _check(self) -> StageConfig:

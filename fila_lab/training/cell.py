@@ -165,7 +165,7 @@ def _run(
     predictions = None
     if record.stopped is None and last is None:
         assert trainer is not None  # the last stage has one
-        data, pools = fit.tested, by_stage[-1]
+        data, pools = fit.data[-1], by_stage[-1]
         record.rows, record.trained_on = {name: len(rows) for name, rows in data.rows.items()}, TRAIN
         if progress:
             progress("evaluate", 0, 1)

@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from fila_lab.config import FilaError, MachineError, RunConfig
+from fila_lab.config import FilaError, LanguageConfig, MachineError, RunConfig
 from fila_lab.config.stage_runs import Stage, stages_of
 from fila_lab.data.opening import open_pools
 from fila_lab.data.parallel import Progress
@@ -116,11 +116,16 @@ class CellData(L.LightningDataModule):
         features: Mapping[str, Features | None],
         tokenizer: PreTrainedTokenizerBase,
         order: str = ORDER,
+        asked: LanguageConfig | None = None,
     ) -> None:
-        """order: names the seed's stream in which training batches come."""
+        """order: names the seed's stream in which training batches come; asked: how validation rows and tests are put into words, where not
+        as training rows are."""
         super().__init__()
         self.config, self.order = config, order
-        self.collators = {name: Collator(config, pool, features[name], tokenizer) for name, pool in pools.items()}
+        others = config if asked is None else config.model_copy(update={"language": asked})
+        self.collators = {
+            name: Collator(config if name == TRAIN else others, pool, features[name], tokenizer) for name, pool in pools.items()
+        }
         data, train = config.data, pools[TRAIN]
         drawn = draw_seed_items(train, config.seed, data.train_items, "train_items")
         # A specialist sees of the same draw what a generalist sees of its tasks.

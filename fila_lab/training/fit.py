@@ -51,7 +51,7 @@ class Fit:
     def __post_init__(self) -> None:
         declared, tokenizer = stages_of(self.config), self.module.model.tokenizer
         self.data = [
-            CellData(stage.run, pools, seen, tokenizer, f"{ORDER}/{stage.number}" if stage.number else ORDER)
+            CellData(stage.run, pools, seen, tokenizer, f"{ORDER}/{stage.number}" if stage.number else ORDER, self.config.language)
             for stage, pools, seen in zip(declared, self.pools, self.seen, strict=True)
         ]
         self.stages = []
@@ -75,15 +75,6 @@ class Fit:
         """All pools by name: `train`, or `train NAME` where a stage has data of its own, and the run's others."""
         trained = {self.trained_on(stage): pools[TRAIN] for stage, pools in zip(self.stages, self.pools, strict=True)}
         return trained | {name: pool for name, pool in self.pools[-1].items() if name != TRAIN}
-
-    @property
-    def tested(self) -> CellData:
-        """The data of the last stage, asked as the run says, whatever length the stage left its texts."""
-        data, language = self.data[-1], self.config.language
-        if data.config.language.max_tokens == language.max_tokens:
-            return data
-        run = data.config.model_copy(update={"language": language})
-        return CellData(run, self.pools[-1], self.seen[-1], self.module.model.tokenizer)
 
     def run(self, last: int | None = None) -> L.Trainer | None:
         """Train up to the end of stage number `last`, or to the end, going on from what lies there; the last Trainer, if any was needed.

@@ -34,7 +34,8 @@ def test_a_run_without_stages_is_what_it_was() -> None:
 
 def test_each_stage_is_a_run_of_its_own() -> None:
     data = {"suite": "llava", "path": "captions.json"}
-    first = ALIGN | {"data": data, "batch_size": 16, "accumulate": 2, "schedule": "constant", "warmup": 0.0, "max_tokens": 200}
+    first = ALIGN | {"data": data, "batch_size": 16, "accumulate": 2, "schedule": "constant", "warmup": 0.0}
+    first |= {"template": "plain", "max_tokens": 200}
     second = INSTRUCT | {"learning_rate": {"projector": 1e-4, "fusion": 1e-4, "language": 1e-5}, "weight_decay": 0.0}
     run = staged(first, second, train__learning_rate=5e-4, data__validate={"suite": "seam"})
     align, instruct = stages_of(run)
@@ -44,6 +45,7 @@ def test_each_stage_is_a_run_of_its_own() -> None:
     train = align.run.train
     assert (train.steps, train.batch_size, train.accumulate, train.schedule, train.warmup) == (30, 16, 2, "constant", 0.0)
     assert (align.run.language.max_tokens, instruct.run.language.max_tokens) == (200, None)
+    assert (align.run.language.template, instruct.run.language.template) == ("plain", "bare")
     assert (align.run.data.train[0].path, instruct.run.data) == ("captions.json", run.data)
     assert (train.weight_decay, instruct.run.train.weight_decay) == (run.train.weight_decay, 0.0)
     assert (align.run.language.trainable, instruct.run.language.trainable) == (False, True)
@@ -109,6 +111,7 @@ REFUSED = [
         r"stages\.0 \(align\): train\.batch_size = 9000 x train\.accumulate = 2 is",
     ),
     ([ALIGN | {"max_tokens": 4}], r"train\.stages\.0 \(align\): language\.max_tokens = 4 leaves no room"),
+    ([ALIGN | {"template": "plane"}], r"train\.stages\.0 \(align\): language\.template = 'plane' is unknown \(did you mean 'plain'"),
     ([], r"train\.stages"),
 ]
 

@@ -17,9 +17,10 @@ from fila_lab.config import RunConfig
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import build_model
-from fila_lab.training import fit, run_cell, train_shared
+from fila_lab.training import FilaModule, fit, run_cell, train_shared
 from fila_lab.training.checkpoints import FOLDER
 from fila_lab.training.data import TRAIN, open_stages, stage_features
+from fila_lab.training.record import Recorder
 from fila_lab.training.stage_ends import END
 from fila_lab.training.trained import load_trained, trained_parts
 
@@ -280,3 +281,19 @@ def test_features_are_cached_where_the_tower_is_frozen(cache_dir: Path, tmp_path
     _, state = trained_parts(tmp_path)
     assert any(name.startswith("encoder.convnext.") for name in state)
     assert [stage.name for stage in stages_of(config)] == ["align", "instruct", "after"]
+
+
+def test_a_stage_words_what_it_trains_on_and_validation_is_asked_as_the_run_says(cache_dir: Path) -> None:
+    config = staged(ALIGN | {"template": "plain", "max_tokens": 60}, INSTRUCT)
+    module = FilaModule.from_config(config, detail_branch=False)
+    pools = open_stages(config, cache_dir, ("train", "val"))
+    seen = stage_features(config, pools, cache_dir)
+    trained = fit.Fit(config, module, Recorder(1, None, 1, 1), Path(), pools, seen)
+    asked = []
+    for data in trained.data:
+        batch = data.collators["train"](data.rows["train"][:1], training=True)
+        asked.append(module.model.tokenizer.decode(batch.vision.input_ids[0], skip_special_tokens=True))
+        told = data.collators["val"](data.rows["val"][:1], training=False)
+        assert module.model.tokenizer.decode(told.vision.input_ids[0]).strip("<pad>")
+    question, answer = (getattr(pools[0][TRAIN].turns(trained.data[0].rows["train"][:1])[0][0], name) for name in ("question", "answers"))
+    assert asked == [f"{answer[0]}\n", f"{question}{answer[0]}"]
