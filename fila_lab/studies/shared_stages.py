@@ -45,12 +45,14 @@ class SharedStages:
         if self.function is None or not staged:
             return
         ids = self._ids(staged)
-        times = Counter(name for own in ids for name in own)
         for number in range(max(map(len, ids))):
-            jobs: dict[str, Job] = {}
-            for config, own in zip(staged, ids, strict=True):
-                if number < len(own) and times[own[number]] > 1 and not any(self._place(name).exists() for name in own[number:]):
-                    jobs.setdefault(own[number], self._job(config, own, number))
+            wanting = [
+                (config, own)
+                for config, own in zip(staged, ids, strict=True)
+                if number < len(own) and not any(self._place(name).exists() for name in own[number:])
+            ]
+            times = Counter(own[number] for _, own in wanting)
+            jobs = {own[number]: self._job(config, own, number) for config, own in wanting if times[own[number]] > 1}
             if jobs:
                 yield list(jobs.values())
 
