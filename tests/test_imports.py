@@ -41,6 +41,7 @@ PLANNING = (
     "searches.front_study",
     "rows",
     "step_times",
+    "savings",
     "identity",
     "estimate",
     "detectable",

@@ -125,6 +125,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         cache = "next to nothing: files are read, and features computed, whenever a batch asks for them"
     lines += [
         *_rows(plan),
+        *(f"stages    {one_line(each.name)} is trained {_times(each.times)} for {each.cells} cells" for each in made.shared),
         f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), {drawn}{reading}measuring costs "
         f"{'come' if reading else 'comes'} on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
@@ -218,6 +219,10 @@ def _rows(plan: Plan) -> list[str]:
         lines.setdefault(f"train {', '.join(trained)}; validate {told(validate)}; test {named}; {', '.join(passes)}", arm)
     head = len(lines) > 1
     return [f"rows      {f'{one_line(arm)}: ' if head else ''}{line}" for line, arm in lines.items()]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _steps(config: RunConfig) -> str:

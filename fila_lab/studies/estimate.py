@@ -23,6 +23,7 @@ from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import Plan
 from fila_lab.studies.result import Outline
 from fila_lab.studies.rows import cell_flops, stored_rows
+from fila_lab.studies.savings import Shared, shared_stages
 from fila_lab.studies.searches.trials import sweep_run, tuning_run
 from fila_lab.studies.store import ResultStore
 
@@ -64,6 +65,8 @@ class Estimate:
     cache_bytes: float
     workers: int
     detectable: dict[str, Detectable]
+    shared: tuple[Shared, ...] = ()
+    """First training stages that several of the cells left share: trained once, and so counted."""
 
     @property
     def measured(self) -> bool:
@@ -79,7 +82,9 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     seeds = plan.search.seeds if plan.search is not None else ()
     tried = sum(1 for key, result in results.items() if key not in planned and result.seed in seeds)
     search_left = max(0, plan.tuning_cells + plan.sweep_cells - tried) if plan.provisional else 0
-    seconds = sum(arm.left * arm.seconds for arm in arms)
+    shared = shared_stages([cell.config for cell in plan.cells if cell.id not in results])
+    seconds, left = sum(arm.left * arm.seconds for arm in arms), sum(arm.left for arm in arms)
+    seconds -= sum(stage.saved for stage in shared) * seconds / max(1, left)
     drawn = _drawn(plan) if plan.sweep_cells and plan.provisional else []
     if search_left:
         seconds += search_left * (_mean(drawn) if drawn else _tuning_seconds(plan, arms))
@@ -94,6 +99,7 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
         cache_bytes=cache,
         workers=workers,
         detectable=detectable(plan, results),
+        shared=shared,
     )
 
 

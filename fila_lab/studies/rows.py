@@ -160,16 +160,18 @@ def training(config: RunConfig, part: Part) -> float:
 def cell_flops(config: RunConfig, test: bool = True) -> float:
     """FLOPs of a cell: its steps, its validations, and its tests (tuning cells leave them alone)."""
     stages = stages_of(config)
-    total = 0.0
-    for stage in stages:
-        run, train, steps = stage.run, stage.run.train, planned_steps(stage)
-        trained = parts_of(run, "train")
-        weights = sum(part.weight for part in trained)
-        a_row = sum(part.weight * training(run, part) for part in trained) / weights
-        validations = max(1, steps // train.validate_every) * _validation(config, run)
-        total += steps * train.batch_size * train.accumulate * a_row + validations
     asked = stages[-1].run
-    return total + (sum(part.rows * reading(asked, part) for part in parts_of(config, "test")) if test else 0.0)
+    tests = sum(part.rows * reading(asked, part) for part in parts_of(config, "test")) if test else 0.0
+    return sum(stage_flops(config, stage) for stage in stages) + tests
+
+
+def stage_flops(config: RunConfig, stage: Stage) -> float:
+    """FLOPs of a training stage, its validations among them."""
+    run, train, steps = stage.run, stage.run.train, planned_steps(stage)
+    trained = parts_of(run, "train")
+    weights = sum(part.weight for part in trained)
+    a_row = sum(part.weight * training(run, part) for part in trained) / weights
+    return steps * train.batch_size * train.accumulate * a_row + max(1, steps // train.validate_every) * _validation(config, run)
 
 
 def _validation(config: RunConfig, run: RunConfig) -> float:

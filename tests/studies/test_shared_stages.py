@@ -9,8 +9,10 @@ import pytest
 from thin_study import Bench, quality
 
 from fila_lab.config import RunConfig, resolve_run
-from fila_lab.config.stage_runs import ENDS
+from fila_lab.config.stage_runs import ENDS, stages_of
 from fila_lab.studies.identity import cell_id, data_hash, stage_ids, suites_of
+from fila_lab.studies.rows import cell_flops, stage_flops
+from fila_lab.studies.savings import shared_stages
 from fila_lab.studies.shared_stages import SharedStages
 
 ALIGN: dict[str, Any] = {"name": "align", "trains": ["projector", "fusion"], "steps": 3}
@@ -111,3 +113,14 @@ def test_a_study_trains_a_shared_stage_once_to_the_numbers_its_cells_have_alone(
     assert not (tmp_path / "other" / ENDS).exists()
     assert quality(alone.store) == together
     assert kept.stat().st_mtime_ns == before
+
+
+def test_a_plan_counts_what_is_shared_once() -> None:
+    cells = [staged(ALIGN, LAST, seed=seed) for seed in (0, 1)] + [staged(ALIGN, LAST | {"steps": 9}, seed=seed) for seed in (0, 1)]
+    (shared,) = shared_stages([*cells, resolve_run("mini"), staged(ALIGN, LAST, fusion__name="none")])
+    assert (shared.name, shared.cells, shared.times) == ("align", 4, 2)
+    part = stage_flops(cells[2], stages_of(cells[2])[0]) / cell_flops(cells[2])
+    assert 0 < part < 1
+    assert shared.saved == pytest.approx(2 * part)
+    assert shared_stages(cells[:2]) == ()
+    assert cell_flops(cells[0], test=False) == pytest.approx(sum(stage_flops(cells[0], stage) for stage in stages_of(cells[0])))

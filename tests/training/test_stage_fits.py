@@ -36,7 +36,7 @@ SMALL = {"fusion__name": "addition", "train__log_every": 2, "train__validate_eve
 
 
 def staged(*stages: dict[str, Any], **overrides: Any) -> RunConfig:
-    return tiny(**SMALL, train__stages=list(stages), **overrides)
+    return tiny(**SMALL | overrides, train__stages=list(stages))
 
 
 def table(result: dict[str, Any]) -> dict[str, Any]:
@@ -297,3 +297,26 @@ def test_a_stage_words_what_it_trains_on_and_validation_is_asked_as_the_run_says
         assert module.model.tokenizer.decode(told.vision.input_ids[0]).strip("<pad>")
     question, answer = (getattr(pools[0][TRAIN].turns(trained.data[0].rows["train"][:1])[0][0], name) for name in ("question", "answers"))
     assert asked == [f"{answer[0]}\n", f"{question}{answer[0]}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_devices_train_in_stages_as_one_and_go_on_from_a_shared_end(strategy: str, cache_dir: Path, tmp_path: Path) -> None:
+    """With forward passes that share a step; weights in parts are laid out anew for every stage."""
+    stages = (ALIGN | {"batch_size": 4, "accumulate": 2, "steps": 2}, INSTRUCT | {"steps": 2})
+    fields = {"runtime__precision": "fp32", "runtime__feature_cache": False, "train__log_every": 1}
+    alone, shared = (staged(*stages, **fields | more) for more in ({}, {"runtime__devices": 2, "runtime__strategy": strategy}))
+    one = run_cell(alone, workdir=tmp_path / "one", cache_dir=cache_dir, checkpoint=tmp_path / "one" / TRAINED_PARTS).result
+    two = run_cell(shared, workdir=tmp_path / "two", cache_dir=cache_dir, checkpoint=tmp_path / "two" / TRAINED_PARTS).result
+    assert two["failure"] is None
+    losses = [[point["loss"] for point in result["curve"]] for result in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    states = [trained_parts(tmp_path / name)[1] for name in ("one", "two")]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=2e-5)
+    end = tmp_path / "two" / fit.STAGES / "align" / END
+    again = run_cell(shared, workdir=tmp_path / "again", cache_dir=cache_dir, ends=(end,)).result
+    assert again["failure"] is None
+    assert again["curve"] == two["curve"]
+    assert not (tmp_path / "again" / fit.STAGES / "align").exists()
