@@ -28,7 +28,7 @@ from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.modeling.generation import Answer
-from fila_lab.modeling.parts import Named, entries
+from fila_lab.modeling.parts import entries
 from fila_lab.modeling.sharding import is_sharded, local
 from fila_lab.training.batches import Batch
 from fila_lab.training.checkpoints import STAGE, hyper_parameters
@@ -85,7 +85,6 @@ class FilaModule(L.LightningModule):
         """The training stage that it is in; `enter` leads into another."""
         self.trained: frozenset[str] = frozenset()
         """Names in the model of the parameters that train in this stage or did in one before."""
-        self._groups: dict[str, Named] = {}
         self.enter(self.stage)
         self.forward_model = torch.compile(self.model) if runtime.compile else self.model
 
@@ -105,8 +104,7 @@ class FilaModule(L.LightningModule):
         if self.config.train.stages is not None:
             parts, stages = self.model.parts(), stages_of(self.config)[: stage.number + 1]
             named = [entries(parts, list(each.trains), each.field) for each in stages]
-            self._groups = named[-1]
-            self.model.let_train(name for own in self._groups.values() for name, _ in own)
+            self.model.let_train(name for own in named[-1].values() for name, _ in own)
             self.trained = frozenset(name for one in named for own in one.values() for name, _ in own)
         else:
             self.trained = frozenset(name for name, parameter in self.model.named_parameters() if parameter.requires_grad)
@@ -213,7 +211,8 @@ class FilaModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         train, rates, fused = self.stage.run.train, self.stage.trains, self.config.runtime.fused_optimizer
         if len(set(rates.values())) > 1:
-            return optimiser(rated_groups(self._groups, rates, train.weight_decay), train, fused)
+            named = entries(self.model.parts(), list(rates), self.stage.field)  # of the model as it is laid out now
+            return optimiser(rated_groups(named, rates, train.weight_decay), train, fused)
         rate = next(iter(rates.values()), train.learning_rate)
         return optimiser(one_group(self.model.trainable_parameters(), rate, train.weight_decay), train, fused)
 
