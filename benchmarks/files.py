@@ -32,9 +32,9 @@ from fila_lab.cost.resident import resident
 from fila_lab.data.seam.export import export
 from fila_lab.training import FilaModule
 from fila_lab.training.batches import Batch, Collator
-from fila_lab.training.cell import make_trainer
 from fila_lab.training.data import CellData, open_data
 from fila_lab.training.streams import Stream
+from fila_lab.training.trainer import make_trainer
 
 WAITING_AT_MOST = 0.05
 """Of the time from step to step."""

@@ -30,9 +30,9 @@ from fila_lab.config import RunConfig, resolve_run
 from fila_lab.data import StoredPool
 from fila_lab.training import FilaModule, prepare_caches, run_cell
 from fila_lab.training.batches import Batch
-from fila_lab.training.cell import make_trainer
 from fila_lab.training.data import CellData, open_data, seen_features
 from fila_lab.training.features import Features
+from fila_lab.training.trainer import make_trainer
 
 ARMS = ("none", "concat", "addition", "cross_attention")
 BACKENDS = ("math", "flash", "auto")

@@ -18,6 +18,8 @@ from fila_lab.cost.closed.pages import page_training_flops
 PLANNED = "every cell ran as planned"
 TRAINING = "equal training"
 TUNING = "equal tuning"
+BY_ROWS = "as many as its rows give"
+"""Steps of a run whose training stages count epochs."""
 UNTRAINED = ("data.test_triplets", "train.eval_batch_size", "train.log_every", "train.validate_every")
 """Fields of `train` and `data` that change nothing of what a model learns."""
 
@@ -38,7 +40,9 @@ def planned_check(folder: StudyFolder) -> Check:
         if recorded.get("seed", cell.seed) != cell.seed:
             own.append(f"{where}: it ran with seed {recorded['seed']!r}")
         train = recorded.get("train")
-        steps, last = train.get("steps") if isinstance(train, Mapping) else None, _last_step(cell)
+        steps, last = _planned_steps(train) if isinstance(train, Mapping) else None, _last_step(cell)
+        if steps == BY_ROWS and last is not None:
+            continue
         if last is None or steps is None:
             blank.append(where)
         elif last != steps:
@@ -66,7 +70,9 @@ def training_check(folder: StudyFolder) -> Check:
         free = own | ({"train.steps"} if study.equalise != "steps" else set())
         keys[arm] = (*((path, str(config.get(path))) for path in watched if not _within(path, free)), ("spent", spent.get(arm)))
     groups = _alike(keys)
-    steps = _spans({arm: config.get("train.steps") for arm, config in trained.items()})
+    steps = _spans(
+        {arm: _planned_steps({name: config.get(f"train.{name}") for name in ("steps", "stages")}) for arm, config in trained.items()}
+    )
     if len(groups) > 1:
         paths = sorted({path for path in watched if len({dict(key).get(path, "") for key in keys.values()}) > 1})
         what = ", ".join(f"{path} ({_spans({arm: config.get(path) for arm, config in trained.items()})})" for path in paths)
@@ -163,6 +169,16 @@ def _first_configs(folder: StudyFolder) -> dict[str, dict[str, Any]]:
         if config := flat(_config(cell)):
             found.setdefault(cell.arm, config)
     return found
+
+
+def _planned_steps(train: Mapping[str, Any]) -> Any:
+    """Steps of a recorded `train`, of all its stages together."""
+    stages = train.get("stages")
+    if not stages:
+        return train.get("steps")
+    if any(stage.get("epochs") is not None for stage in stages):
+        return BY_ROWS
+    return sum(stage.get("steps") or train.get("steps") for stage in stages)
 
 
 def _last_step(cell: Cell) -> int | None:

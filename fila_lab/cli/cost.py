@@ -33,13 +33,16 @@ def cost(
     detail: Annotated[
         str | None, typer.Option(metavar="K,...", help="Detail resolutions: 16,24,32 are 512, 768, 1024 px a tile.", show_default=False)
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Memory of each of so many devices, by strategy, closed form.", show_default=False)
+    ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measure latency and peak memory; needs --out.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where table, figures and manifest go.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to measure.")] = "cpu",
     precision: Annotated[
-        str | None, typer.Option(metavar="fp32|bf16", help="Of the products. Default: the preset's.", show_default=False)
+        str | None, typer.Option(metavar="fp32|bf16|fp16", help="Of the products. Default: the preset's.", show_default=False)
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: the preset's.", show_default=False)] = None,
     rounds: Annotated[int, typer.Option(min=0, help="Interleaved rounds each case is to have.")] = 5,
@@ -51,6 +54,7 @@ def cost(
     \b
     fila-lab cost fusion_methods
     fila-lab cost --preset paper --set fusion.name=cross_attention
+    fila-lab cost --preset paper --devices 8
     fila-lab cost --preset paper --arms none,concat --sizes 336x672,672x672 --detail 16,24,32
     fila-lab cost fusion_methods --preset paper --measure --threads 2 --out runs/costs_paper
     """
@@ -62,8 +66,13 @@ def cost(
     if not measure:
         if out is not None:
             raise ConfigError(f"--out {out} is where measured costs go; add --measure, or leave it out")
-        typer.echo(_closed_form(runs if not (canvases or cells) else sized_runs(runs, canvases, cells)))
+        sized = runs if not (canvases or cells) else sized_runs(runs, canvases, cells)
+        typer.echo(_closed_form(sized))
+        if devices is not None:
+            typer.echo(f"\n{_memory(sized, devices)}")
         return
+    if devices is not None:
+        raise ConfigError(f"--devices {devices} is a closed form's; leave --measure out, or --devices")
     if out is None:
         raise ConfigError("--measure needs --out DIR, where it keeps every round; give e.g. --out runs/costs")
 
@@ -124,7 +133,7 @@ def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunCon
 
     rows = []
     for key, config in runs.items():
-        name = key if isinstance(key, str) else f"{key[0]}  {key[1][0]}x{key[1][1]}  k={key[2]}"
+        name = _named(key)
         costs, canvases = component_costs(config), config.geometry.canvases
         tokens = sum(llm_tokens(seen_canvas(config, canvas), config, page_size(config, canvas)) for canvas in canvases) / len(canvases)
         known = known_cost(config.fusion)
@@ -136,3 +145,27 @@ def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunCon
         rows.append((name, *parts, *(number(count) if known else UNKNOWN for count in total), f"{tokens:.0f}"))
     header = ("", *COMPONENTS, "parameters", "FLOPs", "training FLOPs", "tokens")
     return "parameters / FLOPs of one image in closed form; tokens: what the language model is handed\n\n" + table(header, rows)
+
+
+def _memory(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunConfig], devices: int) -> str:
+    """A line a run and strategy: GiB of each part on one device, weights with optimiser + activations."""
+    from fila_lab.cli.text import size, table
+    from fila_lab.cost.closed.components import COMPONENTS
+    from fila_lab.cost.closed.memory import checkpoint_bytes, sharing_strategies
+
+    rows = []
+    for key, config in runs.items():
+        for strategy, parts in sharing_strategies(config, devices).items():
+            each = [f"{part.state / 2**30:.2f} + {part.activations / 2**30:.2f}" for part in parts.values()]
+            name = f"{_named(key)}  {'one device' if strategy == 'nothing' else strategy}"
+            rows.append((name, *each, size(sum(part.total for part in parts.values())), size(checkpoint_bytes(config))))
+    batches, asked = (sorted({getattr(run.train, name) for run in runs.values()}) for name in ("batch_size", "eval_batch_size"))
+    told = (
+        f"GiB on each of {devices} devices: weights and optimiser + activations of its share of a batch ({', '.join(map(str, batches))}),"
+    )
+    told += f" or the cache of a batch of questions ({', '.join(map(str, asked))}); the largest canvas"
+    return f"{told}\n\n" + table(("", *COMPONENTS, "a device", "a checkpoint"), rows)
+
+
+def _named(key: str | tuple[str, Size, int]) -> str:
+    return key if isinstance(key, str) else f"{key[0]}  {key[1][0]}x{key[1][1]}  k={key[2]}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fila_lab.config.texts import one_line, width
 
 if TYPE_CHECKING:
-    from fila_lab.config import Sweep
+    from fila_lab.config import RunConfig, Sweep
     from fila_lab.studies.detectable import Detectable
     from fila_lab.studies.estimate import Estimate
     from fila_lab.studies.plan import Plan
@@ -85,7 +85,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
                 str(arm.failed),
                 str(arm.left),
                 duration(arm.seconds) + ("" if arm.measured else " ~"),
-                str(config.train.steps),
+                _steps(config),
                 number(flops) if known_cost(config.fusion) else UNKNOWN,
                 number(parameters) if known_cost(config.fusion) else UNKNOWN,
             )
@@ -125,9 +125,11 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         cache = "next to nothing: files are read, and features computed, whenever a batch asks for them"
     lines += [
         *_rows(plan),
+        *(f"stages    {one_line(each.name)} is trained {_times(each.times)} for {each.cells} cells" for each in made.shared),
         f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), {drawn}{reading}measuring costs "
         f"{'come' if reading else 'comes'} on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
+        *_devices(plan),
         *([_uncounted(uncounted)] if uncounted else []),
         f"cache     {cache}",
         f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
@@ -139,6 +141,23 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _devices(plan: Plan) -> list[str]:
+    """Of cells on several devices, what each device holds by the run's strategy and by the others, for the arm that takes most; and how
+    large a checkpoint is."""
+    from fila_lab.cost.closed.memory import checkpoint_bytes, memory_bytes, sharing_strategies
+
+    runs = [next(cell.config for cell in plan.cells if cell.arm == arm) for arm in plan.arms]
+    shared = [run for run in runs if run.runtime.shares != "nothing"]
+    if not shared:
+        return []
+    run = max(shared, key=memory_bytes)
+    by = {name: sum(part.total for part in parts.values()) for name, parts in sharing_strategies(run, run.runtime.world).items()}
+    own = by.pop(run.runtime.shares, None)
+    others = ", ".join(f"{size(total)} by {name}" for name, total in by.items())
+    each = f"on each of {run.runtime.world} devices about {size(own)} by {run.runtime.shares} ({others})" if own is not None else ""
+    return [f"          {each}{'; ' if each else ''}a checkpoint about {size(checkpoint_bytes(run))}"]
 
 
 def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:
@@ -178,7 +197,8 @@ def _sweep(plan: Plan, sweep: Sweep, made: Estimate) -> list[str]:
 
 def _rows(plan: Plan) -> list[str]:
     """Of arms on files, how many rows there are, and how often training passes over them; once for all arms that see the same."""
-    from fila_lab.studies.rows import Part, parts_of
+    from fila_lab.config.stage_runs import stages_of
+    from fila_lab.studies.rows import Part, parts_of, planned_steps, taken_rows
 
     def told(parts: Sequence[Part]) -> str:
         return " and ".join(f"{number(part.rows)} of {part.suite}" for part in parts)
@@ -186,16 +206,31 @@ def _rows(plan: Plan) -> list[str]:
     lines: dict[str, str] = {}
     for arm in plan.arms:
         run = next(cell.config for cell in plan.cells if cell.arm == arm)
-        if run.data.generated:
+        if all(stage.run.data.generated for stage in stages_of(run)):
             continue
-        train, validate, tests = (parts_of(run, split) for split in ("train", "val", "test"))
-        there = sum(part.rows for part in train)
-        taken, steps, batch = min(run.data.train_items or there, there), run.train.steps, run.train.batch_size
+        validate, tests = (parts_of(run, split) for split in ("val", "test"))
         named = ", ".join(f"{name} {number(part.rows)}" for name, part in zip(run.data.evaluate, tests, strict=True))
-        passes = f"{steps} steps of {batch} pass {steps * batch / taken:.2g} times over {number(taken)} training rows"
-        lines.setdefault(f"train {told(train)}; validate {told(validate)}; test {named}; {passes}", arm)
+        trained, passes = [], []
+        for stage in stages_of(run):
+            taken, steps, batch = taken_rows(stage.run), planned_steps(stage), stage.run.train.batch_size * stage.run.train.accumulate
+            of = f"{stage.name}: " if stage.name else ""
+            trained.append(f"{of}{told(parts_of(stage.run, 'train'))}")
+            passes.append(f"{of}{steps} steps of {batch} pass {steps * batch / taken:.2g} times over {number(taken)} training rows")
+        lines.setdefault(f"train {', '.join(trained)}; validate {told(validate)}; test {named}; {', '.join(passes)}", arm)
     head = len(lines) > 1
     return [f"rows      {f'{one_line(arm)}: ' if head else ''}{line}" for line, arm in lines.items()]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _steps(config: RunConfig) -> str:
+    """`500`; of training stages `30 + 500`, with a mark where rows decide."""
+    from fila_lab.config.stage_runs import stages_of
+    from fila_lab.studies.rows import planned_steps
+
+    return " + ".join(f"{planned_steps(stage)}{'' if stage.epochs is None else ' ~'}" for stage in stages_of(config))
 
 
 def _uncounted(arms: Sequence[str]) -> str:

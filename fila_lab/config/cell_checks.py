@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, PRUNED = STATUSES = ("done", "failed", "pruned")
 """What a cell's result can be: trained and evaluated, ended by a failure of its own, or stopped by the search whose trial it is."""
+STAGE = "stage"
+"""Of a point of a learning curve, the training stage that it is of, where there are several."""
 PREDICTION_COLUMNS = ("item_id", "task", "place", "prediction", "correct", "image_id")
 
 
@@ -37,7 +39,9 @@ def check_result(result: dict[str, Any], cell_id: str, phase: str) -> dict[str, 
     for name in ("metrics", "validation", "timing"):
         check_numbers(result.get(name), name)
     for number, point in enumerate(result.get("curve") or []):
-        check_numbers(point, f"curve[{number}]")
+        check_numbers({name: value for name, value in point.items() if name != STAGE}, f"curve[{number}]")
+        if not isinstance(point.get(STAGE, ""), str):
+            raise ValueError(f"curve[{number}].{STAGE} = {short(point[STAGE])} is no name")
     for test, counts in (result.get("answers") or {}).items():
         check_numbers(counts, f"answers.{test}")
     return result

@@ -74,9 +74,12 @@ def write_cell_table(path: Path, rows: Sequence[CellRow]) -> None:
             add(f"{part}/{name}", (_number(each, name) for each in values), pa.float64())
     curves = [list(result.get("curve") or []) for result in results]
     for name in _keys(point for curve in curves for point in curve):
-        whole = all(point.get(name) is None or isinstance(point[name], int) for curve in curves for point in curve)
-        kind = pa.list_(pa.int64() if whole else pa.float64())
-        add(f"curve/{name}", ([point.get(name) for point in curve] if curve else None for curve in curves), kind)
+        told = [point[name] for curve in curves for point in curve if point.get(name) is not None]
+        whole, words = (all(isinstance(value, kind) for value in told) for kind in (int, str))
+        kind = pa.list_(pa.int64() if whole else pa.string() if words else pa.float64())
+        there = (any(name in point for point in curve) for curve in curves)
+        series = ([point.get(name) for point in curve] if known else None for curve, known in zip(curves, there, strict=True))
+        add(f"curve/{name}", series, kind)
     for name in _keys(row.manifest for row in rows):
         if all(isinstance(row.manifest.get(name, ""), str) for row in rows) and not name.endswith(JSON):
             add(f"manifest/{name}", (row.manifest.get(name) for row in rows), pa.string())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.language_folder import check_language, tokenizer_size
+from fila_lab.config.lora_maps import check_lora
 from fila_lab.config.run import RunConfig
 from fila_lab.config.safetensors_header import Shape, tensor_shapes
 from fila_lab.config.tower_shapes import POSITIONS, square_side, tower_shapes
@@ -34,6 +35,7 @@ def check_checkpoints(config: RunConfig) -> None:
         field = f"language.weights = {spec!r}"
         _check_shapes(field, _shapes(field, path), _answers(config), "language")
     check_language(config.language)
+    check_lora(config.language)
 
 
 def _told_otherwise(tower: str, source: TowerSource, config: RunConfig) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from fila_lab.config.fusion_points import check_fusion_points, feature_index
 from fila_lab.config.idle_controls import check_control
 from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
+from fila_lab.config.runtime_checks import check_runtime
+from fila_lab.config.stage_checks import check_stages
+from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.strategies import (
     FACTORS,
     FUSIONS,
@@ -42,10 +45,16 @@ def check_run(config: RunConfig) -> None:
     _check_towers(config)
     _check_geometry(config)
     check_control(config)
-    _check_data(config)
     _check_projector(config)
-    _check_prompt(config)
+    check_stages(config)
+    for stage in stages_of(config):
+        try:
+            _check_data(stage.run)
+            _check_prompt(stage.run)
+        except ConfigError as error:
+            raise ConfigError(f"{stage.field} ({stage.name}): {error}" if stage.name else str(error)) from error
     _check_truth(config)
+    check_runtime(config.runtime)
 
 
 def _check_fusion(config: RunConfig) -> None:
@@ -183,8 +192,12 @@ def _check_data(config: RunConfig) -> None:
         generated = all(suite.suite == SEAM for suite in suites)  # files say how many rows they have when they are opened
         if generated and items is not None and items > pool:
             raise ConfigError(f"data.{field}_items = {items} is more than data.{field}_pool = {pool}; draw fewer or enlarge the pool")
-    if data.train_items is not None and train.batch_size > data.train_items:
-        raise ConfigError(f"train.batch_size = {train.batch_size} is more than data.train_items = {data.train_items}; shrink the batch")
+    rows = train.batch_size * train.accumulate
+    if data.train_items is not None and rows > data.train_items:
+        times = f" x train.accumulate = {train.accumulate}" if train.accumulate > 1 else ""
+        raise ConfigError(
+            f"train.batch_size = {train.batch_size}{times} is more than data.train_items = {data.train_items}; shrink the batch"
+        )
     _check_seam(data.seam, config.geometry.tile)
     known = [name for name, share in data.seam.tasks.items() if share > 0]
     for name in data.train_tasks or () if all(suite.suite == SEAM for suite in data.train) else ():

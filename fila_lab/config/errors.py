@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -51,6 +52,7 @@ def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type
     annotation: Any = model
     owner = model
     for part in loc:
+        annotation = _alone(annotation)
         here = model_of(annotation)
         if isinstance(part, str) and (chosen := _tagged(annotation, part)) is not None:
             annotation = chosen  # pydantic names the member of a union that was meant, which is no key
@@ -69,6 +71,14 @@ def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, type
             return ".".join(parts), owner, True
         parts.append(str(part))
     return ".".join(parts), owner, False
+
+
+def _alone(annotation: Any) -> Any:
+    """What an annotation says beside null and pydantic's notes, where that is one thing."""
+    members = [member for member in get_args(annotation) if member is not type(None)]
+    if get_origin(annotation) is Annotated or (get_origin(annotation) in (Union, UnionType) and len(members) == 1):
+        return _alone(members[0])
+    return annotation
 
 
 def _tagged(annotation: Any, tag: str) -> type[BaseModel] | None:

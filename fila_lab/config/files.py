@@ -185,7 +185,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 CACHE_GIB = 40.0
-"""How large the feature cache may become, unless FILA_LAB_CACHE_GIB says so."""
+"""How large the cache of features and of ends of training stages may become, unless FILA_LAB_CACHE_GIB says so."""
 
 
 def default_cache() -> Path:
@@ -194,7 +194,7 @@ def default_cache() -> Path:
 
 
 def cache_limit() -> float:
-    """Bytes that the feature cache may have: $FILA_LAB_CACHE_GIB gibibytes, else CACHE_GIB.
+    """Bytes that features and ends of training stages may have in the cache: $FILA_LAB_CACHE_GIB gibibytes, else CACHE_GIB.
 
     Raises:
         ConfigError: the variable is no positive number.

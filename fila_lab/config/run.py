@@ -13,6 +13,8 @@ from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, mo
 from fila_lab.config.base import Flag, Layers, Number, Positive, Seed, Strict, Whole, dumped, without_usual
 from fila_lab.config.canvas_rules import grids_up_to
 from fila_lab.config.data import DataConfig
+from fila_lab.config.lora import LoraConfig
+from fila_lab.config.stages import Schedule, StageConfig, with_trainable
 
 Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
 """How a token reads its window of cells."""
@@ -21,6 +23,8 @@ Combine = Literal["concat", "add"]
 
 Attention = Literal["math", "flash", "auto"]
 """The backend of attention; `auto`: by shape and phase."""
+
+Strategy = Literal["auto", "ddp", "fsdp", "deepspeed"]
 
 Size = tuple[Positive, Positive]
 
@@ -289,25 +293,33 @@ class LanguageConfig(Strict):
     max_tokens: Positive | None = Field(
         default=None, description="longest sequence of image and text; rows whose answer it would cut off are set aside. null: any length"
     )
+    lora: LoraConfig | None = Field(default=None, description="adapters that train in place of its weights; null: its weights train")
+
+    @property
+    def weights_train(self) -> bool:
+        """Whether its own weights do, and not adapters beside them, or nothing."""
+        return self.trainable and self.lora is None
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """`template` and `max_tokens` only where they say something, or all is asked for: whatever hashes or compares a run without them
-        (ids, checkpoints, costs) then does so as records from before there were these fields."""
+        """`template`, `max_tokens` and `lora` only where they say something, or all is asked for: whatever hashes or compares a run without
+        them (ids, checkpoints, costs) then does so as records from before there were these fields."""
         content: dict[str, Any] = dump(self)
         if (info.context or {}).get("whole"):
             return content
-        return without_usual(type(self), content, ("template", "max_tokens"))
+        return without_usual(type(self), content, ("template", "max_tokens", "lora"))
 
 
 class TrainConfig(Strict):
-    """Optimisation of the trainable parts."""
+    """Optimisation of the trainable parts; of training stages, what they do not say themselves."""
 
     steps: Positive = 1000
     batch_size: Positive = 64
+    accumulate: Positive = Field(default=1, description="forward passes of batch_size rows that make one step")
     learning_rate: Number = Field(default=2e-3, gt=0)
-    weight_decay: Number = Field(default=0.01, ge=0)
+    weight_decay: Number = Field(default=0.01, ge=0, description="of matrices: norms and biases have none")
     warmup: Number = Field(default=0.1, ge=0, lt=1, description="share of steps")
+    schedule: Schedule = Field(default="cosine", description="the learning rate after the warm-up: cosine and linear end at zero")
     gradient_clip: Number = Field(default=1.0, gt=0)
     log_every: Positive = 50
     validate_every: Positive = 250
@@ -315,21 +327,60 @@ class TrainConfig(Strict):
     truth_weight: Number = Field(
         default=0.0, ge=0, description="weight of a second loss: projected tokens against the answer model's embedding of their truth"
     )
+    stages: tuple[StageConfig, ...] | None = Field(
+        default=None, min_length=1, description="training stages, one after another; null: a single one, of all that is trainable"
+    )
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """`accumulate`, `schedule` and `stages` only where they say something, or all is asked for; see LanguageConfig."""
+        content: dict[str, Any] = dump(self)
+        if (info.context or {}).get("whole"):
+            return content
+        return without_usual(type(self), content, ("accumulate", "schedule", "stages"))
 
 
 class RuntimeConfig(Strict):
-    """How the numbers are computed; in the cell's id, because it can change the last bit."""
+    """How the numbers are computed; in the cell's id, because it can change the last bit (but for what only says how often it is saved)."""
 
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="bf16", description="of products; fp16 scales the loss, on GPUs alone")
     attention: Attention = "math"
     threads: Positive = 1
     accelerator: Literal["cpu", "gpu"] = "cpu"
-    devices: Positive = 1
+    devices: Positive = Field(default=1, description="of each machine")
     compile: Flag = False
     feature_cache: Flag = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
     checkpointing: Flag = Field(
         default=False, description="recompute the ViT's layers after the first fusion point and the language model's in backward"
     )
+    strategy: Strategy = Field(
+        default="auto",
+        description="what devices share beside the batch. ddp: nothing; deepspeed (ZeRO stage 2): gradients and the optimiser's state; "
+        "fsdp: the weights too; auto: ddp where there are several devices",
+    )
+    nodes: Positive = Field(default=1, description="machines that train one cell together; a launcher such as torchrun starts it on each")
+    fused_optimizer: Flag = Field(default=False, description="AdamW as one kernel for all weights of a type, instead of one an operation")
+    checkpoint_minutes: Number = Field(default=5.0, gt=0, description="minutes of training from one checkpoint to the next")
+    checkpoints_kept: Positive = Field(default=1, description="the newest so many stay; a cell goes on from the newest that is whole")
+
+    @property
+    def world(self) -> int:
+        """Devices that train one cell together."""
+        return self.devices * self.nodes
+
+    @property
+    def shares(self) -> Literal["nothing", "ddp", "fsdp", "deepspeed"]:
+        """The strategy that `auto` means, else its own name; `nothing` for a single device by itself."""
+        if self.strategy == "auto":
+            return "ddp" if self.world > 1 else "nothing"
+        return self.strategy
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """What later versions added only where it says something, or all is asked for; see LanguageConfig."""
+        content: dict[str, Any] = dump(self)
+        added = ("strategy", "nodes", "fused_optimizer", "checkpoint_minutes", "checkpoints_kept")
+        return content if (info.context or {}).get("whole") else without_usual(type(self), content, added)
 
 
 class RunConfig(Strict):
@@ -346,3 +397,13 @@ class RunConfig(Strict):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_say_what_trains(cls, content: Any) -> Any:
+        """With training stages, `trainable` of a tower says whether any of them trains it."""
+        return with_trainable(content) if isinstance(content, Mapping) else content
+
+
+NO_MATTER: dict[str, set[str]] = {"data": {"workers"}, "runtime": {"checkpoint_minutes", "checkpoints_kept"}}
+"""Fields that cannot change a result: no part of a cell's id."""

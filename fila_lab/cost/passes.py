@@ -19,7 +19,7 @@ from fila_lab.cost.subject import device_of, largest_canvas
 from fila_lab.modeling import FilaModel, VisionBatch
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.causal import CausalReader
-from fila_lab.modeling.precision import autocast
+from fila_lab.modeling.precision import PRODUCTS, autocast
 
 SIDE = 4096
 """Of the square matrices whose product is the machine's peak."""
@@ -65,7 +65,7 @@ def language_pass(language: PreTrainedModel, config: RunConfig) -> Callable[[], 
     @torch.inference_mode()
     def run() -> Seconds:
         with autocast(config.runtime.precision, device), attention_backend(config.runtime.attention):
-            kind = torch.bfloat16 if config.runtime.precision == "bf16" else torch.float32
+            kind = PRODUCTS[config.runtime.precision]
             cache = DynamicCache(config=language.config)
             for layer in range(language.config.num_hidden_layers):
                 cached = torch.randn(2, 1, keys, tokens, width // config.language.heads, device=device, dtype=kind)
@@ -93,7 +93,7 @@ def language_pass(language: PreTrainedModel, config: RunConfig) -> Callable[[], 
 def matmul_pass(config: RunConfig) -> Callable[[], Seconds]:
     """A call that times the product of two square matrices in the run's precision: {"flops_per_second": the best of three}."""
     device = device_of(config)
-    kind = torch.bfloat16 if config.runtime.precision == "bf16" else torch.float32
+    kind = PRODUCTS[config.runtime.precision]
     left, right = (torch.randn(SIDE, SIDE, device=device, dtype=kind) for _ in range(2))
 
     @torch.inference_mode()

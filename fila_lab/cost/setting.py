@@ -15,7 +15,7 @@ from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.run import RunConfig
 
 DEVICES = ("cpu", "cuda")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Setting:
     def __post_init__(self) -> None:
         for option, value, known in (("--device", self.device, DEVICES), ("--precision", self.precision, PRECISIONS)):
             if value not in known:
-                raise ConfigError(f"{option} {value!r} is unknown{did_you_mean(value, known)}; choose {' or '.join(known)}")
+                raise ConfigError(
+                    f"{option} {value!r} is unknown{did_you_mean(value, known)}; choose {', '.join(known[:-1])} or {known[-1]}"
+                )
         cores = os.cpu_count() or 1
         if not 1 <= self.threads <= cores:
             raise ConfigError(f"--threads {self.threads}: this machine has {cores} cores; choose 1 to {cores}")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("--device 'cuda': PyTorch sees no CUDA device here; use --device cpu, or run on a machine with a GPU")
+        if self.device == "cpu" and self.precision == "fp16":
+            raise ConfigError("--precision 'fp16' is for GPUs; use --precision bf16, or --device cuda")
         if self.device == "cuda" and self.precision == "bf16" and not torch.cuda.is_bf16_supported():
             raise ConfigError(f"--precision 'bf16': {self.device_name} has no bfloat16; use --precision fp32")
 

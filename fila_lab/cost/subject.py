@@ -54,7 +54,7 @@ def build_subject(config: RunConfig, device: str = "cpu") -> FilaModel:
             model.language.set_input_embeddings(embedding)
             model.language.set_output_embeddings(head)
             for part in (embedding, head):
-                part.requires_grad_(language.trainable)
+                part.requires_grad_(language.weights_train)
     return model
 
 

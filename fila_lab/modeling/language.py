@@ -131,7 +131,7 @@ def weights_dtype(config: LanguageConfig) -> torch.dtype | None:
     """The type of the language model's weights: what language.dtype says, else float32 where they train; None is the checkpoint's own."""
     if config.dtype is not None:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
-    return torch.float32 if config.trainable else None
+    return torch.float32 if config.weights_train else None
 
 
 def set_parameters_to(module: nn.Module, dtype: torch.dtype | None) -> None:

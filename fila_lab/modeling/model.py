@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ from fila_lab.modeling.language import (
     set_parameters_to,
     weights_dtype,
 )
+from fila_lab.modeling.lora import add_lora
+from fila_lab.modeling.parts import Named, entries, parts_of
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.sight import Sight
 from fila_lab.modeling.towers import build_convnext, build_vit
@@ -120,6 +122,19 @@ class FilaModel(Sight, nn.Module):
         """The answer model: what reads visual tokens and answers, by the names of its parts."""
         return nn.ModuleDict({part: getattr(self, part) for part in PARTS})
 
+    def parts(self) -> dict[str, Named]:
+        """Part (`config.stages.PARTS`) -> (name, parameter) of each of its parameters that can train; what a run does not have is empty."""
+        fixed = self.encoder.vit.unused_parameters()
+        if self.config.language.lora is not None:  # adapters train in place of what they stand beside
+            fixed += [value for name, value in self.language.named_parameters() if ".lora_" not in name]
+        return parts_of(self, fixed)
+
+    def let_train(self, names: Iterable[str]) -> None:
+        """Of all parameters only those of these names train from now on."""
+        chosen = set(names)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in chosen)
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What the configuration lets train."""
         return [p for p in self.parameters() if p.requires_grad]
@@ -142,7 +157,7 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
         language = build_language(config.language, tokenizer)
     check_vocabulary(config.language, language, tokenizer)
     model = FilaModel(config, tokenizer, encoder, language)
-    language.requires_grad_(config.language.trainable)
+    language.requires_grad_(config.language.weights_train)
     if config.runtime.checkpointing:
         language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
     if weights_file(config.language.weights) is not None:
@@ -150,4 +165,10 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
     elif config.language.weights != "random":
         check_reading(model.reader)
     set_parameters_to(language, weights_dtype(config.language))
+    if config.language.lora is not None:
+        with component_rng(config.seed, "lora"):
+            add_lora(language, config.language.lora)
+    if config.train.stages is not None:
+        named = (entries(model.parts(), stage.trains, f"train.stages.{number}") for number, stage in enumerate(config.train.stages))
+        model.let_train([name for one in named for own in one.values() for name, _ in own])
     return model

@@ -15,6 +15,7 @@ from fila_lab.modeling.batch import VisionBatch
 from fila_lab.modeling.encoder import HybridEncoder
 from fila_lab.modeling.projector import Handoff, RowSeparator, build_projector, merge_visual
 from fila_lab.modeling.seeds import component_rng
+from fila_lab.modeling.sharding import local
 
 
 class Sight:
@@ -65,6 +66,6 @@ class Sight:
         nothing = torch.zeros(len(batch), 0, len(self.separator.separator), device=batch.input_ids.device)
         if torch.is_grad_enabled():
             parts = (part for part in (self.encoder, self.projector, self.separator, self.handoff) if part is not None)
-            untouched = [p.flatten()[:0].sum() for part in parts for p in part.parameters() if p.requires_grad]
+            untouched = [local(p).flatten()[:0].sum() for part in parts for p in part.parameters() if p.requires_grad]
             nothing = nothing + sum(untouched, start=torch.zeros((), device=nothing.device))
         return nothing

@@ -66,6 +66,11 @@ def resolve_arm(
         if study.equalise == "steps" or arm == baseline(study):
             return config, solution
         reference, _ = _matched(study, baseline(study), below, above)
+        if reference.train.stages is not None or config.train.stages is not None:
+            raise ConfigError(
+                f"equalise = {study.equalise!r} sets train.steps, but training stages have steps of their own; use equalise: steps, and "
+                "give each arm's stages the steps it is to have"
+            )
         return _equalised(study, arm, config, reference, step_seconds), solution
     except ConfigError as error:
         raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error

@@ -23,6 +23,7 @@ from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import Plan
 from fila_lab.studies.result import Outline
 from fila_lab.studies.rows import cell_flops, stored_rows
+from fila_lab.studies.savings import Shared, shared_stages
 from fila_lab.studies.searches.trials import sweep_run, tuning_run
 from fila_lab.studies.store import ResultStore
 
@@ -64,6 +65,8 @@ class Estimate:
     cache_bytes: float
     workers: int
     detectable: dict[str, Detectable]
+    shared: tuple[Shared, ...] = ()
+    """First training stages that several of the cells left share: trained once, and so counted."""
 
     @property
     def measured(self) -> bool:
@@ -79,7 +82,9 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     seeds = plan.search.seeds if plan.search is not None else ()
     tried = sum(1 for key, result in results.items() if key not in planned and result.seed in seeds)
     search_left = max(0, plan.tuning_cells + plan.sweep_cells - tried) if plan.provisional else 0
-    seconds = sum(arm.left * arm.seconds for arm in arms)
+    shared = shared_stages([cell.config for cell in plan.cells if cell.id not in results])
+    seconds, left = sum(arm.left * arm.seconds for arm in arms), sum(arm.left for arm in arms)
+    seconds -= sum(stage.saved for stage in shared) * seconds / max(1, left)
     drawn = _drawn(plan) if plan.sweep_cells and plan.provisional else []
     if search_left:
         seconds += search_left * (_mean(drawn) if drawn else _tuning_seconds(plan, arms))
@@ -94,6 +99,7 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
         cache_bytes=cache,
         workers=workers,
         detectable=detectable(plan, results),
+        shared=shared,
     )
 
 
@@ -109,15 +115,21 @@ def check_memory_of(plan: Plan, workers: int, force: bool = False) -> list[str]:
         there = usable_memory(config.runtime.accelerator)
         if there is None:
             continue
-        needed, message = memory_bytes(config), check_memory(config, there)
+        needed, message = cell_memory(config), check_memory(config, there)
         if message is None and config.runtime.accelerator == "cpu" and workers * needed > there:
-            message = f"{workers} workers need about {workers * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
-            message += f"use --workers {int(there // needed)}"
+            who = f"{workers} workers need" if needed <= there else f"the {config.runtime.devices} processes of a cell need"
+            message = f"{who} about {(workers if needed <= there else 1) * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
+            message += f"use --workers {int(there // needed)}" if needed <= there else "lower runtime.devices"
         if message is not None:
             messages.append(f"{name}: {message}")
     if messages and not force:
         raise ConfigError(f"{messages[0]}; --force goes on in spite of it")
     return messages
+
+
+def cell_memory(config: RunConfig) -> float:
+    """Bytes of a cell on one machine: all its devices there together."""
+    return config.runtime.devices * memory_bytes(config)
 
 
 def usable_memory(accelerator: str) -> float | None:
@@ -155,7 +167,7 @@ def cell_seconds(config: RunConfig, test: bool = True) -> float:
 
 def _rate(config: RunConfig) -> float:
     runtime = config.runtime
-    return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.devices
+    return (CPU_RATE * runtime.threads if runtime.accelerator == "cpu" else GPU_RATE) * runtime.world
 
 
 def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
@@ -171,7 +183,7 @@ def _arm(plan: Plan, arm: str, results: Mapping[str, Outline]) -> ArmProgress:
         left=len(cells) - len(found),
         seconds=sum(times) / len(times) if times else cell_seconds(config),
         measured=bool(times),
-        memory_bytes=memory_bytes(config),
+        memory_bytes=cell_memory(config),
     )
 
 

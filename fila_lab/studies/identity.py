@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from fila_lab.config import FilaError, RunConfig, config_hash, require_weights
 from fila_lab.config.files import default_cache
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.renamed import SCHEMA
+from fila_lab.config.run import NO_MATTER
 from fila_lab.config.seam_identity import seam_identity
+from fila_lab.config.stage_runs import Stage, seen_by, stages_of
 from fila_lab.config.suites import SEAM
 
 PACKAGE = Path(__file__).parents[1]
@@ -23,6 +26,8 @@ OTHER_SCORES = tuple(
 """Scores that the seam suite's cells do not use."""
 SHAPING = (
     "config/run.py",
+    "config/stages.py",
+    "config/stage_runs.py",
     "config/data.py",
     "config/fusion_points.py",
     "config/canvas_rules.py",
@@ -42,6 +47,8 @@ SHAPING = (
     "evaluation",
 )
 """Files and rooms whose source can change a cell's result."""
+COMPUTING = ("torch", "timm", "open_clip_torch", "transformers", "lightning", "numpy")
+"""Packages whose version may change the last bit of what is trained."""
 NOT_SHAPING = (
     "data/seam/card.py",
     "data/seam/export.py",
@@ -76,10 +83,11 @@ def cell_id(config: RunConfig) -> str:
 
 def cell_ids(config: RunConfig, seeds: Iterable[int]) -> dict[int, str]:
     """Seed -> `cell_id` of the run with this seed in place of its own; data and weights, the same for all, are looked at once."""
-    fields: dict[str, Any] = config.model_dump(mode="json", exclude={"data": {"workers"}})
+    fields: dict[str, Any] = config.model_dump(mode="json", exclude=NO_MATTER)
     del fields["preset"]
-    data = fields["data"]
-    for suite in (*data["train"], *(data["validate"] or ()), *data["evaluate"].values()):
+    data, stages = fields["data"], fields["train"].get("stages", ())
+    own = [suite for stage in stages for suite in stage.get("data", ())]
+    for suite in (*data["train"], *(data["validate"] or ()), *data["evaluate"].values(), *own):
         for path in ("path", "images", "definition"):
             del suite[path]
     for name, digest in weights_hashes(config).items():
@@ -116,6 +124,31 @@ def _together(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def stage_ids(config: RunConfig, seeds: Iterable[int], code: str) -> dict[int, tuple[str, ...]]:
+    """Seed -> for each training stage but the last 16 hex digits over all that decides what the run has trained when it ends: what the
+    stages up to there can see of the run (`config.stage_runs.seen_by`), data, weights, `code`, and the versions of the libraries that
+    compute. Data and weights, the same for all seeds, are looked at once.
+
+    Raises:
+        FilaError: weights or data are missing.
+    """
+    *stages, _ = stages_of(config)
+    if not stages:
+        return dict.fromkeys(seeds, ())
+    trained = [identities(stage.run, "train") for stage in stages]
+    validated, hashes = identities(config, "val"), weights_hashes(config)
+    versions = {name: version(name) for name in COMPUTING}
+
+    def named(stage: Stage, seed: int) -> str:
+        seen = seen_by(config, stage.number) | {"seed": seed}
+        for name, digest in hashes.items():
+            seen[name]["weights"] = f"sha256:{digest}"
+        data = [validated, *trained[: stage.number + 1]]
+        return config_hash({"schema": SCHEMA, "code": code, "versions": versions, "data": data, "run": seen})
+
+    return {seed: tuple(named(stage, seed) for stage in stages) for seed in seeds}
+
+
 def changed_weights(expected: str, config: RunConfig) -> str:
     """Why a cell's id no longer follows from its configuration: weights files are what can change while it runs. Empty where it does."""
     try:
@@ -129,7 +162,10 @@ def changed_weights(expected: str, config: RunConfig) -> str:
 def data_hash(config: RunConfig) -> str:
     """16 hex digits over the identities of all its suites; how many of their items a seed draws, and how towers see them (`vit_scale`,
     `tiling`), stay out."""
-    return config_hash({split: identities(config, split) for split in ("train", "val", "test")})
+    found: dict[str, Any] = {split: identities(config, split) for split in ("train", "val", "test")}
+    if own := [identities(stage.run, "train") for stage in stages_of(config) if stage.run.data is not config.data]:
+        found["stages"] = own
+    return config_hash(found)
 
 
 def identities(config: RunConfig, split: str) -> list[dict[str, Any]]:
@@ -149,8 +185,7 @@ def identities(config: RunConfig, split: str) -> list[dict[str, Any]]:
 
 def suites_of(config: RunConfig) -> frozenset[str]:
     """The names of a run's suites."""
-    data = config.data
-    return frozenset(suite.suite for suite in (*data.train, *(data.validate or ()), *data.evaluate.values()))
+    return frozenset(suite.suite for stage in stages_of(config) for suite in (*config.data.suites, *stage.run.data.train))
 
 
 def code_hash(suites: Collection[str] = (SEAM,)) -> str:

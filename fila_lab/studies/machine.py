@@ -16,6 +16,7 @@ from pathlib import Path
 from fila_lab.config import ConfigError, RunConfig
 from fila_lab.config.files import cache_limit
 from fila_lab.config.language_folder import lacking_tokens, template_warning
+from fila_lab.config.runtime_checks import check_installed, check_launched
 from fila_lab.studies.estimate import check_memory_of
 from fila_lab.studies.plan import Plan
 
@@ -42,6 +43,9 @@ def check_machine(plan: Plan, workers: int, force: bool = False, elsewhere: bool
         return []
     messages = []
     try:
+        for cell in plan.cells:
+            check_launched(cell.config.runtime)
+            check_installed(cell.config.runtime)
         check_devices(cell.config for cell in plan.cells)
     except ConfigError as error:
         if not force:

@@ -12,6 +12,7 @@ from fila_lab.studies.engines import CELL_FUNCTION, CellResources
 from fila_lab.studies.engines.cluster import wanted_address
 from fila_lab.studies.lock import Shard
 from fila_lab.studies.prepare import PREPARE_FUNCTION
+from fila_lab.studies.shared_stages import STAGE_FUNCTION
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Options:
     """Name of the searches there; None: `<study>-<budget>`."""
     cell_function: str = CELL_FUNCTION
     prepare_function: str | None = PREPARE_FUNCTION
+    stage_function: str | None = STAGE_FUNCTION
     measure: Measure | None = None
 
     @property

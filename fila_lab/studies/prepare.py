@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fila_lab.config import RunConfig, config_hash
+from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.strategies import needs_map
 
 PREPARE_FUNCTION = "fila_lab.studies.prepare:prepare"
@@ -44,7 +45,11 @@ def use_of_caches(config: RunConfig) -> str:
     random = config.convnext.weights == "random" and config.fusion.control != "random_weights"
     fusion = config.fusion
     seen = {"control": fusion.control, "shown": [fusion.detail_resolution, fusion.detail_context], "plain": not needs_map(config)}
-    return config_hash({**used, **seen, "seed": config.seed if random else None})
+    stages = [
+        [stage.run.data.model_dump(mode="json", include={"train"}), stage.run.convnext.trainable, stage.run.runtime.feature_cache]
+        for stage in stages_of(config)
+    ]
+    return config_hash({**used, **seen, "seed": config.seed if random else None, "stages": stages})
 
 
 def distinct(configs: Iterable[RunConfig], known: Set[str] = frozenset()) -> dict[str, RunConfig]:

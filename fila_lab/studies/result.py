@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from fila_lab.config.base import Strict
+from fila_lab.config.base import Strict, without_usual
 from fila_lab.config.renamed import SCHEMA
 
 FailureKind = Literal["out_of_memory", "not_finite", "bad_input", "error"]
@@ -37,12 +37,17 @@ class Pruned(Strict):
 
 
 class CurvePoint(Strict):
-    """One logged step; `validation` is null between validations."""
+    """One logged step; `validation` is null between validations. stage: the training stage, of runs that have several."""
 
     step: Annotated[int, Field(strict=True)]
     loss: Number | None
     learning_rate: Number | None
     validation: Number | None = None
+    stage: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_usual(type(self), dump(self), ("stage",))
 
 
 class SetAsideRows(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
 from fila_lab.config.files import default_cache
 from fila_lab.config.run import Size
+from fila_lab.config.stage_runs import Stage, stages_of
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.components import component_costs, forward_flops, training_flops
 
@@ -100,24 +102,34 @@ def check_rows(config: RunConfig) -> None:
     Raises:
         ConfigError: the field, how many rows there are, and what to set.
     """
-    for split, items in (("train", config.data.train_items), ("val", config.data.val_items)):
-        if config.data.generated or items is None:
-            continue
-        parts = parts_of(config, split)
-        weights = sum(part.weight for part in parts)
-        for part in parts:
-            wanted = items * part.weight / weights
-            if wanted >= part.rows + 1:
-                share = f", {wanted:.0f} of them from {part.suite}" if len(parts) > 1 else ""
-                raise ConfigError(
-                    f"data.{split}_items = {items}{share}, but {part.suite} has {part.rows} {split} rows; "
-                    f"set data.{split}_items=null for all, or lower it"
-                )
+    for stage in stages_of(config):
+        _check_rows(stage.run, "train", config.data.train_items, f"{stage.field} ({stage.name}): " if stage.name else "")
+    _check_rows(config, "val", config.data.val_items)
+
+
+def _check_rows(config: RunConfig, split: str, items: int | None, where: str = "") -> None:
+    if items is None or config.data.generated:
+        return
+    parts = parts_of(config, split)
+    weights = sum(part.weight for part in parts)
+    for part in parts:
+        wanted = items * part.weight / weights
+        if wanted >= part.rows + 1:
+            share = f", {wanted:.0f} of them from {part.suite}" if len(parts) > 1 else ""
+            raise ConfigError(
+                f"{where}data.{split}_items = {items}{share}, but {part.suite} has {part.rows} {split} rows; "
+                f"set data.{split}_items=null for all, or lower it"
+            )
 
 
 def stored_rows(config: RunConfig) -> int:
     """Rows of all its pools that are drawn into the cache."""
-    return sum(part.rows for split in ("train", "val", "test") for part in parts_of(config, split) if part.stored)
+    trained: list[RunConfig] = []
+    for stage in stages_of(config):
+        if all(stage.run.data.train != other.data.train for other in trained):
+            trained.append(stage.run)
+    pools = [parts_of(run, "train") for run in trained] + [parts_of(config, split) for split in ("val", "test")]
+    return sum(part.rows for parts in pools for part in parts if part.stored)
 
 
 def reading(config: RunConfig, part: Part) -> float:
@@ -147,16 +159,40 @@ def training(config: RunConfig, part: Part) -> float:
 
 def cell_flops(config: RunConfig, test: bool = True) -> float:
     """FLOPs of a cell: its steps, its validations, and its tests (tuning cells leave them alone)."""
-    data, train = config.data, config.train
-    trained = parts_of(config, "train")
+    stages = stages_of(config)
+    asked = stages[-1].run
+    tests = sum(part.rows * reading(asked, part) for part in parts_of(config, "test")) if test else 0.0
+    return sum(stage_flops(config, stage) for stage in stages) + tests
+
+
+def stage_flops(config: RunConfig, stage: Stage) -> float:
+    """FLOPs of a training stage, its validations among them."""
+    run, train, steps = stage.run, stage.run.train, planned_steps(stage)
+    trained = parts_of(run, "train")
     weights = sum(part.weight for part in trained)
-    a_row = sum(part.weight * training(config, part) for part in trained) / weights
+    a_row = sum(part.weight * training(run, part) for part in trained) / weights
+    return steps * train.batch_size * train.accumulate * a_row + max(1, steps // train.validate_every) * _validation(config, run)
+
+
+def _validation(config: RunConfig, run: RunConfig) -> float:
+    """FLOPs of a validation in a training stage, `run`."""
     validated = parts_of(config, "val")
     rows = sum(part.rows for part in validated)
-    asked = rows if data.val_items is None else min(data.val_items, rows)
-    a_validation = asked * sum(part.rows * reading(config, part) for part in validated) / max(rows, 1)
-    tests = sum(part.rows * reading(config, part) for part in parts_of(config, "test")) if test else 0.0
-    return train.steps * train.batch_size * a_row + max(1, train.steps // train.validate_every) * a_validation + tests
+    asked = rows if config.data.val_items is None else min(config.data.val_items, rows)
+    return asked * sum(part.rows * reading(run, part) for part in validated) / max(rows, 1)
+
+
+def taken_rows(run: RunConfig) -> int:
+    """Rows that are trained on in a stage, of a seed."""
+    there = sum(part.rows for part in parts_of(run, "train"))
+    return min(run.data.train_items or there, there)
+
+
+def planned_steps(stage: Stage) -> int:
+    """Optimiser steps of a training stage; of one that counts epochs about so many, for each canvas's last batch of an epoch is smaller."""
+    if stage.epochs is None:
+        return stage.steps
+    return max(1, math.ceil(stage.epochs * taken_rows(stage.run) / (stage.run.train.batch_size * stage.run.train.accumulate)))
 
 
 def _cached(config: RunConfig, part: Part) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from fila_lab.studies.options import Options
 from fila_lab.studies.plan import CellSpec, Plan, make_plan
 from fila_lab.studies.prepare import distinct
 from fila_lab.studies.result import failed
+from fila_lab.studies.shared_stages import SharedStages
 from fila_lab.studies.standing import StandingFile
 from fila_lab.studies.store import ResultStore
 
@@ -64,6 +65,7 @@ class StudyRun:
         self.name = f"{stamp(time.time())} {socket.gethostname()} {os.getpid()}"
         self.failed_before = frozenset(self.store.failures()) if self.options.retry_failed else frozenset()
         self._prepared: set[str] = set()
+        self.shared = SharedStages(self._cache, self.store.root, self.code, self.options.stage_function)
         self.faults = Faults(self._say)
         self.search: StudySearch | None = None
         self.points = Points(lambda cell_id: workdir(self.store.root, self.code, cell_id))
@@ -122,7 +124,7 @@ class StudyRun:
         if shard is not None:
             return frozen(plan, root, shard)
         write_plan(root, plan, self.code)
-        record, prepare = partial(self._record, engine=engine), partial(self._prepare, engine)
+        record, prepare = partial(self._record, engine=engine), partial(self._ready, engine)
         hands = Hands(self._say, self._job, record, prepare, self.faults, self.failed_before)
         self.search = StudySearch(plan, self.store, self.options, self.code, hands)
         return self.search.run(engine, self._display(self.search.kind, engine))
@@ -142,6 +144,8 @@ class StudyRun:
             options |= self.search.job_options(cell)
         elif self.options.checkpoints:
             options["checkpoint"] = self.store.folder(cell.id) / TRAINED_PARTS
+        if ends := self.shared.ends(cell.config):
+            options["ends"] = ends
         self.cells[cell.id] = cell
         return Job(cell.id, cell.config, workdir(self.store.root, self.code, cell.id), self._cache, options, self.options.cell_function)
 
@@ -185,7 +189,7 @@ class StudyRun:
 
     def _run_main(self, engine: Engine) -> None:
         missing = self._missing()
-        self._prepare(engine, (cell.config for cell in missing))
+        self._ready(engine, (cell.config for cell in missing))
         kept = len(self.plan.cells) - len(missing)
         if kept and missing:
             self._say(f"{kept} of {len(self.plan.cells)} cells are done or not this driver's; {len(missing)} to run")
@@ -205,6 +209,17 @@ class StudyRun:
 
             engine.run(queue, listen)
 
+    def _ready(self, engine: Engine, configs: Iterable[RunConfig]) -> None:
+        """What these cells share: caches, and first training stages.
+
+        Raises:
+            MachineError: a disk is full, say; every cell would meet it.
+        """
+        asked = list(configs)
+        self._prepare(engine, asked)
+        for jobs in self.shared.rounds(asked):
+            self._run_shared(engine, jobs, "shared training stages", "training stages that cells share could not be trained beforehand")
+
     def _prepare(self, engine: Engine, configs: Iterable[RunConfig]) -> None:
         """Fill the shared caches with all workers first: two cells would otherwise wait for one.
 
@@ -219,20 +234,27 @@ class StudyRun:
         options = {"configs": every, "workers": engine.workers}
         place = workdir(self.store.root, self.code, PREPARING)
         job = Job(PREPARING, first, place, self._cache, options, self.options.prepare_function, processes=engine.workers)
-        with self._display("pages and features", engine) as display:
-            display.add(PREPARING, PREPARING, None)
+        self._run_shared(engine, [job], "pages and features", "the shared caches could not be filled beforehand")
+
+    def _run_shared(self, engine: Engine, jobs: Sequence[Job], what: str, failed: str) -> None:
+        """Run jobs whose work cells share. One that fails by itself is left to the cells."""
+        with self._display(what, engine) as display:
+            for job in jobs:
+                display.add(job.id, *((PREPARING, None) if job.id == PREPARING else ("stages", job.config.seed)))
 
             def listen(event: Event) -> None:
                 display.update(event)
                 self.standing.listen(event)
                 if isinstance(event, Finished) and (failure := event.result.get("failure")):
-                    log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", failure["message"])
+                    log.warning("%s (%s); each cell does it for itself", failed, failure["message"])
                 elif isinstance(event, Undone) and event.kind == KILLED:
-                    log.warning("the shared caches could not be filled beforehand (%s); each cell does it for itself", event.reason)
+                    log.warning("%s (%s); each cell does it for itself", failed, event.reason)
                 elif isinstance(event, Undone):
                     raise MachineError(event.reason, event.kind)
+                elif isinstance(event, Finished):
+                    shutil.rmtree(workdir(self.store.root, self.code, event.id), ignore_errors=True)
 
-            engine.run(deque([job]), listen)
+            engine.run(deque(jobs), listen)
 
     def _display(self, what: str, engine: Engine) -> Display:
         arms = {cell.id: cell.arm for cell in self.plan.cells}

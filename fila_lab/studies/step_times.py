@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fila_lab.config import RunConfig, StudyConfig, config_hash
+from fila_lab.config.stage_runs import total_steps
 from fila_lab.studies.arms import Overrides, baseline, get_budget, resolve_arm
 from fila_lab.studies.folder import read_head
 from fila_lab.studies.store import ResultStore
@@ -61,10 +62,11 @@ def _steps(folder: Path) -> Iterator[tuple[str, float]]:
             config = RunConfig.model_validate(result.config)
         except ValidationError:  # of another version
             continue
-        yield _work(config), seconds / config.train.steps
+        if steps := total_steps(config) or max((point.step for point in result.curve), default=0):
+            yield _work(config), seconds / steps
 
 
 def _work(config: RunConfig) -> str:
     """A hash of what decides how long a step takes."""
     rooms: dict[str, Any] = dict.fromkeys(("geometry", "vit", "convnext", "fusion", "projector", "language", "runtime"), True)
-    return config_hash(config.model_dump(mode="json", include=rooms | {"train": {"batch_size"}}))
+    return config_hash(config.model_dump(mode="json", include=rooms | {"train": {"batch_size", "accumulate", "stages"}}))

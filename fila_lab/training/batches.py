@@ -39,6 +39,8 @@ class Batch:
     truth: Tensor | None = None
     spare: bool = False
     aside: tuple[SetAside, ...] = ()
+    step_tokens: int | None = None
+    """Answer tokens of all the forward passes of its step, where that takes several."""
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The same batch on a device; Lightning asks for it, and does not look inside then."""

@@ -16,15 +16,14 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 
-from fila_lab.config import FilaError, MachineError, RunConfig
+from fila_lab.config import FilaError, RunConfig
 from fila_lab.config.faults import first_fault, is_out_of_memory, machine_fault, spoken
 from fila_lab.config.journal import Journal
 from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
+from fila_lab.cost.closed.memory import greatest_part
 from fila_lab.data.pool import Pool
 from fila_lab.data.prompt import UNASKED
 from fila_lab.data.stored_pool import StoredPool
@@ -34,15 +33,16 @@ from fila_lab.modeling import FilaModel
 from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.towers import tower_sha256
 from fila_lab.modeling.weights import weights_sha256
-from fila_lab.training.checkpoints import WholeFiles, keep_checkpoints, resumable
-from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_data, seen_features
+from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_stages, stage_features
 from fila_lab.training.features import needs_detail
+from fila_lab.training.fit import Ends, Fit
 from fila_lab.training.interrupts import ctrl_c_passes
 from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder, Stop
 from fila_lab.training.shares import gathered
 from fila_lab.training.trained import save_trained
+from fila_lab.training.trainer import set_up_device, validation_interval
 
 log = logging.getLogger("fila_lab")
 
@@ -65,6 +65,8 @@ def run_cell(
     test: bool = True,
     checkpoint: Path | None = None,
     stop: Stop | None = None,
+    ends: Ends = (),
+    last: int | None = None,
 ) -> CellOutcome:
     """Train and evaluate one cell.
 
@@ -76,6 +78,8 @@ def run_cell(
         test: whether the test pool is read; tuning cells use validation items only.
         checkpoint: where to write the trained parts, if wanted.
         stop: asked after each validation whether to end the cell there; a search that prunes has one. Every rank is given it (pickled).
+        ends: where the ends of its first training stages may lie, which it then does not train again (`fila_lab.training.shared_stages`).
+        last: number of the training stage after which it ends, unevaluated; its end lies in `workdir` then. None: all of them.
 
     Returns:
         The outcome. A failure of the cell's own is an outcome too (status "failed"), and so is having been stopped (status "pruned"): the
@@ -92,15 +96,19 @@ def run_cell(
     record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop, Journal(workdir))
     try:
         if shared_out(config):
+            there = tuple(end if end is not None and end.exists() else None for end in ends)  # looked at once, for all ranks alike
             options = {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint, "stop": stop}
-            return run_ranks(config, options, progress)
+            return run_ranks(config, options | {"ends": there, "last": last}, progress)
         with ctrl_c_passes(), _quiet_lightning():
-            result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record)
+            result, predictions, provenance = _run(config, workdir, cache_dir, progress, test, checkpoint, timing, record, ends, last)
     except Exception as error:
         if (fault := machine_fault(error)) is not None:
             raise fault from (fault.__cause__ if fault is error else error)
         timing["total"] = time.perf_counter() - started
-        failure = {"kind": failure_kind(error), "message": spoken(error), "traceback": traceback.format_exc(limit=-12)}
+        kind, message = failure_kind(error), spoken(error)
+        if kind == "out_of_memory":
+            message += f"; of a cell of this configuration {greatest_part(config)}"
+        failure = {"kind": kind, "message": message, "traceback": traceback.format_exc(limit=-12)}
         return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure), provenance={"curve_times": record.times})
     timing["total"] = time.perf_counter() - started + record.earlier
     if record.stopped is not None:
@@ -122,8 +130,8 @@ def failure_kind(error: Exception) -> str:
 def prepare_caches(configs: list[RunConfig], cache_dir: Path, workers: int, progress: Progress | None = None) -> None:
     """Build every pool and every feature file that these cells will read, once, with all workers; then cells only read."""
     for config in configs:
-        pools = open_data(config, cache_dir, SPLITS, workers, progress)
-        seen_features(config, pools, cache_dir, workers, progress)
+        pools = open_stages(config, cache_dir, SPLITS, workers, progress)
+        stage_features(config, pools, cache_dir, workers, progress)
 
 
 def _run(
@@ -135,39 +143,42 @@ def _run(
     checkpoint: Path | None,
     timing: dict,
     record: Recorder,
+    ends: Ends,
+    last: int | None,
 ) -> tuple[dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
     """(what the result says of quality and of rows that could not be used, predictions, provenance)"""
     set_up_device(config)
     with _timed(timing, "data"):
-        pools = open_data(config, cache_dir, SPLITS if test else (TRAIN, VAL), progress=progress)
-        check_judged_pools(pools)
+        by_stage = open_stages(config, cache_dir, SPLITS if test and last is None else (TRAIN, VAL), progress=progress)
+        check_judged_pools(by_stage[-1])
     with _timed(timing, "features"):
-        seen = seen_features(config, pools, cache_dir, progress=progress)
+        seen = stage_features(config, by_stage, cache_dir, progress=progress)
     with _timed(timing, "start"):
-        module = FilaModule.from_config(config, detail_branch=None in seen.values())
+        module = FilaModule.from_config(config, detail_branch=any(None in each.values() for each in seen))
         if lacking_tokens(config.language) is None and (warning := template_warning(config.language, module.prompt.lacking)):
             log.warning("%s", warning)
         weights = weights_used(config, module.model)
-        data = CellData(config, pools, seen, module.model.tokenizer)
-        record.bad_rows, record.rows = config.data.bad_rows, {name: len(rows) for name, rows in data.rows.items()}
-        trainer = make_trainer(config, workdir, record)
+        fit = Fit(config, module, record, workdir, by_stage, seen, ends)
+        record.bad_rows, record.total = config.data.bad_rows, fit.total
     with _timed(timing, "train"):
-        trainer.fit(module, data, ckpt_path=resumable(workdir, config))
-        if record.due:  # the checkpoint was of the last step: there was nothing to fit, and its validation is still to come
-            trainer.validate(module, datamodule=data, verbose=False)
+        trainer = fit.run(last)
     found: dict[str, Any] = {}
     predictions = None
-    if record.stopped is None:
+    if record.stopped is None and last is None:
+        assert trainer is not None  # the last stage has one
+        data, pools = fit.data[-1], by_stage[-1]
+        record.rows, record.trained_on = {name: len(rows) for name, rows in data.rows.items()}, TRAIN
         if progress:
             progress("evaluate", 0, 1)
         with _timed(timing, "evaluate"):
-            found, predictions = _evaluated(trainer, module, data, pools, test)
+            found, predictions = _evaluated(trainer, fit.module, data, pools, test)
         with _timed(timing, "save"):
-            if checkpoint is not None:
-                save_trained(module.model, config, checkpoint)
+            if checkpoint is not None and trainer.is_global_zero:
+                save_trained(fit.module.model, config, checkpoint)
     timing["train"] += record.earlier
-    timing |= record.seconds | {"loading": data.seconds, "waiting": record.waited}
+    timing |= record.seconds | {"loading": fit.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()
+    pools = fit.named_pools
     hashes = {name: pool.content_hash for name, pool in pools.items()}
     provenance = {"data_hash": hashes, "weights": weights, "curve_times": record.times}
     aside = {name: _told(pool.aside) for name, pool in pools.items()}
@@ -249,55 +260,6 @@ def _blind(data: CellData, pools: Mapping[str, Pool]) -> dict[str, float]:
     if not isinstance(train, StoredPool) or not stored:
         return {}
     return question_only(train.meta.iloc[data.rows[TRAIN]], pd.concat([pool.meta for pool in stored], ignore_index=True))
-
-
-def set_up_device(config: RunConfig) -> None:
-    """Threads, and a clear refusal of a device that is not there.
-
-    Raises:
-        MachineError: the device is absent; it says nothing of the cell.
-    """
-    runtime = config.runtime
-    torch.set_num_threads(runtime.threads)
-    if runtime.accelerator == "gpu" and not torch.cuda.is_available():
-        raise MachineError("runtime.accelerator='gpu': no CUDA device here; use --set runtime.accelerator=cpu", "device absent")
-    if runtime.accelerator == "gpu" and runtime.devices > torch.cuda.device_count():
-        raise MachineError(f"runtime.devices={runtime.devices}: {torch.cuda.device_count()} are here; lower it", "device absent")
-
-
-def validation_interval(config: RunConfig) -> int:
-    """Steps from one validation to the next."""
-    return min(config.train.validate_every, config.train.steps)
-
-
-def started_by() -> list[ClusterEnvironment]:
-    """Who starts a cell's ranks, as Lightning wants to know it: this package, unless torchrun has. Within a job of Slurm, Lightning would
-    take the job's tasks for them, and refuse a cell whose devices are not as many."""
-    return [] if TorchElasticEnvironment.detect() else [LightningEnvironment()]
-
-
-def make_trainer(config: RunConfig, workdir: Path, *callbacks: Callback) -> L.Trainer:
-    """Lightning's Trainer for a cell: a checkpoint every five minutes, no logger (the study mirrors results itself)."""
-    train, runtime = config.train, config.runtime
-    return L.Trainer(
-        accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        strategy="ddp" if runtime.devices > 1 else "auto",
-        precision="bf16-mixed" if runtime.precision == "bf16" else "32-true",
-        max_steps=train.steps,
-        val_check_interval=validation_interval(config),
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        gradient_clip_val=train.gradient_clip,
-        log_every_n_steps=train.log_every,
-        logger=False,
-        callbacks=[*callbacks, keep_checkpoints(workdir)],
-        plugins=[WholeFiles(), *started_by()],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=workdir,
-    )
 
 
 @contextmanager

@@ -12,18 +12,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
-from fila_lab.config import RunConfig
+from fila_lab.config import RunConfig, RuntimeConfig
 from fila_lab.config.files import write_atomically
+from fila_lab.config.run import NO_MATTER
 
 log = logging.getLogger("fila_lab")
 
 FOLDER = "checkpoints"
-EVERY = timedelta(minutes=5)
-NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "hyper_parameters")
+STEP = "step-"
+"""What stands before the step in a checkpoint's name, where several are kept."""
+STAGE = "training_stage"
+"""Under which a checkpoint says of which training stage it is."""
+NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "hyper_parameters", STAGE)
 """What a checkpoint must hold for training to go on from it."""
 
 
@@ -42,18 +47,35 @@ class WholeFiles(TorchCheckpointIO):
         write_atomically(Path(path), content.getvalue())
 
 
-def keep_checkpoints(workdir: Path) -> ModelCheckpoint:
-    """Lightning's callback: one file, `last.ckpt`, replaced every five minutes of training, wherever the folder came from."""
-    return ModelCheckpoint(dirpath=workdir / FOLDER, train_time_interval=EVERY, save_last=True, save_top_k=0, enable_version_counter=False)
+class BetweenSteps(ModelCheckpoint):
+    """Lightning's callback, where a step takes several forward passes after the last of them only: a checkpoint holds no gradients."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+def keep_checkpoints(workdir: Path, runtime: RuntimeConfig) -> ModelCheckpoint:
+    """Wherever the folder came from: one file, `last.ckpt`, replaced every `checkpoint_minutes` of training; or the newest
+    `checkpoints_kept`, each named by its step. DeepSpeed writes folders, which a kill can tear: of them two stay at least."""
+    every = timedelta(minutes=runtime.checkpoint_minutes)
+    common: dict[str, Any] = {"dirpath": workdir / FOLDER, "train_time_interval": every, "enable_version_counter": False}
+    kept = max(runtime.checkpoints_kept, 2 if runtime.shares == "deepspeed" else 1)
+    if kept == 1:
+        return BetweenSteps(save_last=True, save_top_k=0, **common)
+    newest: dict[str, Any] = {"monitor": "step", "mode": "max", "filename": f"{STEP}{{step}}", "auto_insert_metric_name": False}
+    return BetweenSteps(save_top_k=kept, **newest, **common)
 
 
 def hyper_parameters(config: RunConfig) -> dict[str, Any]:
     """What a checkpoint says of the cell it belongs to; the data stand in the cell's own folder."""
-    return config.model_dump(mode="json", exclude={"data"})
+    return config.model_dump(mode="json", exclude={**NO_MATTER, "data": True})
 
 
-def resumable(workdir: Path, config: RunConfig) -> str | None:
+def resumable(workdir: Path, config: RunConfig, stage: str = "") -> str | None:
     """The checkpoint with the most steps that can be trusted; the others that cannot be read are renamed, each with one warning.
+
+    stage: the mark of the training stage whose checkpoints lie there, where the run has several (`config.stage_runs.stage_mark`).
 
     Raises:
         OSError: the folder cannot be read or written.
@@ -66,21 +88,25 @@ def resumable(workdir: Path, config: RunConfig) -> str | None:
     steps: dict[Path, tuple[int, float]] = {}
     for path in sorted(folder.glob("*.ckpt")):
         try:
-            steps[path] = (_steps(path, config), path.stat().st_mtime)
+            steps[path] = (_steps(path, config, stage), path.stat().st_mtime)
         except Exception as error:  # whatever torch or zipfile make of a file that is no checkpoint
             _set_aside(path, " ".join(str(error).split())[:200] or type(error).__name__)
     return str(max(steps, key=lambda path: steps[path])) if steps else None
 
 
-def _steps(path: Path, config: RunConfig) -> int:
+def _steps(path: Path, config: RunConfig, stage: str) -> int:
     """How many steps a checkpoint has behind it. Raises whatever shows that it cannot be trusted."""
+    if config.runtime.shares == "deepspeed":
+        if not (path / "latest").is_file():  # DeepSpeed writes it last
+            raise ValueError("DeepSpeed has not finished it")
+        return int(path.stem.removeprefix(STEP))
     with zipfile.ZipFile(path) as archive:
         if (bad := archive.testzip()) is not None:
             raise ValueError(f"the checksum of {bad} does not fit")
     content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     if missing := [key for key in NEEDED if key not in content]:
         raise ValueError(f"it lacks {', '.join(missing)}")
-    if content["hyper_parameters"] != hyper_parameters(config):
+    if content[STAGE] != stage or (not stage and content["hyper_parameters"] != hyper_parameters(config)):
         raise ValueError("it is of another configuration")
     return int(content["global_step"])
 

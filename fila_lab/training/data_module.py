@@ -22,6 +22,7 @@ from fila_lab.training.data import TRAIN, VAL, CellData, open_data, seen_feature
 from fila_lab.training.features import needs_detail
 from fila_lab.training.module import FilaModule
 from fila_lab.training.record import check_bad_rows
+from fila_lab.training.streams import Passes
 
 log = logging.getLogger("fila_lab")
 
@@ -75,6 +76,11 @@ class FilaData(L.LightningDataModule):
             raise ConfigError("FilaData makes batches for a FilaModule; fit it with a Trainer and such a module")
         module = trainer.lightning_module
         config = self._run_of(module)
+        if config.train.stages is not None:
+            raise ConfigError(
+                "model.train.stages: a Trainer fits once, and training stages are several fits; leave them out, or train the run with "
+                "fila_lab.training.run_cell"
+            )
         if stage == "fit":
             _check_steps(trainer, config)
         if warning := template_warning(config.language, module.prompt.lacking):
@@ -123,24 +129,30 @@ class FilaData(L.LightningDataModule):
         check_bad_rows(self.aside, pool, len(cell.rows[pool]), self.data.bad_rows)
         return batch
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | Passes:
         """Endless; after a resume it goes on behind the batches of the checkpoint."""
         trainer = self.trainer
         assert trainer is not None
         batches: Any = trainer.fit_loop.epoch_loop.batch_progress.total
-        return self._made().training(start=batches.processed)  # a checkpoint of a batch's end is written before it counts as completed
+        behind = batches.processed  # a checkpoint of a batch's end is written before it counts as completed
+        return self._made().training(start=behind // self._made().config.train.accumulate)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader | Passes:
         return self._made().val_dataloader()
 
-    def predict_dataloader(self) -> list[DataLoader]:
+    def predict_dataloader(self) -> list[DataLoader | Passes]:
         """Validation rows, then those of each test."""
         return self._made().predict_dataloader()
 
 
 def _check_steps(trainer: L.Trainer, config: RunConfig) -> None:
-    """A Trainer that ends, and a learning rate that comes to its end with it."""
-    steps = config.train.steps
+    """A Trainer that ends, and a learning rate that comes to its end with it; forward passes a step as the batches are made for."""
+    steps, accumulate = config.train.steps, config.train.accumulate
+    if accumulate > 1 and trainer.accumulate_grad_batches != accumulate:
+        raise ConfigError(
+            f"trainer.accumulate_grad_batches = {trainer.accumulate_grad_batches} with model.train.accumulate = {accumulate}; "
+            f"set trainer.accumulate_grad_batches={accumulate}"
+        )
     if trainer.max_steps == -1:
         raise ConfigError(f"trainer.max_steps is not set, and training rows come without end; set trainer.max_steps={steps} (train.steps)")
     if trainer.max_steps != steps:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,16 +20,15 @@ import timm
 import torch
 from torch import Tensor
 
-from fila_lab.config import ConfigError, ConvNextConfig, MachineError, RunConfig
+from fila_lab.config import ConvNextConfig, RunConfig
 from fila_lab.config.counts import FEATURE_CHUNK, STRIDES
 from fila_lab.config.faults import cannot_write
-from fila_lab.config.files import cache_limit
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tower_cards import CLIP
 from fila_lab.data.parallel import in_chunks
 from fila_lab.data.pool import Bucket
 from fila_lab.data.pool_build import reserve
-from fila_lab.data.sealed import digests, discard, look, opened, seal, under_way
+from fila_lab.data.sealed import digests, look, opened, seal
 from fila_lab.data.stored_pool import Group, StoredPool
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
@@ -38,11 +36,10 @@ from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.pixels import tower_statistics
 from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.towers import tower_sha256
+from fila_lab.training.cache_room import FEATURES, evict
 
 SCHEMA = 2
 MARK = "complete.json"
-_OURS = re.compile(r"[0-9a-f]{16}(\.tmp-\d+(-old)?)?")
-"""Folders of the cache, whole or left by a process that was killed: others there may be a user's."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -108,7 +105,6 @@ def cached_features(config: RunConfig, pool: StoredPool, cache_dir: Path, worker
     Raises:
         MachineError: the cache folder cannot be written.
     """
-    root = cache_dir / "features"
     shapes = {name: stage_shapes(config.convnext, group.detail.shape[1:3]) for name, group in pool.groups.items()}
     wanted = {name: (len(pool.groups[name].detail), sum(c * h * w for c, h, w in each)) for name, each in shapes.items()}
 
@@ -126,37 +122,12 @@ def cached_features(config: RunConfig, pool: StoredPool, cache_dir: Path, worker
         seal(folder, MARK, card, digests(folder))
 
     def make_room() -> None:
-        _evict(root, sum(2 * rows * length for rows, length in wanted.values()))
+        evict(cache_dir, sum(2 * rows * length for rows, length in wanted.values()))
 
     try:
-        return opened(root / features_key(config, pool), f"features of the {pool.split} pool", read, make, make_room)
+        return opened(cache_dir / FEATURES / features_key(config, pool), f"features of the {pool.split} pool", read, make, make_room)
     except OSError as error:
         raise cannot_write(error, f"cache_dir={cache_dir}: features", "set FILA_LAB_CACHE to another folder") from error
-
-
-def _evict(root: Path, needed: int) -> None:
-    """Keep the cache under its limit, dropping what was used longest ago; open maps stay readable, what is being made is left alone.
-
-    Raises:
-        MachineError: the limit is no number: a fault of this machine's settings, not of a cell.
-    """
-    try:
-        limit = cache_limit()
-    except ConfigError as error:
-        raise MachineError(str(error), "setting") from error
-    used: dict[Path, tuple[float, int]] = {}
-    for folder in root.iterdir():
-        try:
-            if _OURS.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and not under_way(folder):
-                used[folder] = (folder.stat().st_mtime, sum(part.stat().st_size for part in folder.iterdir()))
-        except FileNotFoundError:  # another process dropped it
-            continue
-    total = needed + sum(size for _, size in used.values())
-    for folder, (_, size) in sorted(used.items(), key=lambda item: item[1]):
-        if total <= limit:
-            return
-        discard(folder)
-        total -= size
 
 
 def _compute(

@@ -21,16 +21,21 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
+from fila_lab.config.stage_runs import Stage, stage_mark, stages_of
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.answers import Truth, load_truth, unexplained
 from fila_lab.modeling.generation import Answer
+from fila_lab.modeling.parts import entries
+from fila_lab.modeling.sharding import is_sharded, local
 from fila_lab.training.asking import answered, with_frozen_maps
 from fila_lab.training.batches import Batch
-from fila_lab.training.checkpoints import hyper_parameters
+from fila_lab.training.checkpoints import STAGE, hyper_parameters
 from fila_lab.training.features import cacheable, needs_detail
+from fila_lab.training.optimiser import one_group, optimiser, rated_groups
 from fila_lab.training.prompts import prompt_of
+from fila_lab.training.sharded import shard
 from fila_lab.training.shares import averaged, shared_unexplained, summed, world
 from fila_lab.training.texts import IGNORE
 
@@ -76,9 +81,11 @@ class FilaModule(L.LightningModule):
         if train.truth_weight:
             self.truth = Truth(4 * TRUTH, language.width).requires_grad_(False)
             load_truth(self.truth, language.weights)
-        self.sees_frozen = needs_detail(self.config) and not self.config.convnext.trainable
-        if self.sees_frozen and self.model.encoder.convnext is not None:
-            self.model.encoder.convnext.to(memory_format=torch.channels_last)
+        self.stage = stages_of(self.config)[0]
+        """The training stage that it is in; `enter` leads into another."""
+        self.trained: frozenset[str] = frozenset()
+        """Names in the model of the parameters that train in this stage or did in one before."""
+        self.enter(self.stage)
         self.forward_model = torch.compile(self.model) if runtime.compile else self.model
 
     @classmethod
@@ -87,10 +94,40 @@ class FilaModule(L.LightningModule):
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts}, detail_branch=detail_branch)
 
+    def enter(self, stage: Stage) -> None:
+        """From now on, what the stage trains trains, and nothing else.
+
+        Raises:
+            ConfigError: the stage names parameters that there are not, one of them twice, or none that this run has.
+        """
+        self.stage = stage
+        if self.config.train.stages is not None:
+            parts, stages = self.model.parts(), stages_of(self.config)[: stage.number + 1]
+            named = [entries(parts, list(each.trains), each.field) for each in stages]
+            self.model.let_train(name for own in named[-1].values() for name, _ in own)
+            self.trained = frozenset(name for one in named for own in one.values() for name, _ in own)
+        else:
+            self.trained = frozenset(name for name, parameter in self.model.named_parameters() if parameter.requires_grad)
+        self.sees_frozen = needs_detail(self.config) and not stage.run.convnext.trainable
+        if self.model.encoder.convnext is not None:
+            layout = torch.channels_last if self.sees_frozen else torch.contiguous_format
+            self.model.encoder.convnext.to(memory_format=layout)
+
+    def leave(self) -> None:
+        """After the last stage: what any stage has trained counts as the run's trained parts."""
+        if self.config.train.stages is not None:
+            self.model.let_train(self.trained)
+
+    def configure_model(self) -> None:
+        """Lay the model out over the devices where the strategy keeps weights in parts."""
+        if self.device_mesh is not None and not is_sharded(self.model):
+            shard(self.model, self.device_mesh["data_parallel"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint holds what trains: frozen parts are the config's."""
+        """A checkpoint holds what has trained: frozen parts are the config's. It knows its stage, where the run has several."""
         for name in self._frozen():
-            del checkpoint["state_dict"][name]
+            checkpoint["state_dict"].pop(name, None)  # ranks beyond the first may hold none
+        checkpoint[STAGE] = stage_mark(self.config, self.stage)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Frozen parts are those this module was built with."""
@@ -98,8 +135,9 @@ class FilaModule(L.LightningModule):
         checkpoint["state_dict"] |= {name: own[name] for name in self._frozen()}
 
     def _frozen(self) -> list[str]:
-        """Every name under which a frozen parameter stands in the state."""
-        return [name for name, parameter in self.named_parameters(remove_duplicate=False) if not parameter.requires_grad]
+        """Every name under which a parameter that has not trained stands in the state."""
+        trained = {id(parameter) for name, parameter in self.model.named_parameters() if name in self.trained}
+        return [name for name, parameter in self.named_parameters(remove_duplicate=False) if id(parameter) not in trained]
 
     def seen(self, vision: VisionBatch) -> VisionBatch:
         """The batch with the maps of a frozen ConvNeXt, computed now where no cache has them, in the cache's rounding."""
@@ -110,17 +148,22 @@ class FilaModule(L.LightningModule):
         return answered(self.model, self.prompt, self.seen(vision))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """This rank's part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients, is that loss."""
+        """This rank's, and this forward pass's, part of the loss over the whole batch: the mean of the parts, as DDP takes it of gradients,
+        is that loss."""
         tokens = (batch.labels != IGNORE).sum()
-        everywhere = summed(tokens)
-        if batch.vision is None:  # none of its rows could be read: the step counts, and nothing is learned from it
-            nothing = sum((parameter.sum() for parameter in self.model.trainable_parameters()), torch.zeros((), device=self.device)) * 0.0
+        several = batch.step_tokens is not None  # forward passes, of whose losses Lightning takes the mean
+        everywhere = summed(tokens if batch.step_tokens is None else torch.full_like(tokens, batch.step_tokens))
+        unseen = self._unseen(batch)
+        if batch.vision is None or unseen:  # none of its rows could be read: the step counts, and nothing is learned from it
+            parts = (local(parameter).sum() for parameter in self.model.trainable_parameters())
+            nothing = sum(parts, torch.zeros((), device=self.device)) * 0.0
             self.log("loss", averaged(nothing.detach()), logger=True)
             return nothing
         if not everywhere:
             raise FilaError("a training batch has no answer tokens, so nothing could be learned from it; give every item an answer")
         output = self.forward_model(self.seen(batch.vision), batch.labels)
-        loss = output.loss if world() == 1 else output.loss * (tokens * world() / everywhere)
+        shares = world() * (self.stage.run.train.accumulate if several else 1)
+        loss = output.loss if shares == 1 else output.loss * (tokens * shares / everywhere)
         self.log("loss", averaged(loss.detach()), logger=True)
         if self.truth is None or batch.truth is None:
             return loss
@@ -128,12 +171,22 @@ class FilaModule(L.LightningModule):
         missed = unexplained(given, wanted) if world() == 1 else shared_unexplained(given, wanted)
         return loss + self.config.train.truth_weight * missed
 
+    def _unseen(self, batch: Batch) -> bool:
+        """Whether this rank has nothing to see; with weights in parts, which all ranks gather or none, whether any has."""
+        unseen = batch.vision is None
+        return bool(summed(batch.labels.new_tensor(int(unseen)))) if is_sharded(self.model) else unseen
+
     def on_after_backward(self) -> None:
         """A loss that is not finite ends the cell at once: every step after it would be wasted."""
         loss = self.trainer.callback_metrics.get("loss")
         if loss is not None and not math.isfinite(loss):
+            stage, step = self.stage, self.stage.first + self.global_step
+            if not stage.name:
+                rate = self.config.train.learning_rate
+                raise NotFiniteError(f"loss is {float(loss)} at step {step}; lower train.learning_rate (now {rate:g})")
+            rates = ", ".join(f"{entry} {rate:g}" for entry, rate in stage.trains.items())
             raise NotFiniteError(
-                f"loss is {float(loss)} at step {self.global_step}; lower train.learning_rate (now {self.config.train.learning_rate:g})"
+                f"loss is {float(loss)} at step {step}, in stage {stage.name!r}; lower {stage.field}.learning_rate (now {rates})"
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -152,23 +205,12 @@ class FilaModule(L.LightningModule):
         return list(zip(batch.rows, self.answer(batch.vision), strict=True))
 
     def configure_optimizers(self) -> Any:
-        train = self.config.train
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        decayed = [p for p in parameters if p.ndim > 1]
-        plain = [p for p in parameters if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98), foreach=True)
-        warmup = max(1, round(train.warmup * train.steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, train.steps - warmup))))
-
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimiser, factor), "interval": "step"},
-        }
+        train, rates, fused = self.stage.run.train, self.stage.trains, self.config.runtime.fused_optimizer
+        if len(set(rates.values())) > 1:
+            named = entries(self.model.parts(), list(rates), self.stage.field)  # of the model as it is laid out now
+            return optimiser(rated_groups(named, rates, train.weight_decay), train, fused)
+        rate = next(iter(rates.values()), train.learning_rate)
+        return optimiser(one_group(self.model.trainable_parameters(), rate, train.weight_decay), train, fused)
 
 
 def _score(name: str) -> Score:

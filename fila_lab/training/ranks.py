@@ -1,4 +1,4 @@
-"""A cell on several devices: one process a rank, joined by Lightning's DDP, watched by this one, which holds no device itself.
+"""A cell on several devices: one process a rank, joined by Lightning's strategy, watched by this one, which holds no device itself.
 
 A rank that fails or dies, whichever and whenever, ends the others at once: waiting for a lost rank would hang them for half an hour.
 Lightning would start ranks by running the command line again, which here is a study's driver and not the cell.
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from fila_lab.config import MachineError, RunConfig
+from fila_lab.config import ConfigError, MachineError, RunConfig
+from fila_lab.config.runtime_checks import check_launched
 
 log = logging.getLogger("fila_lab")
 
@@ -32,8 +33,18 @@ OWN_SIGNALS = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, sig
 
 
 def shared_out(config: RunConfig) -> bool:
-    """Whether this process must start the cell's ranks; where something else (torchrun) has, it is one of them."""
-    return config.runtime.devices > 1 and "LOCAL_RANK" not in os.environ
+    """Whether this process must start the cell's ranks; where something else (torchrun) has, it is one of them.
+
+    Raises:
+        MachineError: ranks on other machines, which only a launcher can start.
+    """
+    if config.runtime.shares == "nothing" or "LOCAL_RANK" in os.environ:
+        return False
+    try:
+        check_launched(config.runtime)
+    except ConfigError as error:
+        raise MachineError(str(error), "launcher absent") from error
+    return True
 
 
 @dataclass

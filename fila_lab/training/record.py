@@ -37,10 +37,12 @@ def check_bad_rows(aside: Mapping[str, SetAside], pool: str, rows: int, most: fl
 
 class Recorder(Callback):
     """The learning curve (every `every` steps and where there is a validation: mean loss since the entry before, of whole batches where
-    ranks share them, learning rate, validation) and the seconds spent in steps.
+    ranks share them, learning rate (of the first group of parameters), validation) and the seconds spent in steps.
 
     `seconds` has train_steps (forward, backward, optimiser), validation_steps and evaluate_steps (generation): the work itself. What a cell
     takes beyond these is start, data, logging and saving.
+
+    Training stages are recorded one after another (`enter`): their steps count on, and entries name theirs.
 
     Training ends early where `stop` says so. A checkpoint may lie beyond that step (of a run that had another rule, or none): the curve is
     then cut there, so that it is the same however the cell came to it.
@@ -57,9 +59,11 @@ class Recorder(Callback):
     ) -> None:
         self.every, self.progress, self.total, self.validate_every = every, progress, total, validate_every
         self.stop, self.journal = stop, journal
+        self.stage, self.first, self.last = "", 0, total
+        """Name of the training stage, steps of the stages before it, and the step at which it ends."""
         self.stopped: dict[str, Any] | None = None
         """Step and value of the validation after which training was ended early."""
-        self.curve: list[dict[str, float | int | None]] = []
+        self.curve: list[dict[str, Any]] = []
         self.times: dict[str, list[float | None]] = {"loss": [], "validation": []}
         """When the curve's entries were made, in seconds since 1970: of the loss and of the validation, if there was one."""
         self.seconds = {"train_steps": 0.0, "validation_steps": 0.0, "evaluate_steps": 0.0}
@@ -67,6 +71,8 @@ class Recorder(Callback):
         self.earlier = 0.0
         """Seconds of training that lie behind the checkpoint this one went on from."""
         self._losses: list[torch.Tensor] = []
+        self._passes: list[torch.Tensor] = []
+        """Parts of the loss of the step under way, one a forward pass."""
         self._clock = self._began = 0.0
         self._stepped = False
         self.due = False
@@ -75,10 +81,17 @@ class Recorder(Callback):
         """Seconds between training steps, in which batches were waited for."""
         self.aside: dict[str, SetAside] = {}
         """Rows that could not be read or asked, by pool and id: `train/17`."""
+        self.trained_on = TRAIN
+        """The pool that is trained on."""
         self.rows: dict[str, int] = {}
         """The rows in use of each pool: training's, validation's, those of each test."""
         self.bad_rows = math.inf
         """The share of a pool's rows of which more stop the cell."""
+
+    def enter(self, name: str, first: int, last: int, validate_every: int, rows: Mapping[str, int], trained_on: str = TRAIN) -> None:
+        """A training stage begins, after `first` steps, and ends with step `last`. rows: in use of each pool; trained_on: one of them."""
+        self.stage, self.first, self.last, self.validate_every = name, first, last, validate_every
+        self.rows, self.trained_on, self._stepped = dict(rows), trained_on, False
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the curve and the times depend on: entries, losses of the open window, whether a validation is due."""
@@ -115,7 +128,7 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """A checkpoint is written before the validation of its step, which Lightning leaves out on resuming: it is made up for here."""
-        self._began = time.perf_counter()
+        self._began = self._began or time.perf_counter()
         trainer.should_stop = self.stopped is not None
         if self.journal and trainer.is_global_zero:
             self.journal.begin(list(self._entries()))
@@ -128,7 +141,7 @@ class Recorder(Callback):
         now = time.perf_counter()
         self.waited += now - self._clock if self._stepped else 0.0
         self._clock, self._stepped = now, False
-        self._set_aside(batch, TRAIN)
+        self._set_aside(batch, self.trained_on)
 
     def _set_aside(self, batch: Any, pool: str) -> None:
         """FilaError where too many rows of a pool cannot be used."""
@@ -140,15 +153,19 @@ class Recorder(Callback):
         self._stop("train_steps")
         self._clock, self._stepped = time.perf_counter(), True
         self.images += len(batch.rows)
-        self._losses.append(averaged(outputs["loss"].detach()))
-        step = trainer.global_step
-        self.due = step % self.validate_every == 0
-        if step % self.every == 0 or step == self.total or self.due:
+        self._passes.append(averaged(outputs["loss"].detach()))
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:  # the step goes on
+            return
+        first, *others = self._passes
+        self._losses.append(sum(others, start=first))
+        self._passes.clear()
+        here, step = trainer.global_step, self.first + trainer.global_step
+        self.due = here % self.validate_every == 0
+        if here % self.every == 0 or step == self.last or self.due:
             device = outputs["loss"].device
             loss = float(torch.stack([each.to(device) for each in self._losses]).mean())
-            self.curve.append(
-                {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
-            )
+            point = {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
+            self.curve.append(point | ({"stage": self.stage} if self.stage else {}))
             self._losses.clear()
             self.times["loss"].append(_now())
             self.times["validation"].append(None)
@@ -166,7 +183,7 @@ class Recorder(Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.due = False
         if self.curve and "validation" in trainer.callback_metrics:
-            step, value = trainer.global_step, float(trainer.callback_metrics["validation"])
+            step, value = self.first + trainer.global_step, float(trainer.callback_metrics["validation"])
             self.curve[-1]["validation"] = value
             self.times["validation"][-1] = _now()
             self._tell(trainer)
@@ -193,7 +210,7 @@ class Recorder(Callback):
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self._clock = time.perf_counter()
-        self._set_aside(batch, [name for name in self.rows if name != TRAIN][dataloader_idx])
+        self._set_aside(batch, [name for name in self.rows if name != self.trained_on][dataloader_idx])
 
     def on_predict_batch_end(self, *_: Any) -> None:
         self._stop("evaluate_steps")

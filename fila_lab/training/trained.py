@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,10 +18,11 @@ from fila_lab.modeling import FilaModel, build_model
 from fila_lab.modeling.fit import require_fit
 
 
-def save_trained(model: FilaModel, config: RunConfig, path: Path) -> None:
-    """Write what the config lets train as safetensors, with the config beside it. OSError where the disk is full."""
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if name in trained}
+def save_trained(model: FilaModel, config: RunConfig, path: Path, names: Collection[str] | None = None) -> None:
+    """Write trained parts as safetensors, with the config beside them: the parameters of these names, or all that train now. OSError where
+    the disk is full."""
+    trained = ((name, value) for name, value in model.named_parameters() if (value.requires_grad if names is None else name in names))
+    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in trained}
     path.parent.mkdir(parents=True, exist_ok=True)
     with becoming(path) as temporary:
         save_file(state, temporary, metadata={"config": config.model_dump_json()})
@@ -62,7 +64,8 @@ def trained_parts(cell: Path, field: str = "--cell") -> tuple[RunConfig, dict[st
     return config, state
 
 
-def fill(model: FilaModel, state: dict[str, Tensor], cell: Path, field: str = "--cell") -> None:
-    """Give a model what a cell trained. FilaError where it does not fit."""
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+def fill(model: FilaModel, state: dict[str, Tensor], cell: Path, field: str = "--cell", names: Collection[str] | None = None) -> None:
+    """Give a model what a cell trained: the parameters of these names, or all that train. FilaError where it does not fit."""
+    known = dict(model.named_parameters())
+    trained = {name: known[name] for name in (names if names is not None else [name for name in known if known[name].requires_grad])}
     model.load_state_dict(require_fit(field, f"{cell}/{TRAINED_PARTS}", trained, state, remedy="run the cell again"), strict=False)

@@ -44,6 +44,18 @@ def test_a_studys_arms_on_another_preset_and_at_several_sizes(call: Any) -> None
     assert "2928" in out
 
 
+def test_memory_of_each_of_several_devices_stands_by_strategy(call: Any) -> None:
+    code, out, _ = call("--preset", "paper", "--devices", "8")
+    assert code == 0
+    head, *lines = out.splitlines()[-4:]
+    assert all(word in head for word in ("language", "a device", "a checkpoint"))
+    assert [line.split()[1] for line in lines] == ["ddp", "deepspeed", "fsdp"]
+    assert "of its share of a batch (64)" in out
+    code, out, _ = call("--preset", "mini", "--arms", "none,concat", "--devices", "1")
+    assert code == 0
+    assert out.count("one device") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -53,8 +65,10 @@ def test_a_studys_arms_on_another_preset_and_at_several_sizes(call: Any) -> None
         (("--detail", "0"), "stage-4 cells a tile side"),
         (("--out", "somewhere"), "add --measure"),
         (("--measure",), "--measure needs --out DIR"),
+        (("--measure", "--out", "somewhere", "--devices", "8"), "--devices 8 is a closed form's"),
+        (("--measure", "--out", "somewhere", "--precision", "fp16"), "--precision 'fp16' is for GPUs"),
         (("--measure", "--out", "somewhere", "--device", "cuda"), "sees no CUDA device here"),
-        (("--measure", "--out", "somewhere", "--precision", "fp8"), "choose fp32 or bf16"),
+        (("--measure", "--out", "somewhere", "--precision", "fp8"), "choose fp32, bf16 or fp16"),
         (("--measure", "--out", "somewhere", "--threads", "4096"), "choose 1 to"),
         (("fusion_methods", "--preset", "papre"), "did you mean 'paper'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -220,6 +221,14 @@ def test_a_matched_width_stands_in_the_cells_config_and_the_plan_says_how_near_i
     assert "matched   wide: fusion.hidden = 161 for the parameters of concat: " in text
     assert ", +0.01% of the whole model" in text
     assert "matched   tiles: geometry.vit_scale = 2 for the FLOPs of concat" in text
+
+
+def test_cells_on_several_devices_are_told_the_memory_of_each_by_every_strategy() -> None:
+    plan = make_plan(study(), overrides={"runtime.devices": 4, "runtime.strategy": "fsdp"})
+    text = plan_text(plan, estimate(plan), Path("out"))
+    assert re.search(r"on each of 4 devices about \S+ \S+ by fsdp \(\S+ \S+ by ddp, \S+ \S+ by deepspeed\); a checkpoint about \S+", text)
+    alone = make_plan(study())
+    assert "on each of" not in plan_text(alone, estimate(alone), Path("out"))
 
 
 def test_a_target_follows_the_overrides_and_the_budgets_arms_need_not_hold_it() -> None:

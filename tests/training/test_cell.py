@@ -15,11 +15,12 @@ from tiny_run import TINY, tiny
 from fila_lab.config import MachineError, RunConfig, config_hash, load_study, resolve_run
 from fila_lab.studies.plan import make_plan
 from fila_lab.training import FilaModule, run_cell
-from fila_lab.training.cell import failure_kind, make_trainer, weights_used
+from fila_lab.training.cell import failure_kind, weights_used
 from fila_lab.training.data import TRAIN, CellData, open_data, seen_features
 from fila_lab.training.module import NotFiniteError
 from fila_lab.training.predict import predict
 from fila_lab.training.trained import load_trained
+from fila_lab.training.trainer import make_trainer
 
 
 def cell_data(config: RunConfig, module: FilaModule, cache_dir: Path) -> CellData:

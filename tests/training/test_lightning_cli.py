@@ -149,6 +149,11 @@ def test_what_does_not_go_together_is_refused_by_name(tmp_path: Path, cache_dir:
         FilaData({"train_pol": 3})
     with pytest.raises(ConfigError, match=r"train\.batch_size = 8 is more than data\.train_items = 4"):
         fit(config, FilaData({**config.data.model_dump(mode="json"), "train_items": 4}, cache_dir=str(cache_dir)))
+    with pytest.raises(ConfigError, match=r"trainer\.accumulate_grad_batches = 1 with model\.train\.accumulate = 2; set trainer"):
+        fit(tiny(fusion__name="concat", train__accumulate=2), FilaData(config.data, cache_dir=str(cache_dir)))
+    staged = tiny(fusion__name="concat", train__stages=[{"name": "align", "trains": ["fusion"]}])
+    with pytest.raises(ConfigError, match=r"model\.train\.stages: a Trainer fits once.*run_cell"):
+        fit(staged, FilaData(config.data, cache_dir=str(cache_dir)))
     with pytest.raises(ConfigError, match=r"trainer\.fit"):
         FilaData({}).val_dataloader()
 

@@ -24,12 +24,12 @@ from fila_lab.data.suite import Turn
 from fila_lab.modeling.answers import Truth
 from fila_lab.training import run_cell
 from fila_lab.training.batches import Batch, Collator
-from fila_lab.training.cell import make_trainer
 from fila_lab.training.data import open_data
 from fila_lab.training.module import FilaModule
 from fila_lab.training.shares import gathered
 from fila_lab.training.streams import Stream
 from fila_lab.training.texts import IGNORE
+from fila_lab.training.trainer import make_trainer
 
 WORLD = 2
 

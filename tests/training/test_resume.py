@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny_run import tiny
 
 from fila_lab.config import MachineError, RunConfig
-from fila_lab.training import FilaModule, cell, checkpoints, run_cell
+from fila_lab.training import FilaModule, fit, run_cell
 from fila_lab.training.checkpoints import FOLDER, WholeFiles, resumable
 
 CONFIG = {"fusion__name": "addition", "train__steps": 7, "train__validate_every": 3, "train__log_every": 2, "data__val_items": 10}
@@ -45,10 +44,10 @@ class CutOff(Callback):
 
 def cut_off(config: RunConfig, workdir: Path, cache_dir: Path, hook: str, step: int, name: str = "last.ckpt", **options: Any) -> None:
     """Leaves the work folder of a cell that was killed; options: of `run_cell`."""
-    callback, make = CutOff(hook, step, name), cell.make_trainer
+    callback, make = CutOff(hook, step, name), fit.make_trainer
     callback.workdir = workdir
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell, "make_trainer", lambda config, workdir, *callbacks: make(config, workdir, *callbacks, callback))
+        patch.setattr(fit, "make_trainer", lambda config, workdir, *callbacks: make(config, workdir, *callbacks, callback))
         with pytest.raises(KeyboardInterrupt):
             run_cell(config, workdir=workdir, cache_dir=cache_dir, **options)
 
@@ -165,11 +164,8 @@ def test_the_newest_checkpoint_counts_wherever_it_lies_and_whatever_it_is_called
     assert table(run_cell(config, workdir=tmp_path / "b", cache_dir=cache_dir).result) == undisturbed
 
 
-def test_a_moved_folder_goes_on_writing_to_one_file_in_its_new_place(
-    cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY", timedelta(0))
-    config = tiny(**CONFIG)
+def test_a_moved_folder_goes_on_writing_to_one_file_in_its_new_place(cache_dir: Path, tmp_path: Path) -> None:
+    config = tiny(**CONFIG, runtime__checkpoint_minutes=1e-9)
     cut_off(config, tmp_path / "a", cache_dir, "on_train_batch_end", 4)
     (tmp_path / "a").rename(tmp_path / "b")
     run_cell(config, workdir=tmp_path / "b", cache_dir=cache_dir)
@@ -192,10 +188,9 @@ def test_a_checkpoint_holds_what_trains_and_the_optimiser(cache_dir: Path, tmp_p
 
 
 def test_a_disk_that_fills_while_a_checkpoint_is_written_leaves_the_cell_undone_and_the_old_checkpoint_whole(
-    cache_dir: Path, tmp_path: Path, disk: Callable[[str], Path], undisturbed: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    cache_dir: Path, tmp_path: Path, disk: Callable[[str], Path], undisturbed: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY", timedelta(0))
-    config, small = tiny(**CONFIG), disk("16m")
+    config, small = tiny(**CONFIG, runtime__checkpoint_minutes=1e-9), disk("16m")
     cut_off(config, small, cache_dir, "on_train_batch_end", 2)
     before = (small / FOLDER / "last.ckpt").read_bytes()
     (small / "full").write_bytes(bytes(16 * 2**20 - len(before) - len(before) // 2 - 65536))

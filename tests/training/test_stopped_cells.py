@@ -13,7 +13,7 @@ from tiny_run import tiny
 
 from fila_lab.config import RunConfig
 from fila_lab.studies.result import CellResult
-from fila_lab.training import checkpoints, run_cell
+from fila_lab.training import run_cell
 from fila_lab.training.checkpoints import FOLDER
 
 CONFIG: dict[str, Any] = {
@@ -75,15 +75,14 @@ def test_a_rule_that_never_stops_changes_nothing_and_is_asked_after_every_valida
 
 
 @pytest.mark.slow
-def test_no_step_is_trained_beyond_the_stop(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_step_is_trained_beyond_the_stop(cache_dir: Path, tmp_path: Path) -> None:
     """The weights that a checkpoint keeps are those of the step, bit for bit."""
-    monkeypatch.setattr(checkpoints, "EVERY", checkpoints.timedelta(0))
-    kept = {}
+    config, kept = tiny(**CONFIG, runtime__checkpoint_minutes=1e-9), {}
     for name, step, stop in (("stopped", 4, StopAt(4)), ("cut", 4, None)):
         if stop is None:
-            cut_off(tiny(**CONFIG), tmp_path / name, cache_dir, "on_validation_end", step)
+            cut_off(config, tmp_path / name, cache_dir, "on_validation_end", step)
         else:
-            run(tiny(**CONFIG), tmp_path / name, cache_dir, stop=stop)
+            run(config, tmp_path / name, cache_dir, stop=stop)
         kept[name] = torch.load(tmp_path / name / FOLDER / "last.ckpt", weights_only=True)
     assert kept["stopped"]["global_step"] == kept["cut"]["global_step"] == 4
     assert all(torch.equal(value, kept["cut"]["state_dict"][name]) for name, value in kept["stopped"]["state_dict"].items())

@@ -101,7 +101,7 @@ def test_training_goes_on_where_the_trainer_stands(monkeypatch: pytest.MonkeyPat
     config = SimpleNamespace(
         seed=4,
         data=SimpleNamespace(train_items=20, train_tasks=(), val_items=6, workers=0),
-        train=SimpleNamespace(batch_size=4, eval_batch_size=4),
+        train=SimpleNamespace(batch_size=4, accumulate=1, eval_batch_size=4),
     )
     names = ("train", "val", "seam")
     data = CellData(config, dict.fromkeys(names, Rows.pool), dict.fromkeys(names), None)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ def test_without_a_trainer_all_batches_are_this_processs(monkeypatch: pytest.Mon
     config = SimpleNamespace(
         seed=4,
         data=SimpleNamespace(train_items=None, train_tasks=(), val_items=None, workers=0),
-        train=SimpleNamespace(batch_size=4, eval_batch_size=4),
+        train=SimpleNamespace(batch_size=4, accumulate=1, eval_batch_size=4),
     )
     data = CellData(config, dict.fromkeys(("train", "val"), Rows.pool), dict.fromkeys(("train", "val")), None)  # type: ignore[arg-type]
     own = [batch.tolist() for batch in islice(BucketBatches(CANVASES, data.rows["train"], 4, 4).epochs(), 9)]

@@ -9,7 +9,7 @@ from fila_lab.config.seam_pages import page_size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvas, seen_canvases
 from fila_lab.cost.closed.fusion import fusion_point_costs
-from fila_lab.cost.closed.parts import Cost, convnext_cost, language_cost, projector_cost, text_tokens, vit_cost, vit_layer_cost
+from fila_lab.cost.closed.parts import Cost, convnext_cost, language_cost, lora_cost, projector_cost, text_tokens, vit_cost, vit_layer_cost
 
 PROCESS_BYTES = 0.7e9
 """A Python process with torch loaded, measured on Linux."""
@@ -64,8 +64,8 @@ def component_training_flops(
         trained["vit"] = costs["vit"].flops * (1 + passed_layers(config) * layer.inputs / tile.flops)
     if not config.convnext.trainable:
         trained["convnext"] = 0.0 if cached_features else costs["convnext"].flops
-    if not config.language.trainable:
-        trained["language"] = costs["language"].flops + costs["language"].inputs
+    if not config.language.weights_train:
+        trained["language"] = costs["language"].flops + costs["language"].inputs + _lora_weights(config, canvas, image)
     if config.runtime.checkpointing:
         vit_last, language_last = _last_products(config, canvas, image)
         trained["vit"] += costs["vit"].flops / tile.flops * passed_layers(config) * (layer.flops - vit_last)
@@ -77,9 +77,20 @@ def _last_products(config: RunConfig, canvas: Size | None, image: Size | None) -
     """FLOPs of a layer's last product, of the ViT (a tile) and of the language model: recomputation stops before it, for the backward pass
     needs what it reads and not what it gives."""
     vit, language, geometry = config.vit, config.language, config.geometry
-    pages = [(seen_canvas(config, size), page_size(config, size)) for size in geometry.canvases] if canvas is None else [(canvas, image)]
-    tokens = sum(llm_tokens(size, config, page) + text_tokens(config.language) for size, page in pages) / len(pages)
+    tokens = _mean_tokens(config, canvas, image)
     return 2 * (geometry.grid**2 + 1) * int(vit.width * vit.mlp_ratio) * vit.width, 2 * tokens * language.intermediate * language.width
+
+
+def _lora_weights(config: RunConfig, canvas: Size | None, image: Size | None) -> float:
+    """FLOPs of the gradients of the adapters' weights."""
+    return lora_cost(config.language, _mean_tokens(config, canvas, image)).weights
+
+
+def _mean_tokens(config: RunConfig, canvas: Size | None, image: Size | None) -> float:
+    """What the language model reads of one image with its text: on a canvas, or the mean over a page for each of `geometry.canvases`."""
+    canvases = config.geometry.canvases
+    pages = [(seen_canvas(config, size), page_size(config, size)) for size in canvases] if canvas is None else [(canvas, image)]
+    return sum(llm_tokens(size, config, page) + text_tokens(config.language) for size, page in pages) / len(pages)
 
 
 def passed_layers(config: RunConfig) -> int:

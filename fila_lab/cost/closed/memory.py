@@ -8,9 +8,11 @@ from fila_lab.config.counts import FEATURE_CHUNK, detail_size, llm_tokens, tiles
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
-from fila_lab.cost.closed.components import COMPONENTS, PROCESS_BYTES, component_costs, passed_layers
+from fila_lab.cost.closed.components import COMPONENTS, PROCESS_BYTES, passed_layers
 from fila_lab.cost.closed.fusion_memory import kept_values
 from fila_lab.cost.closed.parts import text_tokens
+from fila_lab.cost.closed.sharing import STRATEGIES, answering_bytes, training_bytes
+from fila_lab.cost.closed.weights import weights_of
 
 ANSWER_TOKENS = 16
 """Longest answer that is generated."""
@@ -18,8 +20,9 @@ ANSWER_TOKENS = 16
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one part while a cell trains. state: weights in float32, and of what trains gradients and two AdamW moments;
-    activations: of a batch, kept for the backward pass; of a frozen ConvNeXt, alive while features are computed."""
+    """Bytes of one part on one device while a cell trains. state: weights, and of what trains gradients and two AdamW moments, or the
+    device's share of them; activations: of its share of a batch, kept for the backward pass; of a frozen ConvNeXt, alive while features are
+    computed."""
 
     state: float
     activations: float
@@ -35,35 +38,71 @@ def memory_by_component(config: RunConfig) -> dict[str, float]:
 
 
 def memory_bytes(config: RunConfig) -> float:
-    """Peak bytes of training one cell, estimated, as if all parts had their peaks at once."""
+    """Peak bytes of training one cell on one device, estimated, as if all parts had their peaks at once."""
     return sum(memory_by_component(config).values())
 
 
 def memory_parts(config: RunConfig) -> dict[str, Memory]:
-    """Part -> its memory in training one cell."""
+    """Part -> its memory in training one cell, on each of the run's devices. Where weights are gathered to answer questions, and that takes
+    more than a training step: its memory then."""
     canvas = max(seen_canvases(config), key=lambda size: size[0] * size[1])
-    costs = component_costs(config, canvas)
-    trains = {"vit": config.vit.trainable, "convnext": config.convnext.trainable, "language": config.language.trainable}
-    kept = {
+    runtime, train = config.runtime, config.train
+    own = config.model_copy(update={"train": train.model_copy(update={"batch_size": -(-train.batch_size // runtime.world)})})
+    weights, sharing = weights_of(config, canvas), (runtime.shares, runtime.world, value_bytes(config))
+    kept, cache = _activations(own, canvas), train.eval_batch_size * _cache_bytes(config, canvas)
+    if runtime.shares != "fsdp":
+        kept["language"] = max(kept["language"], cache)
+        return {name: Memory(training_bytes(part, *sharing), kept[name]) for name, part in weights.items()}
+    training = {name: Memory(training_bytes(part, *sharing), kept[name]) for name, part in weights.items()}
+    asked = dict.fromkeys(COMPONENTS, 0.0) | {"language": cache}
+    answering = {name: Memory(answering_bytes(part, *sharing), asked[name]) for name, part in weights.items()}
+    return max(training, answering, key=lambda phase: sum(part.total for part in phase.values()))
+
+
+def _activations(config: RunConfig, canvas: Size) -> dict[str, float]:
+    """Part -> bytes it keeps of a training batch."""
+    return {
         "vit": _vit_bytes(config, canvas),
         "convnext": convnext_bytes(config, canvas),
         "fusion": config.train.batch_size * value_bytes(config) * kept_values(config, canvas),
         "projector": config.train.batch_size * 2.75 * value_bytes(config) * llm_tokens(canvas, config) * config.language.width,
         "language": _language_bytes(config, canvas),
     }
-    return {name: Memory(costs[name].parameters * (16 if trains.get(name, True) else 4), kept[name]) for name in COMPONENTS}
+
+
+def sharing_strategies(config: RunConfig, devices: int) -> dict[str, dict[str, Memory]]:
+    """Strategy -> part -> its memory, were the cell to train on so many devices by it: `nothing` for one, else each of STRATEGIES. The
+    batch is the same, shared among them."""
+    found = {}
+    for strategy in STRATEGIES if devices > 1 else ("auto",):
+        runtime = config.runtime.model_copy(update={"strategy": strategy, "devices": devices, "nodes": 1})
+        found[runtime.shares] = memory_parts(config.model_copy(update={"runtime": runtime}))
+    return found
+
+
+def checkpoint_bytes(config: RunConfig) -> float:
+    """Bytes of a checkpoint: the weights that train, and AdamW's two moments of each."""
+    weights = weights_of(config, seen_canvases(config)[0])
+    return sum(3 * part.trained_bytes * part.trained for part in weights.values())
 
 
 def check_memory(config: RunConfig, available_bytes: float) -> str | None:
-    """None when a cell fits in `available_bytes`; else one message: how much it needs, which part eats most of it, and what to change."""
+    """None when a cell fits in `available_bytes` of a device; else one message: how much it needs, which part eats most of it, and what to
+    change."""
     needed = memory_bytes(config)
     if needed <= available_bytes:
         return None
+    each = "a cell needs" if config.runtime.world == 1 else f"each of a cell's {config.runtime.world} devices needs"
+    return f"{each} about {_gib(needed)} and {_gib(available_bytes)} are there; {greatest_part(config)}"
+
+
+def greatest_part(config: RunConfig) -> str:
+    """Which part of the model eats most memory, and what to change."""
     parts = memory_parts(config)
     worst = max(parts, key=lambda name: parts[name].total)
     part = parts[worst]
     return (
-        f"a cell needs about {_gib(needed)} and {_gib(available_bytes)} are there; {_NAMES[worst]} alone takes {_gib(part.total)} "
+        f"{_NAMES[worst]} alone takes {_gib(part.total)} "
         f"({_gib(part.state)} of weights and optimiser, {_gib(part.activations)} of activations): {_remedy(config, worst, part)}"
     )
 
@@ -109,18 +148,26 @@ def _vit_bytes(config: RunConfig, canvas: Size) -> float:
 
 
 def _language_bytes(config: RunConfig, canvas: Size) -> float:
-    """A training batch's activations, or an evaluation batch's keys and values, whichever is more (bytes a channel counted on transformers'
-    Llama and Qwen2 classes)."""
-    language, each = config.language, value_bytes(config)
+    """Bytes a channel counted on transformers' Llama and Qwen2 classes."""
+    language, each, tokens = config.language, value_bytes(config), _tokens(config, canvas)
+    outer, inner = (29 + 4 * each, 4 * each) if language.weights_train else (10 + 7 * each, 2 * each)
+    layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
+    return config.train.batch_size * _stacked(config, language.layers, layer, tokens * language.width)
+
+
+def _cache_bytes(config: RunConfig, canvas: Size) -> float:
+    """Keys and values of one prompt with its answer."""
+    language = config.language
+    keys = (language.kv_heads or language.heads) * (language.width // language.heads)
+    return 2 * value_bytes(config) * keys * (_tokens(config, canvas) + ANSWER_TOKENS) * language.layers
+
+
+def _tokens(config: RunConfig, canvas: Size) -> int:
+    """Of the longest sequence."""
     tokens = llm_tokens(canvas, config) + text_tokens(config.language)
     if config.language.max_tokens is not None and not config.data.generated:  # rows of files may be as long as that
-        tokens = max(tokens, config.language.max_tokens)
-    outer, inner = (29 + 4 * each, 4 * each) if language.trainable else (10 + 7 * each, 2 * each)
-    layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
-    keys = (language.kv_heads or language.heads) * (language.width // language.heads)
-    cache = 2 * each * keys * (tokens + ANSWER_TOKENS)
-    training = _stacked(config, language.layers, layer, tokens * language.width)
-    return max(config.train.batch_size * training, config.train.eval_batch_size * cache * language.layers)
+        return max(tokens, config.language.max_tokens)
+    return tokens
 
 
 def _stacked(config: RunConfig, layers: int, layer: float, values: int) -> float:
@@ -145,11 +192,16 @@ _NAMES = {
 def _remedy(config: RunConfig, name: str, part: Memory) -> str:
     """What to set."""
     if part.state > part.activations:
-        trainable = name in ("vit", "convnext", "language") and getattr(config, name).trainable
+        train_less = {
+            "vit": "set vit.trainable=false (4 bytes a weight instead of 16), or " if config.vit.trainable else "",
+            "convnext": "set convnext.trainable=false (4 bytes a weight instead of 16), or " if config.convnext.trainable else "",
+            "language": "set language.trainable=false (4 bytes a weight instead of 16), or language.lora, or "
+            if config.language.weights_train
+            else "",
+        }.get(name, "")
         smaller = {"fusion": "lower fusion.hidden", "projector": "use a smaller language model"}.get(name, f"choose a smaller {name}")
-        return (
-            f"set {name}.trainable=false (4 bytes a weight instead of 16), or {smaller}" if trainable else f"{smaller}, or a larger machine"
-        )
+        spread = "" if config.runtime.shares == "fsdp" else ", or spread it over several devices by runtime.strategy=fsdp"
+        return f"{train_less}{smaller}{spread}"
     if name == "convnext" and not config.convnext.trainable:
         whole = config.geometry.whole_image
         field = f"geometry.detail_cells (now {config.geometry.detail_cells})" if whole is None else f"geometry.whole_image (now {whole})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from fila_lab.config.counts import handoff_tokens, read_layout, vision_tokens
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
+from fila_lab.config.lora_maps import adapted_maps
 from fila_lab.config.prompts import fixed_tokens
 from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
@@ -114,23 +115,35 @@ def language_cost(config: LanguageConfig, tokens: int, text: int | None = None) 
     passing = text_tokens(config) if text is None else text
     layer, head = _language_layer(config), product(config.width * _vocabulary(config), passing)
     layers = (product(layer.parameters, tokens) + attention(tokens, tokens, config.width)).times(config.layers)
-    return Cost(language_parameters(config), layers.flops + head.flops, layers.inputs + head.inputs, layers.weights + head.weights)
+    return replace(layers + head, parameters=language_parameters(config)) + lora_cost(config, tokens)
 
 
 def language_token_cost(config: LanguageConfig, tokens: int) -> Cost:
     """One new token after `tokens` cached ones."""
     layer, head = _language_layer(config), product(config.width * _vocabulary(config), 1)
     flops = config.layers * (product(layer.parameters, 1) + attention(1, tokens + 1, config.width)).flops + head.flops
-    return Cost(language_parameters(config), flops)
+    adapters = lora_cost(config, 1)
+    return Cost(language_parameters(config) + adapters.parameters, flops + adapters.flops)
+
+
+def lora_cost(config: LanguageConfig, tokens: float) -> Cost:
+    """`tokens` tokens through the adapters beside the language model's linear maps."""
+    rank = config.lora.rank if config.lora is not None else 0
+    return product(sum(rank * (inputs + outputs) for inputs, outputs in adapted_maps(config).values()), tokens)
 
 
 def language_parameters(config: LanguageConfig) -> float:
-    """All weights, embeddings and head included; the small Qwens that are loaded tie the two."""
-    tied = config.architecture == "qwen2" and config.weights != "random"
+    """All weights, embeddings and head included, adapters not."""
     keys = (config.kv_heads or config.heads) * (config.width // config.heads)
     biases = config.width + 2 * keys if config.architecture == "qwen2" else 0
     layer = _language_layer(config).parameters + biases + 2 * config.width
-    return config.layers * layer + config.width + _vocabulary(config) * config.width * (1 if tied else 2)
+    return config.layers * layer + config.width + embedding_parameters(config)
+
+
+def embedding_parameters(config: LanguageConfig) -> int:
+    """Weights of embedding and head; the small Qwens that are loaded tie the two."""
+    tied = config.architecture == "qwen2" and config.weights != "random"
+    return _vocabulary(config) * config.width * (1 if tied else 2)
 
 
 def _language_layer(config: LanguageConfig) -> Cost:

@@ -134,6 +134,11 @@ def _check_sweep(study: StudyConfig, budget: str, sweep: Sweep, overrides: Overr
     for run in (base, *_possible_runs(sweep.dimensions, attempt)):
         _check_objectives(sweep, run)
         if sweep.pruned:
+            if run.train.stages is not None:
+                raise ConfigError(
+                    f"sweep.pruner = {sweep.pruner.name!r} compares trials at the steps of one fit, and train.stages are several; set "
+                    "pruner: none"
+                )
             try:
                 pruner_arguments(sweep.pruner, run.train.steps, run.train.validate_every)
             except ConfigError as error:

@@ -92,3 +92,16 @@ def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: str) -> None:
     config = run(**{"fusion.name": fusion, "language.layers": 1, "convnext.depths": [1, 1, 1, 1], "runtime.precision": "fp32"})
     kept = sum(count for name, count in kept_bytes(config).items() if name.startswith("fusion point"))
     assert value_bytes(config) * kept_values(config, (84, 84)) == pytest.approx(kept, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", [{}, {"language.lora": {"rank": 16, "alpha": 32}}, {"runtime.precision": "fp32"}])
+def test_the_peak_of_a_step_of_base_is_within_15_per_cent_of_the_closed_form(fields: dict[str, object]) -> None:
+    """From pixels, on the largest canvas, weights, gradients, moments and activations, above a process that has only imported."""
+    from fila_lab.cost.closed.components import PROCESS_BYTES
+    from fila_lab.cost.fresh import peak_memory_mib
+
+    one = {"train.batch_size": 1, "train.eval_batch_size": 1, "runtime.feature_cache": False, "runtime.accelerator": "cpu"}
+    config = run("base", **one, **{"language.weights": "random"}, **fields)
+    measured = peak_memory_mib({"base": config})["base"] * 2**20
+    assert memory_bytes(config) - PROCESS_BYTES == pytest.approx(measured, rel=0.15)
