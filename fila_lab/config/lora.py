@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from fila_lab.config.base import ConfigError, Number, Positive, Strict, did_you_mean
 
-ALL = "all-linear"
+ALL: Literal["all-linear"] = "all-linear"
 """Every linear map but the head."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fila_lab.config.counts import FEATURE_CHUNK, detail_size, llm_tokens, tiles_of
+from fila_lab.config.lora_maps import adapted_maps
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
@@ -73,7 +74,7 @@ def _activations(config: RunConfig, canvas: Size) -> dict[str, float]:
 def sharing_strategies(config: RunConfig, devices: int) -> dict[str, dict[str, Memory]]:
     """Strategy -> part -> its memory, were the cell to train on so many devices by it: `nothing` for one, else each of STRATEGIES. The
     batch is the same, shared among them."""
-    found = {}
+    found: dict[str, dict[str, Memory]] = {}
     for strategy in STRATEGIES if devices > 1 else ("auto",):
         runtime = config.runtime.model_copy(update={"strategy": strategy, "devices": devices, "nodes": 1})
         found[runtime.shares] = memory_parts(config.model_copy(update={"runtime": runtime}))
@@ -150,9 +151,24 @@ def _vit_bytes(config: RunConfig, canvas: Size) -> float:
 def _language_bytes(config: RunConfig, canvas: Size) -> float:
     """Bytes a channel counted on transformers' Llama and Qwen2 classes."""
     language, each, tokens = config.language, value_bytes(config), _tokens(config, canvas)
-    outer, inner = (29 + 4 * each, 4 * each) if language.weights_train else (10 + 7 * each, 2 * each)
-    layer = tokens * (outer * language.width + inner * language.intermediate) + _shares(config, language.heads, tokens)
+    outer, inner = (29 + 4 * each, 4 * each) if language.weights_train else (9 + 6 * each, 3 * each)
+    values = outer * language.width + inner * language.intermediate + each * _adapters_keep(config) / language.layers
+    layer = tokens * values + _shares(config, language.heads, tokens)
     return config.train.batch_size * _stacked(config, language.layers, layer, tokens * language.width)
+
+
+def _adapters_keep(config: RunConfig) -> int:
+    """Values of a token that adapters keep in all layers: what the low rank makes of their maps' inputs, and these, which float32 maps of
+    one input share, while mixed precision casts it for each."""
+    maps, lora = adapted_maps(config.language), config.language.lora
+    if lora is None:
+        return 0
+    alike = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"} if value_bytes(config) == 4 else {}
+    inputs = {}
+    for name, (width, _) in maps.items():
+        layer, _, own = name.rpartition(".")
+        inputs[layer, alike.get(own, own)] = width
+    return sum(inputs.values()) + lora.rank * len(maps)
 
 
 def _cache_bytes(config: RunConfig, canvas: Size) -> float:

@@ -80,6 +80,22 @@ def test_activations_agree_with_what_autograd_keeps_on_the_real_classes(preset: 
     assert sum(part.activations for name, part in memory_parts(config).items() if name != "convnext") == pytest.approx(kept, rel=0.2)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"language.trainable": False},
+        {"language.lora": {"rank": 8, "alpha": 8}, "runtime.precision": "fp32"},
+        pytest.param({"language.lora": {"rank": 8, "alpha": 8, "targets": ["q_proj", "v_proj"]}}, marks=pytest.mark.slow),
+    ],
+)
+def test_what_a_frozen_language_model_and_its_adapters_keep_agrees_with_the_real_classes(fields: dict[str, object]) -> None:
+    from fila_lab.cost.count import kept_bytes
+
+    one = {"train.batch_size": 1, "train.eval_batch_size": 1, "runtime.attention": "flash"}
+    config = run(**{"fusion.name": "none", "language.layers": 2, **one, **fields})
+    assert memory_parts(config)["language"].activations == pytest.approx(kept_bytes(config)["language prefill"], rel=0.12)
+
+
 NEW = ("cross_attention_tile", "cross_attention_neighbours", "cross_tile", "llava_hr", "mini_gemini", "bidirectional")
 
 
