@@ -139,8 +139,11 @@ def _check_towers(config: RunConfig) -> None:
         raise ConfigError(f"language.heads = {language.heads} does not divide language.width = {language.width}; choose a divisor")
     if language.kv_heads is not None and language.heads % language.kv_heads:
         raise ConfigError(f"language.kv_heads = {language.kv_heads} does not divide language.heads = {language.heads}; choose a divisor")
-    weights_form("vit", vit.weights)
-    weights_form("convnext", config.convnext.weights)
+    for tower, part in (("vit", vit), ("convnext", config.convnext)):
+        if weights_form(tower, part.weights).kind in ("open_clip", "timm") and part.pixels is not None:
+            raise ConfigError(
+                f"{tower}.pixels are said, but {tower}.weights = {part.weights!r} have their tag's own; leave {tower}.pixels out"
+            )
 
 
 def _check_geometry(config: RunConfig) -> None:

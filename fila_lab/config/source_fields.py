@@ -30,10 +30,12 @@ class Layer(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What weights say of their part: configuration field -> value; and the fields that they ought to say, and do not."""
+    """What weights say of their part: configuration field -> value; the fields that they do not say and no shape tells; and whether a layer
+    below them may not be asked for these."""
 
     fields: Mapping[str, Any]
     untold: tuple[str, ...] = ()
+    foreign: bool = False
 
 
 def with_source_fields(tree: Tree, layers: Sequence[Layer]) -> tuple[Tree, str]:
@@ -55,15 +57,17 @@ def with_source_fields(tree: Tree, layers: Sequence[Layer]) -> tuple[Tree, str]:
             continue
         said = {".".join(path.split(".")[:2]) for own in fields[naming[-1] :] for path in own}
         told = _told(room, spec, tree)
-        if untold := [field for field in told.untold if field not in said]:
+        giving = [field for field, value in told.fields.items() if field not in said and not _alike(tree, field, value, told.fields)]
+        another = told.foreign or any(field.startswith(f"{room}.") for field in giving)
+        if another and (untold := [field for field in told.untold if field not in said]):
             raise ConfigError(
                 f"{room}.weights = {spec!r} does not tell {' and '.join(untold)}, and what the preset says is of other weights; say it "
                 f"beside them, e.g. {' '.join(f'--set {field}={_now(tree, field)}' for field in untold)}"
             )
-        for field, value in told.fields.items():
-            if field not in said and not _alike(tree, field, value, told.fields):
-                tree = _with(tree, field, value)
-                given = f"geometry.tile = {value} is that of {room}.weights = {spec!r}" if field == "geometry.tile" else given
+        for field in giving:
+            tree = _with(tree, field, told.fields[field])
+        if "geometry.tile" in giving:
+            given = f"geometry.tile = {told.fields['geometry.tile']} is that of {room}.weights = {spec!r}"
     return tree, given
 
 
@@ -81,10 +85,10 @@ def _told(room: str, spec: str, tree: Tree) -> _Told:
     fields = dict(source.told)
     if _present(tree, "vit.positions") == "interpolate":
         fields.pop("geometry.tile", None)
-    untold = tuple(field for field in UNTOLD[room] if source.foreign and field not in fields)
+    untold = tuple(field for field in UNTOLD[room] if source.files and field not in fields)
     other = source.statistics is not None and source.statistics != CLIP
     pixels = dict(zip(("mean", "std"), source.statistics, strict=True)) if other and source.statistics else None
-    return _Told({**fields, f"{room}.pixels": pixels}, untold)
+    return _Told({**fields, f"{room}.pixels": pixels}, untold, source.foreign)
 
 
 def _alike(tree: Tree, field: str, value: Any, told: Mapping[str, Any]) -> bool:
@@ -93,7 +97,7 @@ def _alike(tree: Tree, field: str, value: Any, told: Mapping[str, Any]) -> bool:
     if field == "vit.mlp_ratio" and isinstance(now, int | float):
         return int(told["vit.width"] * now) == int(told["vit.width"] * value)
     if field == "language.kv_heads":
-        now = now or _present(tree, "language.heads")
+        now = now or told.get("language.heads", _present(tree, "language.heads"))
     return now == value or (isinstance(now, list) and now == list(value))
 
 

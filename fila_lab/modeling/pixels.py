@@ -7,27 +7,15 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor
 
-from fila_lab.config.base import ConfigError
 from fila_lab.config.run import ConvNextConfig, VitConfig
 from fila_lab.config.tower_cards import CLIP, Channels, Statistics
 
 
 def tower_statistics(config: VitConfig | ConvNextConfig) -> Statistics:
-    """Those that a tower's weights were trained with: its `pixels`, else its tag's, else CLIP's.
-
-    Raises:
-        ConfigError: `pixels` that are not those of the weights' tag.
-    """
-    told = tag_statistics(config.weights)
-    if config.pixels is None:
-        return told or CLIP
-    said = (config.pixels.mean, config.pixels.std)
-    if told is not None and told != said:
-        raise ConfigError(
-            f"weights = {config.weights!r} were trained on pixels of mean {told[0]} and std {told[1]}, but pixels = mean {said[0]}, std "
-            f"{said[1]}; leave pixels out"
-        )
-    return said
+    """Those that a tower's weights were trained with: its `pixels`, else its tag's, else CLIP's."""
+    if config.pixels is not None:
+        return config.pixels.mean, config.pixels.std
+    return tag_statistics(config.weights) or CLIP
 
 
 def tag_statistics(weights: str) -> Statistics | None:

@@ -71,6 +71,14 @@ def test_a_file_that_tells_neither_heads_nor_activation_must_be_told(tmp_path: P
     assert resolve_run("mini", {"vit.weights": str(path)}, said).vit.heads == 4
 
 
+def test_a_file_of_other_sizes_than_the_presets_has_other_heads_too_for_all_that_is_known() -> None:
+    other = {"vit.weights": "package:mini_families_vit"}
+    with pytest.raises(ConfigError, match=r"does not tell vit\.heads and vit\.quick_gelu"):
+        resolve_run("mini", other)
+    assert resolve_run("mini", {**other, "vit.heads": 6, "vit.quick_gelu": False}).vit.width == 96
+    assert resolve_run("mini", {**other, "vit.width": 96, "vit.heads": 6}) == resolve_run("mini", other, {"vit.width": 96, "vit.heads": 6})
+
+
 def test_a_missing_file_is_the_plans_to_refuse() -> None:
     config = resolve_run("mini", {"vit.weights": "/nowhere/clip.pt", "convnext.weights": "/nowhere/folder"})
     with pytest.raises(ConfigError, match=r"the weights file /nowhere/clip\.pt is missing"):

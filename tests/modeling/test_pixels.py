@@ -7,7 +7,6 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from fila_lab.config import ConfigError, VitConfig, load_preset, resolve_run
-from fila_lab.config.run import PixelsConfig
 from fila_lab.config.tiling import TileLayout
 from fila_lab.config.tower_cards import CLIP
 from fila_lab.config.weights import weights_file
@@ -28,12 +27,11 @@ def test_other_checkpoints_have_others() -> None:
     assert tag_statistics("open_clip:ViT-B-16-SigLIP/webli") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def test_what_is_said_counts_and_must_be_the_tags_own() -> None:
-    pixels = PixelsConfig(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    vit = VitConfig(width=8, layers=1, heads=1, weights="x.pt", pixels=pixels)
-    assert tower_statistics(vit) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    with pytest.raises(ConfigError, match=r"ViT-B-16/openai' were trained on pixels of mean .*; leave pixels out"):
-        tower_statistics(vit.model_copy(update={"weights": "open_clip:ViT-B-16/openai"}))
+def test_what_is_said_counts_and_a_tag_says_its_own() -> None:
+    said = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    assert tower_statistics(resolve_run("mini", {"vit.pixels": said}).vit) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    with pytest.raises(ConfigError, match=r"vit\.pixels are said, but vit\.weights = 'open_clip:ViT-L-14-336/openai' have their tag's own"):
+        resolve_run("paper", {"vit.pixels": said})
 
 
 def test_each_tower_sees_pixels_in_its_own_units() -> None:
