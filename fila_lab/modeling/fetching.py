@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from fila_lab.config.base import ConfigError, FilaError, MachineError
@@ -67,12 +66,16 @@ def tag_facts(tower: str, form: Form, named: str) -> Told:
 
 def _tag_file(form: Form) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if (repository := tag_repository(f"{form.kind}:{form.name}")) is not None:
         for name in repository.files:
-            with suppress(EntryNotFoundError):
+            try:
                 return Path(hf_hub_download(repository.name, name))
+            except LocalEntryNotFoundError:  # no network, which is not: no such file
+                raise
+            except EntryNotFoundError:
+                continue
     if form.kind == "timm":
         raise FileNotFoundError("timm names no repository that holds them")
     import open_clip
