@@ -127,7 +127,7 @@ def reading(tower: str, names: Collection[str], field: str) -> Reading:
 def joined_shape(own: str, shapes: Iterable[Shape]) -> Shape:
     """The shape of the tensor `own` here, of tensors joined along their first dimension: timm keeps a batch of one before some of them."""
     first, *others = shapes
-    whole = (first[0] + sum(shape[0] for shape in others), *first[1:]) if others else first
+    whole = (sum(shape[0] for shape in (first, *others) if shape), *first[1:]) if others else first
     extra = len(whole) - _DIMENSIONS.get(own, len(whole))
     return whole[extra:] if extra > 0 and set(whole[:extra]) == {1} else whole
 
