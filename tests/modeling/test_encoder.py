@@ -240,7 +240,8 @@ def test_the_handoff_projects_means_normalised_over_their_channels() -> None:
     means = torch.randn(2, 5, 7) * torch.tensor([0.1, 10.0])[:, None, None] + 3
     x = means.double()
     normal = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
-    assert torch.allclose(handoff(means), normal @ handoff.projector.weight.T + handoff.projector.bias)
+    layout = TileLayout.side_by_side(1, 1, 5)
+    assert torch.allclose(handoff(means, layout), normal @ handoff.projector.weight.T + handoff.projector.bias)
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 3), (3, 1)])
