@@ -30,9 +30,8 @@ from fila_lab.data.stored_pool import StoredPool
 from fila_lab.data.suite import SPLITS, SetAside
 from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel
+from fila_lab.modeling.fingerprints import language_sha256, tower_sha256
 from fila_lab.modeling.generation import Answer
-from fila_lab.modeling.towers import tower_sha256
-from fila_lab.modeling.weights import weights_sha256
 from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_stages, stage_features
 from fila_lab.training.features import needs_detail
 from fila_lab.training.fit import Ends, Fit
@@ -225,7 +224,8 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
         weights["convnext"] = tower_sha256(config, "convnext")
     if config.language.weights != "random":
         file = weights_file(config.language.weights)
-        weights["language"] = weights_sha256(torch.nn.ModuleDict({"language": model.language}) if file is None else model.answer_parts)
+        loaded = torch.nn.ModuleDict({"language": model.language}) if file is None else model.answer_parts
+        weights["language"] = language_sha256(config, loaded)
     return weights
 
 

@@ -33,9 +33,9 @@ from fila_lab.data.stored_pool import Group, StoredPool
 from fila_lab.modeling import build_convnext
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.detail_input import stage_maps
+from fila_lab.modeling.fingerprints import tower_sha256
 from fila_lab.modeling.pixels import tower_statistics
 from fila_lab.modeling.precision import autocast
-from fila_lab.modeling.towers import tower_sha256
 from fila_lab.training.cache_room import FEATURES, evict
 
 SCHEMA = 2

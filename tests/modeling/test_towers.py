@@ -12,10 +12,9 @@ from fila_lab.config.base import FilaError
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, VitConfig
 from fila_lab.config.tiling import TileLayout
-from fila_lab.modeling import ConvNextTower, VisionBatch, VitTower, build_convnext, build_model, build_vit, component_seed, towers
+from fila_lab.modeling import ConvNextTower, VisionBatch, VitTower, build_model, build_vit, component_seed
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.seeds import component_rng
-from fila_lab.modeling.towers import tower_sha256
 from fila_lab.modeling.weights import load_weights, save_weights, weights_sha256
 
 TINY = VitConfig(width=32, layers=3, heads=4, feature_layer=-1)
@@ -81,22 +80,6 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     load_weights(second, str(path), "vit.weights")
     assert weights_sha256(first) == weights_sha256(second)
     assert weights_sha256(str(path)) == file_sha256(path)
-
-
-def test_a_run_hashes_its_weights_once(make_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not once a pool, nor once a seed; anew where the file is another one."""
-    path, config = tmp_path / "convnext.safetensors", make_config()
-    save_weights(ConvNextTower(config.convnext), path)
-    config = config.model_copy(update={"convnext": config.convnext.model_copy(update={"weights": str(path)})})
-    hashed = []
-    monkeypatch.setattr(towers, "weights_sha256", lambda tower: hashed.append(tower) or weights_sha256(tower))
-    first = [tower_sha256(config.model_copy(update={"seed": seed}), "convnext") for seed in (0, 1, 0)]
-    assert (set(first), len(hashed)) == ({weights_sha256(build_convnext(config))}, 1)
-    save_weights(ConvNextTower(config.convnext), path)
-    assert tower_sha256(config, "convnext") == weights_sha256(build_convnext(config)) != first[0]
-    vit = build_vit(config)
-    assert tower_sha256(config, "vit", vit) == weights_sha256(vit)
-    assert len(hashed) == 3
 
 
 def test_wrong_weights_are_refused_with_field_path_and_remedy(tmp_path: Path) -> None:
