@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch
@@ -174,7 +175,8 @@ class FilaForConditionalGeneration(Sight, PreTrainedModel, GenerationMixin):
         given = {name: value for name, value in given.items() if name in taken}
         if labels is not None:
             given["labels"] = labels.masked_fill(labels == self.config.image_token_id, -100)
-        with self.attention(inputs_embeds.shape[1]):
+        # What a checkpointed layer computes again in backward stands outside any block: a model that trains is on PyTorch's own backend.
+        with nullcontext() if self.training else self.attention(inputs_embeds.shape[1]):
             return self.language(inputs_embeds=inputs_embeds, attention_mask=attention_mask, use_cache=use_cache, **given, **kwargs)
 
     def _embedded(self, ids: Tensor | None, pixels: Tensor | None, details: Tensor | None, sizes: Tensor | None) -> Tensor:
