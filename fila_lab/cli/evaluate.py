@@ -70,7 +70,7 @@ def evaluate(
     """
     named = _named(benchmark, images, ending, limit)
     if not cell.is_dir():
-        raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder that `fila-lab run` wrote")
+        raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder that `fila-lab run` wrote, or a saved model")
     from fila_lab.cli.options import saved_model
     from fila_lab.cli.progress import Bar
     from fila_lab.config.files import default_cache

@@ -31,11 +31,11 @@ def save(
         raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder whose checkpoint was kept")
     home, mark = _home(cell, to)
     from fila_lab.config.saved import SAVED, changed_since
+    from fila_lab.hub.cells import trained_model
     from fila_lab.hub.save import save_model
     from fila_lab.studies.replace import begin, swap
-    from fila_lab.training.trained import load_trained
 
-    model = load_trained(cell, "CELL")
+    model = trained_model(cell, "CELL")
     try:
         with begin(home) as fresh:
             save_model(model, fresh, cell.resolve().name)

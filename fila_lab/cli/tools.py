@@ -174,7 +174,8 @@ def predict(
     if not os.path.exists(image):  # of a name that no file can have, too
         raise ConfigError(f"IMAGE = {image}: no such file; check the path")
     if not cell.is_dir():
-        raise ConfigError(f"--cell = {cell}: no such folder; give cells/<id> of a result folder whose checkpoint was kept")
+        remedy = "give cells/<id> of a result folder whose checkpoint was kept, or a saved model"
+        raise ConfigError(f"--cell = {cell}: no such folder; {remedy}")
     from fila_lab.cli.options import saved_model
     from fila_lab.training.predict import predict as answer
 

@@ -10,6 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from fila_lab.config import RunConfig
 from fila_lab.config.renamed import present_run
 from fila_lab.config.run import RuntimeConfig
+from fila_lab.config.stage_runs import stages_of
 from fila_lab.modeling import FilaModel
 
 IMAGE_TOKEN = "<image>"
@@ -76,11 +77,12 @@ class FilaConfig(PreTrainedConfig):
 
 def computed_run(config: RunConfig) -> dict[str, Any]:
     """A run without where its weights and data came from, nor how it was trained and on what machine: what a saved model computes. (Whether
-    its ConvNeXt was frozen is part of that: scored answers read a frozen one's maps as training did, in the cache's rounding.)"""
-    language = config.language.model_copy(update={"weights": "random", "tokenizer": "."})
+    its ConvNeXt was frozen at last is part of that: scored answers read a frozen one's maps as training did, in the cache's rounding.)"""
+    language = config.language.model_copy(update={"weights": "random", "tokenizer": ".", "lora": None})
+    frozen = not stages_of(config)[-1].run.convnext.trainable
     kept = {
         "vit": config.vit.model_copy(update={"weights": "random"}),
-        "convnext": config.convnext.model_copy(update={"weights": "random"}),
+        "convnext": config.convnext.model_copy(update={"weights": "random", "trainable": not frozen}),
         "language": language,
         "runtime": RuntimeConfig(precision=config.runtime.precision, attention=config.runtime.attention),
     }

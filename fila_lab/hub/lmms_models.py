@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
@@ -23,7 +25,7 @@ class FilaChat(lmms):
     Args:
         pretrained: a folder of `fila-lab save`.
         batch_size: questions asked at a time.
-        device: e.g. `cuda:0`; by default the CPU.
+        device: e.g. `cuda:0`; by default the CPU. Of several processes (torchrun, accelerate launch) each takes its own GPU for `cuda`.
         dtype: type of the weights; by default as they were saved.
 
     Raises:
@@ -37,7 +39,14 @@ class FilaChat(lmms):
         if not str(batch_size).isdecimal() or int(batch_size) < 1:
             raise ValueError(f"batch_size={batch_size!r}: say how many questions are asked at a time, e.g. 1")
         self.batch_size = int(batch_size)
+        if device == "cuda" and (own := os.environ.get("LOCAL_RANK")) is not None:
+            device = f"cuda:{own}"
         self.loaded = load(pretrained, device, **({} if dtype is None else {"dtype": dtype}))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.loaded.model.device
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """The answers, in the order of the requests; those of equal settings are asked together."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch
@@ -17,6 +19,7 @@ from fila_lab.hub.configuration import FilaConfig
 from fila_lab.imaging.geometry import Geometry
 from fila_lab.modeling import ConvNextTower, FilaModel, HybridEncoder, VisionBatch, VitTower
 from fila_lab.modeling.causal import CACHE_NAMES, embedding_table
+from fila_lab.modeling.lora import merged
 from fila_lab.modeling.sight import Sight
 
 
@@ -69,11 +72,13 @@ class FilaForConditionalGeneration(Sight, PreTrainedModel, GenerationMixin):
 
     @classmethod
     def of(cls, model: FilaModel, image_token_id: int) -> Self:
-        """A model of the laboratory, whose modules it shares."""
+        """A model of the laboratory, whose modules it shares; of a language model with adapters, it has one into which they are merged."""
         with torch.device("meta"):
             whole = cls(FilaConfig.of(model, image_token_id))
-        for part in ("language", *whole._own):
+        for part in whole._own:
             setattr(whole, part, getattr(model, part))
+        adapted = model.config.language.lora is not None
+        whole.language = merged(copy.deepcopy(model.language)) if adapted else model.language
         whole.generation_config = GenerationConfig(
             eos_token_id=model.ends, pad_token_id=model.tokenizer.pad_token_id, max_new_tokens=model.config.language.answer_tokens
         )
@@ -174,7 +179,8 @@ class FilaForConditionalGeneration(Sight, PreTrainedModel, GenerationMixin):
         given = {name: value for name, value in given.items() if name in taken}
         if labels is not None:
             given["labels"] = labels.masked_fill(labels == self.config.image_token_id, -100)
-        with self.attention(inputs_embeds.shape[1]):
+        # What a checkpointed layer computes again in backward stands outside any block: a model that trains is on PyTorch's own backend.
+        with nullcontext() if self.training else self.attention(inputs_embeds.shape[1]):
             return self.language(inputs_embeds=inputs_embeds, attention_mask=attention_mask, use_cache=use_cache, **given, **kwargs)
 
     def _embedded(self, ids: Tensor | None, pixels: Tensor | None, details: Tensor | None, sizes: Tensor | None) -> Tensor:

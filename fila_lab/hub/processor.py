@@ -17,6 +17,8 @@ from fila_lab.training.prompts import prompt_of
 Message = Mapping[str, Any]
 _PLACES = ("image", "url", "path", "base64")
 """Where a block of a message may say what its image is."""
+_PADDING = ("padding", "max_length", "padding_side")
+"""What a tokenizer is told of it."""
 
 
 class FilaProcessor(ProcessorMixin):
@@ -104,13 +106,16 @@ class FilaProcessor(ProcessorMixin):
         """A conversation, or a list of them, in the template's words, or with `tokenize` what the model reads of it. Messages are of `user`
         and `assistant` in turn, their content text or blocks of `text` and `image`; a system text is not the user's to give.
 
-        With another template, or where the last message is no question to be answered, the words are made first and then cut (`__call__`).
+        With another template or what only words can say (tools, ...), or where the last message is no question to be answered, the words
+        are made first and then cut (`__call__`).
 
         Raises:
             ValueError: messages that are no such conversation, or more images than one.
         """
         several = bool(conversation) and not isinstance(conversation[0], Mapping)
-        if not tokenize or chat_template is not None or not add_generation_prompt:
+        options = {"padding": False, **(processor_kwargs or {}), **{name: kwargs[name] for name in _PADDING if name in kwargs}}
+        in_words = chat_template is not None or any(value for name, value in kwargs.items() if name not in _PADDING)
+        if not tokenize or not add_generation_prompt or in_words:
             return super().apply_chat_template(
                 conversation,
                 chat_template,
@@ -122,8 +127,8 @@ class FilaProcessor(ProcessorMixin):
                 **kwargs,
             )
         read = [_read(one) for one in (conversation if several else [conversation])]
-        options = {"padding": False, **(processor_kwargs or {}), **kwargs, "return_tensors": return_tensors}
-        inputs = self._batch(self.prompt.asking([dialogue for dialogue, _ in read]), [image for _, image in read], self.leading, **options)
+        rows, images = self.prompt.asking([dialogue for dialogue, _ in read]), [image for _, image in read]
+        inputs = self._batch(rows, images, self.leading, **options | {"return_tensors": return_tensors or options.get("return_tensors")})
         return inputs if return_dict else inputs["input_ids"]
 
     def _batch(self, rows: Sequence[Encoded], images: Sequence[Any], leading: Sequence[int], **padded: Any) -> BatchFeature:

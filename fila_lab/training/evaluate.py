@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.suites import EvaluationConfig
 from fila_lab.data.opening import open_pools
 from fila_lab.data.parallel import Progress
@@ -124,7 +125,7 @@ def _asked(name: str, pool: Pool, model: FilaModel, config: RunConfig, progress:
 
 
 def _sees_frozen(config: RunConfig) -> bool:
-    return needs_detail(config) and not config.convnext.trainable
+    return needs_detail(config) and not stages_of(config)[-1].run.convnext.trainable
 
 
 def _figures(frame: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[str, float]:

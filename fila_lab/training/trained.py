@@ -28,15 +28,11 @@ def save_trained(model: FilaModel, config: RunConfig, path: Path, names: Collect
         save_file(state, temporary, metadata={"config": config.model_dump_json()})
 
 
-def load_trained(cell: Path, field: str = "--cell") -> FilaModel:
-    """The model of a cell's folder: towers from their own files, trained parts from the cell. field: what messages call the folder.
-
-    Raises:
-        FilaError: as `trained_parts` and `fill`.
-    """
-    config, state = trained_parts(cell, field)
+def load_trained(cell: Path) -> FilaModel:
+    """The model of a cell's folder: towers from their own files, trained parts from the cell. FilaError as `trained_parts` and `fill`."""
+    config, state = trained_parts(cell)
     model = build_model(config)
-    fill(model, state, cell, field)
+    fill(model, state, cell)
     return model
 
 

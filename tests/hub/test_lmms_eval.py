@@ -86,15 +86,15 @@ def entry_point(folder: Path) -> Path:
 
 @needs_lmms_eval
 @pytest.mark.slow
-@pytest.mark.parametrize("simple", [False, True], ids=["chat", "simple"])
-def test_the_printed_table_is_what_the_answers_are_worth(simple: bool, task: tuple[Path, list[str]], folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lmms_eval", "--model", "fila", "--model_args", f"pretrained={folder}", "--tasks", "fila_local"]
-    command += ["--include_path", str(task[0]), "--batch_size", "2", "--log_samples", "--output_path", str(tmp_path / "out")]
+@pytest.mark.parametrize("how", ["chat", "simple", "two processes"])
+def test_the_printed_table_is_what_the_answers_are_worth(how: str, task: tuple[Path, list[str]], folder: Path, tmp_path: Path) -> None:
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if how == "two processes" else []
+    command = [sys.executable, *several, "-m", "lmms_eval", "--model", "fila", "--model_args", f"pretrained={folder}", "--batch_size", "2"]
+    command += ["--tasks", "fila_local", "--include_path", str(task[0]), "--log_samples", "--output_path", str(tmp_path / "out")]
+    command += ["--force_simple"] if how == "simple" else []
     where = os.pathsep.join([str(Path(fila_lab.__file__).parents[1]), str(entry_point(tmp_path))])
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": where}
-    done = subprocess.run(
-        command + (["--force_simple"] if simple else []), capture_output=True, text=True, env={**os.environ, **offline}, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **offline}, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     figure = re.search(r"exact_match\s*\|[^|]*\|\s*([0-9.]+)", done.stdout)
     assert figure is not None, done.stdout

@@ -15,6 +15,7 @@ from fila_lab.cli.verbs import app
 from fila_lab.config.saved import SAVED, read_saved
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import build_model
+from fila_lab.training.cell import weights_used
 from fila_lab.training.trained import load_trained, save_trained
 
 
@@ -91,6 +92,10 @@ def test_what_is_no_cell_is_refused_before_anything_is_written(tmp_path: Path) -
         done = run(tmp_path / name, "--to", tmp_path / "out")
         assert done.exit_code == 2
         assert words in done.output
+    model = make_model()
+    save_trained(model, model.config, tmp_path / "other" / TRAINED_PARTS)
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps({"weights": weights_used(model.config, model) | {"convnext": "0" * 64}}))
+    assert "convnext.weights='random' is not what the cell was trained from" in run(tmp_path / "other", "--to", tmp_path / "out").output
     config = small(fusion__control="oracle_map")
     save_trained(build_model(config), config, tmp_path / "truth" / TRAINED_PARTS)
     assert "truth maps" in run(tmp_path / "truth", "--to", tmp_path / "out").output

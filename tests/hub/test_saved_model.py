@@ -168,6 +168,19 @@ def test_a_frozen_language_model_keeps_its_type_and_the_encoder_its_own(language
     assert torch.equal(logits(saved, inputs_of(processor, PICTURES[1:2], QUESTIONS[1:2]), batch.input_ids.shape[1]).float(), wanted)
 
 
+def test_adapters_are_merged_into_what_is_saved_and_stay_where_they_were(tmp_path: Path) -> None:
+    model = make_model(language__lora={"rank": 2, "alpha": 4})
+    before = [name for name, _ in model.named_parameters() if "lora_" in name]
+    saved, processor = reloaded(model, tmp_path / "out")
+    assert [name for name, _ in model.named_parameters() if "lora_" in name] == before != []
+    assert not [name for name in saved.state_dict() if "lora_" in name or "base_layer" in name]
+    batch = asked(model, PICTURES[1], QUESTIONS[1])
+    with torch.no_grad():
+        wanted = model(batch).logits
+    found = logits(saved, inputs_of(processor, PICTURES[1:2], QUESTIONS[1:2]), batch.input_ids.shape[1])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
