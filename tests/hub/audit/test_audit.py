@@ -206,6 +206,17 @@ def test_a_random_model_reads_nothing(family: str, tmp_path: Path, capsys: pytes
     assert {path.name for path in out.iterdir()} == set(FILES)
 
 
+def test_a_saved_model_of_the_laboratory_is_audited_like_any_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", str(folder), "--bare", "--batch-size", "32", "--device", "cpu", "--json"])
+    assert stop.value.code in (0, None)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["class"], report["tiling"]) == ("FilaForConditionalGeneration", "fila")
+    task = report["tasks"]["reading"]
+    assert (task["reads"], task["control"], task["figures"]) == (False, False, {})
+    assert task["page"] == {"size": [84, 84], "tiles": [2, 2], "tile": 42, "patch": 14}
+
+
 @pytest.mark.parametrize("family", EACH_FAMILY)
 def test_a_model_answers_several_pages_together_as_one_by_one(family: str, tmp_path: Path) -> None:
     """Prompts of different lengths among them, which are padded on the left."""
