@@ -13,12 +13,15 @@ from fila_lab.hub.audit.tilings import Tiling
 
 TASKS: tuple[SeamTask, ...] = tuple(name for name in SEAM_TASKS if name != "coarse")
 """Tasks whose targets are as large as the text height says: the others have no height to look for."""
+SPLIT = "test"
+"""Whose fonts, photos and strings are drawn."""
 MOST = 12
 """Tiles along an axis, among which grids are looked for."""
 SMALLEST = 6
 """px; of lower letters thin fonts leave no ink."""
-TALLEST = 6
-"""A text height is at most so small a part of the tile, so that codes of four characters fit and can be cut."""
+TALLEST = 4
+"""A text height is at most so small a part of the tile: nearly all items can then be drawn and cut. Codes that are too wide for a tile, the
+suite replaces by shorter ones."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,22 @@ class Page:
 
     @property
     def heights(self) -> tuple[int, int]:
-        """The smallest and the greatest text height that pages can have, px."""
-        return SMALLEST, self.tile // TALLEST
+        """The smallest and the greatest text height that pages can have, px.
+
+        Raises:
+            FilaError: the tiles are too small for any.
+        """
+        tallest = self.tile // TALLEST
+        if tallest < SMALLEST:
+            raise FilaError(f"tiles of {self.tile} px are too small for text of {SMALLEST} px or more; choose a page of fewer --tiles")
+        return SMALLEST, tallest
 
     def check_height(self, height: int | None) -> None:
         """Refuse a text height that pages cannot have; None is none yet.
 
         Raises:
             ConfigError: naming those they can.
+            FilaError: they can have none.
         """
         smallest, tallest = self.heights
         if height is not None and not smallest <= height <= tallest:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeVar
 
 import pandas as pd
 
+from fila_lab.config.base import FilaError
 from fila_lab.data.parallel import Progress
 from fila_lab.data.seam import SeamItem, SeamSuite
 from fila_lab.data.seam.tasks import get_task
 from fila_lab.hub.audit.figures import Figures, beats_chance, figures_of
-from fila_lab.hub.audit.pages import Page, check_task
+from fila_lab.hub.audit.pages import SPLIT, Page, check_task
 from fila_lab.hub.audit.questions import right, sentence
 from fila_lab.hub.audit.readers import Asked, Reader
 from fila_lab.hub.audit.staircase import BLOCK, MOST_BLOCKS, heights, settle
 
-SPLIT = "test"
 SEARCH_FROM = 1_000_000
 """Index of the first item by which a text height is looked for; triplets are numbered from 0, so that no item is asked twice."""
 CONFIRM = 32
 """Further intact items by which it is judged whether the model reads at all at the height that was found."""
 KNOWN = ("item_id", "task", "place", "image_id", "cut_fraction", "axis", "length", "evidence")
 """What answers carry of their items."""
+T = TypeVar("T")
 Wording = Callable[[SeamItem], str]
 AT_ONCE = 16
 """Triplets that are drawn before they are asked."""
@@ -95,12 +98,32 @@ def audit(
 def ask_triplets(reader: Reader, suite: SeamSuite, triplets: int, progress: Progress | None, wording: Wording) -> pd.DataFrame:
     """A row for each place of each triplet: what was asked, said and true, and what is known of the item."""
     rows: list[dict[str, object]] = []
+    numbers = count()
     for start in range(0, triplets, AT_ONCE):
-        items = [item for index in range(start, min(start + AT_ONCE, triplets)) for item in suite.triplet(SPLIT, index)]
+        taken = drawn(lambda index: suite.triplet(SPLIT, index), numbers, min(AT_ONCE, triplets - start))
+        items = [item for triplet in taken for item in triplet]
         rows += answered(reader, items, wording)
         if progress:
             progress(f"{items[0].task}: triplets", len(rows) // 3, triplets)
     return pd.DataFrame(rows)
+
+
+def drawn(draw: Callable[[int], T], numbers: Iterator[int], wanted: int) -> list[T]:
+    """What is drawn for the next numbers, those passed over for which it cannot be: where a table or a pair finds no place to be cut.
+
+    Raises:
+        FilaError: hardly any can be drawn.
+    """
+    found: list[T] = []
+    for tried, number in enumerate(numbers, 1):
+        try:
+            found.append(draw(number))
+        except FilaError:
+            if tried > 4 * wanted:
+                raise
+        if len(found) == wanted:
+            break
+    return found
 
 
 def answered(reader: Reader, items: Sequence[SeamItem], wording: Wording) -> Iterator[dict[str, object]]:
@@ -117,13 +140,12 @@ class _Search:
 
     def __init__(self, reader: Reader, page: Page, task: str, progress: Progress | None, wording: Wording) -> None:
         self.reader, self.page, self.task, self.progress, self.wording = reader, page, task, progress, wording
-        self.next, self.blocks = SEARCH_FROM, 0
+        self.numbers, self.blocks = count(SEARCH_FROM), 0
 
-    def ask(self, height: int, count: int) -> int:
-        """How many of `count` items are right."""
+    def ask(self, height: int, wanted: int) -> int:
+        """How many of `wanted` items are right."""
         suite = self.page.suite(self.task, height)
-        items = [suite.item(SPLIT, index, "intact") for index in range(self.next, self.next + count)]
-        self.next += count
+        items = drawn(lambda index: suite.item(SPLIT, index, "intact"), self.numbers, wanted)
         return sum(bool(row["correct"]) for row in answered(self.reader, items, self.wording))
 
     def block(self, height: int) -> int:

@@ -135,7 +135,7 @@ def test_who_reads_nothing_is_asked_no_triplets_and_given_no_gap() -> None:
     assert (found.reads, found.figures, found.end) == (False, None, "tallest")
     assert {one.item.place for one in oracle.asked} == {"intact"}
     assert conclusion(found) == (
-        "The model cannot read `reading` at any height tried (9 px): at 9 px 0 of 32 intact items are right, and chance is "
+        "The model cannot read `reading` at any height tried (14 px): at 14 px 0 of 32 intact items are right, and chance is "
         f"{found.chance:.1%}. A gap would say nothing, so none is given."
     )
     page = markdown(SUBJECT, [found])
@@ -197,13 +197,24 @@ def test_a_random_model_reads_nothing(family: str, tmp_path: Path, capsys: pytes
         main(["audit", str(folder), "--items", "3", "--batch-size", "32", "--device", "cpu", "--out", str(out)])
     printed = capsys.readouterr().out
     assert stop.value.code in (0, None), printed
-    assert "cannot read `reading` at any height tried (9 px)" in printed
+    assert "cannot read `reading` at any height tried (14 px)" in printed
     assert "seam_gap" not in printed
     report = json.loads((out / FILES[0]).read_text(encoding="utf-8"))
     assert report["tiling"] == ("single" if family == "llava" else family)
     assert report["tasks"]["reading"]["control"] is (family == "llava")
     assert report["tasks"]["reading"]["page"]["size"] == [112, 112]
     assert {path.name for path in out.iterdir()} == set(FILES)
+
+
+def test_a_saved_model_of_the_laboratory_is_audited_like_any_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", str(folder), "--bare", "--batch-size", "32", "--device", "cpu", "--json"])
+    assert stop.value.code in (0, None)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["class"], report["tiling"]) == ("FilaForConditionalGeneration", "fila")
+    task = report["tasks"]["reading"]
+    assert (task["reads"], task["control"], task["figures"]) == (False, False, {})
+    assert task["page"] == {"size": [84, 84], "tiles": [2, 2], "tile": 42, "patch": 14}
 
 
 @pytest.mark.parametrize("family", EACH_FAMILY)
@@ -229,7 +240,7 @@ def test_a_model_answers_several_pages_together_as_one_by_one(family: str, tmp_p
         (["MODEL", "--task", "reading", "--task", "reading"], "named twice"),
         (["MODEL", "--tiles", "2"], "--tiles 2: give the tiles across and down"),
         (["MODEL", "--tiles", "9x9"], "no page is cut into so many tiles across and down by this model; choose 1x2, 2x1, 2x2"),
-        (["MODEL", "--text-height", "40"], "take 6 to 9 px"),
+        (["MODEL", "--text-height", "40"], "take 6 to 14 px"),
         (["MODEL", "--dtype", "int8"], "choose auto, float32, bfloat16, float16"),
         (["MODEL", "--out", "FOREIGN"], "holds audit.md of something else"),
     ],

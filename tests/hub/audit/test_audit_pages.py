@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from fila_lab.config.base import ConfigError, FilaError
@@ -9,6 +11,7 @@ from fila_lab.config.data import CUT_SHARE
 from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.hub.audit.pages import TASKS, Page, page_of
 from fila_lab.hub.audit.questions import SENTENCES, right, sentence
+from fila_lab.hub.audit.run import drawn
 from fila_lab.hub.audit.tilings import Tiling
 from fila_lab.hub.audit.tilings.idefics3 import Idefics3
 from fila_lab.hub.audit.tilings.internvl import InternVL
@@ -70,7 +73,8 @@ def test_every_task_can_be_drawn_on_every_page_at_every_height(model: str) -> No
     tiling = (MODELS | CONTROLS)[model]
     page = page_of(tiling)
     for task in TASKS:
-        for height in (page.heights[0], sum(page.heights) // 2, page.heights[1]):
+        smallest, tallest = page.heights
+        for height in (smallest, (smallest + tallest) // 2, tallest):
             for index in range(4):
                 page.suite(task, height).triplet("test", index)
 
@@ -97,9 +101,21 @@ def test_pages_of_other_grids_and_their_refusals() -> None:
 def test_refused_heights_name_the_range() -> None:
     page = Page((672, 672), (2, 2), 336, 14, control=False)
     page.check_height(None)
-    page.check_height(56)
-    with pytest.raises(ConfigError, match="take 6 to 56 px"):
-        page.check_height(57)
+    page.check_height(84)
+    with pytest.raises(ConfigError, match="--text-height 85: pages of tiles of 336 px take 6 to 84 px"):
+        page.check_height(85)
+    with pytest.raises(FilaError, match="tiles of 14 px are too small"):
+        _ = Page((28, 28), (2, 2), 14, 2, control=False).heights
+
+
+def test_numbers_whose_item_cannot_be_drawn_are_passed_over() -> None:
+    suite = page_of(MODELS["llava-v1.6"]).suite("reading", 112)  # a third of the tile: a wide code finds no place to be cut now and then
+    assert [answer for _, answer in drawn(lambda index: (index, suite.unpainted("test", index)[0].answer), count(79), 2)] == [
+        suite.unpainted("test", index)[0].answer for index in (79, 81)
+    ]
+    hopeless = page_of(MODELS["llava-v1.6"]).suite("reading", 700)
+    with pytest.raises(FilaError, match="nothing can be drawn that fits"):
+        drawn(lambda index: hopeless.unpainted("test", index), count(), 1)
 
 
 @pytest.mark.parametrize("task", TASKS)
