@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny_run import tiny
 
 from fila_lab.config import RunConfig
+from fila_lab.config.journal import JOURNAL, JournalReader
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import build_model
@@ -320,3 +325,36 @@ def test_two_devices_train_in_stages_as_one_and_go_on_from_a_shared_end(strategy
     assert again["failure"] is None
     assert again["curve"] == two["curve"]
     assert not (tmp_path / "again" / fit.STAGES / "align").exists()
+
+
+CELL = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_stage_fits import killed_cell
+killed_cell(Path({workdir!r}), Path({cache!r}))
+"""
+
+
+def killed_cell(workdir: Path, cache_dir: Path) -> dict[str, Any]:
+    """A cell that saves a checkpoint after every step."""
+    config = staged(ALIGN, INSTRUCT, runtime__checkpoint_minutes=1e-6, train__log_every=1)
+    return table(run_cell(config, workdir=workdir, cache_dir=cache_dir).result)
+
+
+@pytest.mark.slow
+def test_a_cell_that_is_killed_in_each_stage_ends_as_if_it_had_not_been(cache_dir: Path, tmp_path: Path) -> None:
+    """By the system, which lets it clear nothing up."""
+    whole = killed_cell(tmp_path / "whole", cache_dir)
+    cut = tmp_path / "cut"
+    script = CELL.format(tests=str(Path(__file__).parent), workdir=str(cut), cache=str(cache_dir))
+    for step in (2, 6):
+        process = subprocess.Popen([sys.executable, "-c", script])
+        reader = JournalReader(cut / JOURNAL)
+        seen = 0
+        while seen < step and process.poll() is None:
+            seen = max([seen, *(entry["step"] for entry in reader.new())])
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert killed_cell(cut, cache_dir) == whole
