@@ -84,6 +84,20 @@ def trainers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The training steps that are made."""
+    made: list[int] = []
+    step = FilaModule.training_step
+
+    def noted(self: FilaModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        made.append(batch_idx)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FilaModule, "training_step", noted)
+    return made
+
+
 @pytest.fixture(scope="module")
 def folder(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the undisturbed run leaves: trained parts and, in `work`, the end of its first stage."""
@@ -145,13 +159,25 @@ HOOKS = [("align", "on_train_batch_end", 4, True), ("instruct", "on_train_batch_
 
 @pytest.mark.parametrize(("stage", "hook", "step", "saves"), [*HOOKS, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE)])
 def test_a_cell_that_is_cut_off_in_any_stage_ends_as_if_it_had_not_been(
-    stage: str, hook: str, step: int, saves: bool, cache_dir: Path, tmp_path: Path, undisturbed: dict[str, Any], trainers: list[str]
+    stage: str,
+    hook: str,
+    step: int,
+    saves: bool,
+    cache_dir: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
+    trainers: list[str],
+    steps: list[int],
 ) -> None:
+    """No step that lies behind a checkpoint, or the end of a stage, is made again."""
     config = staged(ALIGN, INSTRUCT)
     with_callback(CutOff(stage, hook, step, saves), lambda: run_cell(config, workdir=tmp_path, cache_dir=cache_dir))
     trainers.clear()
+    steps.clear()
     assert table(run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result) == undisturbed
     assert trainers == (["align", "instruct"] if stage == "align" else ["instruct"])
+    behind = (4 if stage == "instruct" else 0) + (step if saves else 0)
+    assert len(steps) == 9 - behind
 
 
 @pytest.mark.slow
