@@ -11,7 +11,7 @@ from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
 from fila_lab.config.runtime_checks import check_runtime
 from fila_lab.config.stage_checks import check_stages
-from fila_lab.config.stage_runs import stages_of
+from fila_lab.config.stage_runs import naming, stages_of
 from fila_lab.config.strategies import (
     FACTORS,
     FUSIONS,
@@ -48,11 +48,9 @@ def check_run(config: RunConfig) -> None:
     _check_projector(config)
     check_stages(config)
     for stage in stages_of(config):
-        try:
+        with naming(stage):
             _check_data(stage.run)
             _check_prompt(stage.run)
-        except ConfigError as error:
-            raise ConfigError(f"{stage.field} ({stage.name}): {error}" if stage.name else str(error)) from error
     _check_truth(config)
     check_runtime(config.runtime)
 

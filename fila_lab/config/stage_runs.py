@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.run import NO_MATTER, LanguageConfig, RunConfig
 from fila_lab.config.stages import StageConfig, part_trains
@@ -67,6 +69,17 @@ def total_steps(config: RunConfig) -> int | None:
     """Optimiser steps of all stages; None where a stage counts epochs, whose steps its rows decide."""
     stages = stages_of(config)
     return None if any(stage.epochs is not None for stage in stages) else sum(stage.steps for stage in stages)
+
+
+@contextmanager
+def naming(stage: Stage) -> Iterator[None]:
+    """What is refused inside names the stage, where the run has several."""
+    try:
+        yield
+    except FilaError as error:
+        if not stage.name or isinstance(error, MachineError):
+            raise
+        raise type(error)(f"{stage.field} ({stage.name}): {error}") from error
 
 
 def _run(config: RunConfig, declared: tuple[StageConfig, ...]) -> RunConfig:

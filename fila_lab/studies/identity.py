@@ -16,7 +16,7 @@ from fila_lab.config.hashing import file_sha256
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.run import NO_MATTER
 from fila_lab.config.seam_identity import seam_identity
-from fila_lab.config.stage_runs import Stage, seen_by, stages_of
+from fila_lab.config.stage_runs import Stage, naming, seen_by, stages_of
 from fila_lab.config.suites import SEAM
 
 PACKAGE = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def stage_ids(config: RunConfig, seeds: Iterable[int], code: str) -> dict[int, t
     *stages, _ = stages_of(config)
     if not stages:
         return dict.fromkeys(seeds, ())
-    trained = [identities(stage.run, "train") for stage in stages]
+    trained = [_trained_on(stage) for stage in stages]
     validated, hashes = identities(config, "val"), weights_hashes(config)
     versions = {name: version(name) for name in COMPUTING}
 
@@ -163,7 +163,7 @@ def data_hash(config: RunConfig) -> str:
     """16 hex digits over the identities of all its suites; how many of their items a seed draws, and how towers see them (`vit_scale`,
     `tiling`), stay out."""
     found: dict[str, Any] = {split: identities(config, split) for split in ("train", "val", "test")}
-    if own := [identities(stage.run, "train") for stage in stages_of(config) if stage.run.data is not config.data]:
+    if own := [_trained_on(stage) for stage in stages_of(config) if stage.run.data is not config.data]:
         found["stages"] = own
     return config_hash(found)
 
@@ -181,6 +181,11 @@ def identities(config: RunConfig, split: str) -> list[dict[str, Any]]:
         rules = {task: asdict(rule) for task, rule in source.suite.tasks().items()}
         found.append({"suite": source.config.suite, "items": source.suite.identity(source.split), "rules": rules})
     return found
+
+
+def _trained_on(stage: Stage) -> list[dict[str, Any]]:
+    with naming(stage):
+        return identities(stage.run, "train")
 
 
 def suites_of(config: RunConfig) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
 from fila_lab.config.files import default_cache
 from fila_lab.config.run import Size
-from fila_lab.config.stage_runs import Stage, stages_of
+from fila_lab.config.stage_runs import Stage, naming, stages_of
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.components import component_costs, forward_flops, training_flops
 
@@ -103,11 +103,12 @@ def check_rows(config: RunConfig) -> None:
         ConfigError: the field, how many rows there are, and what to set.
     """
     for stage in stages_of(config):
-        _check_rows(stage.run, "train", config.data.train_items, f"{stage.field} ({stage.name}): " if stage.name else "")
+        with naming(stage):
+            _check_rows(stage.run, "train", config.data.train_items)
     _check_rows(config, "val", config.data.val_items)
 
 
-def _check_rows(config: RunConfig, split: str, items: int | None, where: str = "") -> None:
+def _check_rows(config: RunConfig, split: str, items: int | None) -> None:
     if items is None or config.data.generated:
         return
     parts = parts_of(config, split)
@@ -117,7 +118,7 @@ def _check_rows(config: RunConfig, split: str, items: int | None, where: str = "
         if wanted >= part.rows + 1:
             share = f", {wanted:.0f} of them from {part.suite}" if len(parts) > 1 else ""
             raise ConfigError(
-                f"{where}data.{split}_items = {items}{share}, but {part.suite} has {part.rows} {split} rows; "
+                f"data.{split}_items = {items}{share}, but {part.suite} has {part.rows} {split} rows; "
                 f"set data.{split}_items=null for all, or lower it"
             )
 

@@ -11,8 +11,8 @@ import numpy as np
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from fila_lab.config import FilaError, LanguageConfig, MachineError, RunConfig
-from fila_lab.config.stage_runs import Stage, stages_of
+from fila_lab.config import FilaError, LanguageConfig, RunConfig
+from fila_lab.config.stage_runs import naming, stages_of
 from fila_lab.data.opening import open_pools
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool import Pool, draw_seed_items
@@ -59,23 +59,13 @@ def open_stages(
         suites = stage.run.data.train
         known = next((pool for other, pool in opened if other == suites), None)
         if known is None:
-            known = _training_pool(stage, cache_dir, workers, progress)
+            with naming(stage):
+                known = open_data(stage.run, cache_dir, (TRAIN,), workers, progress)[TRAIN]
             opened.append((suites, known))
         trained.append(known)
     others = open_data(config, cache_dir, [split for split in splits if split != TRAIN], workers, progress)
     validated = {name: pool for name, pool in others.items() if name == VAL}
     return [*({TRAIN: pool} | validated for pool in trained[:-1]), {TRAIN: trained[-1]} | others]
-
-
-def _training_pool(stage: Stage, cache_dir: Path, workers: int, progress: Progress | None) -> Pool:
-    try:
-        return open_data(stage.run, cache_dir, (TRAIN,), workers, progress)[TRAIN]
-    except MachineError:
-        raise
-    except FilaError as error:
-        if not stage.name:
-            raise
-        raise type(error)(f"{stage.field} ({stage.name}): {error}") from error
 
 
 def seen_features(

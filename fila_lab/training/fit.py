@@ -138,7 +138,8 @@ class Fit:
         data = self.data[stage.number]
         trained_on = self.trained_on(stage)
         rows = {trained_on if name == TRAIN else name: len(rows) for name, rows in data.rows.items()}
-        self.module.enter(stage)
+        mark = stage_mark(self.config, stage)
+        self.module.enter(stage, mark)
         self.record.enter(stage.name, stage.first, stage.first + stage.steps, validation_interval(stage.run), rows, trained_on)
         goes_on = stage is not self.stages[-1]
         trainer = make_trainer(stage.run, self._folder(stage), self.record, *([WholeAtTheEnd()] if goes_on and self.in_parts else []))
@@ -147,7 +148,6 @@ class Fit:
             trainer.validate(self.module, datamodule=data, verbose=False)
         if goes_on and self.record.stopped is None:
             if trainer.is_global_zero:
-                mark = stage_mark(self.config, stage)
                 write_end(self._folder(stage) / END, mark, self.module.model, self.config, self.module.trained, self.record.state_dict())
             trainer.strategy.barrier()
         return trainer

@@ -21,7 +21,7 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
-from fila_lab.config.stage_runs import Stage, stage_mark, stages_of
+from fila_lab.config.stage_runs import Stage, stages_of
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
@@ -85,6 +85,8 @@ class FilaModule(L.LightningModule):
         """The training stage that it is in; `enter` leads into another."""
         self.trained: frozenset[str] = frozenset()
         """Names in the model of the parameters that train in this stage or did in one before."""
+        self.mark = ""
+        """By which checkpoints know the stage, where the run has several."""
         self.enter(self.stage)
         self.forward_model = torch.compile(self.model) if runtime.compile else self.model
 
@@ -94,13 +96,15 @@ class FilaModule(L.LightningModule):
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts}, detail_branch=detail_branch)
 
-    def enter(self, stage: Stage) -> None:
+    def enter(self, stage: Stage, mark: str = "") -> None:
         """From now on, what the stage trains trains, and nothing else.
+
+        mark: of the stage in its whole run, whose data this module does not know (`config.stage_runs.stage_mark`).
 
         Raises:
             ConfigError: the stage names parameters that there are not, one of them twice, or none that this run has.
         """
-        self.stage = stage
+        self.stage, self.mark = stage, mark
         if self.config.train.stages is not None:
             parts, stages = self.model.parts(), stages_of(self.config)[: stage.number + 1]
             named = [entries(parts, list(each.trains), each.field) for each in stages]
@@ -127,7 +131,7 @@ class FilaModule(L.LightningModule):
         """A checkpoint holds what has trained: frozen parts are the config's. It knows its stage, where the run has several."""
         for name in self._frozen():
             checkpoint["state_dict"].pop(name, None)  # ranks beyond the first may hold none
-        checkpoint[STAGE] = stage_mark(self.config, self.stage)
+        checkpoint[STAGE] = self.mark
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Frozen parts are those this module was built with."""

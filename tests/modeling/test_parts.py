@@ -46,3 +46,14 @@ def test_what_names_nothing_or_one_parameter_twice_is_refused(make_config: Calla
     with pytest.raises(ConfigError, match=r"trains = \[fusion\]: this run has none of them, so nothing would train"):
         entries(parts, ["fusion"], "train.stages.0")
     assert entries(parts, ["fusion", "projector"], "train.stages.0")["fusion"] == []
+
+
+@pytest.mark.slow
+def test_of_an_adapted_language_model_the_adapters_are_what_can_train(make_config: Callable[..., RunConfig]) -> None:
+    model = build_model(make_config(language={"lora": {"rank": 2, "alpha": 4}}))
+    adapters = {name for name, _ in model.parts()["language"]}
+    assert adapters
+    assert adapters == {name for name, value in model.named_parameters() if name.startswith("language.") and value.requires_grad}
+    model.let_train(name for name, _ in entries(model.parts(), ["projector"], "train.stages.0")["projector"])
+    assert not any(value.requires_grad for value in model.language.parameters())
+    assert {name for name, _ in model.parts()["language"]} == adapters  # whether they do train now or not

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from thin_study import Bench, quality
 
-from fila_lab.config import RunConfig, resolve_run
+from fila_lab.config import ConfigError, RunConfig, resolve_run
 from fila_lab.config.stage_runs import ENDS, stages_of
 from fila_lab.studies.identity import cell_id, data_hash, stage_ids, suites_of
 from fila_lab.studies.rows import cell_flops, stage_flops
@@ -49,6 +49,8 @@ def test_a_cell_s_id_follows_its_stages_and_the_content_of_their_files_not_the_p
         ids.append(cell_id(run))
         hashes.append(data_hash(run))
         assert suites_of(run) == {"seam", "llava"}
+    with pytest.raises(ConfigError, match=r"train\.stages\.0 \(align\): data\.train: .*absent"):
+        cell_id(staged(ALIGN | {"data": {"suite": "llava", "path": str(tmp_path / "absent.json")}}, LAST))
     assert ids[0] == ids[1] != ids[2]
     assert hashes[0] == hashes[1] != hashes[2] != data_hash(staged(ALIGN, LAST))
     assert data_hash(staged(ALIGN, LAST)) == data_hash(resolve_run("mini"))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny_run import tiny
 
 from fila_lab.config import RunConfig
+from fila_lab.config.journal import JOURNAL, JournalReader
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import build_model
@@ -79,6 +84,20 @@ def trainers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The training steps that are made."""
+    made: list[int] = []
+    step = FilaModule.training_step
+
+    def noted(self: FilaModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        made.append(batch_idx)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FilaModule, "training_step", noted)
+    return made
+
+
 @pytest.fixture(scope="module")
 def folder(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the undisturbed run leaves: trained parts and, in `work`, the end of its first stage."""
@@ -140,13 +159,25 @@ HOOKS = [("align", "on_train_batch_end", 4, True), ("instruct", "on_train_batch_
 
 @pytest.mark.parametrize(("stage", "hook", "step", "saves"), [*HOOKS, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE)])
 def test_a_cell_that_is_cut_off_in_any_stage_ends_as_if_it_had_not_been(
-    stage: str, hook: str, step: int, saves: bool, cache_dir: Path, tmp_path: Path, undisturbed: dict[str, Any], trainers: list[str]
+    stage: str,
+    hook: str,
+    step: int,
+    saves: bool,
+    cache_dir: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
+    trainers: list[str],
+    steps: list[int],
 ) -> None:
+    """No step that lies behind a checkpoint, or the end of a stage, is made again."""
     config = staged(ALIGN, INSTRUCT)
     with_callback(CutOff(stage, hook, step, saves), lambda: run_cell(config, workdir=tmp_path, cache_dir=cache_dir))
     trainers.clear()
+    steps.clear()
     assert table(run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result) == undisturbed
     assert trainers == (["align", "instruct"] if stage == "align" else ["instruct"])
+    behind = (4 if stage == "instruct" else 0) + (step if saves else 0)
+    assert len(steps) == 9 - behind
 
 
 @pytest.mark.slow
@@ -320,3 +351,36 @@ def test_two_devices_train_in_stages_as_one_and_go_on_from_a_shared_end(strategy
     assert again["failure"] is None
     assert again["curve"] == two["curve"]
     assert not (tmp_path / "again" / fit.STAGES / "align").exists()
+
+
+CELL = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_stage_fits import killed_cell
+killed_cell(Path({workdir!r}), Path({cache!r}))
+"""
+
+
+def killed_cell(workdir: Path, cache_dir: Path) -> dict[str, Any]:
+    """A cell that saves a checkpoint after every step."""
+    config = staged(ALIGN, INSTRUCT, runtime__checkpoint_minutes=1e-6, train__log_every=1)
+    return table(run_cell(config, workdir=workdir, cache_dir=cache_dir).result)
+
+
+@pytest.mark.slow
+def test_a_cell_that_is_killed_in_each_stage_ends_as_if_it_had_not_been(cache_dir: Path, tmp_path: Path) -> None:
+    """By the system, which lets it clear nothing up."""
+    whole = killed_cell(tmp_path / "whole", cache_dir)
+    cut = tmp_path / "cut"
+    script = CELL.format(tests=str(Path(__file__).parent), workdir=str(cut), cache=str(cache_dir))
+    for step in (2, 6):
+        process = subprocess.Popen([sys.executable, "-c", script])
+        reader = JournalReader(cut / JOURNAL)
+        seen = 0
+        while seen < step and process.poll() is None:
+            seen = max([seen, *(entry["step"] for entry in reader.new())])
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert killed_cell(cut, cache_dir) == whole
