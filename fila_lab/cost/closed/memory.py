@@ -12,7 +12,7 @@ from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import COMPONENTS, PROCESS_BYTES, passed_layers
 from fila_lab.cost.closed.fusion_memory import kept_values
 from fila_lab.cost.closed.parts import text_tokens
-from fila_lab.cost.closed.sharing import STRATEGIES, answering_bytes, training_bytes
+from fila_lab.cost.closed.sharing import STRATEGIES, answering_bytes, step_bytes, training_bytes
 from fila_lab.cost.closed.weights import weights_of
 
 ANSWER_TOKENS = 16
@@ -22,8 +22,8 @@ ANSWER_TOKENS = 16
 @dataclass(frozen=True)
 class Memory:
     """Bytes of one part on one device while a cell trains. state: weights, and of what trains gradients and two AdamW moments, or the
-    device's share of them; activations: of its share of a batch, kept for the backward pass; of a frozen ConvNeXt, alive while features are
-    computed."""
+    device's share of them; activations: of its share of a batch, kept for the backward pass, or what the optimiser's step takes when they
+    are gone; of a frozen ConvNeXt, alive while features are computed."""
 
     state: float
     activations: float
@@ -53,8 +53,11 @@ def memory_parts(config: RunConfig) -> dict[str, Memory]:
     kept, cache = _activations(own, canvas), train.eval_batch_size * _cache_bytes(config, canvas)
     if runtime.shares != "fsdp":
         kept["language"] = max(kept["language"], cache)
-        return {name: Memory(training_bytes(part, *sharing), kept[name]) for name, part in weights.items()}
+    if not runtime.fused_optimizer:
+        kept = {name: max(count, step_bytes(weights[name], *sharing[:2])) for name, count in kept.items()}
     training = {name: Memory(training_bytes(part, *sharing), kept[name]) for name, part in weights.items()}
+    if runtime.shares != "fsdp":
+        return training
     asked = dict.fromkeys(COMPONENTS, 0.0) | {"language": cache}
     answering = {name: Memory(answering_bytes(part, *sharing), asked[name]) for name, part in weights.items()}
     return max(training, answering, key=lambda phase: sum(part.total for part in phase.values()))
