@@ -48,7 +48,7 @@ def weights_of(config: RunConfig, canvas: Size) -> dict[str, Weights]:
     """Part -> its weights; of a fusion those at a canvas, on which they do not depend."""
     counts = {name: cost.parameters for name, cost in component_costs(config, canvas).items()}
     language, adapters = config.language, lora_cost(config.language, 0).parameters
-    moving = counts["language"] if language.weights_train else adapters
+    moving = counts["language"] if language.weights_train else adapters if language.trainable else 0.0
     in_layers = counts["language"] - embedding_parameters(language) - language.width
     head = vocabulary_of(language) * language.width
     vit, convnext = config.vit.trainable, config.convnext.trainable
