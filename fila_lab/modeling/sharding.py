@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 
 def lay_out(
-    model: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh, whole: Iterable[nn.Parameter] = (), methods: Iterable[str] = ()
+    model: nn.Module,
+    layers: Iterable[nn.Module],
+    mesh: DeviceMesh,
+    gathered: torch.dtype,
+    whole: Iterable[nn.Parameter] = (),
+    methods: Iterable[str] = (),
 ) -> None:
     """Lay a model out over a mesh of one dimension, in place.
 
     Args:
         layers: modules in it whose weights are gathered for themselves; the rest is gathered from the forward to the backward pass.
+        gathered: type in which weights are gathered, and their gradients made; shares, and sums of gradients, keep float32.
         whole: weights that every device keeps.
         methods: names of what runs the model beside `forward`.
     """
+    policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh, ignored_params=set(whole))
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy, ignored_params=set(whole))
     for method in methods:
         register_fsdp_forward_method(model, method)
 
@@ -49,6 +57,11 @@ def scatter(model: nn.Module) -> None:
 def local(value: Tensor) -> Tensor:
     """This device's share of a weight, or the weight where it is whole; gradients pass."""
     return value.to_local() if isinstance(value, DTensor) else value
+
+
+def whole(value: Tensor) -> Tensor:
+    """The weight of which each device has a share; all devices must ask."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _laid_out(model: nn.Module) -> list[FSDPModule]:

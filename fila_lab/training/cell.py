@@ -40,7 +40,7 @@ from fila_lab.training.module import FilaModule, NotFiniteError
 from fila_lab.training.ranks import run_ranks, shared_out
 from fila_lab.training.record import Progress, Recorder, Stop
 from fila_lab.training.shares import gathered
-from fila_lab.training.trained import save_trained
+from fila_lab.training.trained import save_state, trained_state
 from fila_lab.training.trainer import set_up_device, validation_interval
 
 log = logging.getLogger("fila_lab")
@@ -172,8 +172,10 @@ def _run(
         with _timed(timing, "evaluate"):
             found, predictions = _evaluated(trainer, fit.module, data, pools, test)
         with _timed(timing, "save"):
-            if checkpoint is not None and trainer.is_global_zero:
-                save_trained(fit.module.model, config, checkpoint)
+            first = trainer.is_global_zero
+            state = trained_state(fit.module.model, keep=first and checkpoint is not None)
+            if first and checkpoint is not None:
+                save_state(state, config, checkpoint)
     timing["train"] += record.earlier
     timing |= record.seconds | {"loading": fit.seconds, "waiting": record.waited}
     timing["images_per_second"] = record.images_per_second()

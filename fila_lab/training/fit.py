@@ -17,9 +17,8 @@ from fila_lab.training.data import TRAIN, CellData
 from fila_lab.training.features import Features
 from fila_lab.training.module import FilaModule
 from fila_lab.training.record import Recorder
-from fila_lab.training.sharded import WholeAtTheEnd
 from fila_lab.training.stage_ends import END, StageEnd, read_end, write_end
-from fila_lab.training.trained import fill
+from fila_lab.training.trained import fill, trained_state
 from fila_lab.training.trainer import make_trainer, validation_interval
 
 STAGES = "stages"
@@ -142,13 +141,14 @@ class Fit:
         self.module.enter(stage, mark)
         self.record.enter(stage.name, stage.first, stage.first + stage.steps, validation_interval(stage.run), rows, trained_on)
         goes_on = stage is not self.stages[-1]
-        trainer = make_trainer(stage.run, self._folder(stage), self.record, *([WholeAtTheEnd()] if goes_on and self.in_parts else []))
+        trainer = make_trainer(stage.run, self._folder(stage), self.record)
         trainer.fit(self.module, data, ckpt_path=checkpoint)
         if self.record.due:  # the checkpoint was of the last step: there was nothing to fit, and its validation is still to come
             trainer.validate(self.module, datamodule=data, verbose=False)
         if goes_on and self.record.stopped is None:
+            trained = trained_state(self.module.model, self.module.trained, keep=trainer.is_global_zero)
             if trainer.is_global_zero:
-                write_end(self._folder(stage) / END, mark, self.module.model, self.config, self.module.trained, self.record.state_dict())
+                write_end(self._folder(stage) / END, mark, trained, self.config, self.record.state_dict())
             trainer.strategy.barrier()
         return trainer
 

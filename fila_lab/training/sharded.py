@@ -15,18 +15,20 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from fila_lab.modeling import FilaModel
-from fila_lab.modeling.sharding import gather, lay_out, scatter
+from fila_lab.modeling.precision import PRODUCTS
+from fila_lab.modeling.sharding import gather, lay_out, scatter, whole
 
 
 def shard(model: FilaModel, mesh: DeviceMesh) -> None:
-    """Lay a model out: a layer of the ViT, a stage of a ConvNeXt that trains, a layer of the language model at a time. A frozen ConvNeXt
-    stays whole: it is asked by itself, before the model is."""
+    """Lay a model out, its weights gathered in the type of the run's products: a layer of the ViT, a stage of a ConvNeXt that trains, a
+    layer of the language model at a time. A frozen ConvNeXt stays whole: it is asked by itself, before the model is."""
     convnext = model.encoder.convnext
     frozen = convnext is not None and not any(value.requires_grad for value in convnext.parameters())
     layers: list[nn.Module] = [*model.encoder.vit.trunk.transformer.resblocks, *_layers(model.language)]
     if convnext is not None and not frozen:
         layers += convnext.trunk.stages
-    lay_out(model, layers, mesh, whole=convnext.parameters() if convnext is not None and frozen else (), methods=("answer",))
+    products = PRODUCTS[model.config.runtime.precision]
+    lay_out(model, layers, mesh, products, whole=convnext.parameters() if convnext is not None and frozen else (), methods=("answer",))
 
 
 def _layers(language: nn.Module) -> nn.ModuleList:
@@ -90,8 +92,8 @@ class ShardedStrategy(ModelParallelStrategy):
             return found if self.is_global_zero else {}
         if not isinstance(state, Tensor):
             return state
-        whole = state.full_tensor() if isinstance(state, DTensor) else state
-        return whole.detach().cpu() if self.is_global_zero else None
+        value = whole(state.detach())
+        return value.cpu() if self.is_global_zero else None
 
 
 def _share(whole: Tensor, of: Tensor) -> Tensor:
@@ -106,13 +108,6 @@ def _of_its_shape(part: Any, value: Tensor) -> bool:
     return isinstance(part, Tensor) and part.shape == value.shape and part.ndim > 0
 
 
-class WholeAtTheEnd(Callback):
-    """What has trained is written when the fit is over, by rank 0 alone."""
-
-    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        gather(module.model)  # type: ignore[arg-type]
-
-
 class WholeForAnswers(Callback):
     """Ranks answer different prompts in different numbers of tokens: while they do, each has all weights, and waits for nobody."""
 
@@ -123,5 +118,7 @@ class WholeForAnswers(Callback):
         scatter(module.model)  # type: ignore[arg-type]
 
     def on_predict_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """For good: what trains is saved after it, by rank 0 alone."""
         gather(module.model)  # type: ignore[arg-type]
+
+    def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        scatter(module.model)  # type: ignore[arg-type]

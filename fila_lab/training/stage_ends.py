@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from fila_lab.config import FilaError, MachineError, RunConfig
 from fila_lab.config.json_files import read_json
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.data.sealed import DamagedError, alone, digests, look, put, seal
-from fila_lab.modeling import FilaModel
-from fila_lab.training.trained import save_trained, trained_parts
+from fila_lab.training.trained import save_state, trained_parts
 
 log = logging.getLogger("fila_lab")
 
@@ -37,12 +35,12 @@ class StageEnd:
     record: dict[str, Any]
 
 
-def write_end(folder: Path, mark: str, model: FilaModel, config: RunConfig, trained: Collection[str], record: dict[str, Any]) -> None:
+def write_end(folder: Path, mark: str, trained: dict[str, Tensor], config: RunConfig, record: dict[str, Any]) -> None:
     """Write what the stages up to one have come to.
 
     Args:
         mark: what the stages are (`config.stage_runs.stage_mark`).
-        trained: names of the parameters that they trained.
+        trained: the parameters that they trained, by name.
         record: the Recorder's state between two steps, where it holds no tensors.
 
     Raises:
@@ -50,7 +48,7 @@ def write_end(folder: Path, mark: str, model: FilaModel, config: RunConfig, trai
     """
 
     def make(temporary: Path) -> None:
-        save_trained(model, config, temporary / TRAINED_PARTS, trained)
+        save_state(trained, config, temporary / TRAINED_PARTS)
         (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
         seal(temporary, MARK, {"stages": mark}, digests(temporary))
 

@@ -16,13 +16,26 @@ from fila_lab.config.renamed import present_run
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import FilaModel, build_model
 from fila_lab.modeling.fit import require_fit
+from fila_lab.modeling.sharding import is_sharded, whole
+
+
+def trained_state(model: FilaModel, names: Collection[str] | None = None, keep: bool = True) -> dict[str, Tensor]:
+    """Name -> value, whole and on the CPU, of the parameters of these names, or of all that train now.
+
+    keep: False for a rank beyond the first, which is asked because each has a share where weights lie in parts, and keeps nothing.
+    """
+    chosen = ((name, value) for name, value in model.named_parameters() if (value.requires_grad if names is None else name in names))
+    state = ((name, whole(value.detach())) for name, value in chosen if keep or is_sharded(model))
+    return {name: value.cpu().contiguous() for name, value in state if keep}
 
 
 def save_trained(model: FilaModel, config: RunConfig, path: Path, names: Collection[str] | None = None) -> None:
-    """Write trained parts as safetensors, with the config beside them: the parameters of these names, or all that train now. OSError where
-    the disk is full."""
-    trained = ((name, value) for name, value in model.named_parameters() if (value.requires_grad if names is None else name in names))
-    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in trained}
+    """`save_state` of `trained_state`, in one process."""
+    save_state(trained_state(model, names), config, path)
+
+
+def save_state(state: dict[str, Tensor], config: RunConfig, path: Path) -> None:
+    """Write trained parts as safetensors, with the config beside them. OSError where the disk is full."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with becoming(path) as temporary:
         save_file(state, temporary, metadata={"config": config.model_dump_json()})

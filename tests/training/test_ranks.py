@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,20 @@ import pytest
 import torch
 from tiny_run import tiny
 from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from fila_lab.config import MachineError, RunConfig
+from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.data.suite import Turn
+from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.answers import Truth
+from fila_lab.modeling.sharding import whole
 from fila_lab.training import run_cell
 from fila_lab.training.batches import Batch, Collator
 from fila_lab.training.data import open_data
 from fila_lab.training.module import FilaModule
+from fila_lab.training.sharded import shard
 from fila_lab.training.shares import gathered
 from fila_lab.training.streams import Stream
 from fila_lab.training.texts import IGNORE
@@ -70,7 +76,7 @@ TRUTH_WIDTH = 6
 
 
 def _batches(config: RunConfig, cache_dir: Path, rank: int, world: int, truth: bool) -> list[Batch]:
-    """The rank's parts of global batches of 7, 2 and 1 rows, with 1 to 9 answer tokens a row."""
+    """The rank's parts of global batches of 7, 2 and 1 rows, with 1 to 9 answer tokens a row; and of 2 rows that are texts alone."""
     pool = open_data(config, cache_dir, ("train",))["train"]
     collator = Collator(config, pool, None, FilaModule.from_config(config).model.tokenizer)
     draw = np.random.default_rng(0)
@@ -87,7 +93,8 @@ def _batches(config: RunConfig, cache_dir: Path, rank: int, world: int, truth: b
             shown = torch.from_numpy(np.stack([np.random.default_rng(int(r)).random((places, 4 * TRUTH_WIDTH)) for r in share])).float()
             made.truth = shown[:0] if spare else shown
         found.append(made)
-    return found
+    texts = VisionBatch.of(NO_IMAGE, found[1].vision.input_ids, found[1].vision.prompt_lengths)
+    return [*found, replace(found[1], vision=texts, truth=None)]
 
 
 class _Step(torch.nn.Module):
@@ -101,15 +108,24 @@ class _Step(torch.nn.Module):
         return self.module.training_step(batch, 0)
 
 
-def _gradients(config: RunConfig, cache_dir: Path, rank: int, world: int, truth: bool) -> list[dict[str, torch.Tensor]]:
+def _gradients(
+    config: RunConfig, cache_dir: Path, rank: int, world: int, truth: bool, parts: bool = False
+) -> list[dict[str, torch.Tensor]]:
     torch.set_num_threads(1)
     module = _module(config, truth)
-    step = DistributedDataParallel(_Step(module)) if world > 1 else _Step(module)
+    batches = _batches(config, cache_dir, rank, world, truth)
+    if parts:
+        shard(module.model, init_device_mesh("cpu", (world,)))
+        if rank:  # nothing could be read of this rank's share
+            batches.append(replace(batches[0], vision=None, labels=batches[0].labels[:0], truth=None))
+        else:
+            batches.append(batches[0])
+    step = DistributedDataParallel(_Step(module)) if world > 1 and not parts else _Step(module)
     found = []
-    for batch in _batches(config, cache_dir, rank, world, truth):
+    for batch in batches:
         module.zero_grad(set_to_none=True)
         step(batch).backward()
-        found.append({name: p.grad.clone() for name, p in module.model.named_parameters() if p.grad is not None})
+        found.append({name: whole(p.grad).clone() for name, p in module.model.named_parameters() if p.grad is not None})
     return found
 
 
@@ -118,18 +134,20 @@ def _rank(rank: int, port: int, fields: dict[str, Any], cache_dir: Path, out: Pa
     dist.init_process_group("gloo", rank=rank, world_size=WORLD)
     config = RunConfig.model_validate(fields)
     found = [_gradients(config, cache_dir, rank, WORLD, truth) for truth in (False, True)]
+    parted = _gradients(config, cache_dir, rank, WORLD, False, parts=True)
     pool = open_data(config, cache_dir, ("val",))["val"]
     collator = Collator(config, pool, None, FilaModule.from_config(config).model.tokenizer)
     seen = {}
     for size in (1, 3, 5, 64):  # many batches, and fewer than ranks
         stream = Stream(collator, np.arange(len(pool.meta)), size, None, 0, rank, WORLD)
         seen[size] = gathered([batch.rows for batch in stream])
-    torch.save((found, seen), out / f"{rank}.pt")
+    torch.save((found, parted, seen), out / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_gradients_are_those_of_one_process_and_evaluation_is_shared_out(cache_dir: Path, tmp_path: Path) -> None:
-    """Global batches with unequal numbers of answer tokens, one row over, and fewer rows than ranks; with and without the truth's loss."""
+    """Global batches with unequal numbers of answer tokens, one row over, fewer rows than ranks, and texts alone; with and without the
+    truth's loss, by DDP, and with weights in parts."""
     config = tiny(fusion__name="addition", runtime__precision="fp32", runtime__feature_cache=False)
     alone = [_gradients(config, cache_dir, 0, 1, truth) for truth in (False, True)]
     task = (_free_port(), config.model_dump(mode="json"), cache_dir, tmp_path)
@@ -137,8 +155,9 @@ def test_gradients_are_those_of_one_process_and_evaluation_is_shared_out(cache_d
     pool = open_data(config, cache_dir, ("val",))["val"]
     collator = Collator(config, pool, None, FilaModule.from_config(config).model.tokenizer)
     for rank in range(WORLD):
-        found, seen = torch.load(tmp_path / f"{rank}.pt")
-        for ours, wanted in zip(chain(*found), chain(*alone), strict=True):
+        found, (*parted, unread), seen = torch.load(tmp_path / f"{rank}.pt")
+        assert not any(gradient.any() for gradient in unread.values()), "where a rank sees nothing, none does, and none waits"
+        for ours, wanted in zip(chain(*found, parted), chain(*alone, alone[0]), strict=True):
             assert ours.keys() == wanted.keys()
             for name, gradient in wanted.items():
                 assert (ours[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-9, name

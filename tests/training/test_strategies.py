@@ -131,18 +131,21 @@ def _same_content(kept: dict[str, dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 def test_a_cell_whose_weights_lie_in_parts_leaves_what_every_cell_leaves(cache_dir: Path, tmp_path: Path) -> None:
-    fields = CONFIG | {"train__steps": 3}
+    """In bfloat16, in which its weights are gathered, and not saved."""
+    fields = CONFIG | {"train__steps": 3, "runtime__precision": "bf16"}
     found = {}
     for name, more in (("one", {}), ("two", {"runtime__devices": WORLD, "runtime__strategy": "fsdp", "runtime__checkpoint_minutes": 1e-9})):
         file = tmp_path / name / "cell" / "model.safetensors"
         found[name] = run_cell(tiny(**fields, **more), workdir=tmp_path / name, cache_dir=cache_dir, checkpoint=file)
         assert found[name].result["failure"] is None
     one, two = found["one"], found["two"]
-    assert [point["loss"] for point in two.result["curve"]] == pytest.approx([point["loss"] for point in one.result["curve"]], rel=1e-3)
+    assert [point["loss"] for point in two.result["curve"]] == pytest.approx([point["loss"] for point in one.result["curve"]], rel=0.02)
     assert two.predictions["item_id"].equals(one.predictions["item_id"])
     states = [dict(load_trained(tmp_path / name / "cell").named_parameters()) for name in found]
     for name, value in states[0].items():
-        torch.testing.assert_close(states[1][name], value, rtol=0.05, atol=2e-3)
+        assert states[1][name].dtype is torch.float32
+        torch.testing.assert_close(states[1][name], value, rtol=0.05, atol=4e-3)
+        assert not value.requires_grad or not torch.equal(states[1][name], states[1][name].bfloat16().float()) or not value.any()
     assert (tmp_path / "two" / FOLDER / "last.ckpt").is_file()
 
 

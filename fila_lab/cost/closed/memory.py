@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fila_lab.config.counts import FEATURE_CHUNK, detail_size, llm_tokens, tiles_of
 from fila_lab.config.lora_maps import adapted_maps
 from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import COMPONENTS, PROCESS_BYTES, passed_layers
 from fila_lab.cost.closed.fusion_memory import kept_values
 from fila_lab.cost.closed.parts import text_tokens
-from fila_lab.cost.closed.sharing import STRATEGIES, answering_bytes, training_bytes
+from fila_lab.cost.closed.sharing import STRATEGIES, answering_bytes, step_bytes, training_bytes
 from fila_lab.cost.closed.weights import weights_of
 
 ANSWER_TOKENS = 16
@@ -22,8 +24,8 @@ ANSWER_TOKENS = 16
 @dataclass(frozen=True)
 class Memory:
     """Bytes of one part on one device while a cell trains. state: weights, and of what trains gradients and two AdamW moments, or the
-    device's share of them; activations: of its share of a batch, kept for the backward pass; of a frozen ConvNeXt, alive while features are
-    computed."""
+    device's share of them; activations: of its share of a batch, kept for the backward pass, or what the optimiser's step takes when they
+    are gone; of a frozen ConvNeXt, alive while features are computed."""
 
     state: float
     activations: float
@@ -44,8 +46,17 @@ def memory_bytes(config: RunConfig) -> float:
 
 
 def memory_parts(config: RunConfig) -> dict[str, Memory]:
-    """Part -> its memory in training one cell, on each of the run's devices. Where weights are gathered to answer questions, and that takes
-    more than a training step: its memory then."""
+    """Part -> its memory in training one cell, on each of the run's devices: in the training stage that takes most, and where weights are
+    gathered to answer questions, and that takes more than a training step, then."""
+    return max((_stage_parts(stage.run) for stage in stages_of(config)), key=_total)
+
+
+def _total(parts: Mapping[str, Memory]) -> float:
+    return sum(part.total for part in parts.values())
+
+
+def _stage_parts(config: RunConfig) -> dict[str, Memory]:
+    """The same of a run without stages, or of one stage."""
     canvas = max(seen_canvases(config), key=lambda size: size[0] * size[1])
     runtime, train = config.runtime, config.train
     own = config.model_copy(update={"train": train.model_copy(update={"batch_size": -(-train.batch_size // runtime.world)})})
@@ -53,11 +64,14 @@ def memory_parts(config: RunConfig) -> dict[str, Memory]:
     kept, cache = _activations(own, canvas), train.eval_batch_size * _cache_bytes(config, canvas)
     if runtime.shares != "fsdp":
         kept["language"] = max(kept["language"], cache)
-        return {name: Memory(training_bytes(part, *sharing), kept[name]) for name, part in weights.items()}
+    if not runtime.fused_optimizer:
+        kept = {name: max(count, step_bytes(weights[name], *sharing[:2])) for name, count in kept.items()}
     training = {name: Memory(training_bytes(part, *sharing), kept[name]) for name, part in weights.items()}
+    if runtime.shares != "fsdp":
+        return training
     asked = dict.fromkeys(COMPONENTS, 0.0) | {"language": cache}
     answering = {name: Memory(answering_bytes(part, *sharing), asked[name]) for name, part in weights.items()}
-    return max(training, answering, key=lambda phase: sum(part.total for part in phase.values()))
+    return max(training, answering, key=_total)
 
 
 def _activations(config: RunConfig, canvas: Size) -> dict[str, float]:
@@ -82,9 +96,9 @@ def sharing_strategies(config: RunConfig, devices: int) -> dict[str, dict[str, M
 
 
 def checkpoint_bytes(config: RunConfig) -> float:
-    """Bytes of a checkpoint: the weights that train, and AdamW's two moments of each."""
-    weights = weights_of(config, seen_canvases(config)[0])
-    return sum(3 * part.trained_bytes * part.trained for part in weights.values())
+    """Bytes of a checkpoint: the weights that train, and AdamW's two moments of each; in the training stage with the largest."""
+    each = (weights_of(stage.run, seen_canvases(config)[0]) for stage in stages_of(config))
+    return max(sum(3 * part.trained_bytes * part.trained for part in weights.values()) for weights in each)
 
 
 def check_memory(config: RunConfig, available_bytes: float) -> str | None:

@@ -113,14 +113,14 @@ def text_tokens(config: LanguageConfig) -> int:
 def language_cost(config: LanguageConfig, tokens: int, text: int | None = None) -> Cost:
     """Prefill of `tokens` tokens, of which the last `text` (null: `text_tokens`) pass the head; full (not halved) attention."""
     passing = text_tokens(config) if text is None else text
-    layer, head = _language_layer(config), product(config.width * _vocabulary(config), passing)
+    layer, head = _language_layer(config), product(config.width * vocabulary_of(config), passing)
     layers = (product(layer.parameters, tokens) + attention(tokens, tokens, config.width)).times(config.layers)
     return replace(layers + head, parameters=language_parameters(config)) + lora_cost(config, tokens)
 
 
 def language_token_cost(config: LanguageConfig, tokens: int) -> Cost:
     """One new token after `tokens` cached ones."""
-    layer, head = _language_layer(config), product(config.width * _vocabulary(config), 1)
+    layer, head = _language_layer(config), product(config.width * vocabulary_of(config), 1)
     flops = config.layers * (product(layer.parameters, 1) + attention(1, tokens + 1, config.width)).flops + head.flops
     adapters = lora_cost(config, 1)
     return Cost(language_parameters(config) + adapters.parameters, flops + adapters.flops)
@@ -143,7 +143,7 @@ def language_parameters(config: LanguageConfig) -> float:
 def embedding_parameters(config: LanguageConfig) -> int:
     """Weights of embedding and head; the small Qwens that are loaded tie the two."""
     tied = config.architecture == "qwen2" and config.weights != "random"
-    return _vocabulary(config) * config.width * (1 if tied else 2)
+    return vocabulary_of(config) * config.width * (1 if tied else 2)
 
 
 def _language_layer(config: LanguageConfig) -> Cost:
@@ -153,5 +153,6 @@ def _language_layer(config: LanguageConfig) -> Cost:
     return Cost(2 * width**2 + 2 * width * keys + 3 * width * config.intermediate, 0)
 
 
-def _vocabulary(config: LanguageConfig) -> int:
+def vocabulary_of(config: LanguageConfig) -> int:
+    """Rows of its embedding: the tokenizer's, or those usual for its architecture."""
     return VOCABULARY.get(config.tokenizer, VOCABULARY[config.architecture])

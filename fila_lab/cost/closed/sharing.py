@@ -1,7 +1,7 @@
 """What a device holds of a part's weights, gradients and optimiser by the strategy that devices share them by, torch-free.
 
 ZeRO (Rajbhandari et al., 2020) names the stages: 2 lays gradients and the optimiser's state in parts (`deepspeed`), 3 the weights too
-(`fsdp`). In training `fsdp` gathers a layer at a time, and the next before it is needed; while it answers it gathers all.
+(`fsdp`). In training `fsdp` gathers a layer at a time, and the next before it is needed, in the products' type; while it answers, all.
 """
 
 from __future__ import annotations
@@ -22,27 +22,31 @@ def training_bytes(weights: Weights, shares: str, world: int, product_bytes: int
         product_bytes: of a value in the products' type, in which DeepSpeed holds weights and gradients, with float32 copies beside.
     """
     whole = weights.bytes + 3 * weights.trained_bytes * weights.trained
-    if shares == "ddp":  # gradients lie in the buckets that are passed on, too
-        return whole + weights.trained_bytes * weights.trained
     if shares == "deepspeed":
         shared = product_bytes + 8 + (4 if product_bytes < 4 else 0)
         return product_bytes * (weights.all + 2 * min(BUCKET, weights.trained)) + shared * weights.trained / world
     if shares == "fsdp" and weights.parted:
-        return whole / world + _gathered(weights)
-    return whole
+        return whole / world + _gathered(weights, product_bytes)
+    buckets = weights.trained_bytes * weights.trained if shares == "ddp" else 0.0  # gradients lie in what is passed on, too
+    return whole + buckets + (product_bytes * weights.passed if product_bytes < 4 else 0.0)
 
 
 def answering_bytes(weights: Weights, shares: str, world: int, product_bytes: int) -> float:
     """The same while questions are answered in the middle of training."""
     state = training_bytes(weights, shares, world, product_bytes)
     if shares == "fsdp" and weights.parted:
-        return state - _gathered(weights) + weights.bytes
+        return state - _gathered(weights, product_bytes) + product_bytes * weights.all
     return state
 
 
-def _gathered(weights: Weights) -> float:
-    """Bytes that a training step gathers of a part: what lies in no layer, with its gradients, and two layers with the gradients of one."""
-    if not weights.all:
-        return 0.0
-    mean, trained = weights.bytes / weights.all, weights.trained_bytes * weights.trained / weights.all
-    return weights.rest * (mean + trained) + weights.layer * (min(2, weights.layers) * mean + trained)
+def step_bytes(weights: Weights, shares: str, world: int) -> float:
+    """Bytes of a part that AdamW's step takes beside the state, when activations are gone: the roots of all second moments at once."""
+    shared = (shares == "fsdp" and weights.parted) or shares == "deepspeed"
+    return weights.trained_bytes * weights.trained / (world if shared else 1)
+
+
+def _gathered(weights: Weights, product_bytes: int) -> float:
+    """Bytes that a training step gathers of a part, in the products' type: what lies in no layer, with its gradients, and two layers with
+    the gradients of one."""
+    trained = weights.trained / weights.all if weights.all else 0.0
+    return product_bytes * (weights.rest * (1 + trained) + weights.layer * (min(2, weights.layers) + trained))

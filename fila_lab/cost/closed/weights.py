@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from fila_lab.config.run import RunConfig, Size
 from fila_lab.config.weights import weights_file
-from fila_lab.cost.closed.components import COMPONENTS, component_costs
-from fila_lab.cost.closed.parts import embedding_parameters, lora_cost, vit_layer_cost
+from fila_lab.cost.closed.components import COMPONENTS, component_costs, passed_layers
+from fila_lab.cost.closed.parts import embedding_parameters, lora_cost, vit_layer_cost, vocabulary_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Weights:
     frozen, trained: weights; frozen_bytes, trained_bytes: of each. A weight that trains has a gradient and AdamW's two moments in its type.
     layers: modules whose weights are gathered one at a time; the largest has `layer` weights, all that are in none are `rest`.
     parted: whether strategies that lay weights in parts do so here.
+    passed: float32 weights that a gradient passes: mixed precision keeps a copy of them in the products' type until the backward pass.
     """
 
     frozen: float
@@ -26,6 +27,7 @@ class Weights:
     layers: int = 0
     layer: float = 0.0
     parted: bool = True
+    passed: float = 0.0
 
     @property
     def all(self) -> float:
@@ -46,11 +48,16 @@ def weights_of(config: RunConfig, canvas: Size) -> dict[str, Weights]:
     """Part -> its weights; of a fusion those at a canvas, on which they do not depend."""
     counts = {name: cost.parameters for name, cost in component_costs(config, canvas).items()}
     language, adapters = config.language, lora_cost(config.language, 0).parameters
-    moving = counts["language"] if language.weights_train else adapters
+    moving = counts["language"] if language.weights_train else adapters if language.trainable else 0.0
     in_layers = counts["language"] - embedding_parameters(language) - language.width
-    found = {name: Weights(0.0, counts[name]) for name in ("fusion", "projector")}
-    found["vit"] = _either(counts["vit"], config.vit.trainable, config.vit.layers, vit_layer_cost(config.vit, config.geometry).parameters)
-    found["convnext"] = _either(counts["convnext"], config.convnext.trainable, 4, _largest_stage(config), parted=config.convnext.trainable)
+    head = vocabulary_of(language) * language.width
+    vit, convnext = config.vit.trainable, config.convnext.trainable
+    layer, stage = vit_layer_cost(config.vit, config.geometry).parameters, _largest_stage(config)
+    found = {name: Weights(0.0, counts[name], passed=counts[name]) for name in ("fusion", "projector")}
+    found["vit"] = Weights(*_either(counts["vit"], vit), layers=config.vit.layers, layer=layer, passed=passed_layers(config) * layer)
+    found["convnext"] = Weights(
+        *_either(counts["convnext"], convnext), layers=4, layer=stage, parted=convnext, passed=counts["convnext"] if convnext else 0.0
+    )
     found["language"] = Weights(
         counts["language"] - moving,
         moving,
@@ -58,6 +65,7 @@ def weights_of(config: RunConfig, canvas: Size) -> dict[str, Weights]:
         trained_bytes=language_bytes(config) if language.weights_train else 4,
         layers=language.layers,
         layer=in_layers / language.layers,
+        passed=adapters + (in_layers - adapters + head if language_bytes(config) == 4 else 0.0),
     )
     return {name: found[name] for name in COMPONENTS}
 
@@ -72,9 +80,9 @@ def language_bytes(config: RunConfig) -> int:
     return 4 if language.weights_train or own else 2
 
 
-def _either(count: float, trains: bool, layers: int, layer: float, parted: bool = True) -> Weights:
-    frozen, trained = (0.0, count) if trains else (count, 0.0)
-    return Weights(frozen, trained, layers=layers, layer=layer, parted=parted)
+def _either(count: float, trains: bool) -> tuple[float, float]:
+    """(frozen, trained)"""
+    return (0.0, count) if trains else (count, 0.0)
 
 
 def _largest_stage(config: RunConfig) -> float:

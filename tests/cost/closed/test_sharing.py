@@ -31,7 +31,7 @@ def test_states_are_those_of_the_zero_paper() -> None:
     assert training_bytes(model, "deepspeed", 64, 2) - buffers == pytest.approx(16.6 * GB, rel=0.01)
     layered = Weights(0.0, 7.5e9, layers=10**6, layer=7500.0)
     assert training_bytes(layered, "fsdp", 64, 2) == pytest.approx(1.9 * GB, rel=0.02)
-    assert answering_bytes(layered, "fsdp", 64, 2) == pytest.approx((1.9 + 30) * GB, rel=0.02), "all float32 weights, while it answers"
+    assert answering_bytes(layered, "fsdp", 64, 2) == pytest.approx((1.9 + 15) * GB, rel=0.02), "all weights, while it answers"
 
 
 def test_ddp_holds_gradients_twice_and_frozen_weights_are_no_states() -> None:
@@ -76,6 +76,18 @@ def test_weights_are_counted_as_the_built_model_has_them(preset: str, fields: di
     assert sum(part.trained for part in counted.values()) == moving + unused
     layer = next(part for part in model.language.modules() if type(part).__name__.endswith("DecoderLayer"))
     assert counted["language"].layer == sum(value.numel() for value in layer.parameters())
+
+
+def test_a_run_of_several_stages_takes_what_its_largest_takes() -> None:
+    stages = [
+        {"name": "align", "trains": ["projector", "fusion"], "steps": 10},
+        {"name": "instruct", "trains": ["projector", "language"], "steps": 10},
+    ]
+    staged, whole, first = run(train__stages=stages), run(), run(language__trainable=False)
+    assert memory_bytes(first) < memory_bytes(staged) <= memory_bytes(whole)
+    assert checkpoint_bytes(first) < checkpoint_bytes(staged) <= checkpoint_bytes(whole)
+    adapters = run(train__stages=stages, language__lora=LORA)
+    assert memory_bytes(first) < memory_bytes(adapters) < memory_bytes(staged)
 
 
 def test_a_checkpoint_of_papers_first_stage_is_under_five_per_cent_of_the_model() -> None:
