@@ -108,14 +108,15 @@ def test_refused_heights_name_the_range() -> None:
         _ = Page((28, 28), (2, 2), 14, 2, control=False).heights
 
 
-def test_numbers_whose_item_cannot_be_drawn_are_passed_over() -> None:
-    suite = page_of(MODELS["llava-v1.6"]).suite("reading", 112)  # a third of the tile: a wide code finds no place to be cut now and then
-    assert [answer for _, answer in drawn(lambda index: (index, suite.unpainted("test", index)[0].answer), count(79), 2)] == [
-        suite.unpainted("test", index)[0].answer for index in (79, 81)
-    ]
-    hopeless = page_of(MODELS["llava-v1.6"]).suite("reading", 700)
-    with pytest.raises(FilaError, match="nothing can be drawn that fits"):
-        drawn(lambda index: hopeless.unpainted("test", index), count(), 1)
+def test_numbers_whose_item_cannot_be_drawn_are_passed_over_unless_nearly_all_are() -> None:
+    def draw(number: int) -> int:
+        if number % 10 == 0 or number >= 50:
+            raise FilaError("no place to be cut")
+        return number
+
+    assert drawn(draw, count(8), 4) == [8, 9, 11, 12]
+    with pytest.raises(FilaError, match="no place to be cut"):
+        drawn(draw, count(48), 4)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -123,7 +124,7 @@ def test_every_question_of_the_suite_has_a_sentence_with_all_its_names(task: str
     page = page_of(MODELS["llava-v1.6"])
     suite = page.suite(task, 20)
     kinds = set()
-    for index in range(30):
+    for index in range(12):
         setup = suite.setup("test", index)
         draft, _ = suite.unpainted("test", index)
         assert setup.split == "test"
