@@ -171,6 +171,7 @@ def test_ranks_on_other_machines_leave_a_cell_undone_without_a_launcher(cache_di
         run_cell(tiny(runtime__nodes=2), workdir=tmp_path, cache_dir=cache_dir)
 
 
+@pytest.mark.slow
 def test_a_fused_optimiser_makes_the_same_steps(cache_dir: Path, tmp_path: Path) -> None:
     """To rounding: it is another kernel, and another cell."""
     weights = []

@@ -63,7 +63,7 @@ def test_seven_billion_train_on_eight_devices_in_parts_alone() -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"language__trainable": False}, {"language__lora": LORA}, {"vit__trainable": True}])
-@pytest.mark.parametrize("preset", ["mini", "base"])
+@pytest.mark.parametrize("preset", ["mini", pytest.param("base", marks=pytest.mark.slow)])
 def test_weights_are_counted_as_the_built_model_has_them(preset: str, fields: dict[str, Any]) -> None:
     from fila_lab.cost.subject import build_subject
 
