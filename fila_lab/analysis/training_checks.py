@@ -70,9 +70,7 @@ def training_check(folder: StudyFolder) -> Check:
         free = own | ({"train.steps"} if study.equalise != "steps" else set())
         keys[arm] = (*((path, str(config.get(path))) for path in watched if not _within(path, free)), ("spent", spent.get(arm)))
     groups = _alike(keys)
-    steps = _spans(
-        {arm: _planned_steps({name: config.get(f"train.{name}") for name in ("steps", "stages")}) for arm, config in trained.items()}
-    )
+    steps = _spans({arm: _planned_steps(_train_of(config)) for arm, config in trained.items()})
     if len(groups) > 1:
         paths = sorted({path for path in watched if len({dict(key).get(path, "") for key in keys.values()}) > 1})
         what = ", ".join(f"{path} ({_spans({arm: config.get(path) for arm, config in trained.items()})})" for path in paths)
@@ -146,9 +144,11 @@ def declared_set(folder: StudyFolder, arm: str) -> set[str]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted paths."""
+    """Nested mappings as dotted paths, training stages by their names."""
     found: dict[str, Any] = {}
     for name, value in values.items():
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) and "trains" in each for each in value):
+            value = {str(each.get("name")): {key: inner for key, inner in each.items() if key != "name"} for each in value}
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
 
@@ -169,6 +169,13 @@ def _first_configs(folder: StudyFolder) -> dict[str, dict[str, Any]]:
         if config := flat(_config(cell)):
             found.setdefault(cell.arm, config)
     return found
+
+
+def _train_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a flattened configuration what `_planned_steps` reads."""
+    heads = [path.removesuffix(".trains") for path in config if path.startswith("train.stages.") and path.endswith(".trains")]
+    stages = [{name: config.get(f"{head}.{name}") for name in ("steps", "epochs")} for head in heads]
+    return {"steps": config.get("train.steps"), "stages": stages}
 
 
 def _planned_steps(train: Mapping[str, Any]) -> Any:
