@@ -71,7 +71,7 @@ def test_what_holds_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
         fila_lab.load(tmp_path / "gone")
     with pytest.raises(FilaError, match="holds no saved model"):
         fila_lab.load(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "fila"}')
+    (tmp_path / "config.json").write_text('{"model_type": "fila"}', encoding="utf-8")
     with pytest.raises(FilaError, match="cannot be loaded as a saved model"):
         fila_lab.load(tmp_path)
     with pytest.raises(FilaError, match="neither a folder nor a preset"):

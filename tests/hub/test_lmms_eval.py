@@ -67,17 +67,17 @@ def task(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     features = {"info": {"features": {"question": {"dtype": "string", "_type": "Value"}, "answer": {"dtype": "string", "_type": "Value"},
                                       "image": {"_type": "Image"}}}}  # fmt: skip
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), path / "test.parquet")
-    (path / "local.py").write_text(LOCAL)
-    (path / "fila_local.yaml").write_text(TASK.format(table=path / "test.parquet"))
+    (path / "local.py").write_text(LOCAL, encoding="utf-8")
+    (path / "fila_local.yaml").write_text(TASK.format(table=path / "test.parquet"), encoding="utf-8")
     return path, answers
 
 
 def entry_point(folder: Path) -> Path:
     """The package's declared entry points, where an installed package has them."""
-    declared = tomllib.loads((Path(fila_lab.__file__).parents[1] / "pyproject.toml").read_text())["project"]["entry-points"]
+    declared = tomllib.loads((Path(fila_lab.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     info = folder / "fila_lab_points-0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fila-lab-points\nVersion: 0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fila-lab-points\nVersion: 0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(
         "\n".join(["[lmms_eval.models]", *(f"{k} = {v}" for k, v in declared["lmms_eval.models"].items())])
     )
@@ -100,7 +100,7 @@ def test_the_printed_table_is_what_the_answers_are_worth(how: str, task: tuple[P
     assert figure is not None, done.stdout
     assert float(figure[1]) == pytest.approx(2 / 3, abs=1e-3)
     (samples,) = (tmp_path / "out").rglob("*samples*.jsonl")
-    said = [json.loads(line) for line in samples.read_text().splitlines()]
+    said = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
     assert [row["filtered_resps"] for row in sorted(said, key=lambda row: row["doc_id"])] == task[1]
 
 

@@ -52,29 +52,29 @@ def test_a_saved_cell_answers_as_the_cell_does(cell: Path, tmp_path: Path) -> No
 def test_an_earlier_save_is_replaced_and_what_is_not_ours_stays(cell: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     assert run(cell, "--to", out).exit_code == 0
-    (out / "notes.txt").write_text("mine")
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
     before = (out / "model.safetensors").read_bytes()
     again = run(cell, "--to", out)
     assert again.exit_code == 0, again.output
-    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "notes.txt").read_text(encoding="utf-8") == "mine"
     assert (out / "model.safetensors").read_bytes() == before
 
 
 def test_what_somebody_changed_is_not_replaced(cell: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     assert run(cell, "--to", out).exit_code == 0
-    (out / "README.md").write_text("my words")
+    (out / "README.md").write_text("my words", encoding="utf-8")
     again = run(cell, "--to", out)
     assert again.exit_code == 2
     assert "README.md changed since it was saved" in again.output
-    assert (out / "README.md").read_text() == "my words"
+    assert (out / "README.md").read_text(encoding="utf-8") == "my words"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_folder_of_something_else_is_refused(cell: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "config.json").write_text("{}")
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "thesis" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "link").symlink_to(tmp_path / "thesis")
     for name, words in (("thesis", "did not write"), ("file", "is a file"), ("link", "symbolic link")):
         done = run(cell, "--to", tmp_path / name)
@@ -128,7 +128,7 @@ def test_predict_and_evaluate_ask_a_saved_model_as_they_ask_the_cell(cell: Path,
         rows.append({"id": number, "image": f"{number}.png", "question": question, "answers": ["x"]})
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
     words = "file: own.jsonl\nscore: anls\nfields: {id: id, image: image, question: question, answers: answers}\n"
-    (tmp_path / "own.yaml").write_text(words)
+    (tmp_path / "own.yaml").write_text(words, encoding="utf-8")
     said = {}
     for name, source in (("cell", cell), ("saved", out)):
         asking = ["evaluate", source, "--benchmark", f"{tmp_path / 'own.yaml'}={tmp_path / 'own.jsonl'}", "--workers", "0"]
@@ -138,5 +138,5 @@ def test_predict_and_evaluate_ask_a_saved_model_as_they_ask_the_cell(cell: Path,
             app, list(map(str, ["predict", tmp_path / "0.png", QUESTIONS[0], "--cell", source, "--out", tmp_path / name]))
         )
         assert drawn.exit_code == 0, drawn.output
-        said[name] = (tmp_path / f"{name}.jsonl").read_text(), drawn.stdout.split("\ntiles")[0]
+        said[name] = (tmp_path / f"{name}.jsonl").read_text(encoding="utf-8"), drawn.stdout.split("\ntiles")[0]
     assert said["cell"] == said["saved"]

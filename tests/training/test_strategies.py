@@ -213,7 +213,7 @@ def test_of_deepspeeds_folders_the_newest_that_is_finished_counts(tmp_path: Path
         folder = tmp_path / FOLDER / f"step-{step}.ckpt"
         (folder / "checkpoint").mkdir(parents=True)
         if finished:
-            (folder / "latest").write_text("checkpoint")
+            (folder / "latest").write_text("checkpoint", encoding="utf-8")
     found = resumable(tmp_path, config)
     assert found is not None
     assert Path(found).name == "step-10.ckpt"
