@@ -79,7 +79,8 @@ def entry_point(folder: Path) -> Path:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fila-lab-points\nVersion: 0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(
-        "\n".join(["[lmms_eval.models]", *(f"{k} = {v}" for k, v in declared["lmms_eval.models"].items())])
+        "\n".join(["[lmms_eval.models]", *(f"{k} = {v}" for k, v in declared["lmms_eval.models"].items())]),
+        encoding="utf-8",
     )
     return folder
 

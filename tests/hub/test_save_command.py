@@ -94,7 +94,8 @@ def test_what_is_no_cell_is_refused_before_anything_is_written(tmp_path: Path) -
         assert words in done.output
     model = make_model()
     save_trained(model, model.config, tmp_path / "other" / TRAINED_PARTS)
-    (tmp_path / "other" / "manifest.json").write_text(json.dumps({"weights": weights_used(model.config, model) | {"convnext": "0" * 64}}))
+    weights = weights_used(model.config, model) | {"convnext": "0" * 64}
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps({"weights": weights}), encoding="utf-8")
     assert "convnext.weights='random' is not what the cell was trained from" in run(tmp_path / "other", "--to", tmp_path / "out").output
     config = small(fusion__control="oracle_map")
     save_trained(build_model(config), config, tmp_path / "truth" / TRAINED_PARTS)
@@ -126,7 +127,7 @@ def test_predict_and_evaluate_ask_a_saved_model_as_they_ask_the_cell(cell: Path,
     for number, (image, question) in enumerate(zip(PICTURES, QUESTIONS, strict=True)):
         image.save(tmp_path / f"{number}.png")
         rows.append({"id": number, "image": f"{number}.png", "question": question, "answers": ["x"]})
-    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     words = "file: own.jsonl\nscore: anls\nfields: {id: id, image: image, question: question, answers: answers}\n"
     (tmp_path / "own.yaml").write_text(words, encoding="utf-8")
     said = {}
