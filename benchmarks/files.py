@@ -81,7 +81,9 @@ def waiting(config: RunConfig, folder: Path) -> Waiting:
     module = FilaModule.from_config(config, detail_branch=True)
     pools = open_data(config, folder / "cache", ("train", "val"))
     data = CellData(config, pools, dict.fromkeys(pools), module.model.tokenizer)
-    batches = Waiting(data.train_dataloader())
+    loader = data.train_dataloader()
+    assert isinstance(loader, DataLoader)  # a step is one pass here
+    batches = Waiting(loader)
     trainer = make_trainer(config, folder / "work", _Quiet())
     trainer.limit_val_batches = 0
     trainer.fit(module, train_dataloaders=batches)
@@ -112,6 +114,7 @@ def read_through(index: Path, cache_dir: Path) -> dict[str, float]:
     rows = np.arange(len(pool))
     began, seen, early = time.perf_counter(), 0, 0.0
     for batch in Stream(collator, rows, config.train.batch_size, None):
+        assert isinstance(batch, Batch)
         seen += len(batch.rows)
         if not early and seen >= len(rows) / 10:
             early = resident(peak=False) / 2**20
