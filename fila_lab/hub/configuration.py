@@ -75,9 +75,10 @@ class FilaConfig(PreTrainedConfig):
 
 
 def computed_run(config: RunConfig) -> dict[str, Any]:
-    """A run without where its weights and data came from, nor how it was trained and on what machine: what a saved model computes. (Whether
-    its ConvNeXt was frozen is part of that: scored answers read a frozen one's maps as training did, in the cache's rounding.)"""
-    language = config.language.model_copy(update={"weights": "random", "tokenizer": "."})
+    """A run without where its weights and data came from, nor how it was trained (by adapters or not) and on what machine: what a saved
+    model computes. (Whether its ConvNeXt was frozen is part of that: scored answers read a frozen one's maps as training did, in the
+    cache's rounding.)"""
+    language = config.language.model_copy(update={"weights": "random", "tokenizer": ".", "lora": None})
     kept = {
         "vit": config.vit.model_copy(update={"weights": "random"}),
         "convnext": config.convnext.model_copy(update={"weights": "random"}),
