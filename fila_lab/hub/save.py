@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from fila_lab.config import FilaError
+from fila_lab.config.files import set_usual_mode
 from fila_lab.config.saved import mark_saved
 from fila_lab.hub.convert import converted
 from fila_lab.hub.images import FilaImageProcessor
 from fila_lab.hub.quiet import without_bars
 from fila_lab.modeling import FilaModel
+from fila_lab.modeling.lora import merged
 from fila_lab.version import __version__
 
 CLASSES = "fila_lab_classes"
@@ -41,7 +44,8 @@ Questions are put into words by the template `{template}`. The cell computed in 
 
 
 def save_model(model: FilaModel, folder: Path, cell: str = "") -> None:
-    """Write a model into an empty folder, or a new one: weights, configurations, tokenizer, chat template, a card, and our mark.
+    """Write a model into an empty folder, or a new one: weights, configurations, tokenizer, chat template, a card, and our mark. In the
+    file, adapters are added into the weights they stand beside; the model keeps them.
 
     cell: id of the cell that it was trained as.
 
@@ -50,6 +54,8 @@ def save_model(model: FilaModel, folder: Path, cell: str = "") -> None:
         OSError: the folder cannot be written.
     """
     whole, processor = converted(model)
+    if model.config.language.lora is not None:
+        whole.language = merged(copy.deepcopy(model.language))
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FilaError(f"{folder} holds something already; give a new folder, or an empty one")
@@ -60,6 +66,7 @@ def save_model(model: FilaModel, folder: Path, cell: str = "") -> None:
     with without_bars():
         whole.save_pretrained(folder, max_shard_size=SHARD)
         processor.save_pretrained(folder)
+    set_usual_mode(*folder.glob("*.safetensors"))
     said = '"""The classes of this model are those of the package fila_lab."""'
     (folder / f"{CLASSES}.py").write_text(f"{said}\n\nfrom fila_lab.hub import {', '.join(names)}\n", encoding="utf-8")
     config = model.config

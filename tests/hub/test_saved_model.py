@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from fila_lab.config import FilaError
 from fila_lab.hub import FilaConfig, FilaForConditionalGeneration, FilaProcessor, save_model
 from fila_lab.modeling import FilaModel
+from fila_lab.modeling.lora import merged
 
 
 def slow(parameter: Any) -> Any:
@@ -68,6 +71,24 @@ def test_logits_are_the_laboratory_s_to_the_last_bit(number: int, model, loaded,
         wanted = model(batch).logits
     found = logits(loaded, inputs_of(processor, PICTURES[number : number + 1], QUESTIONS[number : number + 1]), batch.input_ids.shape[1])
     assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adapters_are_added_into_what_is_saved(dtype: torch.dtype, language: Callable[..., Any], tmp_path: Path) -> None:
+    model = make_model(**language("llama", dtype), language__lora={"rank": 2, "alpha": 4.0, "targets": ["q_proj", "v_proj"]})
+    batch = asked(model, PICTURES[0], QUESTIONS[0])
+    with torch.no_grad():
+        adapted = model(batch).logits
+    again, processor = reloaded(model, tmp_path / "saved")
+    with torch.no_grad():
+        assert torch.equal(model(batch).logits, adapted)
+        one = copy.deepcopy(model)
+        merged(one.language)
+        wanted = one(batch).logits
+    assert torch.equal(logits(again, inputs_of(processor, PICTURES[:1], QUESTIONS[:1]), batch.input_ids.shape[1]), wanted)
+    assert not torch.equal(wanted, adapted)
+    assert again.language.dtype is dtype
+    assert not any("lora" in name for name in again.state_dict())
 
 
 def test_greedy_answers_are_the_laboratory_s_alone_and_in_a_batch_of_any_canvases(model, loaded, processor) -> None:
