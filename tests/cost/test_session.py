@@ -168,7 +168,7 @@ def test_arms_are_fitted_together_only_where_they_do_the_same_work() -> None:
     [
         ({"device": "cuda"}, "sees no CUDA device here; use --device cpu"),
         ({"device": "gpu"}, "--device 'gpu' is unknown"),
-        ({"precision": "fp16"}, "--precision 'fp16' is unknown"),
+        ({"precision": "fp16"}, "--precision 'fp16' is for GPUs"),
         ({"threads": 0}, "--threads 0"),
         ({"threads": 4096}, "choose 1 to"),
     ],

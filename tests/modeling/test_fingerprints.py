@@ -19,6 +19,7 @@ def test_a_run_hashes_its_weights_once(make_config, tmp_path: Path, monkeypatch:
     save_weights(ConvNextTower(config.convnext), path)
     config = config.model_copy(update={"convnext": config.convnext.model_copy(update={"weights": str(path)})})
     hashed = []
+    monkeypatch.setattr(fingerprints, "_known", {})  # other tests have hashed the same towers
     monkeypatch.setattr(fingerprints, "weights_sha256", lambda tower: hashed.append(tower) or weights_sha256(tower))
     first = [tower_sha256(config.model_copy(update={"seed": seed}), "convnext") for seed in (0, 1, 0)]
     assert (set(first), len(hashed)) == ({weights_sha256(build_convnext(config))}, 1)
