@@ -95,13 +95,16 @@ class FilaModule(L.LightningModule):
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts}, detail_branch=detail_branch)
 
-    def enter(self, stage: Stage) -> None:
+    def enter(self, stage: Stage, mark: str | None = None) -> None:
         """From now on, what the stage trains trains, and nothing else.
+
+        mark: by which checkpoints of the stage are known: `stage_mark` of the whole run, of which a module has no data; None: as if there
+        were none but the usual ones.
 
         Raises:
             ConfigError: the stage names parameters that there are not, one of them twice, or none that this run has.
         """
-        self.stage = stage
+        self.stage, self.mark = stage, stage_mark(self.config, stage) if mark is None else mark
         if self.config.train.stages is not None:
             parts, stages = self.model.parts(), stages_of(self.config)[: stage.number + 1]
             named = [entries(parts, list(each.trains), each.field) for each in stages]
@@ -140,7 +143,7 @@ class FilaModule(L.LightningModule):
         """A checkpoint holds what has trained: frozen parts are the config's. It knows its stage, where the run has several."""
         for name in self._frozen():
             checkpoint["state_dict"].pop(name, None)  # ranks beyond the first may hold none
-        checkpoint[STAGE] = stage_mark(self.config, self.stage)
+        checkpoint[STAGE] = self.mark
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Frozen parts are those this module was built with."""

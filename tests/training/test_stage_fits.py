@@ -147,6 +147,7 @@ def test_a_cell_that_is_cut_off_in_any_stage_ends_as_if_it_had_not_been(
     trainers.clear()
     assert table(run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result) == undisturbed
     assert trainers == (["align", "instruct"] if stage == "align" else ["instruct"])
+    assert not list(tmp_path.rglob("*.unreadable-*")), "it went on from its checkpoint"
 
 
 @pytest.mark.slow
