@@ -119,9 +119,12 @@ class Fit:
         places = (place for place in (self._folder(stage) / END, shared) if place is not None)
         return next((end for place in places if (end := read_end(place, stage_mark(self.config, stage))) is not None), None)
 
+    def _enter(self, stage: Stage) -> None:
+        self.module.enter(stage, stage_mark(self.config, stage))
+
     def _take(self, end: StageEnd, number: int) -> None:
         """Give the module what the stages up to number `number` have trained."""
-        self.module.enter(self.stages[number])
+        self._enter(self.stages[number])
         fill(self.module.model, end.trained, self.workdir, names=self.module.trained)
 
     def _build_anew(self, number: int) -> None:
@@ -137,8 +140,7 @@ class Fit:
         data = self.data[stage.number]
         trained_on = self.trained_on(stage)
         rows = {trained_on if name == TRAIN else name: len(rows) for name, rows in data.rows.items()}
-        mark = stage_mark(self.config, stage)
-        self.module.enter(stage, mark)
+        self._enter(stage)
         self.record.enter(stage.name, stage.first, stage.first + stage.steps, validation_interval(stage.run), rows, trained_on)
         goes_on = stage is not self.stages[-1]
         trainer = make_trainer(stage.run, self._folder(stage), self.record)
@@ -148,7 +150,7 @@ class Fit:
         if goes_on and self.record.stopped is None:
             trained = trained_state(self.module.model, self.module.trained, keep=trainer.is_global_zero)
             if trainer.is_global_zero:
-                write_end(self._folder(stage) / END, mark, trained, self.config, self.record.state_dict())
+                write_end(self._folder(stage) / END, stage_mark(self.config, stage), trained, self.config, self.record.state_dict())
             trainer.strategy.barrier()
         return trainer
 

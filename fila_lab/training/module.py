@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from fila_lab.config import (
     ConvNextConfig,
@@ -96,15 +97,16 @@ class FilaModule(L.LightningModule):
         parts = ("geometry", "vit", "convnext", "fusion", "projector", "language", "train", "runtime", "seed", "preset")
         return cls(**{part: getattr(config, part) for part in parts}, detail_branch=detail_branch)
 
-    def enter(self, stage: Stage, mark: str = "") -> None:
+    def enter(self, stage: Stage, mark: str | None = None) -> None:
         """From now on, what the stage trains trains, and nothing else.
 
-        mark: of the stage in its whole run, whose data this module does not know (`config.stage_runs.stage_mark`).
+        mark: by which checkpoints of the stage are known: `stage_mark` of the whole run, of which a module has no data; None: as if there
+        were none but the usual ones.
 
         Raises:
             ConfigError: the stage names parameters that there are not, one of them twice, or none that this run has.
         """
-        self.stage, self.mark = stage, mark
+        self.stage, self.mark = stage, stage_mark(self.config, stage) if mark is None else mark
         if self.config.train.stages is not None:
             parts, stages = self.model.parts(), stages_of(self.config)[: stage.number + 1]
             named = [entries(parts, list(each.trains), each.field) for each in stages]
@@ -126,6 +128,18 @@ class FilaModule(L.LightningModule):
         """Lay the model out over the devices where the strategy keeps weights in parts."""
         if self.device_mesh is not None and not is_sharded(self.model):
             shard(self.model, self.device_mesh["data_parallel"])
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """As Lightning does. It refuses a fused optimiser, for fp16's sake, in bf16 too, whose gradients nobody has scaled."""
+        runtime = self.config.runtime
+        if runtime.fused_optimizer and runtime.precision == "bf16" and runtime.shares != "deepspeed":
+            torch.nn.utils.clip_grad_norm_(
+                [value for group in optimizer.param_groups for value in group["params"]], gradient_clip_val or math.inf
+            )
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint holds what has trained: frozen parts are the config's. It knows its stage, where the run has several."""

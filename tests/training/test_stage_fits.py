@@ -179,6 +179,7 @@ def test_a_cell_that_is_cut_off_in_any_stage_ends_as_if_it_had_not_been(
     assert trainers == (["align", "instruct"] if stage == "align" else ["instruct"])
     behind = (4 if stage == "instruct" else 0) + (step if saves else 0)
     assert len(steps) == 9 - behind
+    assert not list(tmp_path.rglob("*.unreadable-*")), "it went on from its checkpoint"
 
 
 @pytest.mark.slow
