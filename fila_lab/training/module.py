@@ -22,7 +22,7 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
-from fila_lab.config.stage_runs import Stage, stages_of
+from fila_lab.config.stage_runs import Stage, stage_mark, stages_of
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.evaluation import SCORES, Score
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
