@@ -18,7 +18,7 @@ from fila_lab.config import FilaError
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
 STUDY = str(ROOT / "experiments" / "fusion_methods.yaml")
-VERBS = ("plan", "run", "status", "arms", "report", "sync", "ui", "publish", "reproduce", "diff", "predict", "chat", "save")
+VERBS = ("plan", "run", "status", "arms", "report", "sync", "ui", "publish", "reproduce", "diff", "train", "predict", "chat", "save")
 VERBS += ("evaluate", "score", "audit", "probe", "cost", "calibrate", "pretrain", "weights", "doctor", "data", "presets")
 
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "studies"))
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """`fila-lab run` of the thin study on the fake cell: (exit code, standard output, standard error)."""
+    """`fila-lab run` of the thin study on the fake cell, or another verb: (exit code, standard output, standard error)."""
     import fake_cell
     from thin_study import CELL, STUDY
 
@@ -26,17 +26,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     run_plan = runner.run_plan
 
-    def on_fake_cells(plan: Plan, path: Path, root: Path, options: Options) -> Path:
-        fake = replace(options, cell_function=CELL, prepare_function=None, measure=fake_cell.measure, tracking=False)
+    def on_fake_cells(plan: Plan, path: Path | None, root: Path, options: Options) -> Path:
+        fake = replace(options, engine="inline", cell_function=CELL, prepare_function=None, measure=fake_cell.measure, tracking=False)
         return run_plan(plan, path, root, fake)
 
     monkeypatch.setattr(runner, "run_plan", on_fake_cells)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "thin.yaml").write_text(STUDY, encoding="utf-8")
 
-    def call(*arguments: str) -> tuple[int, str, str]:
+    def call(*arguments: str, verb: tuple[str, ...] = ("run", "thin.yaml", "--engine", "inline")) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
-            main(["run", "thin.yaml", "--engine", "inline", "--out", "out", *arguments])
+            main([*verb, "--out", "out", *arguments])
         out, err = capsys.readouterr()
         return int(stop.value.code or 0), out, err
 
@@ -132,3 +132,44 @@ def test_ctrl_c_while_the_command_loads_is_no_traceback(monkeypatch: pytest.Monk
         main(["presets", "list"])
     assert left.value.code == 130
     assert "stopped" in capsys.readouterr().err
+
+
+TRAIN = ("train", "mini", "--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random")
+
+
+def test_train_leaves_a_cell_in_a_folder_that_is_a_studys(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 with the commands that go on, and the same line trains nothing again; the folder's study file is the same run to every verb."""
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
+    code, out, _ = run("--set", "train.steps=7", "--seed", "3", verb=TRAIN)
+    assert code == 0
+    (cell,) = (tmp_path / "out" / "cells").iterdir()
+    assert out.startswith(f"trained: out/cells/{cell.name}\n")
+    for words in (
+        "loss ",
+        "exact/reading",
+        f"fila-lab save out/cells/{cell.name} --to mini-model",
+        f"fila-lab evaluate out/cells/{cell.name}",
+    ):
+        assert words in out
+    assert run("--set", "train.steps=7", "--seed", "3", verb=TRAIN)[0] == 0
+    assert run(verb=("run", "out/study.yaml", "--engine", "inline"))[0] == 0
+    assert len((tmp_path / "log").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_training_that_failed_is_3_and_said_to_be_tried_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "concat")
+    code, out, err = run(verb=TRAIN)
+    assert (code, out) == (3, "")
+    assert err.splitlines()[-1].endswith("; the same line with --retry-failed tries again")
+    monkeypatch.delenv("FAKE_FAIL")
+    assert run(verb=TRAIN)[0] == 3  # a recorded failure stands
+    assert run("--retry-failed", verb=TRAIN)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [("seed=3", "give --seed 3"), ("data.evaluate={}", "gives no score to judge the run by")], ids=["seed", "no test"]
+)
+def test_a_recipe_that_cannot_be_trained_by_itself_is_refused(run: Any, said: str, words: str) -> None:
+    code, _, err = run("--set", said, verb=TRAIN)
+    assert code == 2
+    assert words in err

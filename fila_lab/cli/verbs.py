@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from fila_lab.cli import arms, audit, chat, check, compare, cost, data, doctor, evaluate, probe, save, score, studies, tools, ui, weights
+from fila_lab.cli import (
+    arms,
+    audit,
+    chat,
+    check,
+    compare,
+    cost,
+    data,
+    doctor,
+    evaluate,
+    probe,
+    save,
+    score,
+    studies,
+    tools,
+    train,
+    ui,
+    weights,
+)
 from fila_lab.cli.app import app, main
 
 for _verb in (
@@ -16,6 +34,7 @@ for _verb in (
     studies.publish,
     compare.reproduce,
     compare.diff,
+    train.train,
     tools.predict,
     chat.chat,
     save.save,

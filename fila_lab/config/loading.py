@@ -68,6 +68,14 @@ def load_study(path: str | Path) -> StudyConfig:
         raise config_error(error, StudyConfig, source=path.name) from None
 
 
+def study_yaml(study: StudyConfig) -> bytes:
+    """What was said of a study, as a file that `load_study` reads."""
+    import yaml
+
+    content = study.model_dump(mode="json", exclude_unset=True)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110).encode()
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A preset file's content; a file that has not changed is read once."""
     try:

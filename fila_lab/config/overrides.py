@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -50,7 +50,8 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 
 def apply_overrides(tree: Tree, overrides: Mapping[str, Any], model: type[BaseModel], source: str = "") -> Tree:
     """A copy of `tree` with the overrides laid over it. Keys may be dotted, values may be mappings: fields that are models merge,
-    other fields are replaced whole. `source` says where the overrides stood.
+    other fields are replaced whole; of a list whose entries have names, one entry may be told by its own (`train.stages.align.steps`).
+    `source` says where the overrides stood.
 
     Raises:
         ConfigError: an unknown key, by its full path; or one field set twice by the same overrides (`a.b: 1` beside `a: {b: 2}`).
@@ -128,10 +129,36 @@ def _lay(tree: Tree, keys: list[str], value: Any, model: type[BaseModel], above:
         result[key] = base
     elif rest:
         below = result.get(key, field.get_default(call_default_factory=True))
-        result[key] = _lay_plain(below, rest, value, path, source)
+        entry = _entry_model(field.annotation)
+        result[key] = _lay_plain(below, rest, value, path, source) if entry is None else _lay_entry(below, rest, value, entry, path, source)
     else:
         result[key] = value
     return result
+
+
+def _entry_model(annotation: Any) -> type[BaseModel] | None:
+    """The model of a list's entries, where they have names."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((model for part in get_args(annotation) if (model := _entry_model(part)) is not None), None)
+    model = model_of(get_args(annotation)[0]) if get_origin(annotation) is tuple else None
+    return model if model is not None and "name" in model.model_fields else None
+
+
+def _lay_entry(below: Any, keys: list[str], value: Any, model: type[BaseModel], path: tuple[str, ...], source: str) -> list[Any]:
+    """A list of named entries, one of them with a field laid over."""
+    name, rest = keys[0], keys[1:]
+    entries = list(below) if isinstance(below, Sequence) and not isinstance(below, str) else []
+    names = [str(entry.get("name")) if isinstance(entry, Mapping) else "" for entry in entries]
+    where, listed = f"{source}: " if source else "", ".".join(path)
+    if name not in names:
+        there = f"its entries are {', '.join(names)}" if names else f"{listed} is empty here; set it as a whole"
+        raise ConfigError(f"{where}{'.'.join((*path, *keys))}: {listed} has no entry {name!r}{did_you_mean(name, names)}; {there}")
+    if not rest and not isinstance(value, Mapping):
+        raise ConfigError(f"{where}{listed}.{name} = {value!r} is no mapping; set a field of it, e.g. {listed}.{name}.steps")
+    number = names.index(name)
+    for field, each in {".".join(rest): value}.items() if rest else value.items():
+        entries[number] = _lay(dict(entries[number]), str(field).split("."), each, model, (*path, name), source)
+    return entries
 
 
 def _lay_plain(below: Any, keys: list[str], value: Any, path: tuple[str, ...], source: str) -> Tree:

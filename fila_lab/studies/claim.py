@@ -50,8 +50,8 @@ PREPARING = "preparation"
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
-def check_free(root: Path, study_file: Path) -> None:
-    """Refuse a folder whose files are somebody's and would be written over.
+def check_free(root: Path, study_file: bytes) -> None:
+    """Refuse a folder whose files are somebody's and would be written over. study_file: the content of the study's.
 
     Raises:
         FilaError: `root` holds published results, or is no study's folder and has files or folders of the names that a study writes.
@@ -79,12 +79,12 @@ def _signed(path: Path) -> bool:
     return isinstance(content, dict) and {"pid", "host", "shard", "since"} <= set(content)
 
 
-def _harmless(path: Path, study_file: Path) -> bool:
+def _harmless(path: Path, study_file: bytes) -> bool:
     """An empty folder, an empty file, or the study file itself."""
     with suppress(OSError):
         if path.is_dir():
             return not any(path.iterdir())
-        return path.stat().st_size == 0 or (path.name == "study.yaml" and path.read_bytes() == study_file.read_bytes())
+        return path.stat().st_size == 0 or (path.name == "study.yaml" and path.read_bytes() == study_file)
     return False
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from fila_lab.config import FilaError, load_study
 from fila_lab.config.faults import machine_fault
 from fila_lab.config.files import cache_limit, write_atomically
+from fila_lab.config.loading import study_yaml
 from fila_lab.studies.arms import budget_name
 from fila_lab.studies.claim import check_free, tidy
 from fila_lab.studies.folder import check_code, check_owner, default_out, set_damaged_plan_aside
@@ -77,8 +78,9 @@ def run_study(
     return run_plan(plan, study_path, root, options, console)
 
 
-def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console: Console | None = None) -> Path:
-    """Run what is missing of a plan, which `make_plan` has made of the study file, in the folder `root`; returns it.
+def run_plan(plan: Plan, study_path: Path | None, root: Path, options: Options, console: Console | None = None) -> Path:
+    """Run what is missing of a plan, which `make_plan` has made of the study file, in the folder `root`; returns it. Without a file the
+    folder keeps the plan's study as a new one.
 
     Raises:
         FilaError, MachineError, KeyboardInterrupt: as `run_study`.
@@ -89,7 +91,7 @@ def run_plan(plan: Plan, study_path: Path, root: Path, options: Options, console
     if not options.elsewhere:
         check_devices(cell.config for cell in plan.cells)
     try:
-        return _drive(study_path, root, plan, options, console)
+        return _drive(study_yaml(plan.study) if study_path is None else study_path.read_bytes(), root, plan, options, console)
     except FilaError:
         raise
     except Exception as error:  # the driver's own files, and its databases, whose libraries have errors of their own
@@ -115,8 +117,8 @@ def _check_mirror(options: Options) -> None:
         check_storage(options.sweep_storage)
 
 
-def _drive(study_path: Path, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:
-    check_free(root, study_path)
+def _drive(study_file: bytes, root: Path, plan: Plan, options: Options, console: Console | None) -> Path:
+    check_free(root, study_file)
     store = ResultStore(root).open()
     with StudyLock(root, options.shard):
         set_damaged_plan_aside(root)
@@ -126,5 +128,5 @@ def _drive(study_path: Path, root: Path, plan: Plan, options: Options, console: 
         store.repair(alone)
         code = code_hash({suite for cell in plan.cells for suite in suites_of(cell.config)})
         check_code(store, code, options.allow_mixed)
-        write_atomically(root / "study.yaml", study_path.read_bytes())
+        write_atomically(root / "study.yaml", study_file)
         return StudyRun(plan, store, options, code, console or Console(stderr=True)).run()

@@ -62,3 +62,35 @@ def test_hash_tells_configurations_apart() -> None:
     assert config_hash(base) == config_hash(resolve_run("mini"))
     assert config_hash(base) == config_hash(base.model_dump(mode="json"))
     assert config_hash(base) != config_hash(resolve_run("mini", {"train.weight_decay": 0.011}))
+
+
+STAGES = {"train.stages": [{"name": "align", "trains": ["projector", "fusion"]}, {"name": "instruct", "trains": ["language"], "steps": 9}]}
+
+
+def test_an_entry_of_a_list_is_told_by_its_name_and_the_others_stay() -> None:
+    said = parse_set(
+        [
+            "train.stages.align.steps=5",
+            "train.stages.align.learning_rate={projector: 0.001, fusion: 0.01}",
+            "train.stages.instruct={warmup: 0.2}",
+        ]
+    )
+    align, instruct = resolve_run("mini", STAGES, said).train.stages or ()
+    assert (align.steps, align.learning_rate, align.trains) == (5, {"projector": 0.001, "fusion": 0.01}, ("projector", "fusion"))
+    assert (instruct.steps, instruct.warmup) == (9, 0.2)
+    assert STAGES["train.stages"][0] == {"name": "align", "trains": ["projector", "fusion"]}  # what was laid over is not changed
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("train.stages.aling.steps=5", r"has no entry 'aling' \(did you mean 'align'\?\); its entries are align, instruct"),
+        ("train.stages.align.step=5", r"unknown key 'train.stages.align.step' \(did you mean 'steps'\?\)"),
+        ("train.stages.align=5", "is no mapping; set a field of it"),
+    ],
+)
+def test_an_entry_that_is_not_there_or_a_field_it_has_not_is_refused(said: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        resolve_run("mini", STAGES, parse_set([said]))
+    with pytest.raises(ConfigError, match="stages is empty here"):
+        resolve_run("mini", parse_set(["train.stages.align.steps=5"]))
