@@ -163,10 +163,11 @@ def predict(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE|DIR", help="Picture of the tiles. Default: IMAGE-tiles.png.", show_default=False),
+        typer.Option("--out", "-o", metavar="FILE|DIR", help="The picture. Default: IMAGE-tiles.png.", show_default=False),
     ] = None,
 ) -> None:
-    """Answer a question about an image with a trained cell, and draw the tiles it saw. Of an animation, the first frame is shown.
+    """Answer a question about an image with a trained cell, and draw the tiles it saw, and below them how much each
+    fusion point added to each token (a heat map each). Of an animation, the first frame is shown.
 
     \b
     fila-lab predict page.png "red?" --cell runs/fusion_methods-small/cells/0123456789abcdef

@@ -58,7 +58,9 @@ NOT_SHAPING = (
     "data/vlmevalkit.py",
     "evaluation/alignment.py",
     "evaluation/positions.py",
+    "training/drawing.py",
     "training/evaluate.py",
+    "training/injection.py",
     "training/predict.py",
     "training/probe.py",
 )

@@ -1,11 +1,8 @@
-"""`fila-lab predict`: a trained cell answers a question about any image, and shows the tiles it saw."""
+"""`fila-lab predict`: a trained cell answers a question about any image, and shows the tiles it saw and where fusion acted."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageDraw
 
 from fila_lab.config import FilaError
 from fila_lab.config.counts import llm_tokens
@@ -13,26 +10,24 @@ from fila_lab.config.prompts import TEMPLATES
 from fila_lab.data.prompt import Dialogue, Encoded, Prompt
 from fila_lab.data.suite import Turn
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
-from fila_lab.imaging.pictures import check_replaceable, draw_seams, picture_format, save_picture
+from fila_lab.imaging.pictures import check_replaceable, picture_format
 from fila_lab.modeling import FilaModel, VisionBatch
 from fila_lab.modeling.generation import Answer
 from fila_lab.modeling.precision import autocast
+from fila_lab.training.drawing import draw_answer
 from fila_lab.training.features import needs_detail
+from fila_lab.training.injection import injections
 from fila_lab.training.questions import examples_if_unlike, unknown_tokens
 from fila_lab.training.texts import Texts
 from fila_lab.training.trained import load_trained
 
-ENLARGE = 6
-"""Picture pixels per canvas pixel, for small tiles."""
-SEAM = (220, 30, 30)
 MAX_QUESTION_TOKENS = 2048
 """A question this long takes seconds on a CPU; time grows with the square."""
-TITLE_CHARACTERS = 300
-"""What a picture's head is cut to before it is measured."""
 
 
 def predict(image: Path, question: str, cell: Path, out: Path | None = None, model: FilaModel | None = None) -> str:
-    """Answer `question` about `image` with the cell whose folder is `cell`, and draw the tiles it saw.
+    """Answer `question` about `image` with the cell whose folder is `cell`, and draw the tiles it saw, and how much each fusion
+    point added to each token.
 
     out: a picture by its suffix, or a folder for `<image>-tiles.png`; default beside the image. model: what is asked in a cell's place,
     where the folder is a saved model's. Returns the answer, where the picture is, and a note a line on what the model could not see or
@@ -65,11 +60,11 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None, mod
         detail=None if prepared.detail is None else prepared.detail[None],
     )
     device = next(model.parameters()).device
-    with autocast(config.runtime.precision, device.type):
+    with autocast(config.runtime.precision, device.type), injections(model.encoder) as heat:
         (answer,) = model.eval().answer(batch.to(device), config.language.answer_tokens, words.prompt.ends)
     answer = answer._replace(text=words.prompt.said(answer.text))
     lines = [answer.text, *(f"note: {note}" for note in _notes(question, answer, model, prepared, told))]
-    draw_tiles(prepared, f"{question}  ->  {answer.text}", picture)
+    draw_answer(prepared, f"{question}  ->  {answer.text}", heat, picture)
     return "\n".join([*lines, f"tiles: {picture}"])
 
 
@@ -142,36 +137,3 @@ def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared, 
     if not answer.whole:
         notes.append(f"the answer was cut off after {model.config.language.answer_tokens} tokens (language.answer_tokens)")
     return notes
-
-
-def draw_tiles(prepared: Prepared, title: str, path: Path) -> None:
-    """The canvas with its tile borders, the overview beside it, and the question with its answer above."""
-    factor = max(1, ENLARGE * 84 // max(prepared.geometry.canvas))
-    canvas = _enlarged(prepared.canvas, factor)
-    overview = _enlarged(prepared.overview, factor)
-    gap, head = 12, 24
-    sheet = Image.new("RGB", (canvas.width + gap + overview.width, head + max(canvas.height, overview.height)), "white")
-    draw_seams(canvas, prepared.geometry, factor, SEAM, width=2)
-    sheet.paste(canvas, (0, head))
-    sheet.paste(overview, (canvas.width + gap, head))
-    pen = ImageDraw.Draw(sheet)
-    _write_head(pen, title, sheet.width - 8)
-    try:
-        save_picture(sheet, path)
-    except (OSError, ValueError) as error:
-        said = (error.strerror if isinstance(error, OSError) else None) or error
-        raise FilaError(f"--out={path}: the picture cannot be written ({said}); choose another name or folder. {title}") from error
-
-
-def _enlarged(pixels: np.ndarray, factor: int) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-
-
-def _write_head(pen: ImageDraw.ImageDraw, title: str, width: int) -> None:
-    """One line, cut to the picture's width."""
-    line = " ".join(title.split())[:TITLE_CHARACTERS]
-    cut = len(line) < len(" ".join(title.split()))
-    while line and pen.textlength(line + "..." * cut, font_size=14) > width:
-        line, cut = line[:-1], True
-    pen.text((4, 4), line + "..." * cut, fill="black", font_size=14)

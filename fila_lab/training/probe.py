@@ -27,11 +27,10 @@ from fila_lab.training.batches import Collator
 from fila_lab.training.cell import run_cell
 from fila_lab.training.data import VAL, open_data
 from fila_lab.training.features import cacheable, cached_features, frozen_maps, needs_detail
+from fila_lab.training.injection import FusionPoint, changed
 from fila_lab.training.record import Progress
 from fila_lab.training.trained import load_trained
 
-FusionPoint = tuple[int, int]
-"""(ConvNeXt stage, after ViT layer)."""
 NOTHING, EVERYTHING = "nothing", "everything"
 """What is switched off: no fusion point, or all of them."""
 ITEM = ["item_id", "task", "place", "image_id", "canvas"]
@@ -223,10 +222,9 @@ def _places(suite: SeamSuite, pool: Pool, row: int) -> pd.DataFrame:
 
 def _acting(pair: FusionPoint, before: np.ndarray, after: np.ndarray, gate: np.ndarray | None, places: pd.DataFrame) -> pd.DataFrame:
     """How much a fusion point changes each token."""
-    norm, change = (np.linalg.norm(values, axis=-1).ravel() for values in (before, after - before))
-    ratio = change / np.maximum(norm, 1e-12)
     opened = np.nan if gate is None else gate.ravel()
-    return places.assign(stage=pair[0], layer=pair[1], token_norm=norm, change_norm=change, injection=ratio, gate=opened)
+    measured = {name: values.ravel() for name, values in changed(before, after)._asdict().items()}
+    return places.assign(stage=pair[0], layer=pair[1], **measured, gate=opened)
 
 
 def _collator(model: FilaModel, pool: Pool, cache_dir: Path, progress: Progress | None) -> Collator:
