@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from fila_lab.config import (
     ConvNextConfig,
@@ -126,6 +127,18 @@ class FilaModule(L.LightningModule):
         """Lay the model out over the devices where the strategy keeps weights in parts."""
         if self.device_mesh is not None and not is_sharded(self.model):
             shard(self.model, self.device_mesh["data_parallel"])
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """As Lightning does. It refuses a fused optimiser, for fp16's sake, in bf16 too, whose gradients nobody has scaled."""
+        runtime = self.config.runtime
+        if runtime.fused_optimizer and runtime.precision == "bf16" and runtime.shares != "deepspeed":
+            torch.nn.utils.clip_grad_norm_(
+                [value for group in optimizer.param_groups for value in group["params"]], gradient_clip_val or math.inf
+            )
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint holds what has trained: frozen parts are the config's. It knows its stage, where the run has several."""
