@@ -9,7 +9,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup compare bench simulate test test-slow test-studies reports mutants lint clean
+.PHONY: help setup compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: $(STAMP) ## measure the encoder at paper scale against bare library calls
 	$(BIN)/python -m benchmarks.preparation --out runs/bench
 	$(BIN)/python -m benchmarks.files --out runs/bench
 
+bench-gpu: $(STAMP) ## the same on a GPU: times, memory and ratios of encoder, training step and generation (BENCH='--preset base' etc.)
+	$(BIN)/python -m benchmarks.gpu --out runs/bench $(BENCH)
+
 simulate: $(STAMP) ## how often verdicts are wrong: simulate families of known truth, write docs/verdicts_simulation.md (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.verdicts
 
@@ -44,6 +47,9 @@ test-slow: $(STAMP) ## run the tests that take longer: long kill harness, simula
 
 test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan, run, report (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m studies
+
+test-gpu: $(STAMP) ## run the tests that need a GPU (without one they are skipped, and say so)
+	$(BIN)/python -m pytest -q -rs -m gpu
 
 reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and study files (minutes)
 	@for plan in experiments/results/*/plan.json; do folder=$$(dirname $$plan); \

@@ -48,18 +48,18 @@ class Prompts:
     limit: int
 
     @classmethod
-    def drawn(cls, config: RunConfig, count: int, limit: int, ended: bool) -> Prompts:
+    def drawn(cls, config: RunConfig, count: int, limit: int, ended: bool, device: str = "cpu") -> Prompts:
         """Noise on the preset's largest canvas, and questions of random characters. ended: answers end where the model ends them, else all
         at the limit."""
         torch.manual_seed(0)
-        model = build_model(config, detail_branch=False).eval()
+        model = build_model(config, detail_branch=False).eval().to(device)
         rng = np.random.default_rng(0)
         questions = ["".join(rng.choice(ALPHABET, size=size)) for size in rng.integers(SHORTEST, LONGEST + 1, size=count)]
         ids = text_ids(model.tokenizer, questions)
-        lengths = torch.tensor([len(own) for own in ids])
-        padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(own) for own in ids], batch_first=True)
+        lengths = torch.tensor([len(own) for own in ids], device=device)
+        padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(own, device=device) for own in ids], batch_first=True)
         with torch.inference_mode():
-            visual = model.see(synthetic_batch(config, count))
+            visual = model.see(synthetic_batch(config, count).to(device))
             prompts = torch.cat([visual, model.reader.embed(padded)], dim=1)
         return cls(model, prompts, visual.shape[1] + lengths, model.ends if ended else [], limit)
 
@@ -93,9 +93,9 @@ class Prompts:
 
     def prepare(self) -> None:
         """Lay out the padded batch for the library, before any clock runs."""
-        longest = int(self.lengths.max())
-        places = torch.arange(longest) - (longest - self.lengths)[:, None]
-        rows = self.prompts[torch.arange(len(places))[:, None], places.clamp(min=0)]
+        longest, device = int(self.lengths.max()), self.lengths.device
+        places = torch.arange(longest, device=device) - (longest - self.lengths)[:, None]
+        rows = self.prompts[torch.arange(len(places), device=device)[:, None], places.clamp(min=0)]
         self._left_padded = rows, (places >= 0).long()
 
     def _cut(self, ids: list[int]) -> list[int]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
+from benchmarks import gpu
 from benchmarks.__main__ import chosen, main
 from benchmarks.arrangements import ARRANGEMENTS, TileLoop, UpsampleAndWindow
 from benchmarks.files import WARM_UP, Waiting, files_config, read_through, waiting, write_index
@@ -194,3 +196,26 @@ def test_a_fit_on_files_is_timed(tmp_path: Path) -> None:
     fit = waiting(files_config(index, "none", WARM_UP + 4, 0), tmp_path)
     assert len(fit.stepped) >= WARM_UP + 3
     assert 0 < fit.share < 1
+
+
+def test_what_a_gpu_is_measured_by_runs_on_a_cpu_too() -> None:
+    """Never run on a GPU here, so at least run; the bare step trains the language model over as many tokens."""
+    torch.set_num_threads(1)
+    rows = gpu.measure(benchmark_config("mini"), "fp32", 1, 2, "cpu")
+    arms = (gpu.BARE, *gpu.ARMS)
+    wanted = [("encoder", arms), ("training step", arms), ("generation", (gpu.BARE, "ours"))]
+    assert [(row.section, row.name) for row in rows] == [(section, name) for section, names in wanted for name in names]
+    assert all(row.ratio == 1 for row in rows if row.name == gpu.BARE)
+    assert all(0 < row.least <= row.milliseconds <= row.most for row in rows)
+    step = gpu.BareStep(benchmark_config("mini"), 2, "cpu")
+    step.step()
+    assert all(value.grad is not None for value in step.trained)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, to be measured")
+def test_without_a_gpu_it_is_said_that_nothing_can_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as stop:
+        gpu.main(tmp_path)
+    assert stop.value.exit_code == 2
+    assert "no CUDA device here" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())

@@ -98,9 +98,7 @@ def test_what_another_search_found_is_gone_before_this_ones_first_question(copy:
     assert ([objective["name"] for objective in made["objectives"]], made["trials"], made["complete"]) == (["flops"], [], False)
 
 
-def test_a_run_says_that_its_search_has_no_front(
-    copy: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_run_says_that_its_search_has_no_front(copy: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(trial_mirrors, "TrialMirror", lambda *_: MagicMock())
     write(copy, objectives=["flops", "latency"], trials=3).run(budget="swept", costs=False)
     assert "sweep: none of the 3 trials is complete, so there is no front (the first: no latency could be measured)" in caplog.text
