@@ -91,7 +91,7 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("data.train_tasks=[]", "data.train_tasks = []"),
         ("train.steps=many", "train.steps = 'many'"),
         ("train.steps.x=1", "train.steps has no keys below it"),
-        ("runtime.precision=fp16", "did you mean 'bf16'"),
+        ("runtime.precision=bf61", "did you mean 'bf16'"),
         ("vit.weights=pretrained", "random, package:NAME"),
         ("convnext.weights=imagenet", "timm:"),
         ("vit.weights=timm:convnext_base.clip_laion2b", "open_clip:ViT-L-14-336/openai"),
