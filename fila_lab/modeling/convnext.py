@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fila_lab.config.run import ConvNextConfig
 from fila_lab.modeling.pixels import tower_statistics
+from fila_lab.modeling.regions import Regions
 
 
 class ConvNextTower(nn.Module):
@@ -25,6 +26,8 @@ class ConvNextTower(nn.Module):
             depths=config.depths, dims=config.dims, conv_mlp=config.conv_mlp, num_classes=0, ls_init_value=1.0, norm_eps=config.norm_eps
         )
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
+        self.regions: Regions | None = None
+        """Compiles its stages, where a run wants that."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -37,6 +40,6 @@ class ConvNextTower(nn.Module):
         detail = detail.to(self.dtype)
         cells = self.trunk.stem(detail)
         for stage in self.trunk.stages:
-            cells = stage(cells)
+            cells = stage(cells) if self.regions is None else self.regions(stage, cells)
             maps.append(cells)
         return maps
