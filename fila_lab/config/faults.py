@@ -99,8 +99,10 @@ def machine_fault(error: BaseException) -> MachineError | None:
         if _ENDED.search(str(link)):
             return MachineError(f"{_said(error)}; if memory ran short, lower data.workers, then give the same command again", KILLED)
         if _COMPILER.search(f"{type(link).__name__}: {link}"):
-            remedy_of = "mend the compiler (Python's headers included), then give the same command again, or set runtime.compile=false"
-            return MachineError(f"{_said(error)}; {remedy_of}", "compiler failed")
+            told = str(link).splitlines()
+            why = "; ".join([told[0], *[line for line in told if "error: " in line][:1]])
+            mend = "mend the compiler (Python's headers included), then give the same command again, or set runtime.compile=false"
+            return MachineError(f"runtime.compile = true: {why}; {mend}", "compiler failed")
         if not named and (isinstance(link, ConnectionError) or any(word in str(link).lower() for word in _DEVICE)):
             kind = "connection lost" if isinstance(link, ConnectionError) else "device absent"
             return MachineError(f"{_said(error)}; see that device and connection are there, then give the same command again", kind)

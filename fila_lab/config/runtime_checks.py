@@ -82,10 +82,10 @@ def check_compiler(runtime: RuntimeConfig) -> None:
             f"runtime.compile = true: the installed torch cannot compile parts of a model apart; `pip install -U torch`, {without}"
         )
     if runtime.accelerator == "gpu":  # Triton builds its launchers
-        named, usual, language = os.environ.get("CC"), ("gcc", "clang"), "C"
+        variable, language, usual = "CC", "C", ["gcc", "clang"]
     else:
-        named, usual, language = os.environ.get("CXX"), ("clang++" if sys.platform == "darwin" else "g++",), "C++"
-    variable = "CC" if language == "C" else "CXX"
+        variable, language, usual = "CXX", "C++", ["clang++" if sys.platform == "darwin" else "g++"]
+    named = os.environ.get(variable)
     if named is not None:
         if not (words := shlex.split(named)) or shutil.which(words[0]) is None:
             raise ConfigError(f"runtime.compile = true: there is no {language} compiler {variable}={named!r}; mend {variable}, {without}")

@@ -27,7 +27,8 @@ class ConvNextTower(nn.Module):
         )
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
         self.regions: Regions | None = None
-        """Compiles its stages, where a run wants that."""
+        """Compiles its stages, where a run wants that and no gradients are taken: torch's code generator fails on what is kept for a
+        backward pass whose sizes are symbols."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -37,9 +38,11 @@ class ConvNextTower(nn.Module):
     def forward(self, detail: Tensor) -> list[Tensor]:
         """Normalised detail input [B, 3, H, W], H and W multiples of 32 -> stage maps [B, C_s, H/4, W/4] ... [B, C_4, H/32, W/32]."""
         maps: list[Tensor] = []
+        trains = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.trunk.parameters())
+        regions = None if trains else self.regions
         detail = detail.to(self.dtype)
         cells = self.trunk.stem(detail)
         for stage in self.trunk.stages:
-            cells = stage(cells) if self.regions is None else self.regions(stage, cells)
+            cells = stage(cells) if regions is None else regions(stage, cells)
             maps.append(cells)
         return maps

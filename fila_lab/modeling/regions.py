@@ -37,7 +37,6 @@ class Regions:
     def __call__(self, part: nn.Module, given: Tensor, attention: str = "") -> Tensor:
         """`part(given)`. attention: the backend in effect, which a graph is made for and torch does not check again."""
         if attention not in self._compiled:
-            self._compiled[attention] = torch.compile(
-                run, fullgraph=True, dynamic=True, backend=self._backend, recompile_limit=GRAPHS_AT_MOST, isolate_recompiles=True
-            )
+            own: dict[str, Any] = {"recompile_limit": GRAPHS_AT_MOST, "isolate_recompiles": True}
+            self._compiled[attention] = torch.compile(run, fullgraph=True, dynamic=True, backend=self._backend, **own)
         return self._compiled[attention](part, given)

@@ -105,7 +105,7 @@ def test_training_through_graphs_gives_the_loss_and_gradients(make_config, make_
 @pytest.mark.parametrize("trained", [False, True])
 def test_compiled_code_is_as_near_to_exact_numbers_as_plain_code(make_config, trained: bool) -> None:
     """In float32 to 1e-5 of their size. In bfloat16 the two round at other places: against float32, compiled code is off by at most 1.2
-    times what plain code is off by. Gradients alike."""
+    times what plain code is off by. Gradients alike; a ConvNeXt that trains is not compiled."""
     vit, convnext = build_vit(config := make_config()), build_convnext(config).to(memory_format=torch.channels_last)
     tiles, pixels = torch.randn(5, 3, 42, 42), torch.randn(2, 3, 96, 192).contiguous(memory_format=torch.channels_last)
 
@@ -123,14 +123,17 @@ def test_compiled_code_is_as_near_to_exact_numbers_as_plain_code(make_config, tr
         exact, rounded = results(tower, given, "fp32"), results(tower, given, "bf16")
         tower.regions = Regions()
         same, other = results(tower, given, "fp32"), results(tower, given, "bf16")
+        largest = max(wanted.norm() for wanted in exact)  # some gradients are zero, but for rounding
         for found, wanted in zip(same, exact, strict=True):
-            assert (found - wanted).norm() <= 1e-5 * wanted.norm() + 1e-9
+            assert (found - wanted).norm() <= 1e-5 * wanted.norm() + 1e-6 * largest
+            assert not (trained and tower is convnext) or torch.equal(found, wanted)
         assert distance(other, exact) < 1.2 * distance(rounded, exact)
 
 
 def distance(found: list[Tensor], exact: list[Tensor]) -> float:
-    """Root mean square, over tensors, of how far each is off by its own size."""
-    shares = [(a - b).norm() / (b.norm() + 1e-12) for a, b in zip(found, exact, strict=True) if b.norm() > 1e-6]
+    """Root mean square, over tensors that are not zero but for rounding, of how far each is off by its own size."""
+    largest = max(b.norm() for b in exact)
+    shares = [(a - b).norm() / b.norm() for a, b in zip(found, exact, strict=True) if b.norm() > 1e-4 * largest]
     return float(torch.stack(shares).square().mean().sqrt())
 
 
