@@ -27,11 +27,12 @@ compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, pr
 	$(BIN)/fila-lab run experiments/fusion_methods.yaml --budget $(BUDGET)
 	$(BIN)/fila-lab report experiments/fusion_methods.yaml --budget $(BUDGET)
 
-bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, then generation, images, files, nothing else running: ratios (BENCH='--quick' etc.)
+bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, plain and compiled, then generation, images, files, training steps, nothing else running: ratios (BENCH='--quick' etc.)
 	$(BIN)/python -m benchmarks --out runs/bench $(BENCH)
 	$(BIN)/python -m benchmarks.generation --out runs/bench
 	$(BIN)/python -m benchmarks.preparation --out runs/bench
 	$(BIN)/python -m benchmarks.files --out runs/bench
+	$(BIN)/python -m benchmarks.real_path --out runs/bench
 
 bench-gpu: $(STAMP) ## the same on a GPU: times, memory and ratios of encoder, training step and generation (BENCH='--preset base' etc.)
 	$(BIN)/python -m benchmarks.gpu --out runs/bench $(BENCH)

@@ -18,10 +18,11 @@ from benchmarks.memory import SUBJECTS, peak_gib
 from benchmarks.profiling import call_operators, fusion_operators
 from benchmarks.report import Results, show, write
 from benchmarks.scene import Scene, benchmark_config
-from benchmarks.subjects import ARMS, BARE, QUICK, subject
+from benchmarks.subjects import ARMS, BARE, COMPILED, QUICK, subject
 from benchmarks.timing import Tick, count, matmul_peak, run_rounds
 from benchmarks.training import one_thread, training_config, training_speeds
-from fila_lab.config import FilaError, did_you_mean
+from fila_lab.config import ConfigError, FilaError, RuntimeConfig, did_you_mean
+from fila_lab.config.runtime_checks import check_compiler
 
 console = Console()
 
@@ -40,8 +41,11 @@ def main(
     precision: Annotated[Precision, typer.Option(help="fp32, bf16, or both")] = Precision.both,
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds that count; one more warms up")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="threads of a call")] = os.cpu_count() or 1,
-    quick: Annotated[bool, typer.Option(help="one round, three arms, no other arrangements, no memory")] = False,
+    quick: Annotated[bool, typer.Option(help="one round, three arms, not compiled, no other arrangements, no memory")] = False,
     only: Annotated[list[str] | None, typer.Option(help="an arm or arrangement to measure; repeat for more")] = None,
+    compiled: Annotated[
+        bool, typer.Option(help="each arm once more with towers compiled by region (minutes before the first round)")
+    ] = True,
     memory: Annotated[bool, typer.Option(help="peak memory in fresh processes")] = True,
     profile: Annotated[bool, typer.Option(help="print the operators of each arm that misses a line")] = False,
     training: Annotated[bool, typer.Option(help="training speed of the arms instead, maps given (use with --preset mini)")] = False,
@@ -50,12 +54,15 @@ def main(
 ) -> None:
     """Measure; nothing else should run beside it."""
     torch.set_num_threads(threads)
+    compiled = compiled and not quick and _can_compile()
     try:
         kinds = ("fp32", "bf16") if precision is Precision.both else (precision.value,)
         if training:
-            results = measure_training(preset, "bf16" if precision is Precision.both else precision.value, rounds, attention, batch_size)
+            kind = "bf16" if precision is Precision.both else precision.value
+            results = measure_training(preset, kind, rounds, attention, batch_size, compiled)
         else:
             names = chosen(only or (list(QUICK) if quick else [*ARMS, *ARRANGEMENTS]))
+            names = [each for name in names for each in ((name, name + COMPILED) if compiled and name in ARMS else (name,))]
             results = measure(preset, kinds, names, 1 if quick else rounds, memory and not quick, profile, threads)
     except FilaError as error:
         console.print(str(error), style="red", markup=False)
@@ -65,6 +72,15 @@ def main(
         raise typer.Exit(130) from None
     show(results, console)
     console.print("\nwritten: " + ", ".join(str(path) for path in write(results, out)), highlight=False, markup=False)
+
+
+def _can_compile() -> bool:
+    try:
+        check_compiler(RuntimeConfig(compile=True))
+    except ConfigError as error:
+        console.print(f"compiled towers are left out: {error}", highlight=False, markup=False)
+        return False
+    return True
 
 
 def chosen(names: list[str]) -> list[str]:
@@ -80,7 +96,8 @@ def measure(preset: str, kinds: tuple[str, ...], names: list[str], rounds: int, 
     """Time, FLOPs and memory of the bare calls and what is named, in each precision."""
     scene = Scene.build(benchmark_config(preset))
     subjects = [subject(scene, name) for name in (*BARE, *names)]
-    flops = {one.name: count(one) for one in subjects}
+    flops = {one.name: count(one) for one in subjects if not one.name.endswith(COMPILED)}  # compiled code does the same work
+    flops |= {one.name: flops[one.name.removesuffix(COMPILED)] for one in subjects}
     for one in subjects:
         one.watched()
     width, height = scene.canvas
@@ -122,9 +139,13 @@ def _profile(scene: Scene, arm: str, kind: str, results: Results) -> None:
         results.operators[f"fusion of {arm}, {kind}"] = fusion_operators(scene, arm, kind)
 
 
-def measure_training(preset: str, precision: str, rounds: int, attention: str, batch_size: int) -> Results:
-    """Images a second of training steps, each arm over `none`, on one thread."""
-    configs = {arm: training_config(preset, arm, precision, attention, batch_size) for arm in ARMS}
+def measure_training(preset: str, precision: str, rounds: int, attention: str, batch_size: int, compiled: bool) -> Results:
+    """Images a second of training steps, each arm, and `compiled` each once more, over `none`, on one thread."""
+    configs = {
+        arm + (COMPILED if way else ""): training_config(preset, arm, precision, attention, batch_size, compiled=way)
+        for arm in ARMS
+        for way in ((False, True) if compiled else (False,))
+    }
     described = f"preset {preset}, batch {batch_size}, 1 thread, {precision}, attention {attention}, largest canvas"
     results = Results({"preset": preset, "images": batch_size, "canvas": "largest", "rounds": rounds, "training": described})
     with _progress() as progress:

@@ -6,11 +6,12 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.subjects import ARMS, BARE
+from benchmarks.subjects import ARMS, BARE, COMPILED
 from benchmarks.timing import Rounds
 from fila_lab.config import FilaError
 
 NONE_WITHIN = 1.05
+COMPILED_WITHIN = 0.82
 TOWERS_AT_LEAST = 0.95
 ADDED_AT_MOST = {"concat": 0.05, "concat_ungated": 0.05, "addition": 0.05, "cross_attention": 0.15}
 OVER_FLOPS_AT_MOST = 1.15
@@ -65,6 +66,9 @@ class Row:
 
     def lines(self, precision: str) -> list[Line]:
         """Lines about this arm's time."""
+        if self.name.endswith(COMPILED):
+            both = self.added is not None and precision == "bf16"
+            return [Line(self.name, precision, "time over the bare eager calls", self.ratio, COMPILED_WITHIN)] if both else []
         found = []
         if self.name == "none":
             found.append(Line(self.name, precision, "time over the bare ViT call", self.ratio, NONE_WITHIN))
@@ -84,7 +88,8 @@ def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
     result = []
     for name, total in rounds.total.items():
         inside = rounds.inside[name]
-        base = vit if name in ("none", "bare ViT") else convnext if name == "bare ConvNeXt" else both
+        arm = name.removesuffix(COMPILED)
+        base = vit if arm in ("none", "bare ViT") else convnext if name == "bare ConvNeXt" else both
         ratios = [a / b for a, b in zip(total, base, strict=True)]
         seconds = statistics.median(total)
         floor = seconds * peak / flops[name]
@@ -93,9 +98,9 @@ def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
                 f"{name!r} took {seconds:.3g} s, {floor:.2f} of what its FLOPs take at the measured peak: it did not do its work, "
                 "or another process slowed the measurement of the peak; run again with nothing beside it"
             )
-        fused = name in ADDED_AT_MOST
+        fused = arm in ADDED_AT_MOST
         arm_only: dict[str, float] = {}
-        if name in ARMS:
+        if arm in ARMS:
             arm_only["towers"] = statistics.median(b / (a - i) for a, i, b in zip(total, inside, base, strict=True))
         if fused:
             arm_only["added"] = statistics.median(i / (a - i) for a, i in zip(total, inside, strict=True))

@@ -138,7 +138,8 @@ def markdown(results: Results, record: dict[str, Any]) -> str:
         "`time / bare`: median over rounds of a call's time over that of the bare open_clip and timm calls on the same pixels in the same "
         "round (`none`: over open_clip's alone). `towers`: throughput of the towers inside the encoder over the bare calls'. `fusion "
         "adds`: time of reading maps and fusing over the rest of the same call; `its FLOPs`: the same in FLOPs. `time / floor`: time over "
-        "counted FLOPs at the peak of a matrix product. `peak / bare`: peak memory over weights, in fresh processes, over the bare calls'. "
+        "counted FLOPs at the peak of a matrix product. `ARM, compiled`: the towers compiled by region, over the same bare eager calls. "
+        "`peak / bare`: peak memory over weights, in fresh processes, over the bare calls'. "
         "The lines to reach are set for preset `paper`.",
     ]
     for precision, rows in results.rows.items():

@@ -14,6 +14,7 @@ from fila_lab.config import FilaError, RunConfig, feature_index, resolve_run
 from fila_lab.config.run import Size
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import ConvNextTower, HybridEncoder, VisionBatch, VitTower, build_convnext, build_vit, normalise
+from fila_lab.modeling.regions import Regions
 
 
 def benchmark_config(preset: str) -> RunConfig:
@@ -108,6 +109,17 @@ class Scene:
         trunk.proj = None
         trunk.load_state_dict(self.vit.trunk.state_dict(), assign=True)
         return trunk.eval().requires_grad_(False)
+
+    @cached_property
+    def compiled(self) -> Scene:
+        """The same to look at, by towers that share these weights and are compiled by region."""
+        with torch.device("meta"):
+            vit, convnext = build_vit(self.config), build_convnext(self.config)
+        for own, shared in ((vit, self.vit), (convnext, self.convnext)):
+            own.load_state_dict(shared.state_dict(), assign=True)
+            own.eval().requires_grad_(False)
+            own.regions = Regions()
+        return Scene(self.config, vit, convnext, self.batch, self.canvas)
 
     def bare_vit(self) -> Tensor:
         """open_clip's call for the feature layer's patch tokens, layers after it not run: [1 + rows*cols, g*g, D]."""

@@ -13,6 +13,8 @@ from fila_lab.modeling import HybridEncoder
 
 ARMS = ("none", "concat", "concat_ungated", "addition", "cross_attention")
 BARE = ("bare ViT", "bare ConvNeXt")
+COMPILED = ", compiled"
+"""Behind an arm's name: with towers compiled by region."""
 QUICK = ("none", "concat", "cross_attention")
 """What --quick leaves of the arms; it has no arrangements."""
 
@@ -68,13 +70,13 @@ def wrap_fusions(encoder: HybridEncoder, around: Callable[[Call], Call]) -> None
 
 
 def subject(scene: Scene, name: str) -> Subject:
-    """A bare call (also `bare`: both, their outputs kept), an arm or an arrangement, by name."""
+    """A bare call (also `bare`: both, their outputs kept), an arm, also compiled, or an arrangement, by name."""
     if name == "bare":
         return Subject(name, lambda: (scene.bare_vit(), scene.bare_convnext()))
     if name in BARE:
         return Subject(name, scene.bare_vit if name == "bare ViT" else scene.bare_convnext)
-    if name in ARMS:
-        encoder = scene.encoder(name)
+    if (arm := name.removesuffix(COMPILED)) in ARMS:
+        encoder = (scene if arm == name else scene.compiled).encoder(arm)
         return Subject(name, lambda: scene.encode(encoder), encoder)
     arrangement = ARRANGEMENTS[name](scene).eval()
     return Subject(name, lambda: arrangement(scene))

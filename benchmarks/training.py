@@ -36,6 +36,8 @@ class Learner:
         """An arm with random weights, and a batch of the largest canvas with bfloat16 maps."""
         torch.manual_seed(0)
         model = build_model(config, detail_branch=False)
+        if config.runtime.compile:
+            model.encoder.compile_towers()
         canvas = largest_canvas(config)
         batch = synthetic_batch(config, config.train.batch_size, canvas)
         if has_convnext(config):
@@ -64,7 +66,7 @@ class Learner:
         return count * len(self.batch) / (time.perf_counter() - began)
 
 
-def training_config(preset: str, arm: str, precision: str, attention: str, batch_size: int) -> RunConfig:
+def training_config(preset: str, arm: str, precision: str, attention: str, batch_size: int, compiled: bool = False) -> RunConfig:
     """The preset's arm, random weights."""
     return resolve_run(
         preset,
@@ -75,6 +77,7 @@ def training_config(preset: str, arm: str, precision: str, attention: str, batch
             "language.weights": "random",
             "runtime.precision": precision,
             "runtime.attention": attention,
+            "runtime.compile": compiled,
             "train.batch_size": batch_size,
         },
     )

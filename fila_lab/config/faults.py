@@ -70,6 +70,8 @@ _MEMORY = (
 )
 """What libraries say (in lower case) when memory ran out: PyTorch on Linux, Windows and macOS, CUDA, cuBLAS, numpy, the C++ library."""
 
+_COMPILER = re.compile(r"CppCompileError|InvalidCxxCompiler")
+"""What torch.compile calls a compiler that is absent or fails, such as for want of Python's headers."""
 _PASSED_ON = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\nOriginal Traceback")
 _ENDED = re.compile(r"DataLoader worker .* is killed by signal: (Killed|Terminated|Bus error)")
 """How PyTorch says that a process which made batches was ended from outside; a crash of its own has other signals."""
@@ -96,6 +98,11 @@ def machine_fault(error: BaseException) -> MachineError | None:
             return MachineError(f"{_said(error)}; {remedy(number)}, then give the same command again", what)
         if _ENDED.search(str(link)):
             return MachineError(f"{_said(error)}; if memory ran short, lower data.workers, then give the same command again", KILLED)
+        if _COMPILER.search(f"{type(link).__name__}: {link}"):
+            told = str(link).splitlines()
+            why = "; ".join([told[0], *[line for line in told if "error: " in line][:1]])
+            mend = "mend the compiler (Python's headers included), then give the same command again, or set runtime.compile=false"
+            return MachineError(f"runtime.compile = true: {why}; {mend}", "compiler failed")
         if not named and (isinstance(link, ConnectionError) or any(word in str(link).lower() for word in _DEVICE)):
             kind = "connection lost" if isinstance(link, ConnectionError) else "device absent"
             return MachineError(f"{_said(error)}; see that device and connection are there, then give the same command again", kind)

@@ -348,7 +348,7 @@ class RuntimeConfig(Strict):
     threads: Positive = 1
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: Positive = Field(default=1, description="of each machine")
-    compile: Flag = False
+    compile: Flag = Field(default=False, description="the ViT layer by layer and the ConvNeXt stage by stage; wants a C++ compiler")
     feature_cache: Flag = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")
     checkpointing: Flag = Field(
         default=False, description="recompute the ViT's layers after the first fusion point and the language model's in backward"

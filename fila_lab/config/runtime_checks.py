@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RuntimeConfig
@@ -32,7 +36,7 @@ def check_runtime(runtime: RuntimeConfig) -> None:
         )
     if runtime.compile and runtime.strategy in ("fsdp", "deepspeed"):
         raise ConfigError(
-            f"runtime.compile = true compiles the whole model, whose weights runtime.strategy = {runtime.strategy!r} lays in parts; set "
+            f"runtime.compile = true wants whole weights, which runtime.strategy = {runtime.strategy!r} lays in parts; set "
             "runtime.compile=false, or runtime.strategy=ddp"
         )
 
@@ -51,7 +55,7 @@ def check_launched(runtime: RuntimeConfig) -> None:
 
 
 def check_installed(runtime: RuntimeConfig) -> None:
-    """Refuse a strategy whose library is not here.
+    """Refuse a strategy whose library is not here, and what `check_compiler` refuses.
 
     Raises:
         ConfigError: with the extra that brings it.
@@ -61,3 +65,42 @@ def check_installed(runtime: RuntimeConfig) -> None:
             "runtime.strategy = 'deepspeed': DeepSpeed is not installed; install it with `pip install 'fila-lab[deepspeed]'`, or set "
             "runtime.strategy=fsdp"
         )
+    check_compiler(runtime)
+
+
+def check_compiler(runtime: RuntimeConfig) -> None:
+    """Refuse compilation without a compiler, or by a torch that is too old for it.
+
+    Raises:
+        ConfigError: with the compiler that is looked for.
+    """
+    if not runtime.compile:
+        return
+    without = "or set runtime.compile=false"
+    if not _torch_keeps_graphs_apart():
+        raise ConfigError(
+            f"runtime.compile = true: the installed torch cannot compile parts of a model apart; `pip install -U torch`, {without}"
+        )
+    if runtime.accelerator == "gpu":  # Triton builds its launchers
+        variable, language, usual = "CC", "C", ["gcc", "clang"]
+    else:
+        variable, language, usual = "CXX", "C++", ["clang++" if sys.platform == "darwin" else "g++"]
+    named = os.environ.get(variable)
+    if named is not None:
+        if not (words := shlex.split(named)) or shutil.which(words[0]) is None:
+            raise ConfigError(f"runtime.compile = true: there is no {language} compiler {variable}={named!r}; mend {variable}, {without}")
+    elif not any(map(shutil.which, usual)):
+        raise ConfigError(
+            f"runtime.compile = true: no {language} compiler is here ({' or '.join(usual)}); install one, name it in {variable}, {without}"
+        )
+
+
+def _torch_keeps_graphs_apart() -> bool:
+    """Whether torch.compile knows `isolate_recompiles`, from its source, which is read and not imported."""
+    found = find_spec("torch")
+    if found is None or not found.origin:
+        return False
+    try:
+        return "isolate_recompiles" in Path(found.origin).read_text(encoding="utf-8")
+    except OSError:
+        return True  # torch itself will say

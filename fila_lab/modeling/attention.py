@@ -47,6 +47,11 @@ def attention_backend(name: Attention, tokens: int | None = None, device: str = 
         _current.reset(token)
 
 
+def current_backend() -> Attention:
+    """The backend in effect: `auto` is PyTorch's own choice."""
+    return _current.get()
+
+
 def recomputing() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """`context_fn` for torch.utils.checkpoint: the recomputation runs on the backend of the forward pass, whose block backward has left."""
     return nullcontext(), attention_backend(_current.get())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.fusion.base import Fusion, product_dtype
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.projector import raster
+from fila_lab.modeling.regions import Regions
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.vit import VitTower
 
@@ -118,6 +120,16 @@ class HybridEncoder(nn.Module):
         fusion = self.config.fusion
         return fusion.shift if self.training or fusion.eval_shift is None else fusion.eval_shift
 
+    def compile_towers(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """From now on compile the ViT layer by layer, with one graph for all layers, and the ConvNeXt stage by stage; parameters keep their
+        names.
+
+        backend: as torch.compile takes it.
+        """
+        self.vit.regions = Regions(backend)
+        if self.convnext is not None:
+            self.convnext.regions = Regions(backend)
+
     def forward(self, batch: VisionBatch) -> Tensor:
         """Tokens alone, of `encode`."""
         return self.encode(batch)[0]
@@ -160,7 +172,7 @@ class HybridEncoder(nn.Module):
     @contextmanager
     def around_fusion(self, hook: FusionHook) -> Iterator[None]:
         """Inside, every fusion point is left to `hook`: to watch it, to measure it, or to leave it out. Of several hooks the last is the
-        outermost; none acts where runtime.compile has compiled the forward pass before."""
+        outermost."""
         self._hooks.append(hook)
         try:
             yield

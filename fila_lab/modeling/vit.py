@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from fila_lab.config.base import ConfigError
 from fila_lab.config.fusion_points import feature_index
 from fila_lab.config.run import GeometryConfig, VitConfig
+from fila_lab.modeling.attention import current_backend
 from fila_lab.modeling.pixels import tower_statistics
+from fila_lab.modeling.regions import Regions
 
 
 class ToStream(nn.Module):
@@ -66,6 +68,8 @@ class VitTower(nn.Module):
             output_tokens=True,
         )
         self.trunk.proj = None
+        self.regions: Regions | None = None
+        """Compiles its layers, where a run wants that."""
         for block in self.trunk.transformer.resblocks:
             block.ls_1, block.ls_2 = ToStream(block.ln_1), ToStream(block.ln_2)  # in place of identities
         self._initialise()
@@ -94,7 +98,8 @@ class VitTower(nn.Module):
 
     def block(self, index: int, tokens: Tensor) -> Tensor:
         """Layer `index` (0-based): tokens [N, 1 + g*g, D] -> the same shape."""
-        return self.trunk.transformer.resblocks[index](tokens)
+        layer = self.trunk.transformer.resblocks[index]
+        return layer(tokens) if self.regions is None else self.regions(layer, tokens, current_backend())
 
     def features(self, tokens: Tensor) -> Tensor:
         """Tokens after the feature layer -> patch tokens [N, g*g, D].

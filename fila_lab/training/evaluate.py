@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.config.runtime_checks import check_compiler
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.suites import EvaluationConfig
 from fila_lab.data.opening import open_pools
@@ -80,11 +81,13 @@ def evaluate(
 
     Raises:
         FilaError: no trained parts in the cell, a cell that reads truth maps, a benchmark that is unknown or not there, or one of whose
-            rows none can be used or that cannot be judged.
+            rows none can be used or that cannot be judged, or a cell that was compiled where no compiler is.
     """
     config, state = trained_parts(cell, "CELL") if model is None else (model.config, {})
     if config.fusion.control == "oracle_map":
         raise FilaError(f"CELL = {cell}: this cell reads truth maps, which only generated items have; choose a cell of another arm")
+    if model is None:
+        check_compiler(config.runtime)
     kept = {"bad_rows": MOST_ASIDE, "workers": workers, "evaluate": dict(benchmarks)}
     config = config.model_copy(update={"data": config.data.model_copy(update=kept)})
     pools = open_pools(config.data, config.geometry, cache_dir, "test", max(workers, 1), progress)
@@ -92,6 +95,8 @@ def evaluate(
     if model is None:
         model = build_model(config)
         fill(model, state, cell, "CELL")
+        if config.runtime.compile:
+            model.encoder.compile_towers()
         model.to("cuda" if config.runtime.accelerator == "gpu" and torch.cuda.is_available() else "cpu")
     if _sees_frozen(config) and model.encoder.convnext is not None:
         model.encoder.convnext.to(memory_format=torch.channels_last)

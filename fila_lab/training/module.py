@@ -89,7 +89,8 @@ class FilaModule(L.LightningModule):
         self.mark = ""
         """By which checkpoints know the stage, where the run has several."""
         self.enter(self.stage)
-        self.forward_model = torch.compile(self.model) if runtime.compile else self.model
+        if runtime.compile:
+            self.model.encoder.compile_towers()
 
     @classmethod
     def from_config(cls, config: RunConfig, detail_branch: bool | None = None) -> FilaModule:
@@ -179,7 +180,7 @@ class FilaModule(L.LightningModule):
             return nothing
         if not everywhere:
             raise FilaError("a training batch has no answer tokens, so nothing could be learned from it; give every item an answer")
-        output = self.forward_model(self.seen(batch.vision), batch.labels)
+        output = self.model(self.seen(batch.vision), batch.labels)
         shares = world() * (self.stage.run.train.accumulate if several else 1)
         loss = output.loss if shares == 1 else output.loss * (tokens * shares / everywhere)
         self.log("loss", averaged(loss.detach()), logger=True)

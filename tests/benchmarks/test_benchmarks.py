@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from benchmarks.generation import BY_LENGTH, OURS, Prompts, generation_speeds
 from benchmarks.lines import Line, rows
 from benchmarks.memory import grown_gib
 from benchmarks.preparation import ALL, TILES, picture, preparation_ratios, processor
+from benchmarks.real_path import WARM_UP as WARM_UP_STEPS
+from benchmarks.real_path import measure, staged_config
 from benchmarks.scene import Scene, benchmark_config
 from benchmarks.subjects import BARE, subject
 from benchmarks.timing import Rounds, count
@@ -25,6 +28,7 @@ from fila_lab.config import FilaError, resolve_run
 from fila_lab.config.counts import detail_size
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import convnext_cost, vit_cost
+from fila_lab.data.seam.export import export
 from fila_lab.imaging import prepare
 
 
@@ -124,6 +128,36 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert str(Line("a", "bf16", "time", 1.0, 1.05)) == "meets: time 1.000 <= 1.05"
 
 
+def test_a_compiled_arm_is_held_against_the_bare_eager_calls() -> None:
+    rounds = Rounds(
+        {"bare ViT": [1.0], "bare ConvNeXt": [3.0], "concat": [4.2], "concat, compiled": [3.2], "none, compiled": [0.9]},
+        {"bare ViT": [0], "bare ConvNeXt": [0], "concat": [0.2], "concat, compiled": [0.2], "none, compiled": [0]},
+    )
+    flops = {"bare ViT": 100, "bare ConvNeXt": 300, "concat": 420, "concat, compiled": 420, "none, compiled": 100}
+    *_, concat, none = rows(rounds, flops, peak=110.0)
+    assert concat.ratio == pytest.approx(0.8)
+    assert [(line.limit, line.met) for line in concat.lines("bf16")] == [(0.82, True)]
+    assert not concat.lines("fp32") + none.lines("bf16")
+    assert none.ratio == pytest.approx(0.9)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is here")
+@torch.inference_mode()
+def test_compiled_towers_see_what_the_scene_s_see(scene: Scene) -> None:
+    plain, compiled = (scene.encode(one.encoder("concat")) for one in (scene, scene.compiled))
+    torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_step_through_the_real_path_is_held_against_a_bare_one(tmp_path: Path) -> None:
+    config = staged_config(tmp_path / "pages", "concat", WARM_UP_STEPS + 2, 0)
+    export(config.data.seam, config.geometry, "train", 40, tmp_path / "pages")
+    found = measure(config, tmp_path, 1)
+    assert list(found) == ["align", "instruct"]
+    assert all(own["ratio"] == [own["real"][0] / own["bare"][0]] for own in found.values())
+
+
 def test_memory_grows_with_what_is_kept() -> None:
     assert 0 <= grown_gib("bare", "mini", "fp32") < 1
 
@@ -140,7 +174,7 @@ def test_training_speeds_are_relative_to_none() -> None:
 
 def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only = ["none", "cross_attention", "upsample and window"]
-    main(tmp_path, preset="mini", rounds=1, threads=1, only=only, memory=False, profile=True)
+    main(tmp_path, preset="mini", rounds=1, threads=1, only=only, compiled=False, memory=False, profile=True)
     record = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
     assert set(record["rows"]) == {"fp32", "bf16"}
     for found in record["rows"].values():

@@ -52,6 +52,7 @@ MACHINE = [
     raised(ValueError("no"), system(errno.EIO), explicit=False),
     raised(FilaError("weights cannot be read"), system(errno.EIO)),
     raised(FilaError("wrapped"), MachineError("cache")),
+    RuntimeError("CppCompileError: C++ compile error\n\nOutput:\nfatal error: Python.h: No such file or directory"),
 ]
 OWN = [
     ValueError("no"),

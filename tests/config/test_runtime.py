@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +64,32 @@ def test_a_library_that_is_not_here_is_named_with_its_extra(monkeypatch: pytest.
     check_installed(run(runtime__strategy="ddp").runtime)
     with pytest.raises(ConfigError, match=r"pip install 'fila-lab\[deepspeed\]'"):
         check_installed(run(runtime__strategy="deepspeed", runtime__accelerator="gpu").runtime)
+
+
+def test_compilation_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU what is looked for is a C compiler, which Triton calls."""
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    compiled, gpu = run(runtime__compile=True).runtime, run(runtime__compile=True, runtime__accelerator="gpu").runtime
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    check_installed(compiled)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/clang" if name == "clang" else None)
+    check_installed(gpu)
+    check_installed(run().runtime)
+    with pytest.raises(ConfigError, match=r"no C\+\+ compiler is here .*; install one, name it in CXX, or set runtime.compile=false"):
+        check_installed(compiled)
+    monkeypatch.setenv("CXX", "ccache clang")
+    with pytest.raises(ConfigError, match="there is no C\\+\\+ compiler CXX='ccache clang'"):
+        check_installed(compiled)
+    monkeypatch.setenv("CXX", "clang -stdlib=libc++")
+    check_installed(compiled)
+
+
+def test_a_torch_that_shares_graphs_between_models_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("def compile(model, recompile_limit=None): ...", encoding="utf-8")
+    monkeypatch.setattr("fila_lab.config.runtime_checks.find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "torch.py")))
+    with pytest.raises(ConfigError, match="pip install -U torch"):
+        check_installed(run(runtime__compile=True).runtime)
 
 
 def test_ranks_on_other_machines_are_a_launchers_to_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
+from safetensors import safe_open
 from tiny_run import tiny
 
 from fila_lab.config import MachineError, RunConfig
+from fila_lab.modeling import build_model
 from fila_lab.training import FilaModule, fit, run_cell
 from fila_lab.training.checkpoints import FOLDER, WholeFiles, resumable
 
@@ -74,6 +76,20 @@ def test_a_resumed_cell_has_the_curve_and_numbers_of_an_undisturbed_one(
     config = tiny(**CONFIG)
     cut_off(config, tmp_path, cache_dir, hook, step)
     assert table(run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is here")
+def test_a_compiled_cell_goes_on_as_one_that_was_not_cut_off(cache_dir: Path, tmp_path: Path) -> None:
+    """Its trained parts carry the names of a plain cell's."""
+    config = tiny(**CONFIG, runtime__compile=True, runtime__feature_cache=False)
+    whole = run_cell(config, workdir=tmp_path / "whole", cache_dir=cache_dir, checkpoint=tmp_path / "model.safetensors").result
+    assert whole["status"] == "done"
+    cut_off(config, tmp_path / "cut", cache_dir, "on_train_batch_end", 4)
+    assert table(run_cell(config, workdir=tmp_path / "cut", cache_dir=cache_dir).result) == table(whole)
+    names = {name for name, value in build_model(config).named_parameters() if value.requires_grad}
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == names
 
 
 def test_a_validation_due_at_the_last_step_is_made_up_for(cache_dir: Path, tmp_path: Path) -> None:
@@ -183,8 +199,13 @@ def test_a_checkpoint_holds_what_trains_and_the_optimiser(cache_dir: Path, tmp_p
         trained = {parameter_name for parameter_name, value in model.named_parameters() if value.requires_grad}
         assert {key.removeprefix("model.") for key in content["state_dict"] if key.startswith("model.")} >= trained
         towers = [key for key in content["state_dict"] if ".vit." in key or ".convnext." in key]
-        assert not [key for key in towers if key.removeprefix("model.").removeprefix("forward_model.") in dict(model.named_parameters())]
+        assert not [key for key in towers if key.removeprefix("model.") in dict(model.named_parameters())]
         assert len(content["optimizer_states"][0]["state"]) == len(trained)
+
+
+def test_compiling_changes_no_name_in_a_checkpoint() -> None:
+    plain, compiled = (list(FilaModule.from_config(tiny(runtime__compile=flag)).state_dict()) for flag in (False, True))
+    assert compiled == plain
 
 
 def test_a_disk_that_fills_while_a_checkpoint_is_written_leaves_the_cell_undone_and_the_old_checkpoint_whole(
