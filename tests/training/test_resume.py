@@ -82,7 +82,7 @@ def test_a_resumed_cell_has_the_curve_and_numbers_of_an_undisturbed_one(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler is here")
 def test_a_compiled_cell_goes_on_as_one_that_was_not_cut_off(cache_dir: Path, tmp_path: Path) -> None:
     """Its trained parts carry the names of a plain cell's."""
-    config = tiny(**CONFIG, runtime__compile=True, runtime__feature_cache=False)
+    config = tiny(**CONFIG, runtime__compile=True)
     whole = run_cell(config, workdir=tmp_path / "whole", cache_dir=cache_dir, checkpoint=tmp_path / "model.safetensors").result
     assert whole["status"] == "done"
     cut_off(config, tmp_path / "cut", cache_dir, "on_train_batch_end", 4)
