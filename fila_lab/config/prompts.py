@@ -53,6 +53,7 @@ TEMPLATES: dict[str, Template] = {
     "qwen_1_5": _QWEN,
     "qwen_2": _QWEN,
     "qwen_2_5": _chatml("You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
+    "smollm2": _chatml("You are a helpful AI assistant named SmolLM, trained by Hugging Face"),
     "plain": Template(ask="{image}", image="{image}", end="\n", one_turn=True),
 }
 """bare: question and answer as they are; plain: LLaVA's first training stage, image and caption."""

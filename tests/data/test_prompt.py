@@ -50,7 +50,7 @@ def counted(encoded: Encoded) -> list[str]:
     return [read(Encoded(ids)) for ids in found]
 
 
-@pytest.mark.parametrize("name", ["vicuna_v1", "qwen_1_5", "qwen_2_5"])
+@pytest.mark.parametrize("name", ["vicuna_v1", "qwen_1_5", "qwen_2_5", "smollm2"])
 def test_templates_say_what_their_own_code_says(name: str) -> None:
     prompt = Prompt(name, letters())
     (trained,) = prompt.training([TALK])

@@ -45,7 +45,7 @@ def messages(turns: list[tuple[str, str]], question: str | None = None) -> list[
     return found
 
 
-@pytest.mark.parametrize("template", ["vicuna_v1", "qwen_1_5", "qwen_2_5"])
+@pytest.mark.parametrize("template", ["vicuna_v1", "qwen_1_5", "qwen_2_5", "smollm2"])
 def test_the_words_are_those_of_the_public_templates(template: str) -> None:
     """As the peers' own code renders them (LLaVA, LLaVA-NeXT)."""
     processor = processor_of(template, *TEMPLATES[template].special)
