@@ -134,6 +134,15 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
         temporary.write_bytes(content)
 
 
+def set_usual_mode(*paths: Path) -> None:
+    """Give files the permissions that new files have here: what a library writes by way of a private temporary file (safetensors) its owner
+    alone could read."""
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    for path in paths:
+        path.chmod(0o666 & ~mask)
+
+
 def try_lock(handle: IO[str], *, shared: bool = False) -> bool:
     """Whether the open file is now held by this process, alone or with other `shared` holders, until it is closed.
 

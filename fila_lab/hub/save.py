@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fila_lab.config import FilaError
+from fila_lab.config.files import set_usual_mode
 from fila_lab.config.saved import mark_saved
 from fila_lab.hub.convert import converted
 from fila_lab.hub.images import FilaImageProcessor
@@ -60,6 +61,7 @@ def save_model(model: FilaModel, folder: Path, cell: str = "") -> None:
     with without_bars():
         whole.save_pretrained(folder, max_shard_size=SHARD)
         processor.save_pretrained(folder)
+    set_usual_mode(*folder.glob("*.safetensors"))
     said = '"""The classes of this model are those of the package fila_lab."""'
     (folder / f"{CLASSES}.py").write_text(f"{said}\n\nfrom fila_lab.hub import {', '.join(names)}\n", encoding="utf-8")
     config = model.config

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import FilaError, weights_file
+from fila_lab.config.files import set_usual_mode
 from fila_lab.config.run import LanguageConfig
 from fila_lab.modeling.fit import require_facts, require_fit
 from fila_lab.modeling.weights import read_file
@@ -42,6 +43,7 @@ def save_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, path: Path, 
     whole = dict(parts.items()) | dict(more or {})
     states = ((f"{part}.{name}", value) for part, own in whole.items() for name, value in own.state_dict().items())
     save_file({name: value.detach().cpu().contiguous() for name, value in states}, path, _facts(config))
+    set_usual_mode(path)
 
 
 def load_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, spec: str) -> None:

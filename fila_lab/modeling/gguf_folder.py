@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.files import set_usual_mode
 from fila_lab.modeling.fit import require_all
 
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -61,6 +62,7 @@ def write_folder(file: Path, folder: Path) -> None:
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
+    set_usual_mode(*folder.glob("*.safetensors"))
 
 
 def _read(file: Path) -> Any:

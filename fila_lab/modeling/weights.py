@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.files import set_usual_mode
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.layouts import joined_shape, reading
 from fila_lab.config.tower_cards import Statistics, Told
@@ -56,6 +57,7 @@ def save_weights(tower: Tower, path: Path) -> None:
     state = {name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}
     usual = isinstance(tower, ConvNextTower) and tower.config.norm_eps == type(tower.config).model_fields["norm_eps"].default
     save_file(state, path, {} if usual else _facts(tower))
+    set_usual_mode(path)
 
 
 def weights_sha256(source: str | nn.Module) -> str:

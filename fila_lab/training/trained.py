@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fila_lab.config import FilaError, RunConfig
-from fila_lab.config.files import becoming
+from fila_lab.config.files import becoming, set_usual_mode
 from fila_lab.config.json_files import parse_json
 from fila_lab.config.renamed import present_run
 from fila_lab.config.weights import TRAINED_PARTS
@@ -39,6 +39,7 @@ def save_state(state: dict[str, Tensor], config: RunConfig, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with becoming(path) as temporary:
         save_file(state, temporary, metadata={"config": config.model_dump_json()})
+        set_usual_mode(temporary)
 
 
 def load_trained(cell: Path) -> FilaModel:

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from fila_lab.config import ConfigError, FilaError, MachineError
-from fila_lab.config.files import becoming, cache_limit, file_lock, left_over, sync, temporary_path, try_lock, write_atomically, written_for
+from fila_lab.config.files import (
+    becoming,
+    cache_limit,
+    file_lock,
+    left_over,
+    set_usual_mode,
+    sync,
+    temporary_path,
+    try_lock,
+    write_atomically,
+    written_for,
+)
 
 UNABLE = [errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK]
 
@@ -25,6 +36,20 @@ def test_a_file_system_that_cannot_sync_is_written_to(tmp_path: Path, monkeypatc
     write_atomically(tmp_path / "file", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_a_private_file_becomes_as_open_as_others(tmp_path: Path) -> None:
+    """safetensors writes by way of a private file, and nobody else could load what was trained."""
+    mask = os.umask(0o027)
+    try:
+        path = tmp_path / "weights"
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        set_usual_mode(path)
+        (tmp_path / "usual").touch()
+        assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(mask)
 
 
 def test_a_folder_that_cannot_be_opened_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ def test_a_saved_cell_answers_as_the_cell_does(cell: Path, tmp_path: Path) -> No
     for source in (out, cell):
         assert fila_lab.load(source).answer(PICTURES[1], QUESTIONS[1]) == wanted
     assert [path.name for path in out.parent.iterdir()] == ["model"]
+    assert len({path.stat().st_mode for path in [*out.iterdir(), cell / TRAINED_PARTS]}) == 1  # whoever reads one can read all
 
 
 def test_an_earlier_save_is_replaced_and_what_is_not_ours_stays(cell: Path, tmp_path: Path) -> None:
