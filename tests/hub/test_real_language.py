@@ -139,7 +139,7 @@ def test_the_first_stage_lowers_the_loss_on_pages_it_has_not_seen(done: tuple[Pa
             fill(model, state, folder / "aligned", names=state)
         with torch.no_grad():
             losses.append(float(model(with_frozen_maps(model, batch.vision), batch.labels).loss))
-    known = 0.8 if "smollm2" in folder.name else 1.0  # what says nothing yet learns slowly behind a language model of noise
+    known = 0.85 if "smollm2" in folder.name else 1.0  # what says nothing yet learns slowly behind a language model of noise
     assert losses[1] < known * losses[0]
 
 
