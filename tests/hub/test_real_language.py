@@ -61,7 +61,7 @@ def lab(*words: str) -> list[str]:
 
 def say(folder: Path, *words: str) -> str:
     """A command of its own process that must succeed; what it prints."""
-    done = subprocess.run(lab(*words), cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+    done = subprocess.run(lab(*words), cwd=folder, env=environment(folder), capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -69,11 +69,11 @@ def say(folder: Path, *words: str) -> str:
 def killed_in(stage: str, folder: Path, out: str) -> None:
     """Run the study until a checkpoint of a training stage is there, then kill it with -9."""
     words = lab("run", *STUDY, *OFTEN, "--out", out)
-    with (folder / "killed.log").open("w") as log:
+    with (folder / "killed.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(words, cwd=folder, env=environment(folder), stdout=log, stderr=log)
         until = time.monotonic() + SECONDS
         while not any((folder / out).glob(f"work/*/*/stages/{stage}/**/*.ckpt")):
-            assert process.poll() is None, (folder / "killed.log").read_text()[-3000:]
+            assert process.poll() is None, (folder / "killed.log").read_text(encoding="utf-8")[-3000:]
             assert time.monotonic() < until
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
@@ -139,7 +139,7 @@ def test_the_first_stage_lowers_the_loss_on_pages_it_has_not_seen(done: tuple[Pa
             fill(model, state, folder / "aligned", names=state)
         with torch.no_grad():
             losses.append(float(model(with_frozen_maps(model, batch.vision), batch.labels).loss))
-    known = 0.8 if "smollm2" in folder.name else 1.0  # what says nothing yet learns slowly behind a language model of noise
+    known = 0.85 if "smollm2" in folder.name else 1.0  # what says nothing yet learns slowly behind a language model of noise
     assert losses[1] < known * losses[0]
 
 
