@@ -172,6 +172,7 @@ def test_training_speeds_are_relative_to_none() -> None:
     assert STEPS > 1
 
 
+@pytest.mark.slow
 def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only = ["none", "cross_attention", "upsample and window"]
     main(tmp_path, preset="mini", rounds=1, threads=1, only=only, compiled=False, memory=False, profile=True)

@@ -26,6 +26,7 @@ from fila_lab.pretraining.look_up import AnswerRecipe, page_truth
 MINI = load_preset("mini")
 
 
+@pytest.mark.slow
 def test_a_pretrained_tower_is_one_a_run_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = towers.Recipe(steps=2, batch_size=8, learning_rate=1e-3, pages=10, validation_pages=10)
     monkeypatch.setattr(towers, "RECIPES", {"vit": small, "convnext": small})
@@ -87,6 +88,7 @@ def test_errors_in_the_truth_are_as_frequent_as_the_recipe_says() -> None:
     assert 0.66 < kept < 0.76
 
 
+@pytest.mark.slow
 def test_answer_parts_fill_a_model_and_refuse_another_size(tmp_path: Path) -> None:
     recipe = AnswerRecipe(steps=4, pages=200, unseen=200, projector_steps=4, dense_pages=8, held_out_pages=4)
     pretrain_answers(tmp_path, recipe=recipe)

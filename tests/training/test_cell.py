@@ -46,6 +46,7 @@ def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> No
     assert cells[0]["curve"][0]["loss"] != cells[1]["curve"][0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_rival_with_more_tiles_answers_the_same_items(cache_dir: Path, tmp_path: Path) -> None:
     cells = [tiny(fusion__name="none", geometry__vit_scale=scale) for scale in (1, 2)]
     outcomes = [run_cell(config, workdir=tmp_path / str(i), cache_dir=cache_dir) for i, config in enumerate(cells)]
@@ -58,6 +59,7 @@ def test_a_rival_with_more_tiles_answers_the_same_items(cache_dir: Path, tmp_pat
     assert outcomes[0].result["curve"] != outcomes[1].result["curve"]
 
 
+@pytest.mark.slow
 def test_every_matched_arm_of_the_shipped_study_runs(cache_dir: Path, tmp_path: Path) -> None:
     sizes = ("vit.width", "vit.layers", "convnext.dims", "language.width", "language.intermediate")  # matching is about mini's own
     short = {key: value for key, value in TINY.items() if key not in sizes} | {"train.steps": 2}
@@ -95,6 +97,7 @@ def test_batches_have_one_canvas_and_labels_cover_the_answer_and_its_end(cache_d
             assert ids[-1] == module.model.tokenizer.eos_token_id
 
 
+@pytest.mark.slow
 def test_without_the_cache_a_cell_has_nearly_the_same_losses_and_another_identity(cache_dir: Path, tmp_path: Path) -> None:
     """Maps made in the step are rounded as the cache rounds them, but lie in memory otherwise, so sums differ in their last bits: the two
     are never taken for one cell.

@@ -49,6 +49,7 @@ def command(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     return run
 
 
+@pytest.mark.slow
 def test_the_example_fits_goes_on_and_validates(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
     command("fit")
     (saved,) = Path("checkpoints").glob("*.ckpt")

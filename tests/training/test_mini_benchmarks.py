@@ -16,6 +16,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 def test_training_is_measured_against_a_bare_loop_input_against_memory_and_a_cell_by_part(cache_dir: Path) -> None:
     found = mini_training.measure(cache_dir, ("none", "concat"), steps=3, rounds=1, cell_steps=2)
     assert found["arms"]["none"]["share_of_none"]["median"] == 1

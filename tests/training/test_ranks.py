@@ -145,6 +145,7 @@ def _rank(rank: int, port: int, fields: dict[str, Any], cache_dir: Path, out: Pa
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_one_process_and_evaluation_is_shared_out(cache_dir: Path, tmp_path: Path) -> None:
     """Global batches with unequal numbers of answer tokens, one row over, fewer rows than ranks, and texts alone; with and without the
     truth's loss, by DDP, and with weights in parts."""
