@@ -71,7 +71,10 @@ def test_what_fits_is_not_talked_about() -> None:
     assert check_memory(run(), memory_bytes(run())) is None
 
 
-@pytest.mark.parametrize(("preset", "fusion"), [("mini", "none"), ("mini", "concat"), pytest.param("base", "cross_attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("preset", "fusion"),
+    [("mini", "none"), ("mini", "concat"), pytest.param("base", "cross_attention", marks=pytest.mark.slow)],
+)
 def test_activations_agree_with_what_autograd_keeps_on_the_real_classes(preset: str, fusion: str) -> None:
     from fila_lab.cost.count import kept_bytes
 
