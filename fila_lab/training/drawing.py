@@ -79,8 +79,8 @@ def _heat_map(prepared: Prepared, point: FusionPoint, values: np.ndarray, factor
     geometry = prepared.geometry
     canvas, overview = on_canvas(values[1:], geometry), values[0].reshape(geometry.grid, geometry.grid)
     most = max(float(values.max()), 1e-12)
-    pages = [_coloured(page, ratios / most) for page, ratios in ((prepared.canvas, canvas), (prepared.overview, overview))]
-    drawn = _side_by_side(geometry, *pages, factor / ABREAST, ON_HEAT)
+    whole, small = _coloured(prepared.canvas, canvas / most), _coloured(prepared.overview, overview / most)
+    drawn = _side_by_side(geometry, whole, small, factor / ABREAST, ON_HEAT)
     lines = f"stage {point[0]} after layer {point[1]}", f"mean {float(canvas.mean()):.3g}, at most {float(values.max()):.3g}"
     panel = Image.new("RGB", (drawn.width, LABEL + drawn.height), "white")
     panel.paste(drawn, (0, LABEL))
