@@ -25,8 +25,8 @@ from fila_lab.studies.engines import CellResources, Finished, Progress, Started,
 from fila_lab.studies.engines.base import Job, call
 from fila_lab.studies.engines.cluster import Cluster, wanted_address
 from fila_lab.studies.engines.loss import Loss
-from fila_lab.studies.engines.messages import EVENTS
-from fila_lab.studies.engines.ray_node import Mailbox
+from fila_lab.studies.engines.messages import EVENTS, PROGRESS
+from fila_lab.studies.engines.ray_node import Mailbox, Post
 from fila_lab.studies.options import Options
 
 HERE = Path(__file__).parent
@@ -92,6 +92,12 @@ def test_which_cluster_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wanted_address("ray://other:10001") == "ray://other:10001"
     assert wanted_address("local") is None
     assert [Options(engine=name).elsewhere for name in ("ray", "process")] == [True, False]
+
+
+def test_a_cell_whose_driver_has_lost_the_mailbox_goes_on_in_silence() -> None:
+    post = Post(None, "cell")
+    post([(PROGRESS, 1, 2)])
+    post.settle()
 
 
 @pytest.mark.parametrize("given", [{"address": "auto"}, {"cell": CellResources(cpus=2)}, {"cell": CellResources(gpus=0.5)}])

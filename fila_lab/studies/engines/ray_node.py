@@ -65,14 +65,15 @@ class Mailbox:
 
 
 class Post:
-    """Sends what a cell says to the mailbox."""
+    """Sends what a cell says to the mailbox; None, of a driver that has lost it, lets cells go on in silence."""
 
     def __init__(self, mailbox: Any, cell_id: str) -> None:
         self._mailbox, self._cell_id = mailbox, cell_id
         self._last: Any = None
 
     def __call__(self, messages: Sequence[Message]) -> None:
-        self._last = self._mailbox.put.remote(self._cell_id, list(messages))
+        if self._mailbox is not None:
+            self._last = self._mailbox.put.remote(self._cell_id, list(messages))
 
     def settle(self) -> None:
         """Wait until all is there: a driver that has the result has heard the cell out."""
