@@ -77,11 +77,12 @@ class Post:
 
     def settle(self) -> None:
         """Wait until all is there: a driver that has the result has heard the cell out."""
+        if self._last is None:
+            return
         import ray
 
-        if self._last is not None:
-            with suppress(ray.exceptions.RayError):  # without its mailbox a cell goes on in silence
-                ray.get(self._last, timeout=SETTLING)
+        with suppress(ray.exceptions.RayError):  # without its mailbox a cell goes on in silence
+            ray.get(self._last, timeout=SETTLING)
 
 
 def run_task(job: Job, number: int, setting: Setting, mailbox: Any) -> Outcome | Loss:
