@@ -271,14 +271,9 @@ def test_passes_that_share_a_step_are_one_batch(rows: int, cache_dir: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_checkpoint_lies_between_steps(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_lies_between_steps(cache_dir: Path, tmp_path: Path) -> None:
     """Killed amid the passes of a step, the cell begins that step anew, with its own rows."""
-    from datetime import timedelta
-
-    from fila_lab.training import checkpoints
-
-    monkeypatch.setattr(checkpoints, "EVERY", timedelta(0))
-    config = tiny(**SMALL, train__steps=4, train__batch_size=4, train__accumulate=3)
+    config = tiny(**SMALL, train__steps=4, train__batch_size=4, train__accumulate=3, runtime__checkpoint_minutes=1e-9)
     whole = run_cell(config, workdir=tmp_path / "whole", cache_dir=cache_dir).result
 
     class AmidAStep(Callback):
