@@ -9,8 +9,8 @@ from typing import Any, get_args
 from fila_lab.config.base import ConfigError
 from fila_lab.config.hub_cache import HUB_NAME
 from fila_lab.config.json_files import read_json
+from fila_lab.config.language import LanguageConfig
 from fila_lab.config.prompts import TEMPLATES
-from fila_lab.config.run import LanguageConfig
 from fila_lab.config.safetensors_header import tensor_shapes
 from fila_lab.config.vocabulary import VOCABULARY
 
