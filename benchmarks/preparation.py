@@ -22,7 +22,7 @@ from transformers import LlavaNextImageProcessor
 from benchmarks.lines import Line
 from benchmarks.report import write_record
 from fila_lab.config import resolve_run
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.imaging import prepare
 
 LIBRARY, TILES, ALL = "transformers", "tiles and overview", "with the detail input"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from fila_lab.config import FilaError, RunConfig, feature_index, resolve_run
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import ConvNextTower, HybridEncoder, VisionBatch, VitTower, build_convnext, build_vit, normalise
 from fila_lab.modeling.regions import Regions

@@ -13,7 +13,7 @@ from fila_lab.config.base import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from fila_lab.config import RunConfig
-    from fila_lab.config.run import Size
+    from fila_lab.config.geometry import Size
 
 
 def cost(

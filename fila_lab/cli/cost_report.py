@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fila_lab.config import RunConfig
-    from fila_lab.config.run import Size
+    from fila_lab.config.geometry import Size
     from fila_lab.cost.setting import Setting
 
 MANIFEST = "manifest.json"

@@ -40,7 +40,8 @@ def without_usual(model: type[BaseModel], content: dict[str, Any], names: Collec
 
 
 def dumped(model: BaseModel, dump: SerializerFunctionWrapHandler, info: SerializationInfo, names: Collection[str]) -> dict[str, Any]:
-    """What a model's serializer gives: these fields only where they say something, or all is asked for (context `whole`)."""
+    """What a model's serializer gives: these fields only where they say something, or all is asked for (context `whole`). Whatever hashes
+    or compares a run without them (ids, checkpoints, costs) then does so as records from before there were these fields."""
     content: dict[str, Any] = dump(model)
     return content if (info.context or {}).get("whole") else without_usual(type(model), content, names)
 

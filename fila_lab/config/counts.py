@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.tiling import TileLayout, tile_layout
 
 STRIDES = (4, 8, 16, 32)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 
 
 def check_control(config: RunConfig) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fila_lab.config.base import ConfigError
+
 
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
@@ -27,3 +29,22 @@ def read_json(path: Path) -> Any:
         ValueError: as of `parse_json`.
     """
     return parse_json(path.read_text(encoding="utf-8"))
+
+
+def read_mapping(what: str, path: Path, remedy: str) -> dict[str, Any]:
+    """The mapping in a JSON file that the user named, or that lies in a folder they did.
+
+    Args:
+        what: what messages begin with, e.g. a field and its value.
+        remedy: what to do about a file that is damaged.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{what}: no readable {path.name} in it ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{what}: its {path.name} is no mapping; {remedy}")
+    return content

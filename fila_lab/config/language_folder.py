@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.hub_cache import HUB_NAME
-from fila_lab.config.json_files import read_json
+from fila_lab.config.json_files import read_mapping
+from fila_lab.config.language import LanguageConfig
 from fila_lab.config.prompts import TEMPLATES
-from fila_lab.config.run import LanguageConfig
 from fila_lab.config.safetensors_header import tensor_shapes
 from fila_lab.config.vocabulary import VOCABULARY
+from fila_lab.config.weight_index import indexed_files
 
 _SIZES = {
     "width": ("hidden_size", "n_embd", "d_model"),
@@ -75,8 +76,8 @@ def tokenizer_size(language: LanguageConfig) -> int | None:
         raise ConfigError(f"language.tokenizer = {spec!r}: no tokenizer in it (tokenizer.json); give the folder of a saved tokenizer")
     if not (folder / "tokenizer.json").is_file():
         return None
-    content = _read("language.tokenizer", spec, folder / "tokenizer.json", "give the folder of a saved tokenizer")
-    told = {name: _read("language.tokenizer", spec, path, "give the folder of a saved tokenizer") for name, path in _beside(folder)}
+    content = _told_by_tokenizer(spec, folder / "tokenizer.json")
+    told = {name: _told_by_tokenizer(spec, path) for name, path in _beside(folder)}
     generic = told.get("tokenizer_config.json", {}).get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
     if generic and not any(settings.get("eos_token") for settings in told.values()):
         raise ConfigError(
@@ -103,7 +104,7 @@ def lacking_tokens(language: LanguageConfig) -> tuple[str, ...] | None:
     folder = named_folder("language.tokenizer", language.tokenizer)
     if folder is None or not (folder / "tokenizer.json").is_file():
         return None
-    content = _read("language.tokenizer", language.tokenizer, folder / "tokenizer.json", "give the folder of a saved tokenizer")
+    content = _told_by_tokenizer(language.tokenizer, folder / "tokenizer.json")
     there = {token.get("content") for token in content.get("added_tokens") or ()}
     return tuple(text for text in special if text not in there)
 
@@ -144,19 +145,13 @@ def _beside(folder: Path) -> list[tuple[str, Path]]:
     return [(name, folder / name) for name in names if (folder / name).is_file()]
 
 
-def _read(field: str, spec: str, path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{field} = {spec!r}: no readable {path.name} in it ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{field} = {spec!r}: its {path.name} is no mapping; {remedy}")
-    return content
+def _told_by_tokenizer(spec: str, path: Path) -> dict[str, Any]:
+    return read_mapping(f"language.tokenizer = {spec!r}", path, "give the folder of a saved tokenizer")
 
 
 def _configuration(spec: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What config.json says of the whole model, and of the language model in it."""
-    whole = _read("language.weights", spec, folder / "config.json", "give a transformers model's folder")
+    whole = read_mapping(f"language.weights = {spec!r}", folder / "config.json", "give a transformers model's folder")
     return whole, whole["text_config"] if isinstance(whole.get("text_config"), dict) else whole
 
 
@@ -181,15 +176,8 @@ def _check_model(language: LanguageConfig, folder: Path) -> None:
 
 def _check_files(spec: str, folder: Path) -> None:
     """Weights are there: every file that an index names, and none cut short."""
-    named: set[str] = set()
-    for index in folder.glob("*.index.json"):
-        shards = _read("language.weights", spec, index, "save or fetch the model again").get("weight_map")
-        named |= set(map(str, shards.values())) if isinstance(shards, dict) else set()
-    if missing := sorted(name for name in named if not (folder / name).is_file()):
-        raise ConfigError(
-            f"language.weights = {spec!r} lacks {len(missing)} of the {len(named)} files that its index names, e.g. {missing[0]}; "
-            "save or fetch the model again"
-        )
+    for index in sorted(folder.glob("*.index.json")):
+        indexed_files(f"language.weights = {spec!r}", index)
     files = sorted(folder.glob("*.safetensors"))
     if not files and not any(folder.glob("pytorch_model*.bin")):
         raise ConfigError(f"language.weights = {spec!r}: no weights in it (model.safetensors); give the folder of a saved model")

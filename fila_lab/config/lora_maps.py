@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.language import LanguageConfig
 from fila_lab.config.language_folder import named_folder
 from fila_lab.config.lora import check_targets, matched
-from fila_lab.config.run import LanguageConfig
 from fila_lab.config.safetensors_header import tensor_shapes
 from fila_lab.config.weights import weights_file
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.run import RuntimeConfig
+from fila_lab.config.runtime import RuntimeConfig
 
 
 def check_runtime(runtime: RuntimeConfig) -> None:

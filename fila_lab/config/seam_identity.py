@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.data import DataConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.hashing import config_hash
-from fila_lab.config.run import GeometryConfig
 
 SCHEMA = 1
 """Version of the generator's items: one that draws others from the same settings needs another."""

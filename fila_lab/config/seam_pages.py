@@ -6,7 +6,8 @@ from functools import cache
 
 from fila_lab.config.canvas_rules import choose_canvas
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.run import RunConfig
 
 PATCH = 32
 """Page px a ViT patch, at `data.seam.page_scale` 1."""

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from fila_lab.config.base import ConfigError
 from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import needs_map
 
 

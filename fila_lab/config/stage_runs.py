@@ -9,7 +9,8 @@ from typing import Any
 
 from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.hashing import config_hash
-from fila_lab.config.run import NO_MATTER, LanguageConfig, RunConfig
+from fila_lab.config.language import LanguageConfig
+from fila_lab.config.run import NO_MATTER, RunConfig
 from fila_lab.config.stages import StageConfig, part_trains
 
 ENDS = "stages"

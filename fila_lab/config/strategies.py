@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import Aggregate, Combine, FusionConfig, RunConfig
+from fila_lab.config.fusion import Aggregate, Combine, FusionConfig
+from fila_lab.config.run import RunConfig
 
 Factors = tuple[Aggregate, Combine, bool]
 

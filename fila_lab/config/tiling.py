@@ -8,7 +8,8 @@ from functools import cache
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.canvas_rules import choose_canvas
-from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_pages import page_size
 
 Span = tuple[int, int]

@@ -5,14 +5,13 @@ Folders as open_clip, timm and transformers write them, and as the hub hands the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.json_files import read_json
+from fila_lab.config.json_files import read_mapping
 from fila_lab.config.library_tags import OPEN_CLIP_FILES, TIMM_FILES
 from fila_lab.config.tower_cards import Told, clip_told, no_tower, open_clip_told, timm_told
+from fila_lab.config.weight_index import indexed_files
 from fila_lab.config.weights import PICKLED
 
 OPEN_CLIP_CARD = "open_clip_config.json"
@@ -23,6 +22,7 @@ INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 """Names of the files that say in which of several files a tensor lies."""
 PREFERRED = (*OPEN_CLIP_FILES, TIMM_FILES[0], INDICES[0], TIMM_FILES[1], INDICES[1])
 """Where weights lie, or what says where: of several forms in one folder the first is read."""
+_AGAIN = "fetch it again"
 
 
 def weights_in(field: str, folder: Path) -> tuple[Path, ...]:
@@ -41,7 +41,7 @@ def weights_in(field: str, folder: Path) -> tuple[Path, ...]:
         raise ConfigError(f"{field}: there is no such folder; check the path, or give a name on the hub (hf:OWNER/NAME)")
     for name in PREFERRED:
         if (path := folder / name).is_file():
-            return _shards(field, path) if name in INDICES else (path,)
+            return indexed_files(field, path) if name in INDICES else (path,)
     others = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", *PICKLED) and path.is_file())
     if len(others) != 1:
         which = f"several weights in it ({', '.join(path.name for path in others[:3])})" if others else "no weights in it"
@@ -61,15 +61,15 @@ def told_beside(tower: str, field: str, files: tuple[Path, ...]) -> Told:
     names = {path.name for path in files}
     whole = not names & {*TIMM_FILES, *_named(folder)}
     if (folder / OPEN_CLIP_CARD).is_file() and (whole or not (folder / CARD).is_file()):
-        return open_clip_told(tower, field, _read(field, folder / OPEN_CLIP_CARD))
+        return open_clip_told(tower, field, read_mapping(field, folder / OPEN_CLIP_CARD, _AGAIN))
     if not (folder / CARD).is_file():
         return Told({})
-    card = _read(field, folder / CARD)
+    card = read_mapping(field, folder / CARD, _AGAIN)
     if "architecture" in card:
         return timm_told(tower, field, card)
     if card.get("model_type") in ("clip", "clip_vision_model"):
         pixels = next((folder / name for name in CARDS[2:] if (folder / name).is_file()), None)
-        return clip_told(tower, field, card, _read(field, pixels) if pixels else {})
+        return clip_told(tower, field, card, read_mapping(field, pixels, _AGAIN) if pixels else {})
     if whole:  # a file of its own beside another model's configuration
         return Told({})
     raise no_tower(tower, field, f" (model_type {card.get('model_type')})")
@@ -80,25 +80,5 @@ def _named(folder: Path) -> set[str]:
     found: set[str] = set()
     for name in INDICES:
         if (path := folder / name).is_file():
-            found |= {shard.name for shard in _shards("", path)}
+            found |= {shard.name for shard in indexed_files("", path)}
     return found
-
-
-def _shards(field: str, index: Path) -> tuple[Path, ...]:
-    shards = _read(field, index).get("weight_map")
-    named = sorted({str(name) for name in shards.values()}) if isinstance(shards, Mapping) else []
-    missing = [name for name in named if not (index.parent / name).is_file()]
-    if missing or not named:
-        lacking = f"lacks {len(missing)} of the {len(named)} files that {index.name} names, e.g. {missing[0]}" if missing else ""
-        raise ConfigError(f"{field}: {lacking or f'{index.name} names no file'}; save or fetch the weights again")
-    return tuple(index.parent / name for name in named)
-
-
-def _read(field: str, path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{field}: {path.name} beside the weights cannot be read ({error}); fetch it again") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{field}: {path.name} beside the weights is no mapping; fetch it again")
-    return content

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fila_lab.config.run import ConvNextConfig, GeometryConfig, RunConfig, VitConfig
+from fila_lab.config.geometry import GeometryConfig
+from fila_lab.config.run import RunConfig
 from fila_lab.config.safetensors_header import Shape
+from fila_lab.config.towers import ConvNextConfig, VitConfig
 
 POSITIONS = "positional_embedding"
 """A ViT's positional embedding: the class token's, then the patches', row by row."""

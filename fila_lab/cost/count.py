@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
 from fila_lab.config.counts import llm_tokens
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.cost.probe import LANGUAGE, NEW_TOKEN, OTHER, component_modules, probed
 from fila_lab.cost.subject import build_subject, largest_canvas, synthetic_batch

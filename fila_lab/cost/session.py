@@ -15,9 +15,10 @@ from torch import nn
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.files import write_atomically
+from fila_lab.config.geometry import Size
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_run
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.tiling import seen_canvases
 from fila_lab.cost.closed.components import component_costs, feature_bytes
 from fila_lab.cost.closed.memory import widest_bytes

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fila_lab.config.counts import STRIDES, detail_size
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases, tile_layout

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.prompt import Dialogue
 from fila_lab.data.suite import Item, SetAside, Suite, UnusableRow

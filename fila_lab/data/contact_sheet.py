@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import GeometryConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
 from fila_lab.config.texts import one_line
 from fila_lab.data.suite import Item, Suite, UnusableRow
 from fila_lab.imaging import Geometry

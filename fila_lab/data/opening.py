@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fila_lab.config.base import ConfigError, FilaError
 from fila_lab.config.data import DataConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.suites import SEAM, SuiteConfig
 from fila_lab.data.mixed_pool import MixedPool
 from fila_lab.data.parallel import Progress

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.tiling import chosen_canvas, tile_layout
 from fila_lab.data.streams import stream
 from fila_lab.data.suite import Oracle, SetAside, TaskRule, Turn

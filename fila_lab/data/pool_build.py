@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.pool import Bucket, bucket_of
 from fila_lab.data.suite import Item, Oracle, Suite

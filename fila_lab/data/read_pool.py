@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.hashing import config_hash
-from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool import Bucket, Pixels, Pool, bucket_of
 from fila_lab.data.suite import Item, SetAside, Suite, Turn, UnusableRow

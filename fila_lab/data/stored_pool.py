@@ -18,8 +18,8 @@ import numpy as np
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.faults import cannot_write
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.hashing import config_hash
-from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool import Bucket, Pixels, Pool
 from fila_lab.data.pool_build import fill, held_arrays, plan_rows

@@ -24,7 +24,7 @@ from fila_lab.config.suites import SPLITS, Split
 
 if TYPE_CHECKING:
     from fila_lab.config.data import DataConfig
-    from fila_lab.config.run import GeometryConfig
+    from fila_lab.config.geometry import GeometryConfig
     from fila_lab.data.parallel import Progress
     from fila_lab.imaging import Geometry
 

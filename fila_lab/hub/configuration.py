@@ -9,7 +9,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fila_lab.config import RunConfig
 from fila_lab.config.renamed import present_run
-from fila_lab.config.run import RuntimeConfig
+from fila_lab.config.runtime import RuntimeConfig
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.modeling import FilaModel
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.counts import STRIDES
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.tiling import TileLayout, check_whole_image, chosen_canvas, pad_offset, resized_size, tile_layout
 
 Box = tuple[float, float, float, float]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.imaging.geometry import Geometry
 from fila_lab.imaging.resample import PILLOW, resample_axes
 from fila_lab.imaging.rgb import to_rgb

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from fila_lab.config import FilaError, weights_file
 from fila_lab.config.files import set_usual_mode
-from fila_lab.config.run import LanguageConfig
+from fila_lab.config.language import LanguageConfig
 from fila_lab.modeling.fit import require_facts, require_fit
 from fila_lab.modeling.weights import read_file
 

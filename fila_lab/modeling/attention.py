@@ -11,7 +11,7 @@ from contextvars import ContextVar
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fila_lab.config.run import Attention
+from fila_lab.config.runtime import Attention
 
 SHORT = 400
 """Tokens up to which `auto` trains with plain products on a CPU in bfloat16: 0.1 to 0.8 of the fused kernel's time at 17 to 257 tokens,

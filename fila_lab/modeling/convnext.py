@@ -6,7 +6,7 @@ import torch
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
-from fila_lab.config.run import ConvNextConfig
+from fila_lab.config.towers import ConvNextConfig
 from fila_lab.modeling.pixels import tower_statistics
 from fila_lab.modeling.regions import Regions
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from fila_lab.config.base import ConfigError, FilaError, MachineError
-from fila_lab.config.run import LanguageConfig
+from fila_lab.config.language import LanguageConfig
 from fila_lab.config.seam_words import WORDS
 from fila_lab.config.vocabulary import CHARACTERS, SPECIAL
 from fila_lab.config.weights import weights_file

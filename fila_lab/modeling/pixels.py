@@ -7,8 +7,8 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor
 
-from fila_lab.config.run import ConvNextConfig, VitConfig
 from fila_lab.config.tower_cards import CLIP, Channels, Statistics
+from fila_lab.config.towers import ConvNextConfig, VitConfig
 
 
 def tower_statistics(config: VitConfig | ConvNextConfig) -> Statistics:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.config.run import ProjectorConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.projector import ProjectorConfig
 from fila_lab.config.tiling import TileLayout
 
 

@@ -5,7 +5,8 @@ A frozen tower does not depend on the run's seed, random weights included, so it
 
 from __future__ import annotations
 
-from fila_lab.config.run import ConvNextConfig, RunConfig
+from fila_lab.config.run import RunConfig
+from fila_lab.config.towers import ConvNextConfig
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.vit import VitTower

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.fusion_points import feature_index
-from fila_lab.config.run import GeometryConfig, VitConfig
+from fila_lab.config.geometry import GeometryConfig
+from fila_lab.config.towers import VitConfig
 from fila_lab.modeling.attention import current_backend
 from fila_lab.modeling.pixels import tower_statistics
 from fila_lab.modeling.regions import Regions

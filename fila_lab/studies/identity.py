@@ -26,6 +26,13 @@ OTHER_SCORES = tuple(
 """Scores that the seam suite's cells do not use."""
 SHAPING = (
     "config/run.py",
+    "config/geometry.py",
+    "config/towers.py",
+    "config/fusion.py",
+    "config/projector.py",
+    "config/language.py",
+    "config/train.py",
+    "config/runtime.py",
     "config/stages.py",
     "config/stage_runs.py",
     "config/data.py",

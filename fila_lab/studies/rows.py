@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fila_lab.config import ConfigError, DataConfig, GeometryConfig, RunConfig
 from fila_lab.config.files import default_cache
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.config.stage_runs import Stage, naming, stages_of
 from fila_lab.config.suites import SEAM
 from fila_lab.cost.closed.components import component_costs, forward_flops, training_flops

@@ -12,9 +12,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from fila_lab.config.fusion import FusionConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.renamed import SCHEMA
-from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, RunConfig, TrainConfig, VitConfig
+from fila_lab.config.run import RunConfig
 from fila_lab.config.study import StudyConfig
+from fila_lab.config.towers import ConvNextConfig, VitConfig
+from fila_lab.config.train import TrainConfig
 
 PLACES = ("cut", "sham", "intact")
 ACCURACY: dict[str, tuple[float, float, float]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data.seam import SeamItem, SeamSuite
 
 

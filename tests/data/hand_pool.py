@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data import Pixels, Pool, TaskRule, Turn
 from fila_lab.data.pool import bucket_of
 

@@ -14,7 +14,7 @@ import pytest
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import DataConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data import BucketBatches, StoredPool, draw_seed_items, parallel, pool_build, pool_key
 from fila_lab.data.seam import Seam, SeamSuite, seam_pool
 from fila_lab.imaging import join_tiles, prepare

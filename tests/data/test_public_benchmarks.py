@@ -16,7 +16,7 @@ from PIL import Image
 from fila_lab.cli import main
 from fila_lab.config.base import FilaError, MachineError
 from fila_lab.config.benchmark import benchmark_names, load_benchmark
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data import Opening, UnusableRow, available_suites, open_suite
 from fila_lab.data.benchmarks import BenchmarkSuite
 from fila_lab.evaluation.predictions import Judged, judge, read_predictions

@@ -18,7 +18,7 @@ import pytest
 
 from fila_lab.config import MachineError
 from fila_lab.config.data import DataConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data import StoredPool
 from fila_lab.data.sealed import DamagedError, digests, discard, look, opened, seal, under_way
 from fila_lab.data.seam import seam_pool

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fila_lab.config.base import ConfigError, FilaError
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.imaging import Geometry
 
 PAPER = GeometryConfig(tile=336, canvases=((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)), detail_cells=24)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fila_lab.config import resolve_run
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.imaging import PAD_COLOUR, Geometry, join_tiles, load_image, overview_of, prepare, split_tiles
 from fila_lab.imaging.prepare import render
 from fila_lab.imaging.resample import OPERATORS, resample_axes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.imaging import Geometry, cut_by_seam, cut_fraction
 
 CONFIG = GeometryConfig(tile=42, canvases=((84, 84), (126, 42)), detail_cells=3)

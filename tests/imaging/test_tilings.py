@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fila_lab.config.canvas_rules import grids_up_to
-from fila_lab.config.run import GeometryConfig, TilingConfig
+from fila_lab.config.geometry import GeometryConfig, TilingConfig
 from fila_lab.config.tiling import axis_starts, tile_layout
 from fila_lab.imaging import PAD_COLOUR, Geometry, choose_canvas, cut_by_seam, cut_fraction, prepare
 

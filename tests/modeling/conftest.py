@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, RuntimeConfig, VitConfig
+from fila_lab.config.fusion import FusionConfig
+from fila_lab.config.geometry import GeometryConfig
+from fila_lab.config.language import LanguageConfig
+from fila_lab.config.run import RunConfig
+from fila_lab.config.runtime import RuntimeConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.tiling import TileLayout
+from fila_lab.config.towers import ConvNextConfig, VitConfig
 from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.model import IGNORED
 

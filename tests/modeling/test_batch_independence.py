@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
-from fila_lab.config.run import FusionConfig
+from fila_lab.config.fusion import FusionConfig
 from fila_lab.config.strategies import FUSIONS
 from fila_lab.modeling import VisionBatch, build_model
 from fila_lab.modeling.detail import random_turns

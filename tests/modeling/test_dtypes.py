@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
-from fila_lab.config.run import FusionConfig
+from fila_lab.config.fusion import FusionConfig
 from fila_lab.config.strategies import FUSIONS, needs_map
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import HybridEncoder, build_convnext, build_model, build_vit

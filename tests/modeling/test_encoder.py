@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.run import ProjectorConfig
+from fila_lab.config.projector import ProjectorConfig
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling import HybridEncoder, VisionBatch, build_convnext, build_vit, normalise, resample
 from fila_lab.modeling.detail import DetailMaps, scrambled, split_tiles, spoil

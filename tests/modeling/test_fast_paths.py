@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fila_lab.config.run import GeometryConfig, VitConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.tiling import TileLayout
+from fila_lab.config.towers import VitConfig
 from fila_lab.modeling import HybridEncoder, VitTower, build_convnext, build_model, build_vit
 from fila_lab.modeling.attention import attention_backend, backend_for
 from fila_lab.modeling.detail import DetailMaps, area_pooled

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from test_language import make_language
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import ConvNextConfig, GeometryConfig, VitConfig
+from fila_lab.config.geometry import GeometryConfig
+from fila_lab.config.towers import ConvNextConfig, VitConfig
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.modeling import ConvNextTower, VitTower, build_model
 from fila_lab.modeling.answers import Truth, load_truth, save_answer_parts

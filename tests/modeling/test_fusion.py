@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import Aggregate
+from fila_lab.config.fusion import Aggregate
 from fila_lab.config.strategies import FACTORS as FACTORISED
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.detail import DetailMaps

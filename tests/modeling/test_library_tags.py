@@ -15,6 +15,7 @@ from timm.layers import GELU
 from timm.models import get_pretrained_cfg
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.library_tags import (
     open_clip_model,
     open_clip_tags,
@@ -24,9 +25,9 @@ from fila_lab.config.library_tags import (
     timm_sizes,
     timm_vit_sizes,
 )
-from fila_lab.config.run import GeometryConfig, VitConfig
 from fila_lab.config.tower_cards import open_clip_told
 from fila_lab.config.tower_sources import tag_told
+from fila_lab.config.towers import VitConfig
 from fila_lab.modeling import VitTower
 from fila_lab.modeling.weights import load_weights
 

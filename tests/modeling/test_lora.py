@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.language import LanguageConfig
 from fila_lab.config.lora import LoraConfig
 from fila_lab.config.lora_maps import adapted_maps, check_lora, linear_maps
-from fila_lab.config.run import LanguageConfig
 from fila_lab.modeling import build_model
 from fila_lab.modeling.language import character_tokenizer
 from fila_lab.modeling.lora import add_lora, merged

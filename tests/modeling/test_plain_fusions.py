@@ -10,7 +10,7 @@ import pytest
 import torch
 from plain_fusions import Scene, bidirectional, factorised, llava_hr, mini_gemini
 
-from fila_lab.config.run import Aggregate
+from fila_lab.config.fusion import Aggregate
 from fila_lab.config.tiling import TileLayout
 from fila_lab.modeling.detail import DetailMaps
 from fila_lab.modeling.fusion import available, create

@@ -9,7 +9,7 @@ import torch
 
 from fila_lab.config import ConfigError, load_preset, resolve_run
 from fila_lab.config.counts import llm_tokens
-from fila_lab.config.run import ProjectorConfig
+from fila_lab.config.projector import ProjectorConfig
 from fila_lab.config.tiling import TileLayout
 from fila_lab.cost.closed.parts import projector_cost
 from fila_lab.modeling import build_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fila_lab.config.counts import llm_tokens
-from fila_lab.config.run import GeometryConfig, TilingConfig
+from fila_lab.config.geometry import GeometryConfig, TilingConfig
 from fila_lab.config.tiling import TileLayout, tile_layout
 from fila_lab.modeling import build_model
 from fila_lab.modeling.detail import DetailMaps, overlapping_tiles, split_tiles

@@ -9,9 +9,13 @@ import timm
 import torch
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.fusion import FusionConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.hashing import file_sha256
-from fila_lab.config.run import ConvNextConfig, FusionConfig, GeometryConfig, LanguageConfig, RunConfig, VitConfig
+from fila_lab.config.language import LanguageConfig
+from fila_lab.config.run import RunConfig
 from fila_lab.config.tiling import TileLayout
+from fila_lab.config.towers import ConvNextConfig, VitConfig
 from fila_lab.modeling import ConvNextTower, VisionBatch, VitTower, build_model, build_vit, component_seed
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.seeds import component_rng

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fila_lab.config import ConfigError, resolve_run
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.strategies import FUSIONS
 from fila_lab.cost import count_flops, synthetic_batch
 from fila_lab.cost.closed.components import component_costs

@@ -141,6 +141,8 @@ def test_data_hash_is_of_the_items_alone() -> None:
 def test_code_hash_follows_the_rooms_that_shape_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {path.relative_to(identity.PACKAGE).as_posix() for path in shaping_files()}
     assert {"config/run.py", "config/tiling.py", "imaging/geometry.py", "evaluation/seam.py", "modeling/encoder.py"} <= names
+    fields = {type(value).__module__.removeprefix("fila_lab.config.") for _, value in resolve_run("mini", RANDOM)}
+    assert {f"config/{module}.py" for module in fields - {"builtins"}} <= names, "the source of a field of runs is not hashed"
     assert not any(name.startswith(("cli", "analysis", "studies", "cost")) for name in names)
     for name in (*identity.SHAPING, "cli"):
         path = tmp_path / name if name.endswith(".py") else tmp_path / name / "one.py"

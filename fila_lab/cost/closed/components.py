@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fila_lab.config.counts import detail_size, llm_tokens, tiles_of
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_pages import page_size
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvas, seen_canvases

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fila_lab.config.counts import tiles_of
 from fila_lab.config.fusion_points import resolve_fusion_points
-from fila_lab.config.run import GeometryConfig, RunConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains, named_factors
 from fila_lab.cost.closed.parts import Cost, attention, product

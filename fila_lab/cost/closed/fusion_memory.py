@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import named_factors
 from fila_lab.cost.closed.fusion import Site, fusion_point_sites
 

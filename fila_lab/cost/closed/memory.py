@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fila_lab.config.counts import FEATURE_CHUNK, detail_size, llm_tokens, tiles_of
+from fila_lab.config.geometry import Size
 from fila_lab.config.lora_maps import adapted_maps
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases

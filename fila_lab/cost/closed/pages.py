@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_pages import page_shares, page_size
 from fila_lab.config.tiling import seen_canvas
 from fila_lab.cost.closed.components import component_costs, training_flops

@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 
 from fila_lab.config.counts import handoff_tokens, read_layout, vision_tokens
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
+from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.language import LanguageConfig
 from fila_lab.config.lora_maps import adapted_maps
 from fila_lab.config.prompts import fixed_tokens
-from fila_lab.config.run import ConvNextConfig, GeometryConfig, LanguageConfig, RunConfig, Size, VitConfig
+from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains
+from fila_lab.config.towers import ConvNextConfig, VitConfig
 from fila_lab.config.vocabulary import VOCABULARY
 
 TEXT_TOKENS = 8

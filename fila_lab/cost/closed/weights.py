@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fila_lab.config.run import RunConfig, Size
+from fila_lab.config.geometry import Size
+from fila_lab.config.run import RunConfig
 from fila_lab.config.weights import weights_file
 from fila_lab.cost.closed.components import COMPONENTS, component_costs, passed_layers
 from fila_lab.cost.closed.parts import embedding_parameters, lora_cost, vit_layer_cost, vocabulary_of

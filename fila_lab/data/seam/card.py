@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from fila_lab.config.data import SEAM_TASKS, SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data.seam import content
 from fila_lab.data.seam.tables import tables
 from fila_lab.data.seam.tasks import get_task

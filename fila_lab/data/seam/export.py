@@ -19,9 +19,9 @@ from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.faults import cannot_write
 from fila_lab.config.files import file_lock, sync, write_atomically, written_for
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.hashing import config_hash
 from fila_lab.config.json_files import read_json
-from fila_lab.config.run import GeometryConfig
 from fila_lab.data.parallel import Progress, in_chunks
 from fila_lab.data.seam.card import data_card
 from fila_lab.data.seam.opened import code_state

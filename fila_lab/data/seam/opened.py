@@ -13,7 +13,7 @@ import numpy as np
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES, DataConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_identity import seam_identity, seam_items
 from fila_lab.data.parallel import Progress
 from fila_lab.data.pool import canvas_name

@@ -10,7 +10,7 @@ import numpy as np
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_pages import has_sham_place
 from fila_lab.data.seam import render
 from fila_lab.data.seam.places import Axis, Placer

@@ -19,7 +19,7 @@ from PIL import Image
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES, SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_pages import PATCH, page_canvases
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import weighted

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS, QUESTIONS
 from fila_lab.data.parallel import in_chunks
 from fila_lab.data.seam import content

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fila_lab.config.base import ConfigError, FilaError, did_you_mean
 from fila_lab.config.data import SEAM_TASKS, SeamConfig, SeamTask
-from fila_lab.config.run import GeometryConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
 from fila_lab.config.seam_pages import has_sham_place
 from fila_lab.data.seam import SeamSuite
 from fila_lab.hub.audit.tilings import Tiling

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.hub.audit.tilings import Settings, Tiling
 from fila_lab.imaging import Box, Geometry
 

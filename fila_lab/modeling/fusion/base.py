@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import Aggregate, Combine
+from fila_lab.config.fusion import Aggregate, Combine
 
 Reads = Literal["cells", "windows", "means", "nothing"]
 """How a strategy is handed the map: `cells` [N, C, g*w, g*w]; `windows` [N, g, g, w*w, C], each token's own cells, in the type products

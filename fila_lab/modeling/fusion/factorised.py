@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.config.run import Aggregate, Combine
+from fila_lab.config.fusion import Aggregate, Combine
 from fila_lab.config.strategies import FACTORS
 from fila_lab.modeling.fusion.aggregate import Attend, Pool, Unfold
 from fila_lab.modeling.fusion.attend_neighbours import AttendNeighbours

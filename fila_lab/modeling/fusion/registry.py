@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from fila_lab.config.base import FilaError, did_you_mean
-from fila_lab.config.run import Aggregate, Combine
+from fila_lab.config.fusion import Aggregate, Combine
 from fila_lab.modeling.fusion.base import Fusion, FusionSpec
 
 GROUP = "fila_lab.fusions"

@@ -6,7 +6,7 @@ import pytest
 
 from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
 from fila_lab.config.counts import detail_size, llm_tokens, vision_tokens
-from fila_lab.config.run import ConvNextConfig
+from fila_lab.config.towers import ConvNextConfig
 from fila_lab.cost.closed.components import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import TEXT_TOKENS, convnext_cost, language_cost, language_token_cost, vit_cost

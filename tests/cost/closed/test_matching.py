@@ -133,7 +133,7 @@ MINI = [[42, 84], [84, 42], [84, 84], [126, 42], [42, 126]]
 )  # fmt: skip
 def test_pages_lie_on_canvases_as_often_as_costs_count_them(tile: int, canvases: list[list[int]]) -> None:
     from fila_lab.config.data import SeamConfig
-    from fila_lab.config.run import GeometryConfig
+    from fila_lab.config.geometry import GeometryConfig
     from fila_lab.config.seam_pages import page_shares
     from fila_lab.data.seam import SeamSuite
 

@@ -15,7 +15,7 @@ from PIL import Image
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.files import temporary_path
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data import parallel
 from fila_lab.data.seam import SeamSuite
 from fila_lab.data.seam import export as export_module

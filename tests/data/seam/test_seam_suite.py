@@ -13,7 +13,7 @@ import pytest
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES, SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data.seam import SeamItem, SeamSuite
 from fila_lab.data.seam.places import Axis, cut_tables
 from fila_lab.imaging import Geometry, cut_by_seam, cut_fraction, join_tiles, prepare
@@ -105,7 +105,7 @@ def test_items_depend_on_the_index_alone(suite: SeamSuite, geometry: GeometryCon
     fresh = SeamSuite(SeamConfig(), geometry)
     assert [digest(fresh.item("train", index)) for index in reversed(indices)] == here[::-1]
     code = (
-        "import hashlib, numpy as np; from fila_lab.config.run import *;"
+        "import hashlib, numpy as np; from fila_lab.config.geometry import GeometryConfig;"
         "from fila_lab.config.data import SeamConfig; from fila_lab.data.seam import SeamSuite;"
         f"s = SeamSuite(SeamConfig(), GeometryConfig.model_validate_json({geometry.model_dump_json()!r}));"
         "digest = lambda i: hashlib.sha256(np.asarray(i.image).tobytes() + i.answer.encode()).hexdigest();"

@@ -10,7 +10,7 @@ from oracle_readers import answer, seen
 
 from fila_lab.config import resolve_run
 from fila_lab.config.data import SEAM_TASKS, DataConfig, SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import WORDS
 from fila_lab.data.seam import SeamSuite, glyph_records, seam_pool
 from fila_lab.data.seam.symbolic import symbolic_page

@@ -12,7 +12,7 @@ from oracle_readers import answer, seen
 from fila_lab.config import ConfigError, resolve_run
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES, SEAM_TASKS, SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.data import SPLITS
 from fila_lab.data.seam import SeamItem, SeamSuite, content, glyph_records, render, truth_maps
 from fila_lab.data.seam.page_setup import PageSetup

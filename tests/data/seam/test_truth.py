@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import ALPHABET, LAYOUTS, ORACLE_CHANNELS, TRUTH_CHANNELS
 from fila_lab.data.seam import CLASSES, SeamItem, glyph_records, truth_maps
 from fila_lab.data.seam.content import COLOURS

@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.hub.audit.seen import check_tiling, seen_boxes, tile_boxes
 from fila_lab.hub.audit.tilings import Settings, Tiling, seams, tiling_of
 from fila_lab.imaging import cut_fraction, prepare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import QUESTIONS, SHAPES
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.page_setup import PageSetup

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import CodeBlocks

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fila_lab.config.data import SeamConfig
-from fila_lab.config.run import GeometryConfig
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import QUESTIONS
 from fila_lab.data.seam import render
 from fila_lab.data.seam.code_blocks import CodeBlocks

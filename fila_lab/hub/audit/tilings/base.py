@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.config.tiling import TileLayout
 from fila_lab.imaging import Geometry
 

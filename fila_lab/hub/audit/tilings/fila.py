@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fila_lab.config.run import GeometryConfig, Size
+from fila_lab.config.geometry import GeometryConfig, Size
 from fila_lab.hub.audit.tilings.base import Settings, Tiling
 from fila_lab.imaging import Geometry
 

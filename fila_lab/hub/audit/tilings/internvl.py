@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fila_lab.config.canvas_rules import choose_canvas, grids_up_to
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fila_lab.config.canvas_rules import choose_canvas
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fila_lab.config.run import Size
+from fila_lab.config.geometry import Size
 from fila_lab.config.tiling import TileLayout
 from fila_lab.hub.audit.tilings.base import Settings, Tiling, token_side
 from fila_lab.imaging import Geometry

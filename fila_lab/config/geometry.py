@@ -1,0 +1,123 @@
+"""How an image becomes a canvas, tiles, an overview and a detail input. Lengths are canvas pixels unless a name says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from fila_lab.config.base import Layers, Positive, Strict, Whole
+from fila_lab.config.canvas_rules import grids_up_to
+
+Size = tuple[Positive, Positive]
+"""Width and height."""
+
+
+class TilingConfig(Strict):
+    """How the model sees an image: on which canvas, and how that is cut into tiles. The defaults are `geometry.canvases` as they are.
+
+    Pages of the suite, and what is cut on them, follow `geometry.canvases` whatever stands here: every tiling reads the same items.
+    One canvas of one tile is a single padded square (with fit=stretch: a plain resize).
+    """
+
+    canvases: tuple[Size, ...] | None = Field(
+        default=None, description="canvases to choose from, (width, height) in pixels; null is geometry.canvases (internvl: max_tiles)"
+    )
+    rule: Literal["llava_next", "internvl"] = "llava_next"
+    max_tiles: Layers = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
+    fit: Literal["pad", "stretch"] = Field(default="pad", description="pad: the aspect ratio stays; stretch: the image fills the canvas")
+    overlap: Whole = Field(
+        default=0, ge=0, description="patches that neighbouring tiles share, at least; the canvas and its pixels stay, tiles are added"
+    )
+    padding_tokens: Literal["keep", "drop"] = Field(
+        default="keep", description="drop: tokens of the canvas that lie wholly in the padding are not handed to the language model"
+    )
+
+    @property
+    def own_canvases(self) -> bool:
+        """Whether an image may go on other canvases than `geometry.canvases`."""
+        return self.canvases is not None or self.rule != "llava_next"
+
+
+class GeometryConfig(Strict):
+    """How an image becomes a canvas, tiles, an overview and a detail input."""
+
+    tile: Positive = 336
+    patch: Positive = 14
+    canvases: tuple[Size, ...] = Field(min_length=1, description="allowed canvases, (width, height) in pixels")
+    canvas_rule: Literal["llava_next"] = "llava_next"
+    resample: Literal["bicubic", "bilinear", "area", "bicubic_torch"] = Field(
+        default="bicubic",
+        description="how pixels are resampled; bicubic_torch is PyTorch's kernel, as Hugging Face's image processors use it: twice as fast",
+    )
+    vit_scale: Positive = Field(
+        default=1, description="f: the ViT sees each canvas enlarged f times, as f x f times the tiles; pages and their seams stay (rivals)"
+    )
+    tiling: TilingConfig = TilingConfig()
+    detail_cells: Positive | None = Field(
+        default=None, description="k: stage-4 ConvNeXt cells per tile side; the detail input is 32k px a tile (null with whole_image)"
+    )
+    whole_image: Positive | None = Field(
+        default=None, description="side of a fixed square detail input, whatever the canvas, instead of 32k px a tile; then there is no k"
+    )
+
+    @property
+    def grid(self) -> int:
+        """g: ViT tokens per tile side."""
+        return self.tile // self.patch
+
+    @property
+    def cells_a_side(self) -> int:
+        """Stage-4 cells per tile side by which fusions are built: k. Of a `whole_image` input those of a canvas of one tile, the most that
+        a tile can get: no cell is lost, parameters do not depend on the canvases, and fewer are resampled to the same windows."""
+        if self.whole_image is not None:
+            return self.whole_image // 32
+        assert self.detail_cells is not None
+        return self.detail_cells
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether there is a detail input: a ViT that sees enlarged canvases takes its place."""
+        return self.vit_scale == 1
+
+    @property
+    def allowed_canvases(self) -> tuple[Size, ...]:
+        """The canvases an image can go on, before `vit_scale` enlarges them."""
+        if self.tiling.canvases is None and self.tiling.rule == "internvl":
+            return grids_up_to(self.tiling.max_tiles, self.tile)
+        return self.tiling.canvases or self.canvases
+
+    @property
+    def reference(self) -> GeometryConfig:
+        """The same canvases as they are: the geometry by which pages are made and their places named."""
+        return self.model_copy(update={"vit_scale": 1, "tiling": TilingConfig()})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_detail_input(cls, content: Any) -> Any:
+        """A preset's k is not that of a run whose detail input has a fixed size, nor a difference between two of them."""
+        if isinstance(content, Mapping) and content.get("whole_image") is not None:
+            return {**content, "detail_cells": None}
+        return content
+
+    @model_validator(mode="after")
+    def _check(self) -> GeometryConfig:
+        if self.detail_cells is None and self.whole_image is None:
+            raise ValueError(f"detail_cells is not set; give the stage-4 cells per tile side (native is {self.grid}), or whole_image")
+        if self.tile % self.patch:
+            raise ValueError(f"tile={self.tile} is not a multiple of patch={self.patch}; choose a tile of whole patches")
+        named = [("canvases", canvas) for canvas in self.canvases] + [("tiling.canvases", canvas) for canvas in self.tiling.canvases or ()]
+        for field, (width, height) in named:
+            if width % self.tile or height % self.tile:
+                raise ValueError(f"{field}: {width}x{height} is not a whole number of tiles of {self.tile} px; choose multiples of tile")
+        if self.tiling.canvases == ():
+            raise ValueError("tiling.canvases is empty; list at least one (width, height), or leave it null")
+        if self.tiling.overlap >= self.grid:
+            raise ValueError(
+                f"tiling.overlap={self.tiling.overlap} leaves a tile of {self.grid} patches none of its own; choose at most {self.grid - 1}"
+            )
+        if self.whole_image is not None and self.whole_image % 32:
+            near = 32 * round(self.whole_image / 32) or 32
+            raise ValueError(f"whole_image={self.whole_image} is not a multiple of the ConvNeXt stride 32; choose e.g. {near}")
+        return self
