@@ -86,6 +86,8 @@ class Fit:
         if end is not None:
             self._take(end, number - 1)
             self.record.load_state_dict(end.record)
+            if end.folder in self.ends:
+                self.record.begun = {"id": end.folder.name, "stages": [stage.name for stage in self.stages[:number]]}
         trainer = None
         for stage in self.stages[number : None if last is None else last + 1]:
             if self.record.stopped is not None:

@@ -79,6 +79,8 @@ class Recorder(Callback):
         self._stepped = False
         self.due = False
         """Whether the validation of the last step is still to come."""
+        self.begun: dict[str, Any] | None = None
+        """Of a cell that began with what stages shared with others had come to: the id of that, and the stages' names."""
         self.waited = 0.0
         """Seconds between training steps, in which batches were waited for."""
         self.aside: dict[str, SetAside] = {}
@@ -111,12 +113,18 @@ class Recorder(Callback):
             "images": self.images,
             "spent": spent,
         }
-        return state | {"aside": aside}
+        return state | {"aside": aside, "begun": self.begun}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the manifest of a cell says of its training."""
+        return {"curve_times": self.times} | ({"shared_stages": self.begun} if self.begun is not None else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.curve, self.times, self._losses, self.due = state["curve"], state["times"], state["losses"], state["due"]
         self.seconds, self.images, self.earlier = state["seconds"], state["images"], state["spent"]
         self.aside = {row: SetAside(row, *told) for row, told in state.get("aside", {}).items()}
+        self.begun = state.get("begun")
         self._judge_again()
 
     def _judge_again(self) -> None:

@@ -218,7 +218,9 @@ def test_one_stage_of_all_that_trains_is_the_run_without_stages(cache_dir: Path,
 
 
 @pytest.mark.slow
-def test_shared_stages_are_trained_once(cache_dir: Path, tmp_path: Path, undisturbed: dict[str, Any], trainers: list[str]) -> None:
+def test_shared_stages_are_trained_once(
+    cache_dir: Path, tmp_path: Path, folder: Path, undisturbed: dict[str, Any], trainers: list[str]
+) -> None:
     """By one of two cells that differ in what comes later; the other goes on from there, to the numbers that it has by itself."""
     later = staged(ALIGN, INSTRUCT | {"steps": 2, "learning_rate": 5e-4})
     final = tmp_path / "cache" / "stages" / "0123456789abcdef"
@@ -226,9 +228,16 @@ def test_shared_stages_are_trained_once(cache_dir: Path, tmp_path: Path, undistu
     assert (outcome.result["failure"], trainers) == (None, ["align"])
     assert train_shared(later, workdir=tmp_path / "again", cache_dir=cache_dir, number=0, final=final).result["failure"] is None
     assert trainers == ["align"]
-    result = run_cell(staged(ALIGN, INSTRUCT), workdir=tmp_path / "cell", cache_dir=cache_dir, ends=(final,)).result
-    assert (table(result), trainers) == (undisturbed, ["align", "instruct"])
-    assert result["timing"]["train_steps"] > 0
+    cell = staged(ALIGN, INSTRUCT)
+    outcome = run_cell(cell, workdir=tmp_path / "cell", cache_dir=cache_dir, ends=(final,))
+    assert (table(outcome.result), trainers) == (undisturbed, ["align", "instruct"])
+    assert outcome.result["timing"]["train_steps"] > 0
+    begun = {"id": final.name, "stages": ["align"]}
+    assert outcome.provenance["shared_stages"] == begun
+    cut = CutOff("instruct", "on_train_batch_end", 3, saves=True)
+    with_callback(cut, lambda: run_cell(cell, workdir=tmp_path / "cut", cache_dir=cache_dir, ends=(final,)))
+    assert run_cell(cell, workdir=tmp_path / "cut", cache_dir=cache_dir).provenance["shared_stages"] == begun, "told by the checkpoint"
+    assert "shared_stages" not in run_cell(cell, workdir=folder / "work", cache_dir=cache_dir).provenance, "its own end is its own"
 
 
 @pytest.mark.slow
