@@ -23,7 +23,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "pretraining": ("modeling", "data", "evaluation"),
     "cost.closed": ("config",),
     "cost": ("cost.closed", "modeling", "config"),
-    "hub.audit": ("evaluation", "analysis"),
+    "hub.audit": ("modeling", "evaluation", "analysis"),
     "hub": ("training",),
     "studies": ("training", "cost", "config"),
     "analysis": ("config", "cost.closed"),

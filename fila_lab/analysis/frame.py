@@ -14,7 +14,7 @@ from fila_lab.analysis.columns import Columns, repeated, text_columns
 from fila_lab.analysis.folder import Cell, StudyFolder
 from fila_lab.analysis.searched import at_edge, searched_at, value_at
 from fila_lab.config.base import FilaError
-from fila_lab.config.cell_checks import check_numbers, short
+from fila_lab.config.cell_checks import VALIDATION_LOSS, check_numbers, short
 from fila_lab.config.json_files import read_json
 from fila_lab.config.renamed import present_path
 from fila_lab.config.space import Range, is_active
@@ -22,6 +22,8 @@ from fila_lab.config.space import Range, is_active
 Source = Path | str | StudyFolder
 
 COST_COLUMNS = ("parameters", "trainable_parameters", "fusion_parameters", "flops", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
+MEASURED = ("loss", "learning_rate", "validation", VALIDATION_LOSS)
+"""What a learning curve measures; the last in runs with training stages alone."""
 
 
 def load_study_frame(out: Source) -> pd.DataFrame:
@@ -148,16 +150,15 @@ def load_tuning(out: Source) -> pd.DataFrame:
 
 
 def load_curves(out: Source) -> pd.DataFrame:
-    """One row per logged step of a finished main cell: arm, seed, id, step, loss, learning_rate, validation (NaN where not measured)."""
+    """One row per logged step of a finished main cell: arm, seed, id, step, and the measures of MEASURED (NaN where not measured)."""
     folder = StudyFolder.open(out)
     rows = [
-        {**_key(cell), **{name: point.get(name) for name in ("step", "loss", "learning_rate", "validation")}}
+        {**_key(cell), **{name: point.get(name) for name in ("step", *MEASURED)}}
         for cell in folder.main
         if cell.done and cell.result is not None
         for point in cell.result.get("curve") or []
     ]
-    frame = pd.DataFrame(rows, columns=["arm", "seed", "id", "step", "loss", "learning_rate", "validation"])
-    return frame.astype({"loss": float, "learning_rate": float, "validation": float})
+    return pd.DataFrame(rows, columns=["arm", "seed", "id", "step", *MEASURED]).astype(dict.fromkeys(MEASURED, float))
 
 
 def load_costs(out: Source) -> pd.DataFrame:

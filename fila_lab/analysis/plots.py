@@ -18,6 +18,7 @@ from fila_lab.analysis.searched import plain
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import INTERACTION, RC, arm_styles, rows_of, scale_of, si_prefix
 from fila_lab.analysis.verdicts import said
+from fila_lab.config.cell_checks import VALIDATION_LOSS
 from fila_lab.config.data import PLACES
 from fila_lab.config.space import Choices, Range
 
@@ -152,32 +153,40 @@ def gaps_plot(found: Findings) -> Figure | None:
 
 
 def curves_plot(found: Findings) -> Figure | None:
-    """Training loss and validation metric by step: mean over seeds, band = range over seeds. None without curves."""
+    """Training loss, the loss of validation where a run has training stages, and validation metric by step: mean over seeds, band = range
+    over seeds. None without curves."""
     curves = found.curves
     if curves.empty:
         return None
+    percent = scale_of(found.metric) == 100
+    titles = {
+        "loss": "training loss",
+        VALIDATION_LOSS: "validation loss",
+        "validation": "validation items, percent" if percent else "validation items",
+    }
+    shown = [name for name in titles if name != VALIDATION_LOSS or curves[name].notna().any()]
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(10.6, 3.6), layout="constrained")
-        panels = figure.subplots(1, 2)
-        for panel, name, scale in zip(panels, ("loss", "validation"), (1.0, scale_of(found.metric)), strict=True):
+        figure = Figure(figsize=(5.3 * len(shown), 3.6), layout="constrained")
+        panels = dict(zip(shown, figure.subplots(1, len(shown)), strict=True))
+        for name, panel in panels.items():
+            scale = scale_of(found.metric) if name == "validation" else 1.0
             for _, arm, style in _arms(found):
                 own = curves[(curves["arm"] == arm) & curves[name].notna()]
                 by = own.groupby("step")[name].agg(["mean", "min", "max"]) * scale
-                few = len(by) < (30 if name == "validation" else 2)  # a line of one point is none
+                few = len(by) < (2 if name == "loss" else 30)  # a line of one point is none
                 panel.fill_between(by.index, by["min"], by["max"], color=style.colour, alpha=0.13, lw=0)
                 dash: Any = "-" if style.filled else (0, (4, 2))
                 marks = {"marker": style.marker, "ms": 5, "mfc": style.face} if few else {}
                 panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=plot_text(style.label), **marks)
             panel.set_xlabel("step")
             panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", integer=True))
-        panels[0].set_title("training loss")
-        panels[1].set_title("validation items, percent" if scale_of(found.metric) == 100 else "validation items")
-        if curves["loss"].min() > 0:
-            panels[0].set_yscale("log")
-            panels[0].yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-            panels[0].yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-            panels[0].yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 5)))
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
+            panel.set_title(titles[name])
+            if name != "validation" and curves[name].min() > 0:
+                panel.set_yscale("log")
+                panel.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+                panel.yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+                panel.yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 5)))
+        figure.legend(*panels["loss"].get_legend_handles_labels(), loc="outside right upper", fontsize=8.5)
     return figure
 
 

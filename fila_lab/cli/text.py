@@ -63,7 +63,6 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     """What `fila-lab plan` prints."""
     from fila_lab.config import Sweep
-    from fila_lab.config.power import ALPHA, POWER
     from fila_lab.config.strategies import known_cost
     from fila_lab.cost.closed.pages import page_costs
     from fila_lab.studies.estimate import CPU_RATE, GPU_RATE
@@ -132,7 +131,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         *_devices(plan),
         *([_uncounted(uncounted)] if uncounted else []),
         f"cache     {cache}",
-        f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts",
+        _effect(plan),
         *(_family(name, family, len(plan.seeds)) for name, family in made.detectable.items()),
     ]
     if study.factors:
@@ -141,6 +140,16 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
     return "\n".join([*lines, f"results   {out}"])
+
+
+def _effect(plan: Plan) -> str:
+    """What the lines with each family's smallest effect say, or why there are none."""
+    from fila_lab.config.power import ALPHA, POWER
+
+    if any(plan.families.values()):
+        return f"effect    the smallest paired difference found with power {POWER:g} by the exact sign-flip test at {ALPHA:g} / contrasts"
+    why = "no contrast of the study has all its arms in this budget" if plan.study.families else "the study declares no contrasts"
+    return f"effect    none to find: {why} (families), so no two arms are compared"
 
 
 def _devices(plan: Plan) -> list[str]:

@@ -83,6 +83,7 @@ def _text(result: CellResult, cell: Path, name: str) -> str:
     lines = [f"trained: {cell}"]
     for what, points in {
         "loss": [(point.step, point.loss) for point in result.curve if point.loss is not None],
+        "validation loss": [(point.step, point.validation_loss) for point in result.curve if point.validation_loss is not None],
         "validation score": [(point.step, point.validation) for point in result.curve if point.validation is not None],
     }.items():
         if points:

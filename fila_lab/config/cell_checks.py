@@ -14,6 +14,8 @@ DONE, FAILED, PRUNED = STATUSES = ("done", "failed", "pruned")
 """What a cell's result can be: trained and evaluated, ended by a failure of its own, or stopped by the search whose trial it is."""
 STAGE = "stage"
 """Of a point of a learning curve, the training stage that it is of, where there are several."""
+VALIDATION_LOSS = "validation_loss"
+"""Of such a point, the mean loss of an answer token of validation rows."""
 PREDICTION_COLUMNS = ("item_id", "task", "place", "prediction", "correct", "image_id")
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.language_folder import check_language, tokenizer_size
 from fila_lab.config.lora_maps import check_lora
 from fila_lab.config.run import RunConfig
-from fila_lab.config.safetensors_header import Shape, tensor_shapes
+from fila_lab.config.safetensors_header import Shape
 from fila_lab.config.tower_shapes import POSITIONS, square_side, tower_shapes
+from fila_lab.config.weight_headers import stored_shapes
 from fila_lab.config.weights import require_weights
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def check_checkpoints(config: RunConfig) -> None:
-    """Refuse weights files, language model folders and tokenizer folders that are missing, damaged, or of other sizes than the run's. What
-    torch wrote is not opened here: its tensors are looked at when a cell starts.
+    """Refuse weights files, language model folders and tokenizer folders that are missing, damaged, or of other sizes than the run's. Of
+    what torch wrote, files that name more classes than tensors need are looked at when a cell starts.
 
     Raises:
         ConfigError: field, file, both sizes and remedy.
@@ -33,7 +33,9 @@ def check_checkpoints(config: RunConfig) -> None:
     path = require_weights("language.weights", spec)
     if path is not None:
         field = f"language.weights = {spec!r}"
-        _check_shapes(field, _shapes(field, path), _answers(config), "language")
+        shapes = stored_shapes(field, path)
+        assert shapes is not None  # safetensors tell
+        _check_shapes(field, shapes, _answers(config), "language")
     check_language(config.language)
     check_lora(config.language)
 
@@ -72,13 +74,6 @@ def _check_tower(tower: str, field: str, config: RunConfig) -> None:
 def _word(value: Any) -> str:
     text = json.dumps(value, separators=(",", ":"))
     return f"'{text}'" if isinstance(value, dict) else text
-
-
-def _shapes(field: str, path: Path) -> dict[str, Shape]:
-    try:
-        return tensor_shapes(path)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{field}: {path} cannot be read as safetensors ({error}); make or fetch the file again") from error
 
 
 def _check_shapes(

@@ -11,8 +11,8 @@ from fila_lab.config.hub_cache import HUB_NAME
 from fila_lab.config.json_files import read_mapping
 from fila_lab.config.language import LanguageConfig
 from fila_lab.config.prompts import TEMPLATES
-from fila_lab.config.safetensors_header import tensor_shapes
 from fila_lab.config.vocabulary import VOCABULARY
+from fila_lab.config.weight_headers import stored_shapes
 from fila_lab.config.weight_index import indexed_files
 
 _SIZES = {
@@ -140,6 +140,11 @@ def named_folder(field: str, spec: str) -> Path | None:
     return None
 
 
+def stored_files(folder: Path) -> list[Path]:
+    """The files of a language model's folder that hold its weights."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
 def _beside(folder: Path) -> list[tuple[str, Path]]:
     names = ("tokenizer_config.json", "special_tokens_map.json")
     return [(name, folder / name) for name in names if (folder / name).is_file()]
@@ -178,13 +183,8 @@ def _check_files(spec: str, folder: Path) -> None:
     """Weights are there: every file that an index names, and none cut short."""
     for index in sorted(folder.glob("*.index.json")):
         indexed_files(f"language.weights = {spec!r}", index)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files and not any(folder.glob("pytorch_model*.bin")):
+    files = stored_files(folder)
+    if not files:
         raise ConfigError(f"language.weights = {spec!r}: no weights in it (model.safetensors); give the folder of a saved model")
     for path in files:
-        try:
-            tensor_shapes(path)
-        except (OSError, ValueError, AttributeError) as error:
-            raise ConfigError(
-                f"language.weights = {spec!r}: {path.name} cannot be read as safetensors ({error}); save or fetch the model again"
-            ) from error
+        stored_shapes(f"language.weights = {spec!r}", path)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.language import LanguageConfig
-from fila_lab.config.language_folder import named_folder
+from fila_lab.config.language_folder import named_folder, stored_files
 from fila_lab.config.lora import check_targets, matched
-from fila_lab.config.safetensors_header import tensor_shapes
+from fila_lab.config.weight_headers import stored_shapes
 from fila_lab.config.weights import weights_file
 
 Sizes = tuple[int, int]
@@ -60,10 +60,12 @@ def check_lora(language: LanguageConfig) -> None:
 def _stored_maps(folder: Path) -> list[str]:
     """Names of a folder's matrices, embeddings and heads among them: which are linear maps, only the class can tell."""
     found = []
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in stored_files(folder):
         try:
-            shapes = tensor_shapes(path)
-        except (OSError, ValueError, AttributeError):
+            shapes = stored_shapes("language.weights", path)
+        except ConfigError:
             return []  # damaged files are the matter of `check_language`
+        if shapes is None:
+            return []
         found += [name.removesuffix(".weight") for name, shape in shapes.items() if name.endswith(".weight") and len(shape) == 2]
     return found

@@ -11,11 +11,12 @@ from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.hub_cache import cached_file, cached_folder
 from fila_lab.config.layouts import joined_shape, reading
 from fila_lab.config.library_tags import open_clip_model, open_clip_tags, tag_repository, timm_convnexts, timm_norm_eps, timm_sizes
-from fila_lab.config.safetensors_header import Shape, metadata, tensor_shapes
+from fila_lab.config.safetensors_header import Shape, metadata
 from fila_lab.config.tower_cards import EXAMPLES, Statistics, Told, open_clip_told
 from fila_lab.config.tower_folder import told_beside, weights_in
 from fila_lab.config.tower_shapes import sizes_of
-from fila_lab.config.weights import Form, require_file, weights_form
+from fila_lab.config.weight_headers import stored_shapes
+from fila_lab.config.weights import PICKLED, Form, require_file, weights_form
 
 UNTOLD = {"vit": ("vit.heads", "vit.quick_gelu"), "convnext": ()}
 """Tower -> fields that no tensor's shape tells, and that have no usual value."""
@@ -30,7 +31,7 @@ class TowerSource(NamedTuple):
         files: its weights, where they are local, or in the hub's cache and looked for.
         told: configuration field -> value, as far as the source says it.
         statistics: of the pixels it was trained with, where the source says them.
-        shapes: of the tensors by their names here; none where headers do not tell them.
+        shapes: of the tensors by their names here; none where only torch can tell them.
         surplus: tensors of the source that the tower has no place for, where headers tell.
         foreign: whether another project wrote the files, as far as their names tell. This one's may be of before they said what shapes do
             not tell.
@@ -122,23 +123,21 @@ def source_of(tower: str, named: str, files: tuple[Path, ...]) -> TowerSource:
         ConfigError: a file that is damaged, or of another kind of tower.
     """
     beside = told_beside(tower, named, files)
-    if any(path.suffix != ".safetensors" for path in files):
-        return TowerSource(files, beside.fields, beside.statistics, foreign=True)
     shapes: dict[str, Shape] = {}
     facts: dict[str, Any] = {}
     for path in files:
-        try:
-            shapes |= tensor_shapes(path)
+        if (found := stored_shapes(named, path)) is None:
+            return TowerSource(files, beside.fields, beside.statistics, foreign=True)
+        shapes |= found
+        if path.suffix == ".safetensors":
             facts |= {name: _value(text) for name, text in metadata(path).items() if name in FACTS[tower]}
-        except (OSError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{named}: {path} cannot be read as safetensors ({error}); make or fetch the file again") from error
     read = reading(tower, shapes, named)
     own = {name: joined_shape(name, (shapes[piece] for piece in pieces)) for name, pieces in read.pieces.items()}
     told = sizes_of(tower, own) | beside.fields | facts
     if "convnext.dims" in told and "convnext.norm_eps" not in told:
         eps = timm_norm_eps(told["convnext.depths"], told["convnext.dims"])
         told |= {} if eps is None else {"convnext.norm_eps": eps}
-    return TowerSource(files, told, beside.statistics, own, read.surplus, foreign=not read.own)
+    return TowerSource(files, told, beside.statistics, own, read.surplus, foreign=not read.own or files[0].suffix in PICKLED)
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ from fila_lab.config.hub_cache import HUB_NAME
 
 PACKAGE_WEIGHTS = Path(__file__).parents[1] / "weights"
 PICKLED = (".pt", ".pth", ".bin")
-"""Ends of files that torch wrote: they are read without running what is in them, and not before a cell starts."""
+"""Ends of files that torch wrote: they are read without running what is in them."""
 
 TRAINED_PARTS = "model.safetensors"
 """Name of the file with a cell's trained parts, in the cell's folder."""

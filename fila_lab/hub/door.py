@@ -17,10 +17,10 @@ from fila_lab.hub.convert import converted, returned
 from fila_lab.hub.images import opened
 from fila_lab.hub.model import FilaForConditionalGeneration
 from fila_lab.hub.processor import FilaProcessor
-from fila_lab.hub.quiet import without_bars
 from fila_lab.imaging import prepare
 from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, build_convnext, build_vit
 from fila_lab.modeling.precision import autocast
+from fila_lab.modeling.quiet import without_bars
 from fila_lab.training.trained import load_trained
 
 Exchange = tuple[str, str]

@@ -10,9 +10,9 @@ from fila_lab.config.files import set_usual_mode
 from fila_lab.config.saved import mark_saved
 from fila_lab.hub.convert import converted
 from fila_lab.hub.images import FilaImageProcessor
-from fila_lab.hub.quiet import without_bars
 from fila_lab.modeling import FilaModel
 from fila_lab.modeling.lora import merged
+from fila_lab.modeling.quiet import without_bars
 from fila_lab.version import __version__
 
 CLASSES = "fila_lab_classes"

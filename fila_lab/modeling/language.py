@@ -31,6 +31,7 @@ from fila_lab.config.vocabulary import CHARACTERS, SPECIAL
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling.causal import embedding_table
 from fila_lab.modeling.fit import require_all, require_finite
+from fila_lab.modeling.quiet import without_bars
 
 MAX_POSITIONS = 32768
 _CLASSES: dict[str, tuple[Any, Any]] = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}
@@ -185,10 +186,13 @@ def _loaded(config: LanguageConfig) -> PreTrainedModel:
 
 
 def _offline_first(load: Callable[..., Any], name: str, **options: Any) -> Any:
-    """What `from_pretrained` gives for a folder or a name on the hub: the network is asked only for what the hub's cache lacks."""
-    if not Path(name).is_dir():
-        with suppress(OSError):
-            return load(name, local_files_only=True, **options)
+    """What `from_pretrained` gives for a folder or a name on the hub: the network is asked only for what the hub's cache lacks, and then
+    shows how far it is."""
+    if Path(name).is_dir():
+        with without_bars():
+            return load(name, **options)
+    with suppress(OSError), without_bars():
+        return load(name, local_files_only=True, **options)
     return load(name, **options)
 
 

@@ -16,9 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fila_lab.config.base import ConfigError
-
-_WRAPPERS = ("state_dict", "model")
-"""Keys under which training programs keep a model beside their own state."""
+from fila_lab.config.pickled_header import NO_TENSORS, PROGRAM, state_dict_of, unread
 
 _PARALLEL = "module."
 
@@ -75,19 +73,16 @@ class TensorFiles(Mapping[str, Tensor]):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what it warns of is said below, or does not matter to tensors
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ConfigError(f"{self._field}: {path} {_unread(str(error))}") from error
-        for key in _WRAPPERS:
-            if isinstance(content, dict) and isinstance(content.get(key), dict):
-                content = content[key]
+        content = state_dict_of(content)
         tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)} if isinstance(content, dict) else {}
         if not tensors:
-            raise ConfigError(f"{self._field}: {path} holds no tensors by name; give a file with a model's state_dict")
+            raise ConfigError(f"{self._field}: {path} {NO_TENSORS}")
         self._from |= {name: (tensors, name) for name in tensors}
 
 
 def _unread(error: str) -> str:
     if "TorchScript" in error:
-        return "is a TorchScript archive, which holds a program; give the library's tag (open_clip:MODEL/TAG) or a state_dict"
-    first = (error.strip().splitlines() or [""])[0]
-    return f"cannot be read as weights alone ({first}); give safetensors, or a file with a model's state_dict"
+        return PROGRAM
+    return unread((error.strip().splitlines() or [""])[0])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fila_lab.config.cell_checks import VALIDATION_LOSS
 from fila_lab.studies.result import CellResult
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def differences(stored: CellResult, fresh: CellResult) -> list[Difference]:
     found.append(_difference("pruned", one.get("pruned") or {}, other.get("pruned") or {}))
     recorded = [part for part in FIGURES if part != "answers" or (one[part] and other[part])]  # older results do not count answers
     found += [_difference(part, dict(_flat(one[part])), dict(_flat(other[part]))) for part in recorded]
-    found.append(_difference("curve", _curve(one["curve"]), _curve(other["curve"])))
+    curves = one["curve"], other["curve"]
+    recorded_loss = all(any(VALIDATION_LOSS in point for point in points) for points in curves)  # older results do not
+    out = {"step"} if recorded_loss else {"step", VALIDATION_LOSS}
+    found.append(_difference("curve", *(_curve(points, out) for points in curves)))
     return [difference for difference in found if difference is not None]
 
 
@@ -88,8 +92,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _curve(points: list[dict[str, Any]]) -> Flat:
-    return {f"step {point['step']} {name}": value for point in points for name, value in point.items() if name != "step"}
+def _curve(points: list[dict[str, Any]], out: Collection[str]) -> Flat:
+    return {f"step {point['step']} {name}": value for point in points for name, value in point.items() if name not in out}
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -64,11 +64,13 @@ def stamp(seconds: float) -> str:
 
 
 def cell_manifest(event: Finished, config: RunConfig, *, code: str, engine: str, run: str) -> dict[str, Any]:
-    """The manifest of a finished cell; `run` names the command that computed it."""
+    """The manifest of a finished cell; `run` names the command that computed it. Of one that began with what stages shared with others had
+    come to, `shared_stages` says the id of that (a folder of the cache), and the stages' names."""
     try:
         weights = weights_hashes(config)
     except FilaError:
         weights = {}
+    shared = event.provenance.get("shared_stages")
     return {
         "code_hash": code,
         "data_hash": event.provenance.get("data_hash") or data_hash(config),
@@ -81,4 +83,5 @@ def cell_manifest(event: Finished, config: RunConfig, *, code: str, engine: str,
         "engine": engine,
         "run": run,
         "curve_times": event.provenance.get("curve_times") or {},
+        **({"shared_stages": shared} if shared else {}),
     }

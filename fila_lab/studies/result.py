@@ -37,17 +37,19 @@ class Pruned(Strict):
 
 
 class CurvePoint(Strict):
-    """One logged step; `validation` is null between validations. stage: the training stage, of runs that have several."""
+    """One logged step; `validation` is null between validations. validation_loss, stage: the mean loss of an answer token there, and the
+    training stage, of runs that have several."""
 
     step: Annotated[int, Field(strict=True)]
     loss: Number | None
     learning_rate: Number | None
     validation: Number | None = None
+    validation_loss: Number | None = None
     stage: str | None = None
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_usual(type(self), dump(self), ("stage",))
+        return without_usual(type(self), dump(self), ("validation_loss", "stage"))
 
 
 class SetAsideRows(Strict):

@@ -133,13 +133,17 @@ def stored_rows(config: RunConfig) -> int:
     return sum(part.rows for parts in pools for part in parts if part.stored)
 
 
-def reading(config: RunConfig, part: Part) -> float:
-    """FLOPs of reading one of a part's rows and its question; the features of stored ones come from the cache where a run has one."""
+def reading(config: RunConfig, part: Part, seen: bool = False) -> float:
+    """FLOPs of reading one of a part's rows and its question; the features of stored ones come from the cache where a run has one.
+
+    seen: whether its detail maps are there.
+    """
+    known = seen or _cached(config, part)
     if not part.shown:
-        return forward_flops(config) - (component_costs(config)["convnext"].flops if _cached(config, part) else 0)
+        return forward_flops(config) - (component_costs(config)["convnext"].flops if known else 0)
     costs = [component_costs(config, *one) for one in part.shown if one is not None]
     total = sum(cost.flops for each in costs for cost in each.values())
-    return (total - (sum(each["convnext"].flops for each in costs) if _cached(config, part) else 0)) / len(part.shown)
+    return (total - (sum(each["convnext"].flops for each in costs) if known else 0)) / len(part.shown)
 
 
 def row_flops(config: RunConfig) -> float | None:
@@ -176,11 +180,14 @@ def stage_flops(config: RunConfig, stage: Stage) -> float:
 
 
 def _validation(config: RunConfig, run: RunConfig) -> float:
-    """FLOPs of a validation in a training stage, `run`."""
+    """FLOPs of a validation in a training stage, `run`: every row is asked and, where the run declares stages, read with its answer."""
     validated = parts_of(config, "val")
     rows = sum(part.rows for part in validated)
     asked = rows if config.data.val_items is None else min(config.data.val_items, rows)
-    return asked * sum(part.rows * reading(run, part) for part in validated) / max(rows, 1)
+    flops = sum(part.rows * reading(run, part) for part in validated)
+    if config.train.stages is not None:
+        flops += sum(part.rows * reading(run, part, seen=not run.convnext.trainable) for part in validated)
+    return asked * flops / max(rows, 1)
 
 
 def taken_rows(run: RunConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +16,10 @@ from fila_lab.config.counts import llm_tokens
 from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.data.pool import Bucket, Pool
 from fila_lab.data.prompt import Dialogue, Encoded
-from fila_lab.data.suite import SetAside, Turn
+from fila_lab.data.suite import SetAside
 from fila_lab.modeling import VisionBatch
 from fila_lab.training.features import Features, needs_detail
-from fila_lab.training.texts import IGNORE, Texts
+from fila_lab.training.texts import IGNORE, PaddedTexts, Texts
 
 
 @dataclass
@@ -41,23 +42,30 @@ class Batch:
     aside: tuple[SetAside, ...] = ()
     step_tokens: int | None = None
     """Answer tokens of all the forward passes of its step, where that takes several."""
+    answered: PaddedTexts | None = None
+    """The texts of the same rows with their answers, where prompts are asked and answers have a loss besides."""
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The same batch on a device; Lightning asks for it, and does not look inside then."""
         vision = None if self.vision is None else self.vision.to(device)
         truth = None if self.truth is None else self.truth.to(device, non_blocking=non_blocking)
-        return replace(self, vision=vision, labels=self.labels.to(device, non_blocking=non_blocking), truth=truth)
+        answered = None if self.answered is None else self.answered.to(device)
+        return replace(self, vision=vision, labels=self.labels.to(device, non_blocking=non_blocking), truth=truth, answered=answered)
 
 
 class Collator:
     """Rows of a pool to a Batch.
 
+    answered: whether batches of prompts bring the same rows with their answers too.
+
     Raises:
         FilaError: the control `foreign` with a canvas that has a single image; train.truth_weight where tokens are not the canvas's own.
     """
 
-    def __init__(self, config: RunConfig, pool: Pool, features: Features | None, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.config, self.pool, self.features = config, pool, features
+    def __init__(
+        self, config: RunConfig, pool: Pool, features: Features | None, tokenizer: PreTrainedTokenizerBase, answered: bool = False
+    ) -> None:
+        self.config, self.pool, self.features, self.answered = config, pool, features, answered
         self.texts = Texts(tokenizer, config.language)
         self.seconds = 0.0
         """Time spent in making batches so far, in this process."""
@@ -102,13 +110,18 @@ class Collator:
             oracle=self._oracle(rows, bucket),
         )
         truth = self._truth(rows, bucket) if training else None
-        answers, scores = [asked[row].turns[-1].answers for row in rows], [pool.rules[str(task)].score for task in pool.tasks[rows]]
-        return Batch(vision, texts.labels, answers, rows.tolist(), scores, truth, aside=aside)
+        answers = [asked[row].dialogue.turns[-1].answers for row in rows]
+        scores = [pool.rules[str(task)].score for task in pool.tasks[rows]]
+        whole = self._answered([asked[row] for row in rows], bucket) if self.answered and not training else None
+        return Batch(vision, texts.labels, answers, rows.tolist(), scores, truth, aside=aside, answered=whole)
+
+    def _visual(self, bucket: Bucket) -> int:
+        """Visual tokens of each of its rows."""
+        return 0 if bucket.geometry is None else llm_tokens(bucket.geometry.canvas, self.config, bucket.geometry.image_size)
 
     def _asked(self, rows: np.ndarray, bucket: Bucket, training: bool) -> tuple[dict[int, _Asked], tuple[SetAside, ...]]:
         """Row -> what is asked of it, of the rows that the run's template can ask and that fit in its longest sequence; and the others."""
-        pool, prompt, geometry = self.pool, self.texts.prompt, bucket.geometry
-        visual = 0 if geometry is None else llm_tokens(geometry.canvas, self.config, geometry.image_size)
+        pool, prompt, geometry, visual = self.pool, self.texts.prompt, bucket.geometry, self._visual(bucket)
         turns, tasks = pool.turns(rows), pool.tasks[rows]
         dialogues = [Dialogue(each, geometry is not None, pool.rules[str(task)].ending) for each, task in zip(turns, tasks, strict=True)]
         wrong = {row: why for row, each in zip(rows, dialogues, strict=True) if (why := prompt.refused(each, training)) is not None}
@@ -118,13 +131,21 @@ class Collator:
             if (why := prompt.cut_off(ids, visual)) is not None:
                 wrong[row] = why
             else:
-                asked[row] = _Asked(each.turns, ids)
+                asked[row] = _Asked(each, ids)
         if not wrong:
             return asked, ()
         names = pool.describe(np.array(list(wrong)))["item_id"]
         return asked, tuple(
             SetAside(str(name), reason, f"{name}: {what}") for name, (reason, what) in zip(names, wrong.values(), strict=True)
         )
+
+    def _answered(self, rows: Sequence[_Asked], bucket: Bucket) -> PaddedTexts:
+        """Prompts with their answers; one whose answer is not known, or would be cut off, as it is: it has no loss."""
+        prompt, visual = self.texts.prompt, self._visual(bucket)
+        known = [number for number, row in enumerate(rows) if prompt.refused(row.dialogue, trained=True) is None]
+        told = dict(zip(known, self.texts.encoded([rows[number].dialogue for number in known], answered=True), strict=True))
+        fitting = {number: ids for number, ids in told.items() if prompt.cut_off(ids, visual) is None}
+        return self.texts.padded([fitting.get(number, row.ids) for number, row in enumerate(rows)])
 
     def _detail_of(self, rows: np.ndarray) -> np.ndarray:
         """The detail inputs [B, Hd, Wd, 3] of other rows; FilaError where one of them cannot be read: the control has no other to show."""
@@ -152,9 +173,9 @@ class Collator:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The turns of a row, and their ids."""
+    """What is asked of a row, and its ids."""
 
-    turns: tuple[Turn, ...]
+    dialogue: Dialogue
     ids: Encoded
 
 

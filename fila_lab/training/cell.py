@@ -108,7 +108,7 @@ def run_cell(
         if kind == "out_of_memory":
             message += f"; of a cell of this configuration {greatest_part(config)}"
         failure = {"kind": kind, "message": message, "traceback": traceback.format_exc(limit=-12)}
-        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure), provenance={"curve_times": record.times})
+        return CellOutcome(_result(config, "failed", {}, record.curve, timing, failure), provenance=record.provenance)
     timing["total"] = time.perf_counter() - started + record.earlier
     if record.stopped is not None:
         content = _result(config, "pruned", result, record.curve, timing, None) | {"pruned": record.stopped}
@@ -181,7 +181,7 @@ def _run(
     timing["images_per_second"] = record.images_per_second()
     pools = fit.named_pools
     hashes = {name: pool.content_hash for name, pool in pools.items()}
-    provenance = {"data_hash": hashes, "weights": weights, "curve_times": record.times}
+    provenance = {"data_hash": hashes, "weights": weights, **record.provenance}
     aside = {name: _told(pool.aside) for name, pool in pools.items()}
     for name, of_prompts in (("unreadable", False), ("unasked", True)):
         aside[name] = _told([row for row in record.aside.values() if (row.reason in UNASKED) == of_prompts])

@@ -107,14 +107,16 @@ class CellData(L.LightningDataModule):
         tokenizer: PreTrainedTokenizerBase,
         order: str = ORDER,
         asked: LanguageConfig | None = None,
+        losses: bool = False,
     ) -> None:
         """order: names the seed's stream in which training batches come; asked: how validation rows and tests are put into words, where not
-        as training rows are."""
+        as training rows are; losses: whether the answers of validation rows have a loss besides."""
         super().__init__()
         self.config, self.order = config, order
         others = config if asked is None else config.model_copy(update={"language": asked})
         self.collators = {
-            name: Collator(config if name == TRAIN else others, pool, features[name], tokenizer) for name, pool in pools.items()
+            name: Collator(config if name == TRAIN else others, pool, features[name], tokenizer, answered=losses and name == VAL)
+            for name, pool in pools.items()
         }
         data, train = config.data, pools[TRAIN]
         drawn = draw_seed_items(train, config.seed, data.train_items, "train_items")

@@ -48,9 +48,10 @@ class Fit:
     stages: list[Stage] = field(init=False)
 
     def __post_init__(self) -> None:
-        declared, tokenizer = stages_of(self.config), self.module.model.tokenizer
+        declared, tokenizer, language = stages_of(self.config), self.module.model.tokenizer, self.config.language
+        losses = self.config.train.stages is not None
         self.data = [
-            CellData(stage.run, pools, seen, tokenizer, f"{ORDER}/{stage.number}" if stage.number else ORDER, self.config.language)
+            CellData(stage.run, pools, seen, tokenizer, f"{ORDER}/{stage.number}" if stage.number else ORDER, language, losses)
             for stage, pools, seen in zip(declared, self.pools, self.seen, strict=True)
         ]
         self.stages = []
@@ -85,6 +86,8 @@ class Fit:
         if end is not None:
             self._take(end, number - 1)
             self.record.load_state_dict(end.record)
+            if end.folder in self.ends:
+                self.record.begun = {"id": end.folder.name, "stages": [stage.name for stage in self.stages[:number]]}
         trainer = None
         for stage in self.stages[number : None if last is None else last + 1]:
             if self.record.stopped is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -22,6 +23,7 @@ from fila_lab.config import (
     TrainConfig,
     VitConfig,
 )
+from fila_lab.config.cell_checks import VALIDATION_LOSS
 from fila_lab.config.stage_runs import Stage, stage_mark, stages_of
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.evaluation import SCORES, Score
@@ -37,7 +39,7 @@ from fila_lab.training.features import cacheable, needs_detail
 from fila_lab.training.optimiser import one_group, optimiser, rated_groups
 from fila_lab.training.prompts import prompt_of
 from fila_lab.training.sharded import shard
-from fila_lab.training.shares import averaged, shared_unexplained, summed, world
+from fila_lab.training.shares import Mean, averaged, shared_unexplained, summed, world
 from fila_lab.training.texts import IGNORE
 
 
@@ -86,6 +88,8 @@ class FilaModule(L.LightningModule):
         """The training stage that it is in; `enter` leads into another."""
         self.trained: frozenset[str] = frozenset()
         """Names in the model of the parameters that train in this stage or did in one before."""
+        self.validated: dict[str, Mean] = {}
+        """What the validation under way has come to."""
         self.mark = ""
         """By which checkpoints know the stage, where the run has several."""
         self.enter(self.stage)
@@ -208,14 +212,26 @@ class FilaModule(L.LightningModule):
                 f"loss is {float(loss)} at step {step}, in stage {stage.name!r}; lower {stage.field}.learning_rate (now {rates})"
             )
 
+    def on_validation_epoch_start(self) -> None:
+        self.validated = {name: Mean() for name in ("validation", *([VALIDATION_LOSS] if self.config.train.stages is not None else []))}
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The scores of the answers that it generates and, in a run with training stages, the loss of answer tokens that are told what
+        stands before them."""
         if batch.spare or batch.vision is None:
-            self.log("validation", 0.0, batch_size=0, on_epoch=True, sync_dist=True)
             return
-        given = self.answer(batch.vision)
+        vision = self.seen(batch.vision)
+        given = answered(self.model, self.prompt, vision)
         told = zip(given, batch.answers, batch.scores, strict=True)
         right = sum(_score(name)(answer.text, accepted) for answer, accepted, name in told if accepted)
-        self.log("validation", right / len(given), batch_size=len(given), on_epoch=True, sync_dist=True)
+        self.validated["validation"].add(right / len(given), len(given))
+        if (texts := batch.answered) is not None and VALIDATION_LOSS in self.validated:
+            whole = replace(vision, input_ids=texts.ids, prompt_lengths=texts.prompt_lengths, image_at=texts.image_at)
+            self.validated[VALIDATION_LOSS].add(float(self.model(whole, texts.labels).loss), int((texts.labels != IGNORE).sum()))
+
+    def on_validation_epoch_end(self) -> None:
+        for name, mean in self.validated.items():
+            self.log(name, mean.everywhere(self.device))
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[tuple[int, Answer]]:
         """(row of the pool, answer) of each row that could be read."""

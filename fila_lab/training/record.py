@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fila_lab.config import FilaError
+from fila_lab.config.cell_checks import VALIDATION_LOSS
 from fila_lab.config.journal import Journal
 from fila_lab.data.suite import SetAside
 from fila_lab.training.data import TRAIN, VAL
@@ -42,7 +43,8 @@ class Recorder(Callback):
     `seconds` has train_steps (forward, backward, optimiser), validation_steps and evaluate_steps (generation): the work itself. What a cell
     takes beyond these is start, data, logging and saving.
 
-    Training stages are recorded one after another (`enter`): their steps count on, and entries name theirs.
+    Training stages are recorded one after another (`enter`): their steps count on, and entries name theirs, with the loss of validation
+    beside its score.
 
     Training ends early where `stop` says so. A checkpoint may lie beyond that step (of a run that had another rule, or none): the curve is
     then cut there, so that it is the same however the cell came to it.
@@ -77,6 +79,8 @@ class Recorder(Callback):
         self._stepped = False
         self.due = False
         """Whether the validation of the last step is still to come."""
+        self.begun: dict[str, Any] | None = None
+        """Of a cell that began with what stages shared with others had come to: the id of that, and the stages' names."""
         self.waited = 0.0
         """Seconds between training steps, in which batches were waited for."""
         self.aside: dict[str, SetAside] = {}
@@ -109,12 +113,18 @@ class Recorder(Callback):
             "images": self.images,
             "spent": spent,
         }
-        return state | {"aside": aside}
+        return state | {"aside": aside, "begun": self.begun}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the manifest of a cell says of its training."""
+        return {"curve_times": self.times} | ({"shared_stages": self.begun} if self.begun is not None else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.curve, self.times, self._losses, self.due = state["curve"], state["times"], state["losses"], state["due"]
         self.seconds, self.images, self.earlier = state["seconds"], state["images"], state["spent"]
         self.aside = {row: SetAside(row, *told) for row, told in state.get("aside", {}).items()}
+        self.begun = state.get("begun")
         self._judge_again()
 
     def _judge_again(self) -> None:
@@ -165,7 +175,7 @@ class Recorder(Callback):
             device = outputs["loss"].device
             loss = float(torch.stack([each.to(device) for each in self._losses]).mean())
             point = {"step": step, "loss": loss, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], "validation": None}
-            self.curve.append(point | ({"stage": self.stage} if self.stage else {}))
+            self.curve.append(point | ({VALIDATION_LOSS: None, "stage": self.stage} if self.stage else {}))
             self._losses.clear()
             self.times["loss"].append(_now())
             self.times["validation"].append(None)
@@ -182,9 +192,10 @@ class Recorder(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.due = False
-        if self.curve and "validation" in trainer.callback_metrics:
-            step, value = self.first + trainer.global_step, float(trainer.callback_metrics["validation"])
-            self.curve[-1]["validation"] = value
+        found = trainer.callback_metrics
+        if self.curve and "validation" in found:
+            step, value = self.first + trainer.global_step, float(found["validation"])
+            self.curve[-1] |= {name: float(found[name]) for name in ("validation", VALIDATION_LOSS) if name in found}
             self.times["validation"][-1] = _now()
             self._tell(trainer)
             # One rank decides for all: one that went on alone would wait for the others for ever.
@@ -204,7 +215,8 @@ class Recorder(Callback):
             point, logged, validated = self.curve[place], self.times["loss"][place], self.times["validation"][place]
             yield {"step": point["step"], "loss": point["loss"], "learning_rate": point["learning_rate"], "time": logged}
             if validated is not None:
-                yield {"step": point["step"], "validation": point["validation"], "time": validated}
+                told = {name: point[name] for name in ("validation", VALIDATION_LOSS) if name in point}
+                yield {"step": point["step"], **told, "time": validated}
 
     def on_predict_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

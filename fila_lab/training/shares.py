@@ -29,6 +29,24 @@ def averaged(value: Tensor) -> Tensor:
     return value if world() == 1 else summed(value) / world()
 
 
+class Mean:
+    """The mean of values over the batches of all ranks, each of which counts `count` times. (Lightning's own rounds the count of ranks'
+    rows to a whole number a rank.)"""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(())
+        self.count = 0
+
+    def add(self, value: float, count: int) -> None:
+        """One batch's."""
+        self.total = self.total + torch.tensor(value) * count
+        self.count += count
+
+    def everywhere(self, device: torch.device) -> Tensor:
+        """What it comes to on all ranks, which must all ask, each with its device; NaN where nothing was counted."""
+        return summed(self.total.to(device)) / summed(torch.tensor(self.count, device=device))
+
+
 def gathered(batches: list[Any]) -> list[Any]:
     """What this rank made of the batches rank, rank + world, ... -> what all made, in the order of the batches. Ranks have equally many:
     where batches ran out, a rank's last one is empty."""

@@ -29,10 +29,11 @@ RECORD = "record.json"
 
 @dataclass(frozen=True)
 class StageEnd:
-    """Parameters by name, and the state of the Recorder."""
+    """Parameters by name, the state of the Recorder, and where they lie."""
 
     trained: dict[str, Tensor]
     record: dict[str, Any]
+    folder: Path
 
 
 def write_end(folder: Path, mark: str, trained: dict[str, Tensor], config: RunConfig, record: dict[str, Any]) -> None:
@@ -69,7 +70,7 @@ def read_end(folder: Path, mark: str) -> StageEnd | None:
     except (FilaError, OSError, ValueError) as error:
         log.warning("the end of a training stage in %s cannot be used (%s); the stage is trained again", folder, error)
         return None
-    return StageEnd(trained, record)
+    return StageEnd(trained, record, folder)
 
 
 def copy_end(source: Path, final: Path, mark: str) -> None:

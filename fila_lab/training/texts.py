@@ -26,6 +26,10 @@ class PaddedTexts(NamedTuple):
     labels: Tensor
     image_at: int
 
+    def to(self, device: torch.device | str) -> PaddedTexts:
+        """The same on a device."""
+        return self._replace(**{name: getattr(self, name).to(device) for name in ("ids", "prompt_lengths", "labels")})
+
 
 class Texts:
     """Batches of dialogues by the template of a run, padded on the right.

@@ -148,6 +148,19 @@ def test_a_curve_of_one_point_can_be_seen(tmp_path: Path) -> None:
     assert all(line.get_marker() != "None" for line in drawn)
 
 
+def test_the_loss_of_validation_has_a_panel_where_there_is_one(tmp_path: Path) -> None:
+    out = write_study(tmp_path / "staged", arms=("none", "concat"), seeds=(0,), triplets=12, tuning=False)
+    for file in (out / "cells").glob("*/result.json"):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        result["curve"][-1] |= {"validation_loss": 1.5, "stage": "align"}
+        file.write_text(json.dumps(result), encoding="utf-8")
+    figure = curves_plot(Findings.of(out))
+    assert figure is not None
+    panels = {panel.get_title(loc="left"): panel for panel in figure.axes}
+    assert list(panels)[:2] == ["training loss", "validation loss"]
+    assert [line.get_ydata().tolist() for line in panels["validation loss"].lines] == [[1.5], [1.5]]
+
+
 def test_an_unwritable_folder_is_named(full_study: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(full_study, tmp_path / "blocked"))
     (out / "report").write_text("a file where the folder should be", encoding="utf-8")

@@ -108,6 +108,7 @@ def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
         ({"model.safetensors.index.json": {"weight_map": {"a": "1.safetensors"}}}, "lacks 1 of the 1 files that model.safetensors.ind"),
         ({"model.safetensors.index.json": {"weight_map": {}}}, "has an index (model.safetensors.index.json) that names no file"),
         ({"open_clip_model.safetensors": "cut"}, "cannot be read as safetensors"),
+        ({"open_clip_pytorch_model.bin": "cut"}, "cannot be read as weights alone"),
     ],
 )
 def test_a_towers_folder_that_cannot_be_read_is_refused(files: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -62,8 +62,10 @@ def test_tiles_are_of_the_images_the_vit_knows_unless_its_positions_are_resample
 
 
 def test_a_file_that_tells_neither_heads_nor_activation_must_be_told(tmp_path: Path) -> None:
+    import torch
+
     path = tmp_path / "clip.pt"
-    path.write_bytes(b"not opened here")
+    torch.save({"ln_pre.weight": torch.zeros(64)}, path)
     with pytest.raises(ConfigError, match=r"does not tell vit\.heads and vit\.quick_gelu.*--set vit\.heads=4 --set vit\.quick_gelu=false$"):
         resolve_run("mini", {"vit.weights": str(path)})
     said = {"vit.heads": 4, "vit.quick_gelu": False}

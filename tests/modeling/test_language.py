@@ -97,6 +97,14 @@ def given_to_language(model: FilaModel, batch: Any) -> torch.Tensor:
     return torch.cat([model.see(batch), model.language.get_input_embeddings()(batch.input_ids)], dim=1)
 
 
+def test_loading_says_nothing(saved, make_config, capfd: pytest.CaptureFixture) -> None:
+    """transformers' own bars would stand among what a command says."""
+    fields = saved("llama")
+    capfd.readouterr()
+    build_model(make_config("none", language=fields))
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_are_the_class_own(family: str, saved, make_config, make_batch) -> None:
     batch, labels = make_batch()

@@ -233,6 +233,18 @@ def test_cells_on_several_devices_are_told_the_memory_of_each_by_every_strategy(
     assert "on each of" not in plan_text(alone, estimate(alone), Path("out"))
 
 
+def test_a_plan_that_compares_nothing_says_so() -> None:
+    for fields, budget, words in (
+        ({"families": {}}, "small", "effect    none to find: the study declares no contrasts"),
+        ({"budgets": {"one": {"seeds": [0], "arms": ["none"]}}, "tuning": None}, "one", "effect    none to find: no contrast of the study"),
+        ({}, "small", "effect    the smallest paired difference"),
+    ):
+        plan = make_plan(study(**fields), budget)
+        text = plan_text(plan, estimate(plan), Path("out"))
+        assert words in text
+        assert ("family    " in text) == ("smallest" in words)
+
+
 def test_a_target_follows_the_overrides_and_the_budgets_arms_need_not_hold_it() -> None:
     small = {"small": {"seeds": [0], "arms": ["none", "wide"]}}
     plain, finer = (make_plan(matched(budgets=small), "small", over) for over in ({}, {"convnext.dims": [24, 48, 72, 128]}))

@@ -201,6 +201,17 @@ def test_equal_tables_differ_in_nothing_whatever_their_order(ran: Bench) -> None
     assert found.differing == 2
 
 
+def test_a_loss_of_validation_that_an_older_result_does_not_tell_is_no_difference(ran: Bench) -> None:
+    older = find_cell(ran.out, "concat:0").result
+    newer, other = (
+        older.model_copy(update={"curve": tuple(point.model_copy(update={"validation_loss": loss}) for point in older.curve)})
+        for loss in (0.5, 0.25)
+    )
+    assert older.curve
+    assert differences(older, newer) == differences(newer, newer) == []
+    assert [found.part for found in differences(newer, other)] == ["curve"]
+
+
 def test_times_are_no_difference(ran: Bench) -> None:
     cell = find_cell(ran.out, "concat:0")
     slower: Any = cell.result.model_copy(update={"timing": {"total": 1e4}})

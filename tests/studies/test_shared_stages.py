@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ def test_a_study_trains_a_shared_stage_once_to_the_numbers_its_cells_have_alone(
     stages = {point.stage for values in together.values() for point in values[2]}
     assert stages == {"align", "last"}
     before = kept.stat().st_mtime_ns
+    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in bench.store.root.glob("cells/*/manifest.json")]
+    assert [manifest["shared_stages"] for manifest in manifests] == [{"id": kept.name, "stages": ["align"]}] * 2
     alone = Bench(tmp_path / "alone") if (tmp_path / "alone").mkdir() is None else bench
     alone.file.write_text(STUDY, encoding="utf-8")
     alone.run(**real | {"stage_function": None, "cache_dir": tmp_path / "other"})

@@ -124,6 +124,29 @@ def test_the_time_spent_in_making_batches_is_noted() -> None:
     assert once < made.seconds <= time.perf_counter() - began
 
 
+class Unanswered(HandPool):
+    """Row 1 has no answer that is known, row 2 one that is too long."""
+
+    def turns(self, rows: np.ndarray) -> list[tuple[Turn, ...]]:
+        return [(Turn(f"Q{row}", {1: (), 2: ("x" * 40,)}.get(int(row), (f"A{row}",))),) for row in rows]
+
+
+def test_prompts_bring_the_same_rows_with_their_answers_where_these_have_a_loss() -> None:
+    config, pool = tiny(**DIRECT, language__max_tokens=60), Unanswered([(84, 84)] * 4)
+    tokenizer = build_tokenizer(config.language)
+    plain, made = (Collator(config, pool, None, tokenizer, answered=answered) for answered in (False, True))
+    rows = np.arange(4)
+    batch, prompts, trained = made(rows, training=False), plain(rows, training=False), plain(rows, training=True)
+    assert torch.equal(batch.vision.input_ids, prompts.vision.input_ids), "it is asked as it would be without"
+    assert (prompts.answered, made(rows, training=True).answered) == (None, None)
+    told = [tokenizer.decode(own[own != IGNORE], skip_special_tokens=True) for own in batch.answered.labels]
+    assert told == ["A0", "", "", "A3"]
+    assert trained.rows == [0, 3]
+    width = trained.labels.shape[1]
+    assert torch.equal(batch.answered.ids[trained.rows, :width], trained.vision.input_ids)
+    assert torch.equal(batch.answered.labels[trained.rows, :width], trained.labels)
+
+
 class Holed(HandPool):
     """Every other row cannot be read."""
 

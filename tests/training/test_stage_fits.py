@@ -126,6 +126,7 @@ def test_steps_count_on_and_points_name_their_stage(undisturbed: dict[str, Any])
         (8, "instruct", False),
         (9, "instruct", False),
     ]
+    assert all(isinstance(point["validation_loss"], float) == (point["validation"] is not None) for point in undisturbed["curve"])
     rates = {point["step"]: point["learning_rate"] for point in undisturbed["curve"]}
     assert rates[4] == pytest.approx(0)
     assert rates[6] == pytest.approx(1e-3 * 3 / 4)  # a line from the first step's rate to zero
@@ -182,6 +183,29 @@ def test_a_cell_that_is_cut_off_in_any_stage_ends_as_if_it_had_not_been(
     assert not list(tmp_path.rglob("*.unreadable-*")), "it went on from its checkpoint"
 
 
+def test_the_loss_of_validation_is_the_mean_over_answer_tokens_row_by_row(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = staged(ALIGN, INSTRUCT, train__eval_batch_size=4)
+    module = FilaModule.from_config(config, detail_branch=False)
+    pools = open_stages(config, cache_dir, ("train", "val"))
+    data = fit.Fit(config, module, Recorder(1, None, 1, 1), Path(), pools, stage_features(config, pools, cache_dir)).data[0]
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(FilaModule, "log", lambda self, name, value: logged.update({name: float(value)}))
+    batches = list(data.val_dataloader())
+    before = torch.random.get_rng_state()
+    with torch.no_grad():
+        module.on_validation_epoch_start()
+        for number, batch in enumerate(batches):
+            module.validation_step(batch, number)
+        module.on_validation_epoch_end()
+        alone = [data.collators["val"](data.rows["val"][[row]], training=True) for row in range(len(data.rows["val"]))]
+        losses = [module.model(module.seen(batch.vision), batch.labels) for batch in alone]
+    assert torch.equal(torch.random.get_rng_state(), before), "the streams of training go on as without it"
+    tokens = [len(output.logits) for output in losses]
+    mean = sum(float(output.loss) * count for output, count in zip(losses, tokens, strict=True)) / sum(tokens)
+    assert logged["validation_loss"] == pytest.approx(mean, rel=1e-5)
+    assert logged.keys() == {"validation", "validation_loss"}
+
+
 @pytest.mark.slow
 def test_one_stage_of_all_that_trains_is_the_run_without_stages(cache_dir: Path, tmp_path: Path) -> None:
     plain = tiny(**SMALL, train__steps=5)
@@ -189,11 +213,14 @@ def test_one_stage_of_all_that_trains_is_the_run_without_stages(cache_dir: Path,
     one, other = (run_cell(run, workdir=tmp_path / run.preset / str(n), cache_dir=cache_dir).result for n, run in enumerate((plain, only)))
     for point in other["curve"]:
         assert point.pop("stage") == "only"
+        assert (point.pop("validation_loss") is None) == (point["validation"] is None)
     assert table(one) == table(other)
 
 
 @pytest.mark.slow
-def test_shared_stages_are_trained_once(cache_dir: Path, tmp_path: Path, undisturbed: dict[str, Any], trainers: list[str]) -> None:
+def test_shared_stages_are_trained_once(
+    cache_dir: Path, tmp_path: Path, folder: Path, undisturbed: dict[str, Any], trainers: list[str]
+) -> None:
     """By one of two cells that differ in what comes later; the other goes on from there, to the numbers that it has by itself."""
     later = staged(ALIGN, INSTRUCT | {"steps": 2, "learning_rate": 5e-4})
     final = tmp_path / "cache" / "stages" / "0123456789abcdef"
@@ -201,9 +228,16 @@ def test_shared_stages_are_trained_once(cache_dir: Path, tmp_path: Path, undistu
     assert (outcome.result["failure"], trainers) == (None, ["align"])
     assert train_shared(later, workdir=tmp_path / "again", cache_dir=cache_dir, number=0, final=final).result["failure"] is None
     assert trainers == ["align"]
-    result = run_cell(staged(ALIGN, INSTRUCT), workdir=tmp_path / "cell", cache_dir=cache_dir, ends=(final,)).result
-    assert (table(result), trainers) == (undisturbed, ["align", "instruct"])
-    assert result["timing"]["train_steps"] > 0
+    cell = staged(ALIGN, INSTRUCT)
+    outcome = run_cell(cell, workdir=tmp_path / "cell", cache_dir=cache_dir, ends=(final,))
+    assert (table(outcome.result), trainers) == (undisturbed, ["align", "instruct"])
+    assert outcome.result["timing"]["train_steps"] > 0
+    begun = {"id": final.name, "stages": ["align"]}
+    assert outcome.provenance["shared_stages"] == begun
+    cut = CutOff("instruct", "on_train_batch_end", 3, saves=True)
+    with_callback(cut, lambda: run_cell(cell, workdir=tmp_path / "cut", cache_dir=cache_dir, ends=(final,)))
+    assert run_cell(cell, workdir=tmp_path / "cut", cache_dir=cache_dir).provenance["shared_stages"] == begun, "told by the checkpoint"
+    assert "shared_stages" not in run_cell(cell, workdir=folder / "work", cache_dir=cache_dir).provenance, "its own end is its own"
 
 
 @pytest.mark.slow
@@ -340,6 +374,9 @@ def test_two_devices_train_in_stages_as_one_and_go_on_from_a_shared_end(strategy
     assert two["failure"] is None
     losses = [[point["loss"] for point in result["curve"]] for result in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for name in ("validation", "validation_loss"):
+        validated = [[point[name] for point in result["curve"] if point["validation"] is not None] for result in (one, two)]
+        assert validated[1] == pytest.approx(validated[0], rel=1e-5)
     states = [trained_parts(tmp_path / name)[1] for name in ("one", "two")]
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():

@@ -18,9 +18,6 @@ from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.cost.closed.sharing import STRATEGIES, answering_bytes, step_bytes, training_bytes
 from fila_lab.cost.closed.weights import weights_of
 
-ANSWER_TOKENS = 16
-"""Longest answer that is generated."""
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -187,10 +184,10 @@ def _adapters_keep(config: RunConfig) -> int:
 
 
 def _cache_bytes(config: RunConfig, canvas: Size) -> float:
-    """Keys and values of one prompt with its answer."""
+    """Keys and values of one prompt with the longest answer."""
     language = config.language
     keys = (language.kv_heads or language.heads) * (language.width // language.heads)
-    return 2 * value_bytes(config) * keys * (_tokens(config, canvas) + ANSWER_TOKENS) * language.layers
+    return 2 * value_bytes(config) * keys * (_tokens(config, canvas) + language.answer_tokens) * language.layers
 
 
 def _tokens(config: RunConfig, canvas: Size) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -125,10 +126,10 @@ def open_reader(name: str, processor: Any, device: str, dtype: str, batch_size: 
 
 def _found(load: Callable[..., T], name: str, **options: Any) -> T:
     """What a loader of transformers finds under a name, the network asked only where the cache has nothing."""
-    try:
+    from fila_lab.modeling.quiet import without_bars
+
+    with suppress(OSError, ValueError), without_bars():
         return load(name, local_files_only=True, **options)
-    except (OSError, ValueError):
-        pass
     try:
         return load(name, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:

@@ -40,7 +40,12 @@ def values(result: CellResult, manifest: Mapping[str, Any], ended: int) -> Itera
     made = manifest.get("curve_times") or {}
     logged, validated = (_times(made.get(name), len(result.curve), ended) for name in ("loss", "validation"))
     for place, point in enumerate(result.curve):
-        series = {"loss": (point.loss, logged), "learning_rate": (point.learning_rate, logged), "validation": (point.validation, validated)}
+        series = {
+            "loss": (point.loss, logged),
+            "learning_rate": (point.learning_rate, logged),
+            "validation": (point.validation, validated),
+            "validation_loss": (point.validation_loss, validated),
+        }
         yield from (Value(f"curve/{name}", value, times[place], point.step) for name, (value, times) in series.items() if value is not None)
 
 

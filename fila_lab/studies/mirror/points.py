@@ -14,7 +14,7 @@ from fila_lab.studies.engines.base import Event, Finished, Started, Undone
 
 LOOK_SECONDS = 2.0
 """How often the journals are read."""
-SERIES = ("loss", "learning_rate", "validation")
+SERIES = ("loss", "learning_rate", "validation", "validation_loss")
 
 
 @dataclass(frozen=True)

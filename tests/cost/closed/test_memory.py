@@ -66,6 +66,15 @@ def test_what_does_not_fit_is_named_with_its_remedy(overrides: dict[str, object]
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("preset", ["base", "paper"])
+def test_a_presets_questions_take_no_more_than_training_on_eight_rows(preset: str) -> None:
+    asked, one = (run(preset, **{"train.batch_size": 8, **more}) for more in ({}, {"train.eval_batch_size": 1}))
+    assert memory_parts(asked) == memory_parts(one)
+    long = run(preset, **{"train.batch_size": 1, "train.eval_batch_size": 256, "language.answer_tokens": 1000})
+    short = run(preset, **{"train.batch_size": 1, "train.eval_batch_size": 256})
+    assert memory_parts(long)["language"].activations > memory_parts(short)["language"].activations
+
+
 def test_what_fits_is_not_talked_about() -> None:
     assert check_memory(run(), 2 * GIB) is None
     assert check_memory(run(), memory_bytes(run())) is None
