@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from fila_lab.config.run import RunConfig
+from fila_lab.cost.closed.heap import give_back_large_blocks
 from fila_lab.cost.passes import language_inputs
 from fila_lab.cost.probe import LANGUAGE, OTHER, probed
 from fila_lab.cost.resident import MEBIBYTE, Peaks, forget_peak, resident
@@ -30,10 +31,10 @@ def train_steps(config: RunConfig, batch_size: int | None) -> None:
     trainable = model.trainable_parameters()
     optimiser = torch.optim.AdamW(trainable, lr=1e-4, foreach=True)
     for _ in range(STEPS):
-        optimiser.zero_grad()
         with autocast(config.runtime.precision, device):
             loss = model(batch, labels).loss
         assert loss is not None
+        optimiser.zero_grad()  # the last step's gradients lie beside activations, as Lightning's loop has it
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, config.train.gradient_clip)
         optimiser.step()
@@ -41,6 +42,7 @@ def train_steps(config: RunConfig, batch_size: int | None) -> None:
 
 def _training(config: RunConfig, batch_size: int | None) -> Peaks:
     """{"peak": MiB of training steps}."""
+    give_back_large_blocks(config)
     base = 0 if device_of(config) == "cuda" else resident(peak=False)
     _forget(device_of(config))
     train_steps(config, batch_size)

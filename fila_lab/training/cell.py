@@ -23,6 +23,7 @@ from fila_lab.config.journal import Journal
 from fila_lab.config.language_folder import lacking_tokens, template_warning
 from fila_lab.config.renamed import SCHEMA
 from fila_lab.config.weights import weights_file
+from fila_lab.cost.closed.heap import give_back_large_blocks
 from fila_lab.cost.closed.memory import greatest_part
 from fila_lab.data.pool import Pool
 from fila_lab.data.prompt import UNASKED
@@ -147,6 +148,7 @@ def _run(
 ) -> tuple[dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
     """(what the result says of quality and of rows that could not be used, predictions, provenance)"""
     set_up_device(config)
+    give_back_large_blocks(config)
     with _timed(timing, "data"):
         by_stage = open_stages(config, cache_dir, SPLITS if test and last is None else (TRAIN, VAL), progress=progress)
         check_judged_pools(by_stage[-1])

@@ -39,6 +39,15 @@ def test_all_four_give_maps_of_the_same_cells(make_config, resolution, context, 
     ]
 
 
+def test_tiles_are_those_of_the_canvas_however_many_the_vit_sees(make_config) -> None:
+    """Tiles that overlap are more; the detail input's own size says into how many it divides."""
+    config = arm(make_config, "canvas", "tile")
+    tower = build_convnext(config)
+    with torch.no_grad():
+        for here, plain in zip(*(stage_maps(tower, pixels(1, 2), config, *shape) for shape in ((2, 3), (1, 2))), strict=True):
+            assert torch.equal(here, plain)
+
+
 def test_high_resolution_of_the_whole_canvas_is_what_it_was(make_config) -> None:
     config = make_config()
     tower = build_convnext(config)

@@ -38,7 +38,7 @@ ROOMS = (
         ("fila_lab/modeling/detail.py", "fila_lab/modeling/detail_input.py", "fila_lab/modeling/resample.py"),
         _in("modeling", *_DETAIL),
     ),
-    Room("encoder", ("fila_lab/modeling/encoder.py", "fila_lab/modeling/projector.py"), _in("modeling", *_ENCODER)),
+    Room("encoder", ("fila_lab/modeling/encoder.py", "fila_lab/modeling/projector.py"), _in("modeling", "test_projector", *_ENCODER)),
     Room(
         "geometry",
         (
