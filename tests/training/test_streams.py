@@ -97,7 +97,7 @@ def test_worker_processes_make_the_batches_of_one_in_turn(seed: int | None, work
 
 def test_training_goes_on_where_the_trainer_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     """The global step of a resumed trainer is the number of batches that were read, its rank the share."""
-    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_: Rows())
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_, **__: Rows())
     config = SimpleNamespace(
         seed=4,
         data=SimpleNamespace(train_items=20, train_tasks=(), val_items=6, workers=0),
@@ -114,7 +114,7 @@ def test_training_goes_on_where_the_trainer_stands(monkeypatch: pytest.MonkeyPat
 
 
 def test_without_a_trainer_all_batches_are_this_processs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_: Rows())
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_, **__: Rows())
     config = SimpleNamespace(
         seed=4,
         data=SimpleNamespace(train_items=None, train_tasks=(), val_items=None, workers=0),
@@ -137,7 +137,7 @@ def test_files_are_read_by_other_processes_and_what_is_stored_by_none() -> None:
 
 
 def test_a_specialist_trains_on_its_own_tasks_of_the_same_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_: Rows())
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_, **__: Rows())
     names, drawn = ("train", "val"), {}
     for tasks in (None, ("counting",)):
         data = SimpleNamespace(train_items=20, train_tasks=tasks, val_items=6, workers=0)
