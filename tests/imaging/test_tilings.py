@@ -191,7 +191,7 @@ def test_uncut_means_that_some_tile_holds_all_of_it(corners: tuple[int, ...], na
 def test_what_overlap_saves_from_being_cut_by_hand() -> None:
     """A page of 84 canvas px is 384 px; tiles of 42 px start at 0, 28, 42 px with an overlap of one patch (14 px = 64 page px)."""
     plain, overlapping = (Geometry.of(384, 384, c) for c in (PLAIN, config("overlap_1")))
-    assert (plain.seams_x, overlapping.seams_x) == ((42,), (28, 42, 70))
+    assert (plain.seams_x, overlapping.seams_x, overlapping.seams_y) == ((42,), (28, 42, 70), (28, 42, 70))
     assert overlapping.zones[0] == ((28, 42), (42, 70))
     assert (overlapping.rows, overlapping.cols, overlapping.canvas) == (3, 3, (84, 84))
     glyph = (172, 140, 212, 180)  # 40 px across page px 192: in the second tile, which shows 128 to 320
