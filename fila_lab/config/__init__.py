@@ -1,9 +1,10 @@
 """What a run and a study are: strict models, presets, overrides, hashes. Imports no other room and no torch."""
 
 from fila_lab.config.base import ConfigError, FilaError, MachineError, Strict, did_you_mean
-from fila_lab.config.checks import check_run, known_fusions
+from fila_lab.config.checks import check_run
 from fila_lab.config.data import DataConfig
 from fila_lab.config.fusion import FusionConfig
+from fila_lab.config.fusion_checks import known_fusions
 from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.grid import Grid

@@ -5,24 +5,14 @@ from __future__ import annotations
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.data import CUT_SHARE, SeamConfig
-from fila_lab.config.fusion_points import check_fusion_points, feature_index
+from fila_lab.config.fusion_checks import check_fusion
 from fila_lab.config.idle_controls import check_control
 from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
 from fila_lab.config.runtime_checks import check_runtime
 from fila_lab.config.stage_checks import check_stages
 from fila_lab.config.stage_runs import naming, stages_of
-from fila_lab.config.strategies import (
-    FACTORS,
-    FUSIONS,
-    SIDE_BY_SIDE,
-    WHOLE,
-    fuses_detail,
-    has_convnext,
-    has_heads,
-    named_factors,
-    needs_map,
-)
+from fila_lab.config.strategies import has_convnext
 from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image
 from fila_lab.config.weights import weights_file, weights_form
@@ -31,16 +21,9 @@ MAX_DETAIL_SIDE = 16384
 """Longest side of a detail input, pixels: beyond it a stage-1 map alone takes gigabytes."""
 
 
-def known_fusions() -> tuple[str, ...]:
-    """Built-in fusions and those that installed packages announce in the entry-point group `fila_lab.fusions` (nothing is imported)."""
-    from importlib.metadata import entry_points
-
-    return tuple(dict.fromkeys((*FUSIONS, *sorted(point.name for point in entry_points(group="fila_lab.fusions")))))
-
-
 def check_run(config: RunConfig) -> None:
     """Raise ConfigError for the first combination that cannot work."""
-    _check_fusion(config)
+    check_fusion(config)
     _check_detail_input(config)
     _check_towers(config)
     _check_geometry(config)
@@ -53,28 +36,6 @@ def check_run(config: RunConfig) -> None:
             _check_prompt(stage.run)
     _check_truth(config)
     check_runtime(config.runtime)
-
-
-def _check_fusion(config: RunConfig) -> None:
-    fusion = config.fusion
-    if fusion.name not in FUSIONS and fusion.name not in (known := known_fusions()):
-        raise ConfigError(
-            f"fusion.name = {fusion.name!r} is unknown{did_you_mean(fusion.name, known)}; choose {', '.join(known)}, "
-            "or install a package with an entry point in the group fila_lab.fusions"
-        )
-    feature_index(config.vit.feature_layer, config.vit.layers)
-    if fusion.control is not None and not needs_map(config):
-        reason = "needs a fusion" if fusion.name == "none" else "replaces the detail maps"
-        raise ConfigError(
-            f"fusion.control = {fusion.control!r} {reason}, but fusion.name = {fusion.name!r} looks at none; set fusion.name=concat"
-        )
-    if fusion.name == "none":
-        return
-    _check_factors(config)
-    check_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer)
-    hidden = fusion.hidden or config.vit.width
-    if has_heads(fusion) and hidden % fusion.heads:
-        raise ConfigError(f"fusion.heads = {fusion.heads} does not divide the hidden width {hidden}; choose a divisor or set fusion.hidden")
 
 
 def _check_detail_input(config: RunConfig) -> None:
@@ -99,29 +60,6 @@ def _check_detail_input(config: RunConfig) -> None:
         raise ConfigError(
             f"fusion.detail_resolution = 'canvas': the detail input has {32 * geometry.detail_cells} px a tile, no more than the canvas's "
             f"{geometry.tile}; raise geometry.detail_cells to {geometry.tile // 32 + 1} or more"
-        )
-
-
-def _check_factors(config: RunConfig) -> None:
-    """Factors that the strategy does not have; neighbours where tiles overlap; and a control for a fusion that sees no map, although the
-    handoff does."""
-    fusion = config.fusion
-    factors, overlap = named_factors(fusion), config.geometry.tiling.overlap
-    if overlap and factors is not None and factors[0] in SIDE_BY_SIDE:
-        raise ConfigError(
-            f"fusion.name = {fusion.name!r} looks across the borders of tiles that lie side by side, but with geometry.tiling.overlap = "
-            f"{overlap} they share tokens; set geometry.tiling.overlap=0, or choose another fusion"
-        )
-    for factor in ("aggregate", "combine", "gate"):
-        value = getattr(fusion, factor)
-        if value is not None and fusion.name in WHOLE and factor not in WHOLE[fusion.name]:
-            raise ConfigError(
-                f"fusion.{factor} = {value!r} has no meaning with fusion.name = {fusion.name!r}; leave it out, "
-                f"or choose {', '.join(FACTORS)}"
-            )
-    if fusion.control == "oracle_map" and not fuses_detail(fusion.model_copy(update={"control": None})):
-        raise ConfigError(
-            f"fusion.control = 'oracle_map' would turn fusion.name = {fusion.name!r} into a fusion of the truth; set fusion.name=concat"
         )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
-from fila_lab.config.base import Flag, Positive, Strict, Whole
+from fila_lab.config.base import Flag, Positive, Strict, Whole, dumped
+from fila_lab.config.errors import mistakes
+from fila_lab.config.fusion_options import OPTIONS
 
 Aggregate = Literal["pool", "unfold", "attend", "attend_tile", "attend_neighbours", "attend_tokens"]
 """How a token reads its window of cells."""
 Combine = Literal["concat", "add"]
 """How what was read joins the token."""
+Reach = Literal["canvas", "tile"]
+"""How far a strategy that can look across a seam does."""
 
 
 class FusionConfig(Strict):
@@ -42,3 +47,28 @@ class FusionConfig(Strict):
     handoff: Literal["none", "append"] = Field(
         default="none", description="append: stage-4 means, one a canvas token, go to the language model too, behind the visual tokens"
     )
+    reach: Reach = Field(
+        default="canvas", description="`tile`: the twin that cannot look across a seam: the same parameters, nearly the same FLOPs"
+    )
+    options: dict[str, Any] = Field(default={}, description="the strategy's own options, where it has some")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_options(cls, content: Any) -> Any:
+        """Options of a built-in strategy as its model has them, without those that say the usual: equal runs are equal."""
+        if not isinstance(content, Mapping) or not isinstance(given := content.get("options"), Mapping):
+            return content
+        model = OPTIONS.get(str(content.get("name", cls.model_fields["name"].default)))
+        if model is None:
+            return content
+        try:
+            options = model.model_validate(given)
+        except ValidationError as error:
+            line = mistakes(error, model)[0]
+            raise ValueError(f"options: {line}" if line.startswith("unknown") else f"options.{line}") from None
+        return {**content, "options": options.model_dump(mode="json", exclude_defaults=True)}
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Records from before there were these fields stay as they are."""
+        return dumped(self, dump, info, ("reach", "options"))

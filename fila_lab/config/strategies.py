@@ -28,11 +28,24 @@ FACTORS: dict[str, Factors] = {
 }
 """Factorised fusion -> (aggregate, combine, gate)."""
 
-SIDE_BY_SIDE = ("attend_neighbours", "attend_tokens")
-"""Aggregates that look at what lies next to a tile, and know it only where tiles do not overlap."""
-
-WHOLE: dict[str, tuple[str, ...]] = {"llava_hr": ("gate",), "mini_gemini": (), "bidirectional": ()}
+WHOLE: dict[str, tuple[str, ...]] = {
+    "llava_hr": ("gate",),
+    "mini_gemini": (),
+    "bidirectional": (),
+    "slice_restore": (),
+    "shifted_window": (),
+    "tile_summary": (),
+}
 """Strategies that are no point of the factors, each a module of `fila_lab.modeling.fusion` -> the factors they have all the same."""
+
+WITHOUT_MAP = ("slice_restore", "shifted_window", "tile_summary")
+"""Those of them that look at the ViT's tokens alone: they mend what cutting broke, without a second encoder."""
+
+SIDE_BY_SIDE = ("attend_neighbours", "attend_tokens", "slice_restore", "shifted_window")
+"""Aggregates and strategies that look at what lies next to a tile, and know it only where tiles do not overlap."""
+
+ACROSS = (*SIDE_BY_SIDE, "tile_summary")
+"""Those that look across seams, and so have a reach."""
 
 FUSIONS: tuple[str, ...] = ("none", *FACTORS, *WHOLE)
 """Built-in strategies."""
@@ -58,14 +71,26 @@ def known_cost(fusion: FusionConfig) -> bool:
 
 def has_heads(fusion: FusionConfig) -> bool:
     """Whether `fusion.heads` heads attend, which must then divide the hidden width."""
+    if fusion.name == "slice_restore":
+        return fusion.options.get("parts") != "local"
+    return fusion.name in ("bidirectional", *WITHOUT_MAP) or way_of_looking(fusion).startswith("attend")
+
+
+def way_of_looking(fusion: FusionConfig) -> str:
+    """What says where a fusion looks: its aggregate, or its name where it is no point of the factors."""
     factors = named_factors(fusion)
-    return fusion.name == "bidirectional" if factors is None else factors[0].startswith("attend")
+    return fusion.name if factors is None else factors[0]
+
+
+def looks_across(fusion: FusionConfig) -> bool:
+    """Whether a built-in fusion can look across a seam, so that `fusion.reach` says whether it does. (`bidirectional` attends within a
+    tile.)"""
+    return way_of_looking(fusion) in ACROSS
 
 
 def fuses_detail(fusion: FusionConfig) -> bool:
-    """Whether the fusion looks at a detail map; `cross_tile` looks at the ViT's own tokens."""
-    factors = named_factors(fusion)
-    return fusion.name in WHOLE if factors is None else factors[0] != "attend_tokens"
+    """Whether the fusion looks at a detail map, and not at the ViT's own tokens alone."""
+    return way_of_looking(fusion) not in ("none", "attend_tokens", *WITHOUT_MAP)
 
 
 def needs_map(config: RunConfig) -> bool:

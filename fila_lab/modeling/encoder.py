@@ -86,6 +86,8 @@ class HybridEncoder(nn.Module):
                 combine=config.combine,
                 gate=config.gate,
                 coarser=tuple(zip(widths[stage:], self.cells[stage:], strict=True)),
+                reach=config.reach,
+                options=config.options,
             )
 
     def detail_maps(self, batch: VisionBatch) -> DetailMaps | None:

@@ -71,6 +71,24 @@ def test_bad_presets(tmp_path: Path, content: str, words: str) -> None:
         ("fusion={name: cross_tile, control: shifted}", "looks at none"),
         ("fusion={name: cross_tile, control: oracle_map}", "a fusion of the truth"),
         ("fusion.handoff=apend", "did you mean 'append'"),
+        (
+            "fusion.reach=tile",
+            "fusion.reach = 'tile' makes the twin of a fusion that looks across seams, but fusion.name = 'cross_attention'",
+        ),
+        ("fusion={name: none, reach: tile}", "leave it out, or choose cross_attention_neighbours, cross_tile, slice_restore"),
+        ("fusion={name: bidirectional, reach: tile}", "fusion.name = 'bidirectional' does not"),
+        ("fusion={name: cross_tile, reach: tiles}", "fusion.reach = 'tiles' is unknown (did you mean 'tile'?)"),
+        ("fusion.options.parts=local", "fusion.options = {'parts': 'local'} has no meaning with fusion.name = 'cross_attention'"),
+        ("fusion={name: slice_restore, options: {part: local}}", "fusion.options: unknown key 'part' (did you mean 'parts'?)"),
+        ("fusion={name: slice_restore, options: {parts: locl}}", "fusion.options.parts = 'locl' is unknown (did you mean 'local'?)"),
+        ("fusion={name: slice_restore, options: {pooled: 4}}", "fusion.options.pooled = 4 is more than the 3 tokens of a tile's side"),
+        ("fusion={name: shifted_window, options: {window: 3}}", "fusion.options.window = 3 is odd"),
+        ("fusion={name: shifted_window, options: {window: 4}}", "fusion.options.window = 4 is wider than a tile of 3 tokens"),
+        ("fusion={name: shifted_window, options: {placement: textmonkey}}", "12 tokens, more than a canvas's side of 3"),
+        ("fusion={name: shifted_window, control: shifted}", "looks at none"),
+        ("fusion={name: tile_summary, options: {summaries: 0}}", "fusion.options.summaries = 0"),
+        ("fusion={name: tile_summary, hidden: 30}", "fusion.heads = 4 does not divide"),
+        ("fusion={name: tile_summary, gate: true}", "fusion.gate = True has no meaning"),
         ("vit.feature_layer=-2", "at least one layer follows the last"),
         ("vit.feature_layer=-9", "outside a ViT of 6 layers"),
         ("fusion.depth=first", "`last`, `multi`, `after` (behind the feature layer), or a list"),
@@ -167,3 +185,14 @@ def test_bad_studies(tmp_path: Path, old: str, new: str, words: str) -> None:
         load_study(path)
     assert words in str(error.value)
     assert str(error.value).startswith("study.yaml: ")
+
+
+def test_a_fusions_usual_reach_and_options_leave_records_as_they_were() -> None:
+    """Ids, checkpoints and costs of a run say no more than before there were these fields; what says the usual is the usual."""
+    run = resolve_run("mini", {"fusion": {"name": "slice_restore", "options": {"parts": "both", "pooled": None}, "reach": "canvas"}})
+    assert run == resolve_run("mini", {"fusion.name": "slice_restore"})
+    assert not {"reach", "options"} & run.model_dump()["fusion"].keys()
+    assert run.model_dump(context={"whole": True})["fusion"]["reach"] == "canvas"
+    other = resolve_run("mini", {"fusion.name": "slice_restore", "fusion.options.pooled": 1, "fusion.reach": "tile"})
+    assert other.model_dump()["fusion"]["options"] == {"pooled": 1}
+    assert type(other).model_validate(other.model_dump(mode="json")) == other

@@ -13,6 +13,7 @@ from torch import nn
 from fila_lab.config import FUSIONS, ConvNextConfig, FusionConfig, RunConfig, resolve_run
 from fila_lab.config.counts import vision_tokens
 from fila_lab.config.fusion_points import component_name
+from fila_lab.config.strategies import looks_across
 from fila_lab.cost import build_subject, count, count_flops, count_parameters, largest_canvas
 from fila_lab.cost.closed.components import component_costs, training_flops
 from fila_lab.cost.closed.fusion import fusion_point_costs
@@ -93,6 +94,28 @@ def test_every_fusion_is_the_closed_form_exactly(name: str, cells: int) -> None:
     _agrees(resolve_run("mini", {"fusion.name": name, "geometry.detail_cells": cells}))
 
 
+TWINS = [name for name in FUSIONS if looks_across(FusionConfig(name=name))]
+OPTIONS: list[dict[str, object]] = [
+    {"name": "slice_restore", "options": {"parts": "local"}},
+    {"name": "slice_restore", "options": {"parts": "pooled", "pooled": 3}},
+    {"name": "tile_summary", "options": {"summaries": 1}},
+]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_is_the_closed_form_exactly_and_costs_nearly_what_it_is_the_twin_of(name: str) -> None:
+    one, twin = (resolve_run("mini", {"fusion.name": name, "fusion.reach": reach}) for reach in ("canvas", "tile"))
+    _agrees(twin)
+    costs, twins = (component_costs(config, largest_canvas(config))["fusion"] for config in (one, twin))
+    assert costs.parameters == twins.parameters
+    assert twins.flops == pytest.approx(costs.flops, rel=0.1)
+
+
+@pytest.mark.parametrize("fusion", OPTIONS, ids=lambda fusion: f"{fusion['name']}-{fusion['options']}")
+def test_every_option_is_the_closed_form_exactly(fusion: dict[str, object]) -> None:
+    _agrees(resolve_run("mini", {"fusion": fusion}))
+
+
 @pytest.mark.parametrize("control", CONTROLS)
 def test_every_control_is_the_closed_form_exactly(control: str) -> None:
     _agrees(resolve_run("mini", {"fusion.name": "concat", "fusion.control": control}))
@@ -124,6 +147,9 @@ def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) 
         {"fusion.name": "mini_gemini", "fusion.depth": [[2, 3], [3, "after"]], "convnext.trainable": True, "runtime.checkpointing": True},
         {"fusion.name": "bidirectional", "fusion.depth": [[3, 2], [3, 4], [4, 4]], "fusion.handoff": "append"},
         {"fusion.name": "none", "fusion.handoff": "append", "convnext.trainable": True},
+        {"fusion.name": "slice_restore", "fusion.reach": "tile"},
+        {"fusion.name": "shifted_window", "fusion.depth": [[1, 2], [1, 4]]},
+        {"fusion.name": "tile_summary", "fusion.depth": "last", "vit.trainable": True},
     ],
 )
 def test_training_is_the_closed_form_exactly(overrides: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +110,8 @@ def attend(scene: Scene, weights: Weights, heads: int, tile: int, token: int) ->
     return over_cells(scene, weights, heads, scene.tokens[tile, token], list(enumerate(cells)))
 
 
-def attend_neighbours(scene: Scene, weights: Weights, heads: int, tile: int, token: int) -> Array:
-    """Its own and the eight windows around it: on the canvas across tiles, on the overview within it."""
+def attend_neighbours(scene: Scene, weights: Weights, heads: int, tile: int, token: int, alone: bool = False) -> Array:
+    """Its own and the eight windows around it: on the canvas across tiles (`alone`: within its own), on the overview within it."""
     g, overview = scene.grid, tile % scene.tiles == 0
     first = tile - tile % scene.tiles + (not overview)
     down, across = (0, 0) if overview else divmod(tile - first, scene.cols)
@@ -121,6 +122,8 @@ def attend_neighbours(scene: Scene, weights: Weights, heads: int, tile: int, tok
         y, x = row + step // 3 - 1, col + step % 3 - 1
         if 0 <= y < rows and 0 <= x < cols:
             there = first + (0 if overview else y // g * scene.cols + x // g)
+            if alone and there != tile:
+                continue
             cells = scene.cells(there, y % g, x % g)
             seen += [(step * len(cells) + place, cell) for place, cell in enumerate(cells)]
     return over_cells(scene, weights, heads, scene.tokens[tile, token], seen)
@@ -148,12 +151,12 @@ def attend_tile(scene: Scene, weights: Weights, heads: int, tile: int, token: in
     return placed(weights, "aggregate.attention", heads, scene.tokens[tile, token], means, inside_tile(scene.grid, token))
 
 
-def attend_tokens(scene: Scene, weights: Weights, heads: int, tile: int, token: int) -> Array:
-    """The tokens of its own tile and of the up to eight around it; the overview's: all tokens of the image."""
+def attend_tokens(scene: Scene, weights: Weights, heads: int, tile: int, token: int, alone: bool = False) -> Array:
+    """The tokens of its own tile and (unless `alone`) of the up to eight around it; the overview's: all tokens of the image."""
     g = scene.grid
     first = tile - tile % scene.tiles
     asked, places = [], []
-    for other in range(scene.tiles):
+    for other in [tile - first] if alone else range(scene.tiles):
         for number in range(g * g):
             y, x = divmod(number, g)
             if tile == first:  # the overview: canvas tokens brought to its own grid
@@ -181,6 +184,8 @@ AGGREGATES = {
     "attend_tile": attend_tile,
     "attend_neighbours": attend_neighbours,
     "attend_tokens": attend_tokens,
+    "attend_neighbours_alone": partial(attend_neighbours, alone=True),
+    "attend_tokens_alone": partial(attend_tokens, alone=True),
 }
 
 

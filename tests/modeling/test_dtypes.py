@@ -81,6 +81,8 @@ def test_autocast_rounds_products_and_leaves_tokens_float32(make_config, make_ba
 @pytest.mark.parametrize("name", FUSIONS)
 def test_gradients_are_those_of_finite_differences(name: str, cells: int, grid: int) -> None:
     """In float64, of the tokens, of the whole canvas's map (through `area`, splitting and windows) and of every parameter."""
+    if name == "shifted_window" and grid == 1:
+        pytest.skip("tiles of one token have no middle")
     torch.manual_seed(0)
     spec = {"token_width": 4, "detail_width": 3, "grid": grid, "hidden": 4, "heads": 2, "coarser": ((2, cells),)}
     fusion = create(name, cells=cells * grid - (grid > 1 and cells > 1), **spec).double()

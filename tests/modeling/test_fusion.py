@@ -84,6 +84,8 @@ class TestContract:
     @pytest.mark.parametrize("grid", [1, 2, GRID])
     def test_every_parameter_moves_within_three_steps(self, name: str, factors: dict, window: int, grid: int) -> None:
         """At one token a tile as well: what has no effect there (a choice among one key) is no parameter."""
+        if name == "shifted_window" and grid == 1:
+            pytest.skip("tiles of one token have no middle; refused, see test_reach.py")
         fusion, tokens, detail, context = build(name, factors, window, grid)
         before = {n: p.detach().clone() for n, p in fusion.named_parameters()}
         optimiser = torch.optim.AdamW(fusion.parameters(), lr=1e-2, weight_decay=0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from plain_fusions import Scene, bidirectional, factorised, llava_hr, mini_gemini
+from plain_rivals import shifted_window, slice_restore, tile_summary
 
 from fila_lab.config.fusion import Aggregate
 from fila_lab.config.tiling import TileLayout
@@ -32,12 +33,27 @@ NAMED = {
     "llava_hr": llava_hr(True),
     "mini_gemini": mini_gemini,
     "bidirectional": bidirectional,
+    "slice_restore": slice_restore(),
+    "shifted_window": shifted_window(),
+    "tile_summary": tile_summary(),
 }
 CASES = [(name, {}, plain) for name, plain in NAMED.items()] + [("llava_hr", {"gate": False}, llava_hr(False))]
 CASES += [
     ("concat", {"aggregate": a, "combine": c, "gate": g}, factorised(a, c, g))
     for a, c, g in product(get_args(Aggregate), ("concat", "add"), (True, False))
 ]
+CASES += [
+    ("slice_restore", {"options": {"parts": "local"}}, slice_restore("local")),
+    ("slice_restore", {"options": {"parts": "pooled", "pooled": 1}}, slice_restore("pooled", 1)),
+]
+TWINS = {
+    "cross_attention_neighbours": factorised("attend_neighbours_alone", "add", False),
+    "cross_tile": factorised("attend_tokens_alone", "add", False),
+    "slice_restore": slice_restore(reach="tile"),
+    "shifted_window": shifted_window(reach="tile"),
+    "tile_summary": tile_summary(reach="tile"),
+}
+CASES += [(name, {"reach": "tile"}, plain) for name, plain in TWINS.items()]
 IDS = ["-".join([name, *(str(value) for value in factors.values())]) for name, factors, _ in CASES]
 
 

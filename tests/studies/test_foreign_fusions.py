@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from fila_lab.cli.cost import _closed_form
 from fila_lab.cli.text import plan_text
@@ -68,3 +69,27 @@ def test_a_measured_table_has_no_closed_form_for_it() -> None:
         for part in fusions:
             assert math.isfinite(closed[part].flops) is known
             assert math.isfinite(training[part]) is known
+
+
+def test_its_reach_and_options_are_asked_of_it_at_planning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is imported for that alone, and only where one of them is set."""
+    assert resolve_run("mini", {"fusion.name": NAME}).fusion.options == {}
+    with pytest.raises(ConfigError, match="'nowhere:to_be_imported' does not load"):
+        resolve_run("mini", {"fusion.name": NAME, "fusion.reach": "tile"})
+
+    class Settings(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        rank: int = 4
+
+    class Strategy:
+        reaches, options = True, Settings
+
+    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda _: Strategy)
+    fine = resolve_run("mini", {"fusion.name": NAME, "fusion.reach": "tile", "fusion.options.rank": 8})
+    assert fine.fusion.options == {"rank": 8}
+    with pytest.raises(ConfigError, match=r"fusion\.options: unknown key 'rnak' \(did you mean 'rank'\?\)"):
+        resolve_run("mini", {"fusion.name": NAME, "fusion.options.rnak": 8})
+    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda _: lambda spec: None)
+    for field, value in (("fusion.reach", "tile"), ("fusion.options.rank", 8)):
+        with pytest.raises(ConfigError, match=f"{field[:13].rstrip('.')}.* fusion.name = '{NAME}'"):
+            resolve_run("mini", {"fusion.name": NAME, field: value})

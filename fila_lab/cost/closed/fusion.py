@@ -4,52 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from fila_lab.config.counts import tiles_of
 from fila_lab.config.fusion_points import resolve_fusion_points
 from fila_lab.config.geometry import GeometryConfig, Size
 from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import map_trains, named_factors
+from fila_lab.config.tiling import tile_layout
 from fila_lab.cost.closed.parts import Cost, attention, product
-
-
-@dataclass(frozen=True)
-class Site:
-    """One fusion point as its costs see it.
-
-    channels, window: of the stage, and its cells a token; coarser: the same of the stages above it; tokens: an image's, overview included;
-    moving: tokens ask for gradients, because something trainable has touched them; seen: the map asks for gradients.
-    """
-
-    config: RunConfig
-    channels: int
-    window: int
-    coarser: tuple[tuple[int, int], ...]
-    tokens: int
-    moving: bool
-    seen: bool
-
-    @property
-    def width(self) -> int:
-        """Of the ViT."""
-        return self.config.vit.width
-
-    @property
-    def hidden(self) -> int:
-        """The fusion's hidden width."""
-        return self.config.fusion.hidden or self.config.vit.width
-
-    @property
-    def place(self) -> int:
-        """Tokens of a tile."""
-        return self.config.geometry.grid**2
-
-    @property
-    def offsets(self) -> int:
-        """Places a token of a tile can have relative to another."""
-        return (2 * self.config.geometry.grid - 1) ** 2
+from fila_lab.cost.closed.rivals import shifted_window, slice_restore, tile_summary
+from fila_lab.cost.closed.site import Site
 
 
 def fusion_point_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int], Site]:
@@ -59,13 +23,13 @@ def fusion_point_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int],
         return {}
     oracle = fusion.control == "oracle_map"
     stages = [(ORACLE_CHANNELS if oracle else dim, window_cells(geometry, stage)) for stage, dim in enumerate(config.convnext.dims, 1)]
-    tokens = (tiles_of(canvas, geometry) + 1) * geometry.grid**2
+    layout = tile_layout(geometry, canvas)
     sites: dict[tuple[int, int], Site] = {}
     changed: set[int] = set()
     for stage, layer in resolve_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer):
         moving = bool(sites) or config.vit.trainable
         seen = map_trains(config) or stage in changed
-        sites[stage, layer] = Site(config, *stages[stage - 1], tuple(stages[stage:]), tokens, moving, seen)
+        sites[stage, layer] = Site(config, *stages[stage - 1], tuple(stages[stage:]), layout.rows, layout.cols, moving, seen)
         if fusion.name == "bidirectional":
             changed.add(stage)
     return sites
@@ -157,7 +121,7 @@ AGGREGATE_FORMS: dict[str, Callable[[Site], tuple[int, Cost]]] = {
 
 def _llava_hr(site: Site) -> Cost:
     """Two products over cells and tokens, a depth-wise convolution and a product over tokens, a gate a tile; a scale of each channel."""
-    width, hidden, tokens, tiles = site.width, site.hidden, site.tokens, site.tokens // site.place
+    width, hidden, tokens, tiles = site.width, site.hidden, site.tokens, site.tiles
     kernel = min(7, 2 * site.config.geometry.grid - 1)
     slow = product(site.channels * hidden, tokens * site.window, hidden).asked(site.seen) + product(hidden * width, tokens, width)
     fast = product(kernel**2 * width, tokens, width).asked(site.moving) + product(width**2, tokens, width)
@@ -196,5 +160,8 @@ WHOLE_FORMS: dict[str, Callable[[Site], Cost]] = {
     "llava_hr": _llava_hr,
     "mini_gemini": _mini_gemini,
     "bidirectional": _bidirectional,
+    "slice_restore": slice_restore,
+    "shifted_window": shifted_window,
+    "tile_summary": tile_summary,
 }
 """Strategy that is no point of the factors -> its cost."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fila_lab.config.fusion_options import ShiftedWindowOptions, SliceRestoreOptions, TileSummaryOptions
 from fila_lab.config.geometry import Size
 from fila_lab.config.run import RunConfig
 from fila_lab.config.strategies import named_factors
-from fila_lab.cost.closed.fusion import Site, fusion_point_sites
+from fila_lab.config.windows import axis_windows
+from fila_lab.cost.closed.fusion import fusion_point_sites
+from fila_lab.cost.closed.site import Site
 
 
 def kept_values(config: RunConfig, canvas: Size) -> float:
@@ -46,9 +49,38 @@ def _mini_gemini(site: Site) -> float:
     return sum(count * cells for count, cells in stages) + 3 * channels + 4 * site.window - 4 * site.width
 
 
+def _slice_restore(site: Site) -> float:
+    options = SliceRestoreOptions.model_validate(site.config.fusion.options)
+    kept = (-3.45 if site.config.fusion.reach == "canvas" else -4.25) * site.width
+    if options.parts == "local":
+        return kept
+    cells = options.pooled_side(site.config.geometry.grid) ** 2
+    canvas = cells * (site.tiles - 1)
+    keys = cells if site.config.fusion.reach == "tile" else (canvas * canvas + cells * cells) / (canvas + cells)
+    return cells / site.place * (4 * site.hidden + 3 * site.width + _heads(site) * keys) + kept
+
+
+def _shifted_window(site: Site) -> float:
+    fusion, grid = site.config.fusion, site.config.geometry.grid
+    options, whole = ShiftedWindowOptions.model_validate(fusion.options), fusion.reach == "canvas"
+    down, across = (axis_windows(options, tiles, grid, whole) for tiles in (site.rows, site.cols))
+    slots = down.count * across.count * down.width**2 / (site.tokens - site.place)
+    each = 1.8 * site.width + 7.2 * site.hidden + slots * (4 * site.hidden + fusion.heads * down.width**2)
+    return each * (1 - 1 / site.tiles) - 7 * site.width
+
+
+def _tile_summary(site: Site) -> float:
+    count = TileSummaryOptions.model_validate(site.config.fusion.options).summaries
+    shares = _heads(site) * count * (2 + site.tiles * count / site.place)
+    return (3.9 + 11.3 * count / site.place) * site.hidden + shares - 4.1 * site.width
+
+
 WHOLE_KEPT: dict[str, Callable[[Site], float]] = {
     "llava_hr": lambda site: site.window * (site.channels + site.hidden),
     "mini_gemini": _mini_gemini,
     "bidirectional": lambda site: 8 * site.hidden + 2 * site.channels + 2 * _heads(site) * site.place,
+    "slice_restore": _slice_restore,
+    "shifted_window": _shifted_window,
+    "tile_summary": _tile_summary,
 }
 """The same of strategies that are no point of the factors."""

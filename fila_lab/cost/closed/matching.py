@@ -100,6 +100,10 @@ def solve(config: RunConfig, quantity: Quantity, wanted: float, target: str, tol
             f"{field}: the windows of fusion.name = 'mini_gemini' have one cell each at fusion.depth = {config.fusion.depth!r}, "
             "and its values no hidden width; choose a finer stage (a lower first number in fusion.depth)"
         )
+    if config.fusion.options.get("parts") == "local" and path == HIDDEN:
+        raise ConfigError(
+            f"{field}: fusion.name = {config.fusion.name!r} without its attention has no hidden width; leave fusion.options.parts out"
+        )
     values = _values(config)
     if not values:
         page = 32 * config.data.seam.page_scale

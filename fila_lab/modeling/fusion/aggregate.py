@@ -20,6 +20,7 @@ class Pool(nn.Module):
 
     reads: Reads = "means"
     local = True
+    reaches = False
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()
@@ -34,6 +35,7 @@ class Unfold(nn.Module):
 
     reads: Reads = "windows"
     local = True
+    reaches = False
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__()
@@ -87,6 +89,7 @@ class Attend(CellAttention):
     """Multi-head attention of the (normalised) token over its own window's cells: [N, g*g, H]."""
 
     local = True
+    reaches = False
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__(spec, spec.window**2)

@@ -17,17 +17,20 @@ class AttendNeighbours(CellAttention):
     """Multi-head attention of the token over the cells of nine windows: [N, g*g, H]. As `Attend` otherwise.
 
     A window's cells are never copied for the tokens around it: the (folded) queries of the nine tokens that look at a window come to it,
-    meet its cells, and take scores and reads back. Windows outside the canvas, or the overview, are masked.
+    meet its cells, and take scores and reads back. Windows outside the canvas, or the overview, are masked; with reach `tile` those of
+    other tiles too.
     """
 
     local = False
+    reaches = True
 
     def __init__(self, spec: FusionSpec) -> None:
         super().__init__(spec, AROUND * spec.window**2)
+        self.reach = spec.reach
 
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> Tensor:
         n, t = tokens.shape[:2]
-        index = neighbour_tokens(context)  # [S, 9]: the windows a token looks at
+        index = neighbour_tokens(context, self.reach)  # [S, 9]: the windows a token looks at
         inside = index >= 0
         slot = torch.arange(AROUND, device=index.device)
         # A token whose slot o holds a window stands, seen from that window, in slot 8 - o; and the other way round.

@@ -6,14 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.fusion import Aggregate, Combine
+from fila_lab.config.fusion import Aggregate, Combine, Reach
 
 Reads = Literal["cells", "windows", "means", "nothing"]
 """How a strategy is handed the map: `cells` [N, C, g*w, g*w]; `windows` [N, g, g, w*w, C], each token's own cells, in the type products
@@ -27,10 +28,13 @@ def window_side(cells: int, grid: int) -> int:
     return max(1, math.floor(cells / grid + 0.5))
 
 
+Options = TypeVar("Options", bound=BaseModel)
+
+
 @dataclass(frozen=True)
 class FusionSpec:
     """Widths and factors a fusion is built from. `cells` counts the stage's cells per tile side; null factors are the strategy's own;
-    `coarser` holds (detail width, cells) of the stages above it, the next one first."""
+    `coarser` holds (detail width, cells) of the stages above it, the next one first; `options` are of the strategy's own model."""
 
     token_width: int
     detail_width: int
@@ -42,6 +46,12 @@ class FusionSpec:
     combine: Combine | None = None
     gate: bool | None = None
     coarser: tuple[tuple[int, int], ...] = ()
+    reach: Reach = "canvas"
+    options: BaseModel | None = None
+
+    def own(self, model: type[Options]) -> Options:
+        """The strategy's options, as it declared them; the usual ones where none were given."""
+        return self.options if isinstance(self.options, model) else model()
 
     def refuse(self, name: str, *factors: str) -> None:
         """FilaError where one of these factors is set, which strategy `name` does not have."""
@@ -114,10 +124,16 @@ class Fusion(nn.Module, ABC):
     At initialisation the output equals `tokens` exactly, through exactly one zero factor, so that gradients reach that factor at step 0.
     `local` says that a token depends on its own window of the detail map and on no other cell. `reads` says in which form the encoder
     hands it the map; a strategy that says less than `cells` must take `cells` too.
+
+    `reaches` says that it can look across a seam. Then it has a twin, built where `spec.reach` is `tile`: the same parameters and nearly
+    the same FLOPs, but a tile's tokens depend on that tile alone. (What a twin cannot use, such as a bias of places beyond the seam, it
+    keeps all the same.) `options` is the model of the strategy's own options, if it has some.
     """
 
     local: bool = False
     reads: Reads = "cells"
+    reaches: bool = False
+    options: ClassVar[type[BaseModel] | None] = None
 
     @abstractmethod
     def forward(self, tokens: Tensor, detail: Tensor, context: FusionContext) -> FusionOutput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fila_lab.modeling.fusion.attend_tile import PlacedAttention
+from fila_lab.modeling.fusion.attention import Attention
 from fila_lab.modeling.fusion.base import Fusion, FusionContext, FusionOutput, FusionSpec, product_dtype, widened
 from fila_lab.modeling.fusion.places import tile_offsets
 from fila_lab.modeling.fusion.registry import register
@@ -31,10 +31,10 @@ class Bidirectional(Fusion):
         super().__init__()
         spec.refuse("bidirectional", "aggregate", "combine", "gate")
         places = (2 * spec.grid - 1) ** 2
-        self.to_tokens = PlacedAttention(spec, spec.detail_width, spec.token_width, places)
+        self.to_tokens = Attention(spec, spec.detail_width, spec.token_width, places, spec.grid > 1)
         self.cell_mix = nn.Linear(spec.hidden, spec.hidden)
         self.back = nn.Linear(spec.hidden, spec.detail_width)
-        self.to_cells = PlacedAttention(spec, spec.token_width, spec.detail_width, places)
+        self.to_cells = Attention(spec, spec.token_width, spec.detail_width, places, spec.grid > 1)
         self.token_mix = nn.Linear(spec.hidden, spec.hidden)
         self.out = nn.Linear(spec.hidden, spec.token_width)
         nn.init.zeros_(self.out.weight)

@@ -40,7 +40,7 @@ class FactorisedFusion(Fusion):
         self.token_width = spec.token_width
         self.combine = spec.combine or combine
         self.aggregate = AGGREGATES[spec.aggregate or aggregate](spec)
-        self.reads, self.local = self.aggregate.reads, self.aggregate.local
+        self.reads, self.local, self.reaches = self.aggregate.reads, self.aggregate.local, self.aggregate.reaches
         joint = spec.token_width + self.aggregate.width
         self.mix = nn.Linear(joint if self.combine == "concat" else self.aggregate.width, spec.hidden)
         self.gate = nn.Linear(joint, spec.token_width) if (gate if spec.gate is None else spec.gate) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fila_lab.config.fusion import Reach
 from fila_lab.modeling.fusion.base import FusionContext
 
 
@@ -33,9 +34,9 @@ def token_places(context: FusionContext) -> tuple[Tensor, Tensor, Tensor]:
     return tile, row + inside // g, col + inside % g
 
 
-def neighbour_tokens(context: FusionContext) -> Tensor:
+def neighbour_tokens(context: FusionContext, reach: Reach = "canvas") -> Tensor:
     """Of each token itself and the eight around it, in raster order, on its canvas, across tiles, or on the overview: int64 [S, 9], the
-    token's number among S, -1 where there is none."""
+    token's number among S, -1 where there is none. With reach `tile` there is none in another tile."""
     g, (tile, row, col) = context.grid, token_places(context)
     step = torch.arange(3, device=tile.device) - 1
     rows, cols = row[:, None] + step.repeat_interleave(3), col[:, None] + step.repeat(3)  # [S, 9]
@@ -43,16 +44,20 @@ def neighbour_tokens(context: FusionContext) -> Tensor:
     height, width = (torch.where(overview, g, count * g) for count in (context.rows, context.cols))
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     other = torch.where(overview, 0, 1 + rows // g * context.cols + cols // g)
+    if reach == "tile":
+        inside = inside & (other == tile[:, None])
     return torch.where(inside, other * g * g + rows % g * g + cols % g, -1)
 
 
-def reachable_tokens(context: FusionContext) -> Tensor:
+def reachable_tokens(context: FusionContext, reach: Reach = "canvas") -> Tensor:
     """bool [S, S]: the tokens that a token (first axis) reads across tiles. One of the canvas reads its own tile and the up to eight around
-    it, one of the overview everything."""
+    it, one of the overview everything; with reach `tile` each reads its own tile."""
     tiles = 1 + context.rows * context.cols
     row, col = context.row[:tiles], context.col[:tiles]
     near = ((row[:, None] - row).abs() <= 1) & ((col[:, None] - col).abs() <= 1) & (row >= 0)
     near = near | (row < 0)[:, None]
+    if reach == "tile":
+        near = torch.eye(tiles, dtype=torch.bool, device=row.device)
     return near.repeat_interleave(context.grid**2, 0).repeat_interleave(context.grid**2, 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fila_lab.config import FUSIONS, RunConfig, load_preset, resolve_run
+from fila_lab.config import FUSIONS, ConfigError, RunConfig, load_preset, resolve_run
 from fila_lab.config.counts import detail_size, llm_tokens, vision_tokens
 from fila_lab.config.towers import ConvNextConfig
 from fila_lab.cost.closed.components import component_costs, component_training_flops, feature_bytes, forward_flops, training_flops
@@ -69,7 +69,12 @@ def test_parameters_equal_the_built_model(name: str, cells: int) -> None:
 def test_parameters_of_tiles_of_one_token_equal_the_built_model(name: str) -> None:
     from fila_lab.modeling import build_model
 
-    config = mini(**{"fusion.name": name, "geometry.tile": 14, "geometry.canvases": [[28, 28]], "data.seam.text_height": [5, 6]})
+    one = {"fusion.name": name, "geometry.tile": 14, "geometry.canvases": [[28, 28]], "data.seam.text_height": [5, 6]}
+    if name == "shifted_window":
+        with pytest.raises(ConfigError, match="tiles of one token have no seam that could lie mid-window"):
+            mini(**one)
+        return
+    config = mini(**one)
     assert config.geometry.grid == 1
     built = sum(parameter.numel() for parameter in build_model(config).parameters())
     assert sum(cost.parameters for cost in component_costs(config).values()) == built

@@ -35,13 +35,17 @@ def mini(name: str = "concat", **fields: Any) -> RunConfig:
         ("mini_gemini", {"fusion__depth": "after"}, mini("mini_gemini", fusion__depth="after", fusion__hidden=50)),
         ("bidirectional", {}, mini("bidirectional", fusion__hidden=100)),
         ("cross_tile", {}, mini("cross_tile", fusion__hidden=36)),
+        ("slice_restore", {}, mini("cross_tile", fusion__hidden=36)),
+        ("shifted_window", {"fusion__reach": "tile"}, mini("cross_tile", fusion__hidden=48)),
+        ("tile_summary", {}, mini("tile_summary", fusion__hidden=100)),
     ],
 )
 def test_no_width_comes_nearer(quantity: Quantity, name: str, fields: dict[str, Any], target: RunConfig) -> None:
     config = mini(name, **fields)
     wanted = amount(target, quantity)
     solved, solution = solve(config, quantity, wanted, "it", tolerance=10)
-    headed = name.startswith("cross_") or name == "bidirectional" or fields.get("fusion__aggregate") == "attend"
+    headless = name in ("addition", "concat", "concat_ungated", "llava_hr", "mini_gemini")
+    headed = not headless or fields.get("fusion__aggregate") == "attend"
     step = config.fusion.heads if headed else 1
     off = {hidden: abs(amount(with_value(config, hidden), quantity) - wanted) for hidden in range(step, 700, step)}
     assert solved.fusion.hidden == solution.value == min(off, key=lambda hidden: off[hidden])
@@ -94,6 +98,12 @@ def test_more_tiles_take_the_place_of_the_detail_branch() -> None:
         ),
         (mini("none", fusion__handoff="append"), "flops", 1e9, ("fusion.handoff = 'append'", "set a fusion")),
         (mini("mini_gemini", fusion__depth="last"), "flops", 1e9, ("one cell each", "finer stage")),
+        (
+            mini("slice_restore", fusion__options={"parts": "local"}),
+            "flops",
+            1e9,
+            ("without its attention", "leave fusion.options.parts out"),
+        ),
         (mini("addition"), "parameters", 500_000, ("500,000", "larger target")),
         (mini("addition"), "parameters", amount(mini("addition", fusion__hidden=1), "parameters") - 200, ("fusion.hidden = 1,", "beyond")),
         (mini("addition"), "flops", 1e15, ("fusion.hidden = 65536", "-")),

@@ -110,16 +110,21 @@ def test_what_a_frozen_language_model_and_its_adapters_keep_agrees_with_the_real
     assert memory_parts(config)["language"].activations == pytest.approx(kept_bytes(config)["language prefill"], rel=0.12)
 
 
-NEW = ("cross_attention_tile", "cross_attention_neighbours", "cross_tile", "llava_hr", "mini_gemini", "bidirectional")
+NEW: list[dict[str, object]] = [
+    {"name": name}
+    for name in ("cross_attention_tile", "cross_attention_neighbours", "cross_tile", "llava_hr", "mini_gemini", "bidirectional")
+]
+NEW += [{"name": name, "reach": reach} for name in ("slice_restore", "shifted_window", "tile_summary") for reach in ("canvas", "tile")]
+NEW += [{"name": "slice_restore", "options": {"parts": "local"}}]
 
 
-@pytest.mark.parametrize("fusion", NEW)
-def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: str) -> None:
+@pytest.mark.parametrize("fusion", NEW, ids=lambda fusion: "-".join(map(str, fusion.values())))
+def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: dict[str, object]) -> None:
     from fila_lab.cost.closed.fusion_memory import kept_values
     from fila_lab.cost.closed.memory import value_bytes
     from fila_lab.cost.count import kept_bytes
 
-    config = run(**{"fusion.name": fusion, "language.layers": 1, "convnext.depths": [1, 1, 1, 1], "runtime.precision": "fp32"})
+    config = run(**{"fusion": fusion, "language.layers": 1, "convnext.depths": [1, 1, 1, 1], "runtime.precision": "fp32"})
     kept = sum(count for name, count in kept_bytes(config).items() if name.startswith("fusion point"))
     assert value_bytes(config) * kept_values(config, (84, 84)) == pytest.approx(kept, rel=0.15)
 
