@@ -11,6 +11,7 @@ from fila_lab.config.language_folder import check_language, tokenizer_size
 from fila_lab.config.lora_maps import check_lora
 from fila_lab.config.run import RunConfig
 from fila_lab.config.safetensors_header import Shape
+from fila_lab.config.strategies import has_vit
 from fila_lab.config.tower_shapes import POSITIONS, square_side, tower_shapes
 from fila_lab.config.weight_headers import stored_shapes
 from fila_lab.config.weights import require_weights
@@ -108,7 +109,7 @@ def _resampled(name: str, found: Shape, wanted: Shape) -> bool:
 
 def _answers(config: RunConfig) -> dict[str, Shape]:
     """The parts that `fila-lab pretrain answers` writes, as far as their sizes are the configuration's."""
-    language, vit = config.language, config.vit
+    language = config.language
     width, keys = language.width, (language.kv_heads or language.heads) * (language.width // language.heads)
     shapes: dict[str, Shape] = {"separator.separator": (width,), "language.model.norm.weight": (width,)}
     if (words := tokenizer_size(language)) is not None:
@@ -120,5 +121,6 @@ def _answers(config: RunConfig) -> dict[str, Shape]:
         shapes |= {f"{block}.mlp.{name}_proj.weight": (language.intermediate, width) for name in ("gate", "up")}
         shapes[f"{block}.mlp.down_proj.weight"] = (width, language.intermediate)
     first = {"linear": "projector.weight", "pixel_shuffle": "projector.1.weight"}.get(config.projector.kind, "projector.0.weight")
-    shapes[first] = (width, vit.width * config.projector.channels)
+    if has_vit(config):
+        shapes[first] = (width, config.vit.width * config.projector.channels)
     return shapes

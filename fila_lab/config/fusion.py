@@ -44,8 +44,10 @@ class FusionConfig(Strict):
     detail_context: Literal["canvas", "tile"] = Field(
         default="canvas", description="`tile`: the ConvNeXt sees each tile alone, so no cell knows what lies across a seam"
     )
-    handoff: Literal["none", "append"] = Field(
-        default="none", description="append: stage-4 means, one a canvas token, go to the language model too, behind the visual tokens"
+    handoff: Literal["none", "append", "replace"] = Field(
+        default="none",
+        description="append: stage-4 means, one a canvas token, go to the language model too, behind the visual tokens; replace: in their "
+        "place, those of the overview first, and no ViT is built",
     )
     reach: Reach = Field(
         default="canvas", description="`tile`: the twin that cannot look across a seam: the same parameters, nearly the same FLOPs"

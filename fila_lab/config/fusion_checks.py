@@ -55,6 +55,11 @@ def check_fusion(config: RunConfig) -> None:
             f"fusion.control = {fusion.control!r} {reason}, but fusion.name = {fusion.name!r} looks at none; set fusion.name=concat"
         )
     _check_own(fusion)
+    if fusion.handoff == "replace" and fusion.name != "none":
+        raise ConfigError(
+            f"fusion.handoff = 'replace' hands over the ConvNeXt's tokens in place of a ViT's, so that fusion.name = {fusion.name!r} has "
+            "none to act on; set fusion.name=none, or handoff append"
+        )
     if fusion.name == "none":
         return
     _check_factors(config)

@@ -6,7 +6,7 @@ from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
 from fila_lab.config.stage_runs import stages_of
 from fila_lab.config.stages import PARTS, Part, may_train, part_trains
-from fila_lab.config.strategies import has_convnext
+from fila_lab.config.strategies import has_convnext, has_vit
 
 
 def check_stages(config: RunConfig) -> None:
@@ -41,6 +41,8 @@ def check_stages(config: RunConfig) -> None:
 def _parts(config: RunConfig) -> tuple[Part, ...]:
     """The parts that a run has."""
     without: set[Part] = set() if has_convnext(config) else {"convnext"}
+    if not has_vit(config):
+        without.add("vit")
     if config.fusion.name == "none":
         without.add("fusion")
     return tuple(part for part in PARTS if part not in without)

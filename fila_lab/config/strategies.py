@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fila_lab.config.fusion import Aggregate, Combine, FusionConfig
 from fila_lab.config.run import RunConfig
+from fila_lab.config.seam_words import ORACLE_CHANNELS
 
 Factors = tuple[Aggregate, Combine, bool]
 
@@ -96,6 +97,21 @@ def fuses_detail(fusion: FusionConfig) -> bool:
 def needs_map(config: RunConfig) -> bool:
     """Whether the arm looks at a detail map at all, a ConvNeXt's or the truth: in a fusion, or to hand it to the language model."""
     return fuses_detail(config.fusion) or config.fusion.handoff != "none"
+
+
+def has_vit(config: RunConfig) -> bool:
+    """Whether the arm looks by a ViT at all: not where the ConvNeXt's means take the place of its tokens."""
+    return config.fusion.handoff != "replace"
+
+
+def map_channels(config: RunConfig, stage: int) -> int:
+    """Channels of a stage's detail map: the ConvNeXt's, or the truth's."""
+    return ORACLE_CHANNELS if config.fusion.control == "oracle_map" else config.convnext.dims[stage - 1]
+
+
+def visual_width(config: RunConfig) -> int:
+    """Channels of the tokens that are projected for the language model."""
+    return config.vit.width if has_vit(config) else map_channels(config, 4)
 
 
 def has_convnext(config: RunConfig) -> bool:

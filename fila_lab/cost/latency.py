@@ -83,7 +83,8 @@ def forward_seconds(
 def _shared(model: FilaModel, config: RunConfig, shared: dict[Hashable, Any]) -> FilaModel:
     """The model with parts that other arms have too replaced by theirs: time does not depend on weights, memory does."""
     encoder = model.eval().encoder
-    encoder.vit = shared.setdefault(("vit", config.vit, config.geometry), encoder.vit)
+    if encoder.vit is not None:
+        encoder.vit = shared.setdefault(("vit", config.vit, config.geometry), encoder.vit)
     model.language = shared.setdefault(("language", config.language), model.language)
     if encoder.convnext is not None:
         tower = encoder.convnext.to(memory_format=torch.channels_last)

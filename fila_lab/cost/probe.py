@@ -20,9 +20,10 @@ OTHER = "other"
 
 
 def component_modules(model: FilaModel) -> dict[str, list[nn.Module]]:
-    """Component -> the modules whose parameters are its own; where nothing looks at a detail map there is no ConvNeXt."""
+    """Component -> the modules whose parameters are its own; where nothing looks at a detail map there is no ConvNeXt, where its means take
+    the place of all other tokens no ViT."""
     encoder = model.encoder
-    modules: dict[str, list[nn.Module]] = {VIT: [encoder.vit]}
+    modules: dict[str, list[nn.Module]] = {} if encoder.vit is None else {VIT: [encoder.vit]}
     if encoder.convnext is not None:
         modules[CONVNEXT] = [encoder.convnext]
     for stage, layer in encoder.fusion_points:
@@ -54,7 +55,8 @@ def probed(model: FilaModel, probe: Probe) -> Iterator[None]:
 def _entries(model: FilaModel) -> Iterable[tuple[object, str, str]]:
     """(owner, method, component)."""
     encoder = model.encoder
-    yield from ((encoder.vit, method, VIT) for method in ("embed", "block", "features"))
+    if encoder.vit is not None:
+        yield from ((encoder.vit, method, VIT) for method in ("embed", "block", "features"))
     if encoder.convnext is not None:
         yield encoder.convnext, "forward", CONVNEXT
     yield model.projector, "forward", PROJECTOR

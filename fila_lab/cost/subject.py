@@ -67,7 +67,8 @@ def build_vision(config: RunConfig, shared: dict[Hashable, nn.Module]) -> FilaMo
     device = device_of(config)
     model = build_subject(config, "meta").eval()
     encoder, geometry = model.encoder, config.geometry
-    encoder.vit = shared.setdefault(("vit", config.vit, geometry.tile, geometry.patch), encoder.vit)  # type: ignore[assignment]
+    if encoder.vit is not None:
+        encoder.vit = shared.setdefault(("vit", config.vit, geometry.tile, geometry.patch), encoder.vit)  # type: ignore[assignment]
     if encoder.convnext is not None:
         encoder.convnext = shared.setdefault(("convnext", config.convnext), encoder.convnext)  # type: ignore[assignment]
     for part in (encoder, model.projector, model.separator):

@@ -88,7 +88,7 @@ def closed_forms(config: RunConfig) -> dict[str, Cost]:
     fusions = {component_name(*pair): cost if known else _UNKNOWN for pair, cost in fusion_point_costs(config, canvas).items()}
     tokens = llm_tokens(canvas, config) + text_tokens(config.language)
     return {
-        VIT: costs["vit"],
+        **({VIT: costs["vit"]} if costs["vit"].parameters else {}),
         **({CONVNEXT: costs["convnext"]} if costs["convnext"].parameters else {}),
         **fusions,
         PROJECTOR: costs["projector"],

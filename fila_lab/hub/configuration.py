@@ -63,7 +63,7 @@ class FilaConfig(PreTrainedConfig):
         text = type(model.language.config).from_dict(model.language.config.to_dict())
         text.name_or_path = ""
         towers = {"vit": model.encoder.vit, "convnext": model.encoder.convnext}
-        own, seen = model.language.dtype, model.encoder.vit.dtype
+        own, seen = model.language.dtype, next(model.projector.parameters()).dtype
         return cls(
             run=computed_run(model.config),
             text_config=text,

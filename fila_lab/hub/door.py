@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fila_lab.config import ConfigError, FilaError, RunConfig, preset_names, resolve_run
 from fila_lab.config.saved import holds_saved
-from fila_lab.config.strategies import has_convnext
+from fila_lab.config.strategies import has_convnext, has_vit
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.hub.convert import converted, returned
 from fila_lab.hub.images import opened
@@ -141,4 +141,5 @@ def encoder(source: str | Path, **overrides: Any) -> Encoder:
         known = ", ".join(preset_names())
         raise ConfigError(f"{str(source)!r} is neither a folder nor a preset; choose {known}, or a saved model's folder")
     config = resolve_run(str(source), {name.replace("__", "."): value for name, value in overrides.items()})
-    return Encoder(config, HybridEncoder(config, build_vit(config), build_convnext(config) if has_convnext(config) else None))
+    towers = build_vit(config) if has_vit(config) else None, build_convnext(config) if has_convnext(config) else None
+    return Encoder(config, HybridEncoder(config, *towers))

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from fila_lab.config import FilaError
-from fila_lab.config.strategies import has_convnext
+from fila_lab.config.strategies import has_convnext, has_vit
 from fila_lab.config.tiling import TileLayout
 from fila_lab.hub.configuration import FilaConfig
 from fila_lab.imaging.geometry import Geometry
@@ -42,7 +42,7 @@ class FilaForConditionalGeneration(Sight, PreTrainedModel, GenerationMixin):
     def __init__(self, config: FilaConfig) -> None:
         super().__init__(config)
         run = config.run_config
-        vit = VitTower(run.vit, run.geometry)
+        vit = VitTower(run.vit, run.geometry) if has_vit(run) else None
         convnext = ConvNextTower(run.convnext) if has_convnext(run) else None
         for name, tower in (("vit", vit), ("convnext", convnext)):
             if tower is not None and name in config.pixel_statistics:

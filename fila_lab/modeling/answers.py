@@ -47,7 +47,7 @@ def save_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, path: Path, 
 
 
 def load_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, spec: str) -> None:
-    """Fill the three parts.
+    """Fill these of the three parts.
 
     Raises:
         FilaError: no such file, unreadable, made for other sizes, with tensors more or less, or with values that are not finite.
@@ -55,7 +55,8 @@ def load_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, spec: str) -
     state, told = _read(spec)
     require_facts("language.weights", spec, _facts(config), told)
     remedy = "set language and vit sizes to the file's, or random"
-    parts.load_state_dict(require_fit("language.weights", spec, parts.state_dict(), state, ("truth",), remedy))
+    unused = ("truth", *(part for part in PARTS if part not in parts))
+    parts.load_state_dict(require_fit("language.weights", spec, parts.state_dict(), state, unused, remedy))
 
 
 def load_truth(truth: Truth, spec: str) -> None:

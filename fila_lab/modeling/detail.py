@@ -104,11 +104,14 @@ class DetailMaps:
         """Maps without channels, for fusions that look at none: they know where tiles lie all the same."""
         return cls([torch.empty(images, 0, 1, 1, device=device)] * len(cells), cells, layout)
 
-    def canvas_means(self, stage: int) -> Tensor:
-        """The mean of each canvas token's own window, in the order and choice of the visual tokens (`raster`), the overview left out:
-        [B, rows*g*cols*g, C]."""
+    def visual_means(self, stage: int) -> Tensor:
+        """The mean of each token's own window, in the order and choice of the visual tokens (`raster`): [B, g*g + rows*g*cols*g, C]."""
         means = self.means(stage).flatten(2).transpose(1, 2).unflatten(0, (-1, 1 + self.rows * self.cols))
-        return raster(means, self.layout)[:, self.grid**2 :]
+        return raster(means, self.layout)
+
+    def canvas_means(self, stage: int) -> Tensor:
+        """The same without the overview's: [B, rows*g*cols*g, C]."""
+        return self.visual_means(stage)[:, self.grid**2 :]
 
     def context(self, stage: int, read_again: bool = True) -> FusionContext:
         """What a fusion at this stage is told; `read_again`: whether anything reads the stage's map after it."""

@@ -14,8 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from fila_lab.config.base import FilaError
 from fila_lab.config.fusion_points import check_fusion_points, resolve_fusion_points
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
-from fila_lab.config.strategies import WHOLE, needs_map
+from fila_lab.config.strategies import WHOLE, has_vit, map_channels, needs_map
 from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.batch import VisionBatch
@@ -39,17 +38,18 @@ class HybridEncoder(nn.Module):
 
     All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first
     fusion point records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be
-    None: for the baseline, for oracle maps, and where cached maps are always given.
+    None: for the baseline, for oracle maps, and where cached maps are always given; `vit` where fusion.handoff=replace puts stage-4 means
+    in the place of its tokens.
     """
 
-    def __init__(self, config: RunConfig, vit: VitTower, convnext: ConvNextTower | None) -> None:
+    def __init__(self, config: RunConfig, vit: VitTower | None, convnext: ConvNextTower | None) -> None:
         super().__init__()
         self.config = config
         self.control = config.fusion.control
         self.grid = config.geometry.grid
         self.cells = tuple(config.geometry.cells_a_side * 2 ** (4 - stage) for stage in (1, 2, 3, 4))
         self.checkpointing = config.runtime.checkpointing
-        self.vit = vit
+        self.vit = vit if has_vit(config) else None
         self.convnext = convnext
         if config.fusion.name == "none":
             self.fusion_points: tuple[tuple[int, int], ...] = ()
@@ -71,7 +71,7 @@ class HybridEncoder(nn.Module):
     def _fusion(self, stage: int, layer: int) -> Fusion:
         config = self.config.fusion
         oracle = self.control == "oracle_map"
-        widths = [ORACLE_CHANNELS if oracle else dim for dim in self.config.convnext.dims]
+        widths = [map_channels(self.config, number) for number in (1, 2, 3, 4)]
         with component_rng(self.config.seed, f"fusion/{stage}/{layer}"):
             return fusions.create(
                 config.name,
@@ -128,7 +128,8 @@ class HybridEncoder(nn.Module):
 
         backend: as torch.compile takes it.
         """
-        self.vit.regions = Regions(backend)
+        if self.vit is not None:
+            self.vit.regions = Regions(backend)
         if self.convnext is not None:
             self.convnext.regions = Regions(backend)
 
@@ -138,16 +139,19 @@ class HybridEncoder(nn.Module):
 
     def encode(self, batch: VisionBatch) -> tuple[Tensor, DetailMaps | None]:
         """[B, g*g + T, D_vit]: the overview's tokens, then the T of the canvas that the layout hands over, in raster order (of overlapping
-        tiles each position once); and the detail maps as fusion left them.
+        tiles each position once); and the detail maps as fusion left them. Without a ViT the tokens are the stage-4 map's means, [.., C].
 
         Raises:
             FilaError: rows without images, or without what the run's fusion reads.
         """
         if batch.tiles is None or batch.overview is None:
             raise FilaError("the encoder was given rows without images, of which there is nothing to see")
+        details = self.detail_maps(batch)
+        if self.vit is None:
+            assert details is not None  # something is handed over
+            return details.visual_means(4), details
         images = len(batch)
         pixels = normalise(torch.cat([batch.overview[:, None], batch.tiles], dim=1).flatten(0, 1), self.vit.dtype, self.vit.statistics)
-        details = self.detail_maps(batch)
         seen = details or DetailMaps.nothing(images, pixels.device, self.cells, batch.layout)
         tokens = self.vit.embed(pixels)
         for layer in range(1, self.vit.n_used + 1):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import has_vit
 from fila_lab.config.tower_sources import local_files
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling.towers import build_convnext, build_vit
@@ -46,7 +47,7 @@ def language_sha256(config: RunConfig, loaded: nn.Module) -> str:
     made = {
         "room": "language",
         "part": language.model_dump(mode="json"),
-        "around": [config.projector.model_dump(mode="json"), config.vit.width],  # an answers file fills these too
+        "around": [config.projector.model_dump(mode="json"), config.vit.width, has_vit(config)],  # an answers file fills these too
         "seed": None if language.lora is None else config.seed,  # which adapters start from
         "files": _states([file] if file is not None else folder.glob("*") if folder.is_dir() else []),
     }

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.run import RunConfig
-from fila_lab.config.strategies import has_convnext
+from fila_lab.config.strategies import has_convnext, has_vit
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling.answers import PARTS, load_answer_parts
 from fila_lab.modeling.attention import recomputing
@@ -40,7 +40,8 @@ IGNORED = -100
 
 class FilaModel(Sight, nn.Module):
     """Images and texts in, answers out. The language model reads [what its tokenizer puts before every text (BOS), overview tokens, canvas
-    tokens with row separators, text]; with fusion.handoff=append detail tokens stand behind the canvas's. Where a batch says so, the image
+    tokens with row separators, text]; with fusion.handoff=append detail tokens stand behind the canvas's, with replace in the place of
+    both. Where a batch says so, the image
     stands in the text instead of before it; rows without an image are text alone.
 
     Texts are padded on the right and attention is causal, so training needs no mask: nothing real looks at padding.
@@ -119,12 +120,13 @@ class FilaModel(Sight, nn.Module):
 
     @property
     def answer_parts(self) -> nn.ModuleDict:
-        """The answer model: what reads visual tokens and answers, by the names of its parts."""
-        return nn.ModuleDict({part: getattr(self, part) for part in PARTS})
+        """The answer model: what reads visual tokens and answers, by the names of its parts. A projector of other tokens than a ViT's is
+        none of them."""
+        return nn.ModuleDict({part: getattr(self, part) for part in PARTS if part != "projector" or has_vit(self.config)})
 
     def parts(self) -> dict[str, Named]:
         """Part (`config.stages.PARTS`) -> (name, parameter) of each of its parameters that can train; what a run does not have is empty."""
-        fixed = self.encoder.vit.unused_parameters()
+        fixed = [] if self.encoder.vit is None else self.encoder.vit.unused_parameters()
         if self.config.language.lora is not None:  # adapters train in place of what they stand beside
             fixed += [value for name, value in self.language.named_parameters() if ".lora_" not in name]
         return parts_of(self, fixed)
@@ -151,7 +153,7 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
     Raises FilaError for weights, names or fusion points that cannot work.
     """
     tokenizer = build_tokenizer(config.language)
-    vit = build_vit(config)
+    vit = build_vit(config) if has_vit(config) else None
     encoder = HybridEncoder(config, vit, build_convnext(config) if detail_branch and has_convnext(config) else None)
     with component_rng(config.seed, "language"):
         language = build_language(config.language, tokenizer)

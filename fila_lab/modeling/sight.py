@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
+from fila_lab.config.strategies import map_channels, visual_width
 from fila_lab.config.tiling import NO_IMAGE
 from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.batch import VisionBatch
@@ -29,14 +30,13 @@ class Sight:
     def add_connector(self, config: RunConfig, width: int) -> None:
         """Projector, row separator and handoff of a run, each from its own stream, for a language model of `width`."""
         with component_rng(config.seed, "projector"):
-            self.projector = build_projector(config.projector, config.vit.width, width)
+            self.projector = build_projector(config.projector, visual_width(config), width)
         with component_rng(config.seed, "separator"):
             self.separator = RowSeparator(width)
         self.handoff = None
         if config.fusion.handoff == "append":
-            channels = ORACLE_CHANNELS if config.fusion.control == "oracle_map" else config.convnext.dims[3]
             with component_rng(config.seed, "handoff"):
-                self.handoff = Handoff(config.projector, channels, width)
+                self.handoff = Handoff(config.projector, map_channels(config, 4), width)
 
     def attention(self, tokens: int) -> AbstractContextManager[None]:
         """The run's attention backend for sequences of `tokens` tokens."""
@@ -53,6 +53,8 @@ class Sight:
             return self._nothing(batch), None
         with self.attention(self.encoder.grid**2 + 1):
             tokens, details = self.encoder.encode(batch)
+            if self.encoder.vit is None:
+                tokens = F.layer_norm(tokens.to(next(self.projector.parameters()).dtype), tokens.shape[-1:])
             how = self.encoder.config.projector
             projected = self.projector(merge_visual(tokens, batch.layout, how))
             visual = self.separator(projected, batch.layout.merged(how.side))

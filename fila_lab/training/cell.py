@@ -223,7 +223,7 @@ def weights_used(config: RunConfig, model: FilaModel) -> dict[str, str]:
 
     (A random answer model is a function of the seed, which the config holds.)
     """
-    weights = {"vit": tower_sha256(config, "vit", model.encoder.vit)}
+    weights = {} if model.encoder.vit is None else {"vit": tower_sha256(config, "vit", model.encoder.vit)}
     if needs_detail(config):
         weights["convnext"] = tower_sha256(config, "convnext")
     if config.language.weights != "random":

@@ -24,7 +24,9 @@ def shard(model: FilaModel, mesh: DeviceMesh) -> None:
     layer of the language model at a time. A frozen ConvNeXt stays whole: it is asked by itself, before the model is."""
     convnext = model.encoder.convnext
     frozen = convnext is not None and not any(value.requires_grad for value in convnext.parameters())
-    layers: list[nn.Module] = [*model.encoder.vit.trunk.transformer.resblocks, *_layers(model.language)]
+    layers: list[nn.Module] = [*_layers(model.language)]
+    if model.encoder.vit is not None:
+        layers = [*model.encoder.vit.trunk.transformer.resblocks, *layers]
     if convnext is not None and not frozen:
         layers += convnext.trunk.stages
     products = PRODUCTS[model.config.runtime.precision]

@@ -99,6 +99,7 @@ OPTIONS: list[dict[str, object]] = [
     {"name": "slice_restore", "options": {"parts": "local"}},
     {"name": "slice_restore", "options": {"parts": "pooled", "pooled": 3}},
     {"name": "tile_summary", "options": {"summaries": 1}},
+    {"name": "none", "handoff": "replace"},
 ]
 
 
@@ -111,7 +112,7 @@ def test_a_twin_is_the_closed_form_exactly_and_costs_nearly_what_it_is_the_twin_
     assert twins.flops == pytest.approx(costs.flops, rel=0.1)
 
 
-@pytest.mark.parametrize("fusion", OPTIONS, ids=lambda fusion: f"{fusion['name']}-{fusion['options']}")
+@pytest.mark.parametrize("fusion", OPTIONS, ids=lambda fusion: str(list(fusion.values())))
 def test_every_option_is_the_closed_form_exactly(fusion: dict[str, object]) -> None:
     _agrees(resolve_run("mini", {"fusion": fusion}))
 
@@ -147,6 +148,7 @@ def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) 
         {"fusion.name": "mini_gemini", "fusion.depth": [[2, 3], [3, "after"]], "convnext.trainable": True, "runtime.checkpointing": True},
         {"fusion.name": "bidirectional", "fusion.depth": [[3, 2], [3, 4], [4, 4]], "fusion.handoff": "append"},
         {"fusion.name": "none", "fusion.handoff": "append", "convnext.trainable": True},
+        {"fusion.name": "none", "fusion.handoff": "replace", "convnext.trainable": True},
         {"fusion.name": "slice_restore", "fusion.reach": "tile"},
         {"fusion.name": "shifted_window", "fusion.depth": [[1, 2], [1, 4]]},
         {"fusion.name": "tile_summary", "fusion.depth": "last", "vit.trainable": True},
@@ -214,6 +216,7 @@ def test_the_arm_is_built_as_it_runs() -> None:
     assert built(name="none").convnext is None
     assert built(name="cross_tile").convnext is None
     assert built(name="none", handoff="append").convnext is not None
+    assert built(name="none", handoff="replace").vit is None
     assert built(name="concat", control="oracle_map").convnext is None
     assert built(name="concat").convnext is not None
     assert built(name="concat", control="random_weights").convnext is not None

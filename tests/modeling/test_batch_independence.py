@@ -16,7 +16,7 @@ from fila_lab.modeling.detail import random_turns
 CONTROLS = [c for c in get_args(get_args(FusionConfig.model_fields["control"].annotation)[0]) if c]
 ARMS = [(name, {}) for name in FUSIONS] + [("concat", {"control": control}) for control in CONTROLS]
 ARMS += [("cross_attention", {"control": "random_window"}), ("bidirectional", {"control": "random_window"})]
-ARMS += [("none", {"handoff": "append"}), ("concat", {"control": "random_window", "handoff": "append"})]
+ARMS += [("none", {"handoff": "append"}), ("none", {"handoff": "replace"}), ("concat", {"control": "random_window", "handoff": "append"})]
 
 
 def chosen(batch: VisionBatch, rows: list[int]) -> VisionBatch:

@@ -17,7 +17,12 @@ from fila_lab.modeling.fusion import create
 
 CONTROLS = [c for c in get_args(get_args(FusionConfig.model_fields["control"].annotation)[0]) if c]
 ARMS = [(name, {}) for name in FUSIONS] + [("concat", {"control": control}) for control in CONTROLS]
-ARMS += [("concat", {"aggregate": "unfold"}), ("none", {"handoff": "append"}), ("cross_attention", {"control": "oracle_map"})]
+ARMS += [
+    ("concat", {"aggregate": "unfold"}),
+    ("none", {"handoff": "append"}),
+    ("none", {"handoff": "replace"}),
+    ("cross_attention", {"control": "oracle_map"}),
+]
 ARMS += [("concat", {"resample": operator}) for operator in ("bilinear", "nearest")]
 IDS = ["-".join([name, *fusion.values()]) for name, fusion in ARMS]
 TOLERANCE = {torch.float64: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.15}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny
 
+from fila_lab.config.strategies import has_convnext, has_vit
 from fila_lab.training import run_cell
 
 ARMS = [
@@ -18,6 +19,10 @@ ARMS = [
     {"fusion__name": "bidirectional", "fusion__depth": [[3, 2], [3, 4], [4, 4]]},
     {"fusion__name": "cross_tile"},
     {"fusion__name": "none", "fusion__handoff": "append"},
+    {"fusion__name": "none", "fusion__handoff": "replace"},
+    {"fusion__name": "slice_restore"},
+    {"fusion__name": "shifted_window", "fusion__reach": "tile"},
+    {"fusion__name": "tile_summary"},
 ]
 
 
@@ -29,4 +34,6 @@ def test_a_short_training_runs_and_leaves_finite_losses(arm: dict, cache_dir: Pa
     losses = [point["loss"] for point in outcome.result["curve"]]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    assert ("convnext" in outcome.provenance["weights"]) == (arm["fusion__name"] != "cross_tile")
+    weights = outcome.provenance["weights"]
+    assert ("convnext" in weights) == has_convnext(config)
+    assert ("vit" in weights) == has_vit(config)

@@ -7,7 +7,7 @@ from fila_lab.config.fusion_points import feature_index, resolve_fusion_points
 from fila_lab.config.geometry import Size
 from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_pages import page_size
-from fila_lab.config.strategies import has_convnext
+from fila_lab.config.strategies import has_convnext, has_vit
 from fila_lab.config.tiling import seen_canvas, seen_canvases
 from fila_lab.cost.closed.fusion import fusion_point_costs
 from fila_lab.cost.closed.parts import Cost, convnext_cost, language_cost, lora_cost, projector_cost, text_tokens, vit_cost, vit_layer_cost
@@ -27,7 +27,7 @@ def component_costs(config: RunConfig, canvas: Size | None = None, image: Size |
         return {name: _mean([costs[name] for costs in each]) for name in COMPONENTS}
     geometry = config.geometry
     return {
-        "vit": vit_cost(config.vit, geometry).times(tiles_of(canvas, geometry) + 1),
+        "vit": vit_cost(config.vit, geometry).times(tiles_of(canvas, geometry) + 1) if has_vit(config) else Cost(0, 0),
         "convnext": convnext_cost(config.convnext, detail_size(canvas, geometry)) if has_convnext(config) else Cost(0, 0),
         "fusion": sum(fusion_point_costs(config, canvas).values(), Cost(0, 0)),
         "projector": projector_cost(config, canvas, image),
@@ -96,6 +96,8 @@ def _mean_tokens(config: RunConfig, canvas: Size | None, image: Size | None) -> 
 
 def passed_layers(config: RunConfig) -> int:
     """Layers of the ViT that a gradient passes: all that run where it trains, those after the first fusion point where it is frozen."""
+    if not has_vit(config):
+        return 0
     used = feature_index(config.vit.feature_layer, config.vit.layers)
     if config.vit.trainable:
         return used

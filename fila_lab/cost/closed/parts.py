@@ -14,8 +14,7 @@ from fila_lab.config.language import LanguageConfig
 from fila_lab.config.lora_maps import adapted_maps
 from fila_lab.config.prompts import fixed_tokens
 from fila_lab.config.run import RunConfig
-from fila_lab.config.seam_words import ORACLE_CHANNELS
-from fila_lab.config.strategies import map_trains
+from fila_lab.config.strategies import has_vit, map_channels, map_trains, visual_width
 from fila_lab.config.towers import ConvNextConfig, VitConfig
 from fila_lab.config.vocabulary import VOCABULARY
 
@@ -89,14 +88,13 @@ def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -
     """Vision tokens to the language model's width, the learned row separator (which is not projected), and the handoff's own projector."""
     fusion, separators = config.fusion, read_layout(canvas, config, image).handed[1]
     tokens = vision_tokens(canvas, config, image) - separators
-    moving = fusion.name != "none" or config.vit.trainable
-    visual = _projection(config, config.vit.width, tokens, moving) + Cost(config.language.width, 0)
-    if fusion.handoff == "none":
+    moving = fusion.name != "none" or config.vit.trainable if has_vit(config) else map_trains(config)
+    visual = _projection(config, visual_width(config), tokens, moving) + Cost(config.language.width, 0)
+    if fusion.handoff != "append":
         return visual
-    channels = ORACLE_CHANNELS if fusion.control == "oracle_map" else config.convnext.dims[3]
     pairs = resolve_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer) if fusion.name == "bidirectional" else ()
     changed = any(stage == 4 for stage, _ in pairs)
-    return visual + _projection(config, channels, handoff_tokens(canvas, config, image), map_trains(config) or changed)
+    return visual + _projection(config, map_channels(config, 4), handoff_tokens(canvas, config, image), map_trains(config) or changed)
 
 
 def _projection(config: RunConfig, width: int, tokens: int, moving: bool) -> Cost:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fila_lab.config.geometry import Size
 from fila_lab.config.run import RunConfig
+from fila_lab.config.strategies import has_vit
 from fila_lab.config.weights import weights_file
 from fila_lab.cost.closed.components import COMPONENTS, component_costs, passed_layers
 from fila_lab.cost.closed.parts import embedding_parameters, lora_cost, vit_layer_cost, vocabulary_of
@@ -53,7 +54,8 @@ def weights_of(config: RunConfig, canvas: Size) -> dict[str, Weights]:
     in_layers = counts["language"] - embedding_parameters(language) - language.width
     head = vocabulary_of(language) * language.width
     vit, convnext = config.vit.trainable, config.convnext.trainable
-    layer, stage = vit_layer_cost(config.vit, config.geometry).parameters, _largest_stage(config)
+    layer = vit_layer_cost(config.vit, config.geometry).parameters if has_vit(config) else 0.0
+    stage = _largest_stage(config)
     found = {name: Weights(0.0, counts[name], passed=counts[name]) for name in ("fusion", "projector")}
     found["vit"] = Weights(*_either(counts["vit"], vit), layers=config.vit.layers, layer=layer, passed=passed_layers(config) * layer)
     found["convnext"] = Weights(
