@@ -18,7 +18,7 @@ from benchmarks.memory import SUBJECTS, peak_gib
 from benchmarks.profiling import call_operators, fusion_operators
 from benchmarks.report import Results, show, write
 from benchmarks.scene import Scene, benchmark_config
-from benchmarks.subjects import ARMS, BARE, COMPILED, QUICK, subject
+from benchmarks.subjects import ARMS, BARE, COMPILED, QUICK, RIVALS, subject, towers_of
 from benchmarks.timing import Tick, count, matmul_peak, run_rounds
 from benchmarks.training import one_thread, training_config, training_speeds
 from fila_lab.config import ConfigError, FilaError, RuntimeConfig, did_you_mean
@@ -61,7 +61,7 @@ def main(
             kind = "bf16" if precision is Precision.both else precision.value
             results = measure_training(preset, kind, rounds, attention, batch_size, compiled)
         else:
-            names = chosen(only or (list(QUICK) if quick else [*ARMS, *ARRANGEMENTS]))
+            names = chosen(only or (list(QUICK) if quick else [*ARMS, *RIVALS, *ARRANGEMENTS]))
             names = [each for name in names for each in ((name, name + COMPILED) if compiled and name in ARMS else (name,))]
             results = measure(preset, kinds, names, 1 if quick else rounds, memory and not quick, profile, threads)
     except FilaError as error:
@@ -85,7 +85,7 @@ def _can_compile() -> bool:
 
 def chosen(names: list[str]) -> list[str]:
     """The names, if all are known; FilaError else."""
-    known = [*ARMS, *ARRANGEMENTS]
+    known = [*ARMS, *RIVALS, *ARRANGEMENTS]
     for name in names:
         if name not in known:
             raise FilaError(f"--only {name!r} is neither an arm nor an arrangement{did_you_mean(name, known)}; choose {', '.join(known)}")
@@ -117,7 +117,8 @@ def measure(preset: str, kinds: tuple[str, ...], names: list[str], rounds: int, 
     del subjects, scene  # fresh processes need the memory
     if memory:
         for kind in kinds:
-            results.memory[kind] = _memory([name for name in SUBJECTS if name == "bare" or name in names], preset, kind, threads)
+            bare = {"bare"} | {tower for name in names if name in RIVALS for tower in towers_of(name)}
+            results.memory[kind] = _memory([name for name in SUBJECTS if name in bare or name in names], preset, kind, threads)
             results.lines += measured.memory_lines(results.memory[kind], kind)
     return results
 

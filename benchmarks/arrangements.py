@@ -40,6 +40,7 @@ class TileLoop(nn.Module):
     def _fused(self, pixels: Tensor, cells: dict[int, Tensor], contexts: dict[int, FusionContext]) -> Tensor:
         """Normalised pixels [N, 3, T, T] and each stage's cells [N, C, h, w] -> patch tokens [N, g*g, D]."""
         vit, stages = self.encoder.vit, {layer: stage for stage, layer in self.encoder.fusion_points}
+        assert vit is not None
         tokens = vit.embed(pixels)
         for layer in range(1, vit.n_used + 1):
             tokens = vit.block(layer - 1, tokens)

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.subjects import ARMS, BARE, COMPILED
+from benchmarks.subjects import ARMS, COMPILED, RIVALS, towers_of
 from benchmarks.timing import Rounds
 from fila_lab.config import FilaError
 
@@ -48,9 +48,9 @@ class Line:
 class Row:
     """One subject's figures; ratios are medians over rounds, of values of the same round.
 
-    ratio: time over the bare calls of the same towers (`none`, bare ViT: of the ViT; bare ConvNeXt: of itself; else of both);
-    low, high: its range over the rounds. towers: the bare calls' time over the call's without fusion. added: fusion's time over the
-    rest of the call. flops_added: fusion's FLOPs over the towers'. floor: time over FLOPs / matmul peak.
+    ratio: time over the bare calls of the same towers (`none`, rivals, bare ViT: of the ViT; convnext_only, bare ConvNeXt: of the ConvNeXt;
+    else of both); low, high: its range over the rounds. towers: the bare calls' time over the call's without fusion. added: fusion's time
+    over the rest of the call. flops_added: fusion's FLOPs over the towers'. floor: time over FLOPs / matmul peak.
     """
 
     name: str
@@ -72,9 +72,9 @@ class Row:
         found = []
         if self.name == "none":
             found.append(Line(self.name, precision, "time over the bare ViT call", self.ratio, NONE_WITHIN))
-        if self.towers is not None:
+        if self.towers is not None and self.name in ARMS:
             found.append(Line(self.name, precision, "towers' throughput over the bare calls'", self.towers, TOWERS_AT_LEAST, upper=False))
-        if self.added is not None and self.flops_added:
+        if self.added is not None and self.flops_added and self.name in ADDED_AT_MOST:
             found.append(Line(self.name, precision, "time added by fusion", self.added, ADDED_AT_MOST[self.name]))
             share = self.added / self.flops_added
             found.append(Line(self.name, precision, "time added over FLOPs added", share, OVER_FLOPS_AT_MOST))
@@ -83,13 +83,12 @@ class Row:
 
 def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
     """A row a subject, in the order they were given. FilaError where a call was faster than the machine can be."""
-    vit, convnext = (rounds.total[name] for name in BARE)
-    both = [a + b for a, b in zip(vit, convnext, strict=True)]
     result = []
     for name, total in rounds.total.items():
         inside = rounds.inside[name]
         arm = name.removesuffix(COMPILED)
-        base = vit if arm in ("none", "bare ViT") else convnext if name == "bare ConvNeXt" else both
+        towers = towers_of(name)
+        base = [sum(seconds) for seconds in zip(*(rounds.total[tower] for tower in towers), strict=True)]
         ratios = [a / b for a, b in zip(total, base, strict=True)]
         seconds = statistics.median(total)
         floor = seconds * peak / flops[name]
@@ -98,14 +97,13 @@ def rows(rounds: Rounds, flops: dict[str, int], peak: float) -> list[Row]:
                 f"{name!r} took {seconds:.3g} s, {floor:.2f} of what its FLOPs take at the measured peak: it did not do its work, "
                 "or another process slowed the measurement of the peak; run again with nothing beside it"
             )
-        fused = arm in ADDED_AT_MOST
         arm_only: dict[str, float] = {}
-        if arm in ARMS:
+        if arm in ARMS or name in RIVALS:
             arm_only["towers"] = statistics.median(b / (a - i) for a, i, b in zip(total, inside, base, strict=True))
-        if fused:
+        if arm in ADDED_AT_MOST or (name in RIVALS and name != "convnext_only"):
             arm_only["added"] = statistics.median(i / (a - i) for a, i in zip(total, inside, strict=True))
-            towers = sum(flops[n] for n in BARE)
-            arm_only["flops_added"] = (flops[name] - towers) / towers
+            bare = sum(flops[tower] for tower in towers)
+            arm_only["flops_added"] = (flops[name] - bare) / bare
         result.append(
             Row(
                 name,

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.scene import Scene, benchmark_config
-from benchmarks.subjects import subject
+from benchmarks.subjects import BARE, RIVALS, subject
 from fila_lab.config import FilaError
 from fila_lab.cost.resident import forget_peak, resident
 from fila_lab.modeling.precision import autocast
 
-SUBJECTS = ("bare", "none", "concat", "addition", "cross_attention", "upsample and window")
+SUBJECTS = ("bare", *BARE, "none", "concat", "addition", "cross_attention", "upsample and window", *RIVALS)
 LONGEST = 900
 
 

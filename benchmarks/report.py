@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.lines import Line, Row
+from benchmarks.subjects import RIVALS, towers_of
 
 
 def write_record(out: Path, name: str, settings: Any, **found: Any) -> Path:
@@ -82,7 +83,8 @@ def cells(row: Row, memory: dict[str, float]) -> tuple[str, ...]:
     def percent(value: float | None) -> str:
         return "" if value is None else f"{100 * value:.1f} %"
 
-    peak = f"{memory[row.name] / memory['bare']:.2f}" if row.name in memory and "bare" in memory else ""
+    (base,) = towers_of(row.name) if row.name in RIVALS else ("bare",)
+    peak = f"{memory[row.name] / memory[base]:.2f}" if row.name in memory and base in memory else ""
     return (
         row.name,
         f"{row.ratio:.2f}",
@@ -136,10 +138,10 @@ def markdown(results: Results, record: dict[str, Any]) -> str:
         f"timm {about['timm']}. Preset `{settings['preset']}`, random weights, batch {settings['images']}, canvas {settings['canvas']}, "
         f"{settings['rounds']} interleaved rounds.",
         "`time / bare`: median over rounds of a call's time over that of the bare open_clip and timm calls on the same pixels in the same "
-        "round (`none`: over open_clip's alone). `towers`: throughput of the towers inside the encoder over the bare calls'. `fusion "
-        "adds`: time of reading maps and fusing over the rest of the same call; `its FLOPs`: the same in FLOPs. `time / floor`: time over "
+        "round (`none` and arms without a map: over open_clip's alone; `convnext_only`: over timm's). `towers`: throughput of the towers "
+        "inside the encoder over the bare calls'. `fusion adds`: time of reading maps and fusing over the rest of the same call; `its FLOPs`: the same in FLOPs. `time / floor`: time over "
         "counted FLOPs at the peak of a matrix product. `ARM, compiled`: the towers compiled by region, over the same bare eager calls. "
-        "`peak / bare`: peak memory over weights, in fresh processes, over the bare calls'. "
+        "`peak / bare`: peak memory over weights, in fresh processes, over both bare calls', of arms with one tower over that one's. "
         "The lines to reach are set for preset `paper`.",
     ]
     for precision, rows in results.rows.items():

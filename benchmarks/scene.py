@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from fila_lab.config import FilaError, RunConfig, feature_index, resolve_run
 from fila_lab.config.geometry import Size
+from fila_lab.config.strategies import has_convnext
 from fila_lab.cost import largest_canvas, synthetic_batch
 from fila_lab.modeling import ConvNextTower, HybridEncoder, VisionBatch, VitTower, build_convnext, build_vit, normalise
 from fila_lab.modeling.regions import Regions
@@ -133,10 +134,10 @@ class Scene:
         """timm's call for its four stage maps."""
         return list(self.convnext.trunk.forward_intermediates(self.detail, intermediates_only=True))  # type: ignore[arg-type]
 
-    def encoder(self, arm: str) -> HybridEncoder:
-        """The hybrid encoder of an arm, on the shared towers."""
-        config = self.config.model_copy(update={"fusion": self.config.fusion.model_copy(update={"name": arm})})
-        return HybridEncoder(config, self.vit, None if arm == "none" else self.convnext).eval()
+    def encoder(self, arm: str, **fusion: str) -> HybridEncoder:
+        """The hybrid encoder of an arm, on the shared towers: a fusion by name, with other fields of it."""
+        config = self.config.model_copy(update={"fusion": self.config.fusion.model_copy(update={"name": arm, **fusion})})
+        return HybridEncoder(config, self.vit, self.convnext if has_convnext(config) else None).eval()
 
     def encode(self, encoder: HybridEncoder) -> Tensor:
         """An arm's whole call, from uint8 pixels to visual tokens."""

@@ -5,14 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.arrangements import ARRANGEMENTS
 from benchmarks.scene import Scene
+from fila_lab.config.fusion import Reach
+from fila_lab.config.strategies import WITHOUT_MAP
 from fila_lab.modeling import HybridEncoder
 
 ARMS = ("none", "concat", "concat_ungated", "addition", "cross_attention")
 BARE = ("bare ViT", "bare ConvNeXt")
+RIVALS: dict[str, dict[str, str]] = {
+    **{
+        name + ("" if reach == "canvas" else f", reach {reach}"): {"arm": name, "reach": reach}
+        for name in ("cross_tile", *WITHOUT_MAP)
+        for reach in get_args(Reach)
+    },
+    "convnext_only": {"arm": "none", "handoff": "replace"},
+}
+"""Arms with one tower -> fields of the fusion: strategies that look at the ViT's tokens alone, their twins, the ConvNeXt by itself."""
 COMPILED = ", compiled"
 """Behind an arm's name: with towers compiled by region."""
 QUICK = ("none", "concat", "cross_attention")
@@ -69,14 +80,26 @@ def wrap_fusions(encoder: HybridEncoder, around: Callable[[Call], Call]) -> None
     encoder.detail_maps = detail_maps  # type: ignore[method-assign]
 
 
+def towers_of(name: str) -> tuple[str, ...]:
+    """The bare calls of the towers that a subject has."""
+    if name in BARE:
+        return (name,)
+    if name == "convnext_only":
+        return BARE[1:]
+    return BARE[:1] if name.removesuffix(COMPILED) == "none" or name in RIVALS else BARE
+
+
 def subject(scene: Scene, name: str) -> Subject:
-    """A bare call (also `bare`: both, their outputs kept), an arm, also compiled, or an arrangement, by name."""
+    """A bare call (also `bare`: both, their outputs kept), an arm, also compiled, a rival, or an arrangement, by name."""
     if name == "bare":
         return Subject(name, lambda: (scene.bare_vit(), scene.bare_convnext()))
     if name in BARE:
         return Subject(name, scene.bare_vit if name == "bare ViT" else scene.bare_convnext)
     if (arm := name.removesuffix(COMPILED)) in ARMS:
         encoder = (scene if arm == name else scene.compiled).encoder(arm)
+        return Subject(name, lambda: scene.encode(encoder), encoder)
+    if name in RIVALS:
+        encoder = scene.encoder(**RIVALS[name])
         return Subject(name, lambda: scene.encode(encoder), encoder)
     arrangement = ARRANGEMENTS[name](scene).eval()
     return Subject(name, lambda: arrangement(scene))

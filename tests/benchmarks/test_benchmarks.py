@@ -21,7 +21,7 @@ from benchmarks.preparation import ALL, TILES, picture, preparation_ratios, proc
 from benchmarks.real_path import WARM_UP as WARM_UP_STEPS
 from benchmarks.real_path import measure, staged_config
 from benchmarks.scene import Scene, benchmark_config
-from benchmarks.subjects import BARE, subject
+from benchmarks.subjects import BARE, RIVALS, subject, towers_of
 from benchmarks.timing import Rounds, count
 from benchmarks.training import STEPS, training_config, training_speeds
 from fila_lab.config import FilaError, resolve_run
@@ -92,6 +92,16 @@ def test_flops_are_those_of_the_closed_forms(scene: Scene) -> None:
         expected[arm] = sum(expected[name] for name in BARE) + sum(cost.flops for cost in fusion_point_costs(fused, scene.canvas).values())
     for name, flops in counted.items():
         assert flops == pytest.approx(expected[name], rel=0.02), name
+
+
+def test_rivals_have_one_tower_and_their_fusions_flops_beside_it(scene: Scene) -> None:
+    bare = {name: count(subject(scene, name)) for name in BARE}
+    for name, fields in RIVALS.items():
+        fusion = scene.config.fusion.model_copy(update={"name": fields["arm"], **{k: v for k, v in fields.items() if k != "arm"}})
+        config = scene.config.model_copy(update={"fusion": fusion})
+        expected = sum(bare[tower] for tower in towers_of(name))
+        expected += sum(cost.flops for cost in fusion_point_costs(config, scene.canvas).values())
+        assert count(subject(scene, name)) == expected, name
 
 
 @torch.no_grad()
@@ -174,7 +184,7 @@ def test_training_speeds_are_relative_to_none() -> None:
 
 @pytest.mark.slow
 def test_the_command_measures_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    only = ["none", "cross_attention", "upsample and window"]
+    only = ["none", "cross_attention", "slice_restore, reach tile", "convnext_only", "upsample and window"]
     main(tmp_path, preset="mini", rounds=1, threads=1, only=only, compiled=False, memory=False, profile=True)
     record = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
     assert set(record["rows"]) == {"fp32", "bf16"}
