@@ -139,7 +139,8 @@ def markdown(results: Results, record: dict[str, Any]) -> str:
         f"{settings['rounds']} interleaved rounds.",
         "`time / bare`: median over rounds of a call's time over that of the bare open_clip and timm calls on the same pixels in the same "
         "round (`none` and arms without a map: over open_clip's alone; `convnext_only`: over timm's). `towers`: throughput of the towers "
-        "inside the encoder over the bare calls'. `fusion adds`: time of reading maps and fusing over the rest of the same call; `its FLOPs`: the same in FLOPs. `time / floor`: time over "
+        "inside the encoder over the bare calls'. `fusion adds`: time of reading maps and fusing over the rest of the same call; `its "
+        "FLOPs`: the same in FLOPs. `time / floor`: time over "
         "counted FLOPs at the peak of a matrix product. `ARM, compiled`: the towers compiled by region, over the same bare eager calls. "
         "`peak / bare`: peak memory over weights, in fresh processes, over both bare calls', of arms with one tower over that one's. "
         "The lines to reach are set for preset `paper`.",

@@ -15,6 +15,7 @@ from small_models import PICTURES, QUESTIONS, asked, inputs_of, make_model
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from fila_lab.config import FilaError
+from fila_lab.config.strategies import has_convnext
 from fila_lab.hub import FilaConfig, FilaForConditionalGeneration, FilaProcessor, save_model
 from fila_lab.modeling import FilaModel
 from fila_lab.modeling.lora import merged
@@ -207,6 +208,8 @@ def test_adapters_are_merged_into_what_is_saved_and_stay_where_they_were(tmp_pat
     [
         {"fusion__handoff": "append", "language__template": "vicuna_v1"},
         slow({"fusion__name": "none"}),
+        slow({"fusion__name": "none", "fusion__handoff": "replace"}),
+        slow({"fusion__name": "slice_restore", "fusion__reach": "tile", "fusion__options": {"pooled": 1}}),
         slow({"fusion__name": "mini_gemini", "geometry__tiling__padding_tokens": "drop"}),
         slow({"geometry__tiling__overlap": 1}),
         slow({"projector__kind": "pixel_shuffle", "projector__factor": 3, "fusion__handoff": "append"}),
@@ -220,7 +223,7 @@ def test_whatever_a_run_computes_is_saved(overrides: dict[str, Any], tmp_path: P
     inputs = inputs_of(processor, PICTURES[1:2], QUESTIONS[1:2])
     with torch.no_grad():
         wanted = model(batch).logits[:, batch.image_at :]
-    assert ("high_res_pixel_values" in inputs) == (overrides.get("fusion__name") != "none")
+    assert ("high_res_pixel_values" in inputs) == has_convnext(model.config)
     assert torch.equal(logits(saved, inputs, wanted.shape[1]), wanted)
 
 
