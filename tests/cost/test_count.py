@@ -21,6 +21,12 @@ from fila_lab.cost.closed.parts import TEXT_TOKENS, language_cost, language_toke
 from fila_lab.cost.count import count_components, count_language, count_new_token, flops_of, kept_bytes
 from fila_lab.modeling import ConvNextTower, VitTower
 
+
+def slow(fields: dict[str, object]) -> Any:
+    """A case that `make test-slow` counts."""
+    return pytest.param(fields, marks=pytest.mark.slow)
+
+
 CONTROLS = get_args(get_args(FusionConfig.model_fields["control"].annotation)[0])
 
 
@@ -95,21 +101,27 @@ def test_every_fusion_is_the_closed_form_exactly(name: str, cells: int) -> None:
 
 
 TWINS = [name for name in FUSIONS if looks_across(FusionConfig(name=name))]
-OPTIONS: list[dict[str, object]] = [
-    {"name": "slice_restore", "options": {"parts": "local"}},
-    {"name": "slice_restore", "options": {"parts": "pooled", "pooled": 3}},
-    {"name": "tile_summary", "options": {"summaries": 1}},
+OPTIONS = [
+    slow({"name": "slice_restore", "options": {"parts": "local"}}),
+    slow({"name": "slice_restore", "options": {"parts": "pooled", "pooled": 3}}),
+    slow({"name": "tile_summary", "options": {"summaries": 1}}),
     {"name": "none", "handoff": "replace"},
 ]
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_a_twin_is_the_closed_form_exactly_and_costs_nearly_what_it_is_the_twin_of(name: str) -> None:
-    one, twin = (resolve_run("mini", {"fusion.name": name, "fusion.reach": reach}) for reach in ("canvas", "tile"))
-    _agrees(twin)
-    costs, twins = (component_costs(config, largest_canvas(config))["fusion"] for config in (one, twin))
-    assert costs.parameters == twins.parameters
-    assert twins.flops == pytest.approx(costs.flops, rel=0.1)
+def test_a_twin_costs_nearly_what_it_is_the_twin_of(name: str) -> None:
+    for preset in ("mini", "paper"):
+        runs = [resolve_run(preset, {"fusion.name": name, "fusion.reach": reach}) for reach in ("canvas", "tile")]
+        costs, twins = (component_costs(config, largest_canvas(config))["fusion"] for config in runs)
+        assert costs.parameters == twins.parameters
+        assert twins.flops == pytest.approx(costs.flops, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TWINS)
+def test_every_twin_is_the_closed_form_exactly(name: str) -> None:
+    _agrees(resolve_run("mini", {"fusion.name": name, "fusion.reach": "tile"}))
 
 
 @pytest.mark.parametrize("fusion", OPTIONS, ids=lambda fusion: str(list(fusion.values())))
@@ -148,10 +160,10 @@ def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) 
         {"fusion.name": "mini_gemini", "fusion.depth": [[2, 3], [3, "after"]], "convnext.trainable": True, "runtime.checkpointing": True},
         {"fusion.name": "bidirectional", "fusion.depth": [[3, 2], [3, 4], [4, 4]], "fusion.handoff": "append"},
         {"fusion.name": "none", "fusion.handoff": "append", "convnext.trainable": True},
-        {"fusion.name": "none", "fusion.handoff": "replace", "convnext.trainable": True},
-        {"fusion.name": "slice_restore", "fusion.reach": "tile"},
-        {"fusion.name": "shifted_window", "fusion.depth": [[1, 2], [1, 4]]},
-        {"fusion.name": "tile_summary", "fusion.depth": "last", "vit.trainable": True},
+        slow({"fusion.name": "none", "fusion.handoff": "replace", "convnext.trainable": True}),
+        slow({"fusion.name": "slice_restore", "fusion.reach": "tile"}),
+        slow({"fusion.name": "shifted_window", "fusion.depth": [[1, 2], [1, 4]]}),
+        slow({"fusion.name": "tile_summary", "fusion.depth": "last", "vit.trainable": True}),
     ],
 )
 def test_training_is_the_closed_form_exactly(overrides: dict[str, object]) -> None:

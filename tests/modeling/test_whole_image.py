@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from fila_lab.config import ConfigError, resolve_run
+from fila_lab.config.fusion import FusionConfig
 from fila_lab.config.geometry import GeometryConfig
-from fila_lab.config.strategies import FUSIONS
+from fila_lab.config.strategies import FUSIONS, fuses_detail
 from fila_lab.cost import count_flops, synthetic_batch
 from fila_lab.cost.closed.components import component_costs
 from fila_lab.modeling import build_model
@@ -35,7 +36,7 @@ def test_k_is_no_field_of_such_a_run(k: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("name", [name for name in FUSIONS if fuses_detail(FusionConfig(name=name))])
 def test_every_strategy_reads_every_canvas_by_the_same_windows(name: str) -> None:
     """The same parameters, and tokens, whatever k was before; closed forms count what is built and done."""
     outputs = []

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from fila_lab.config import RunConfig, load_study
+from fila_lab.config import RunConfig, StudyConfig, load_study
 from fila_lab.config.power import seeds_needed
 from fila_lab.studies.plan import Plan, make_plan
 
@@ -23,7 +24,7 @@ def differing(first: RunConfig, second: RunConfig) -> dict[str, Any]:
     """Fusion fields in which two runs differ; nothing else may."""
     a, b = (config.model_dump(mode="json") for config in (first, second))
     assert {room: value for room, value in a.items() if room != "fusion"} == {room: value for room, value in b.items() if room != "fusion"}
-    return {name: value for name, value in b["fusion"].items() if value != a["fusion"][name]}
+    return {name: value for name, value in b["fusion"].items() if value != a["fusion"].get(name)}
 
 
 @pytest.mark.parametrize("name", ["why_it_works", "remove_fusion", "alignment"])
@@ -52,3 +53,15 @@ def test_alignment_has_every_distance_in_training_in_evaluation_and_in_both() ->
     assert sorted(shifts.values()) == [(0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 2)]
     others = {run.fusion.control for arm, run in runs.items() if arm not in shifts}
     assert others == {None, "shuffled", "random_window", "foreign", "random_weights"}
+
+
+def test_context_is_a_family_of_twins() -> None:
+    """As docs/rivals.md declares it: what an arm and its twin differ in is reach alone, whatever else the study's budget sets."""
+    page = (Path(__file__).parents[2] / "docs" / "rivals.md").read_text(encoding="utf-8")
+    declared = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    study = StudyConfig.model_validate(
+        {"name": "twins", "question": "?", "set": RANDOM, "margin": 0.02, "budgets": {"small": {"seeds": [0, 1]}}, **declared}
+    )
+    runs = {cell.arm: cell.config for cell in make_plan(study).cells if cell.seed == 0}
+    for arm, twin in study.families["context"].contrasts:
+        assert differing(runs[arm], runs[twin]) == {"reach": "tile"}

@@ -20,13 +20,22 @@ ARMS = [
     {"fusion__name": "cross_tile"},
     {"fusion__name": "none", "fusion__handoff": "append"},
     {"fusion__name": "none", "fusion__handoff": "replace"},
+]
+RIVALS = [
     {"fusion__name": "slice_restore"},
+    {"fusion__name": "slice_restore", "fusion__reach": "tile", "fusion__options": {"parts": "local"}},
+    {"fusion__name": "shifted_window"},
     {"fusion__name": "shifted_window", "fusion__reach": "tile"},
     {"fusion__name": "tile_summary"},
+    {"fusion__name": "tile_summary", "fusion__reach": "tile"},
+    {"fusion__name": "cross_tile", "fusion__reach": "tile"},
+    {"fusion__name": "cross_attention_neighbours", "fusion__reach": "tile"},
 ]
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: "-".join(map(str, arm.values())))
+@pytest.mark.parametrize(
+    "arm", [*ARMS, *(pytest.param(arm, marks=pytest.mark.slow) for arm in RIVALS)], ids=lambda arm: "-".join(map(str, arm.values()))
+)
 def test_a_short_training_runs_and_leaves_finite_losses(arm: dict, cache_dir: Path, tmp_path: Path) -> None:
     config = tiny(**arm, train__steps=3, train__log_every=1)
     outcome = run_cell(config, workdir=tmp_path, cache_dir=cache_dir, test=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from fila_lab.config.counts import tiles_of
 from fila_lab.config.fusion_points import resolve_fusion_points
 from fila_lab.config.geometry import GeometryConfig, Size
 from fila_lab.config.run import RunConfig
@@ -23,13 +24,13 @@ def fusion_point_sites(config: RunConfig, canvas: Size) -> dict[tuple[int, int],
         return {}
     oracle = fusion.control == "oracle_map"
     stages = [(ORACLE_CHANNELS if oracle else dim, window_cells(geometry, stage)) for stage, dim in enumerate(config.convnext.dims, 1)]
-    layout = tile_layout(geometry, canvas)
+    layout, tiles = tile_layout(geometry, canvas), tiles_of(canvas, geometry) + 1
     sites: dict[tuple[int, int], Site] = {}
     changed: set[int] = set()
     for stage, layer in resolve_fusion_points(fusion.depth, config.vit.layers, config.vit.feature_layer):
         moving = bool(sites) or config.vit.trainable
         seen = map_trains(config) or stage in changed
-        sites[stage, layer] = Site(config, *stages[stage - 1], tuple(stages[stage:]), layout.rows, layout.cols, moving, seen)
+        sites[stage, layer] = Site(config, *stages[stage - 1], tuple(stages[stage:]), tiles, layout.rows, layout.cols, moving, seen)
         if fusion.name == "bidirectional":
             changed.add(stage)
     return sites

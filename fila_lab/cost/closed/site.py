@@ -11,23 +11,20 @@ from fila_lab.config.run import RunConfig
 class Site:
     """One fusion point on one canvas.
 
-    channels, window: of the stage, and its cells a token; coarser: the same of the stages above it; rows, cols: of tiles;
-    moving: tokens ask for gradients, because something trainable has touched them; seen: the map asks for gradients.
+    channels, window: of the stage, and its cells a token; coarser: the same of the stages above it; tiles: of an image, the overview
+    among them; rows, cols: of the canvas's; moving: tokens ask for gradients, because something trainable has touched them; seen: the map
+    asks for gradients.
     """
 
     config: RunConfig
     channels: int
     window: int
     coarser: tuple[tuple[int, int], ...]
+    tiles: int
     rows: int
     cols: int
     moving: bool
     seen: bool
-
-    @property
-    def tiles(self) -> int:
-        """Of an image, the overview among them."""
-        return 1 + self.rows * self.cols
 
     @property
     def tokens(self) -> int:

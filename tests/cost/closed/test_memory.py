@@ -114,11 +114,17 @@ NEW: list[dict[str, object]] = [
     {"name": name}
     for name in ("cross_attention_tile", "cross_attention_neighbours", "cross_tile", "llava_hr", "mini_gemini", "bidirectional")
 ]
-NEW += [{"name": name, "reach": reach} for name in ("slice_restore", "shifted_window", "tile_summary") for reach in ("canvas", "tile")]
-NEW += [{"name": "slice_restore", "options": {"parts": "local"}}]
+RIVALS: list[dict[str, object]] = [
+    {"name": name, "reach": reach} for name in ("slice_restore", "shifted_window", "tile_summary") for reach in ("canvas", "tile")
+]
+RIVALS += [{"name": "slice_restore", "options": {"parts": "local"}}]
 
 
-@pytest.mark.parametrize("fusion", NEW, ids=lambda fusion: "-".join(map(str, fusion.values())))
+@pytest.mark.parametrize(
+    "fusion",
+    [*NEW, *(pytest.param(fusion, marks=pytest.mark.slow) for fusion in RIVALS)],
+    ids=lambda fusion: "-".join(map(str, fusion.values())),
+)
 def test_what_a_fusion_keeps_agrees_with_the_real_classes(fusion: dict[str, object]) -> None:
     from fila_lab.cost.closed.fusion_memory import kept_values
     from fila_lab.cost.closed.memory import value_bytes
