@@ -138,7 +138,8 @@ def _train_projector(
 @torch.inference_mode()
 def _tokens_and_truth(model: FilaModel, truth: Truth, config: RunConfig, pages: DensePages) -> tuple[Tensor, Tensor]:
     """All tokens of the pages' tiles and overviews [M, D_vit] and the embedding of their truth [M, D_llm]."""
-    geometry = config.geometry
+    geometry, vit = config.geometry, model.encoder.vit
+    assert vit is not None  # whose tokens are projected
     tile, side = geometry.tile, pages.canvas.shape[1]
     across = side // tile
     tokens, wanted = [], []
@@ -149,7 +150,7 @@ def _tokens_and_truth(model: FilaModel, truth: Truth, config: RunConfig, pages: 
         overview = F.interpolate(canvas.permute(0, 3, 1, 2).float(), size=(tile, tile), mode="area").permute(0, 2, 3, 1)
         images = torch.cat([overview.round().to(torch.uint8)[:, None], tiles], dim=1).flatten(0, 1)
         with autocast("bf16"), attention_backend(config.runtime.attention):
-            features = model.encoder.vit(normalise(images)).float()
+            features = vit(normalise(images)).float()
         tokens.append(raster(features.unflatten(0, (count, -1)), TileLayout.side_by_side(geometry.grid, across, across)).flatten(0, 1))
         found = [_symbolic(record, side) for record in pages.records[start : start + 100]]
         exact = AnswerRecipe(swapped=0.0, dropped=0.0)
