@@ -29,7 +29,7 @@ def data_preview(
         typer.Option("--task", "-t", metavar="NAME|all", help="Task of the seam suite. Default: the preset's mixture.", show_default=False),
     ] = None,
 ) -> None:
-    """A contact sheet of triplets (cut, sham, intact) with seams, targets and cut fractions.
+    """A contact sheet of triplets (cut, sham, intact; further places where data.seam has them) with seams, targets and cut fractions.
 
     \b
     fila-lab data preview --out preview.png

@@ -10,6 +10,7 @@ from fila_lab.config.idle_controls import check_control
 from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
 from fila_lab.config.runtime_checks import check_runtime
+from fila_lab.config.seam_pages import check_further_places
 from fila_lab.config.stage_checks import check_stages
 from fila_lab.config.stage_runs import naming, stages_of
 from fila_lab.config.strategies import (
@@ -200,6 +201,7 @@ def _check_data(config: RunConfig) -> None:
             f"train.batch_size = {train.batch_size}{times} is more than data.train_items = {data.train_items}; shrink the batch"
         )
     _check_seam(data.seam, config.geometry.tile)
+    check_further_places(config)
     known = [name for name, share in data.seam.tasks.items() if share > 0]
     for name in data.train_tasks or () if all(suite.suite == SEAM for suite in data.train) else ():
         if name not in known:

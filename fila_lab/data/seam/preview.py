@@ -8,7 +8,6 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import PLACES
 from fila_lab.data.seam.content import fonts
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.imaging import Geometry, prepare
@@ -21,13 +20,13 @@ TEXT = 44
 """Height of the words above a row, px."""
 
 SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
-COLUMNS = (*PLACES, "cut, as the ViT sees it", "overview of cut")
+SEEN = ("cut, as the ViT sees it", "overview of cut")
 
 
 def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Sequence[str] = ()) -> None:
     """Writes a picture with `n` triplets of a split: of the suite's own mixture, or of each of `tasks`.
 
-    A row shows the three places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
+    A row shows all places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
     resolution and its overview, both enlarged; above it id, question, answer and cut fraction.
 
     Raises:
@@ -41,18 +40,19 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Seque
     font = ImageFont.truetype(str(fonts("train")[0]), 17)
     gap, head = 8, 30
     rows = [(source, index) for source in [suite.only(name) for name in tasks] or [suite] for index in range(n)]
-    sheet = Image.new("RGB", (len(COLUMNS) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
+    columns = (*suite.seam.test_places, *SEEN)
+    sheet = Image.new("RGB", (len(columns) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
-    for column, title in enumerate(COLUMNS):
+    for column, title in enumerate(columns):
         draw.text((gap + column * (CELL + gap), 6), title, fill=(0, 0, 0), font=font)
     for row, (source, index) in enumerate(rows):
-        triplet = source.triplet(split, index)
-        cut = triplet[0]
+        items = source.placed(split, index)
+        cut = items[0]
         top = head + row * (CELL + TEXT + gap)
         draw.text((gap, top + 4), _words(cut), fill=(0, 0, 0), font=font)
         prepared = prepare(cut.image, suite.geometry)
         plain = Image.fromarray(prepared.canvas)
-        pictures = [_marked(item, suite) for item in triplet] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
+        pictures = [_marked(item, suite) for item in items] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
         for column, picture in enumerate(pictures):
             sheet.paste(picture, (gap + column * (CELL + gap), top + TEXT))
     try:
