@@ -26,6 +26,7 @@ from fila_lab.config.strategies import (
 )
 from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image
+from fila_lab.config.tiling_checks import check_tiling
 from fila_lab.config.weights import weights_file, weights_form
 
 MAX_DETAIL_SIDE = 16384
@@ -45,6 +46,7 @@ def check_run(config: RunConfig) -> None:
     _check_detail_input(config)
     _check_towers(config)
     _check_geometry(config)
+    check_tiling(config)
     check_control(config)
     _check_projector(config)
     check_stages(config)

@@ -44,17 +44,20 @@ def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress
     `positions` (where on the canvas the targets of right and wrong answers lay).
 
     Tokens and alignment come from the first `items` validation items that the cell's seed draws, the others from the first `items` test
-    triplets. FilaError where the cell has no trained parts or no fusion point, reads truth maps, or has overlapping tiles.
+    triplets. FilaError where the cell has no trained parts or no fusion point, reads truth maps, or has other tiles than one grid side by
+    side.
     """
     model = load_trained(cell).eval()
     config = model.config
     if not model.encoder.fusion_points or config.fusion.control == "oracle_map":
         why = "it reads truth maps" if model.encoder.fusion_points else "it has no fusion to look at"
         raise FilaError(f"cell {cell}: {why}; choose a cell of another arm")
-    if config.geometry.tiling.overlap:
+    tiling = config.geometry.tiling
+    if tiling.overlap or not tiling.one_grid:
+        field = "overlap" if tiling.overlap else "perspective" if tiling.second is None else "second"
         raise FilaError(
-            f"cell {cell}: geometry.tiling.overlap={config.geometry.tiling.overlap}, and a probe places tokens by tiles side by side; "
-            "choose a cell without overlap"
+            f"cell {cell}: geometry.tiling.{field} is set, and a probe places tokens by one grid of tiles side by side; choose a cell "
+            "without"
         )
     torch.set_num_threads(config.runtime.threads)
     pools = {name: pool for name, pool in open_data(config, cache_dir, ("val", "test"), progress=progress).items() if name in (VAL, SEAM)}
