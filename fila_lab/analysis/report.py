@@ -25,6 +25,7 @@ from fila_lab.analysis.gallery import Flip, flips_table, load_flips
 from fila_lab.analysis.headline import headline_of, sentences_of
 from fila_lab.analysis.plots import CAPTIONS
 from fila_lab.analysis.position_tables import POSITION_CAPTIONS, position_tables
+from fila_lab.analysis.resolution import resolution_tables
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
 from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.subgroup_tables import subgroup_tables
@@ -93,7 +94,7 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
 
 def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
     tables = all_tables(found) | sweep_tables(found) | benchmark_tables(found) | crossed_tables(found) | subgroup_tables(found)
-    tables |= dose_tables(found) | position_tables(found)
+    tables |= dose_tables(found) | position_tables(found) | resolution_tables(found)
     if alarms:
         raised = alarms_frame(alarms)
         tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)

@@ -100,12 +100,12 @@ def data_tsv(
     from fila_lab.cli.progress import Bar
     from fila_lab.config import parse_set, resolve_run
     from fila_lab.config.files import default_cache
-    from fila_lab.config.suites import SEAM
+    from fila_lab.config.suites import GENERATED
     from fila_lab.data.suite import Opening, open_suite
     from fila_lab.data.vlmevalkit import write_table
 
-    if (path is None) != (suite == SEAM):
-        remedy = "leave --path out: its items are made" if suite == SEAM else "say where it lies, with --path"
+    if (path is None) != (suite in GENERATED):
+        remedy = "leave --path out: its items are made" if suite in GENERATED else "say where it lies, with --path"
         raise ConfigError(f"SUITE = {suite!r}: {remedy}")
     config = resolve_run(preset, parse_set(sets or []))
     own = suite.endswith((".yaml", ".yml"))

@@ -24,7 +24,7 @@ FURTHER_PLACES: tuple[str, ...] = get_args(FurtherPlace)
 patch, along the axis of the cut."""
 SHIFTS: dict[str, int] = {"shift_1": 1, "shift_2": 2}
 """Canvas px by which a place is off the sham place."""
-COUNT_TASKS: tuple[str, ...] = ("counting",)
+COUNT_TASKS: tuple[str, ...] = ("counting", "grid_counting")
 """Tasks whose answers are counts."""
 CENTRE = ("target_x", "target_y")
 """Known columns of items with further places: where on the canvas the middle of the target's plate lies, px."""
