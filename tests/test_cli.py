@@ -112,6 +112,8 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["evaluate", ".", "--benchmark", "docvqq=x"], "did you mean 'docvqa'"),
         (["evaluate", ".", "--benchmark", "pope=x", "--benchmark", "pope=y"], "pope is given twice"),
         (["evaluate", ".", "--benchmark", "docvqa=x"], "there is no model.safetensors"),
+        (["evaluate", ".", "--benchmark", "entity_grid"], "there is no model.safetensors"),
+        (["data", "tsv", "entity_grid", "--path", "x", "--out", "y.tsv"], "leave --path out"),
         (["probe", STUDY], "--arm is missing; choose none, concat"),
         (["probe", STUDY, "--arm", "concta"], "did you mean 'concat'"),
         (["pretrain", "vitt"], "choose vit, convnext, answers"),

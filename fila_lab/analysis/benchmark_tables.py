@@ -36,7 +36,11 @@ def _figures(found: Findings) -> Table:
             row[arm] = _text(interval.mean) + (f" ± {_text(interval.half)}" if interval.n > 1 else "")
         rows.append(row)
     caption = "Benchmarks' own figures, as their definitions make them: mean ± half of the 95 % t interval over seeds; neither tested nor "
-    caption += f"declared. {found.measured_on}"
+    if any("discrepancy/" in name for _, name in values):
+        caption += "declared. A discrepancy says nothing without the level beside it: a model that is wrong everywhere has none. "
+    else:
+        caption += "declared. "
+    caption += found.measured_on
     return Table("benchmarks", caption, pd.DataFrame(data), pd.DataFrame(rows).fillna(""))
 
 

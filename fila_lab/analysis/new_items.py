@@ -13,11 +13,11 @@ from scipy import optimize
 
 from fila_lab.analysis.columns import numbered
 from fila_lab.analysis.statistics import CONFIDENCE, EQUAL, t_quantile, t_upper
-from fila_lab.config.data import PLACES
+from fila_lab.config.data import FURTHER_PLACES, PLACES
 from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
 
 DRAWS = 1000
-GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham")}
+GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham"), "cross_gap": ("sham", "cross")}
 Floats = NDArray[np.float64]
 Scale = Callable[[Floats], Floats]
 
@@ -148,7 +148,8 @@ def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[
     kind, task, place = parse_metric(metric)
     tasks, places = predictions["task"], predictions["place"]
     if kind in GAPS and not place:
-        whole = predictions.groupby("item_id")["place"].transform("nunique").to_numpy() == len(PLACES)
+        of_triplet = places.where(places.isin(PLACES))
+        whole = of_triplet.groupby(predictions["item_id"], observed=True).transform("nunique").to_numpy() == len(PLACES)
         high, low = GAPS[kind]
         own = whole & (tasks == task).to_numpy()
         found = [(1.0, own & (places == high).to_numpy()), (-1.0, own & (places == low).to_numpy())]
@@ -161,6 +162,6 @@ def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[
         found = []
         for name in wanted:
             at = tasks == name
-            own = list(places[at].unique())
+            own = [one for one in places[at].unique() if one not in FURTHER_PLACES]
             found += [(1 / len(wanted) / len(own), (at & (places == one)).to_numpy()) for one in own]
     return found if found and all(rows.any() for _, rows in found) else None

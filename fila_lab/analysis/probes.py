@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fila_lab.analysis.position_maps import map_figure, position_map
 from fila_lab.analysis.statistics import Interval, paired_interval
 from fila_lab.analysis.style import BASELINE, COLOURS, MARKERS, RC
 from fila_lab.config.base import FilaError
 from fila_lab.config.renamed import present_columns
 
 FRAMES = ("tokens", "alignment", "attribution")
+POSITIONS = "positions"
+"""A frame that probes of before there were position maps lack."""
 PAIR = ["stage", "layer"]
 FAR = 8
 """Distances in patches are binned up to here; the last bin holds all beyond."""
@@ -26,7 +29,8 @@ def load_probe(folder: Path) -> dict[str, pd.DataFrame]:
     missing = [name for name in FRAMES if not (folder / f"{name}.parquet").is_file()]
     if missing:
         raise FilaError(f"{folder}: no {missing[0]}.parquet; make it with `fila-lab probe ... --out {folder}`")
-    frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    there = [*FRAMES, *([POSITIONS] if (folder / f"{POSITIONS}.parquet").is_file() else ())]
+    frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in there}
     return {name: frame.rename(columns=present_columns(frame)) for name, frame in frames.items()}
 
 
@@ -83,6 +87,14 @@ def attribution_table(attribution: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def probed_map(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Frame of `position_map` of a probe's test answers. Tiles and patches are those of the tokens."""
+    tokens = frames["tokens"]
+    one = tokens[tokens["canvas"] == tokens["canvas"].iloc[0]]
+    patch = int(str(one["canvas"].iloc[0]).partition("x")[0]) // (int(one["col"].max()) + 1)
+    return position_map(frames[POSITIONS], patch * one.loc[one["tile"] == 0, "col"].nunique(), patch)
+
+
 def write_probe_figures(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     """PNG of every figure the frames have data for; returns the paths."""
     makers: dict[str, Callable[[], Figure | None]] = {
@@ -90,6 +102,7 @@ def write_probe_figures(frames: Mapping[str, pd.DataFrame], folder: Path) -> lis
         "page": lambda: page_plot(frames["tokens"]),
         "alignment": lambda: alignment_plot(frames["alignment"]),
         "attribution": lambda: attribution_plot(frames["attribution"]),
+        "positions": lambda: map_figure({"whole model": probed_map(frames)}) if POSITIONS in frames else None,
     }
     folder.mkdir(parents=True, exist_ok=True)
     written = []

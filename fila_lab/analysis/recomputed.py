@@ -10,7 +10,7 @@ import pandas as pd
 
 from fila_lab.analysis.check import Check, listed
 from fila_lab.analysis.columns import ByPlace, equal
-from fila_lab.config.data import PLACES
+from fila_lab.config.data import FURTHER_PLACES, PLACES, SHIFTS
 from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
 
 NAME = "metrics recomputed from predictions"
@@ -22,24 +22,25 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
     """One row a cell (index `id`), a column a metric that follows from test predictions; NaN where a cell has no such items.
 
     judged_by: the score of tasks that are not judged by `exact`: their worth is the column `score`. Elsewhere right is what equals the
-    answer, where the answers are there; `correct` alone else. `<score>/<task>` is the mean over its places, `exact/mean` over the tasks
-    judged so; gaps and fragmentation errors are over items at all three places.
+    answer, where the answers are there; `correct` alone else. `<score>/<task>` is the mean over its places (further ones apart),
+    `exact/mean` over the tasks judged so; gaps and fragmentation errors are over items at all three places.
     """
     frame = predictions[["id", "task", "place"]].assign(right=_worth(predictions, judged_by))
     by_place = frame.groupby(["id", "task", "place"])["right"].mean().unstack("place")  # [cells x tasks, places]
-    by_task = by_place.mean(axis=1).unstack("task")
+    by_task = by_place.drop(columns=list(FURTHER_PLACES), errors="ignore").mean(axis=1).unstack("task")
     score_of = {task: judged_by.get(str(task), ACCURACY) for task in by_task}
     parts = {f"{score_of[task]}/{task}/{place}": by_place[place].unstack("task")[task] for task in by_task for place in by_place if place}
     parts |= {f"{score_of[task]}/{task}": by_task[task] for task in by_task}
     if exact := [task for task in by_task if score_of[task] == ACCURACY]:
         parts[MEAN] = by_task[exact].mean(axis=1)
-    aside = ByPlace.of(predictions, ["id", "task", "item_id"], PLACES, frame["right"])
+    further = [place for place in FURTHER_PLACES if place in by_place.columns]
+    aside = ByPlace.of(predictions, ["id", "task", "item_id"], [*PLACES, *further], frame["right"])
     of = [frame[name].iloc[aside.first].reset_index(drop=True) for name in ("id", "task")]
     items = of[0].groupby(of).size().unstack("task")
     parts |= {f"n/{task}": items[task].astype(float) for task in items}
     if set(PLACES) <= set(by_place.columns):
-        cut, sham, intact = aside.worth.T
-        whole = np.flatnonzero(np.isfinite(aside.worth).all(axis=1))
+        cut, sham, intact, *others = aside.worth.T
+        whole = np.flatnonzero(np.isfinite(aside.worth[:, : len(PLACES)]).all(axis=1))
         of = [own.iloc[whole].reset_index(drop=True) for own in of]
         kinds = {
             "seam_gap": sham - cut,
@@ -47,6 +48,12 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
             "fragmentation": sham * (1 - cut),
             "fragmentation_reverse": (1 - sham) * cut,
         }
+        beside = dict(zip(further, others, strict=True))
+        if "cross" in beside:
+            kinds["cross_gap"] = sham - beside["cross"]
+        if shifted := [right for place, right in beside.items() if place in SHIFTS]:
+            kinds["shift_gap"] = sham - np.mean(shifted, axis=0)
+            kinds["shift_error"] = sham * (1 - np.mean(shifted, axis=0))
         for kind, values in kinds.items():
             means = pd.Series(values[whole]).groupby(of).mean().unstack("task")
             parts |= {f"{kind}/{task}": means[task] for task in means}

@@ -17,12 +17,15 @@ from fila_lab.analysis.alarm import Alarm
 from fila_lab.analysis.alarms import alarms_frame, find_alarms, other_code
 from fila_lab.analysis.benchmark_tables import benchmark_tables
 from fila_lab.analysis.crossed_tables import crossed_tables
+from fila_lab.analysis.dose_tables import dose_tables
 from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import Flip, flips_table, load_flips
 from fila_lab.analysis.headline import headline_of, sentences_of
 from fila_lab.analysis.plots import CAPTIONS
+from fila_lab.analysis.position_tables import POSITION_CAPTIONS, position_tables
+from fila_lab.analysis.resolution import resolution_tables
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
 from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.subgroup_tables import subgroup_tables
@@ -34,7 +37,7 @@ from fila_lab.config.data import PLACES
 from fila_lab.config.texts import one_line
 
 SUMMARY = "report.md"
-DRAWN = {**SWEEP_CAPTIONS, **CAPTIONS}
+DRAWN = {**SWEEP_CAPTIONS, **CAPTIONS, **POSITION_CAPTIONS}
 """Every figure, in the order in which they stand in the page of a text."""
 SUMMARY_FIGURES = ("contrasts", "gaps", "cost")
 """What is published of a report; the rest is built from the published results."""
@@ -91,6 +94,7 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
 
 def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
     tables = all_tables(found) | sweep_tables(found) | benchmark_tables(found) | crossed_tables(found) | subgroup_tables(found)
+    tables |= dose_tables(found) | position_tables(found) | resolution_tables(found)
     if alarms:
         raised = alarms_frame(alarms)
         tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
@@ -150,7 +154,7 @@ def _figures(
     with matplotlib.rc_context(RC):
         for name in names:
             draw, caption = DRAWN[name]
-            if (name == "contrasts" and found.verdicts.empty) or (name in CAPTIONS and found.frame.empty):
+            if (name == "contrasts" and found.verdicts.empty) or (name in (*CAPTIONS, *POSITION_CAPTIONS) and found.frame.empty):
                 continue
             figure = draw(found)
             if figure is None:

@@ -19,7 +19,7 @@ from fila_lab.analysis.new_items import ItemError, NewItems
 from fila_lab.analysis.style import rows_of, scale_of, with_bounds
 from fila_lab.analysis.verdicts import relation
 from fila_lab.config import power
-from fila_lab.config.data import PLACES
+from fila_lab.config.data import FURTHER_PLACES, PLACES
 from fila_lab.config.metrics import ACCURACY, parse_metric
 from fila_lab.config.study import Family
 
@@ -250,7 +250,7 @@ def _labels(values: pd.Series, items: pd.Series, column: str) -> pd.Series:
     text = values.astype(str).str.removesuffix(".0").where(values.notna())
     text = text.where(~text.isin(SAYS_NOTHING.get(column, ("",))))
     levels = sorted(text.dropna().unique(), key=_natural)
-    order = levels if column != "place" else [place for place in PLACES if place in levels]
+    order = levels if column != "place" else [place for place in (*PLACES, *FURTHER_PLACES) if place in levels]
     return text.astype(pd.CategoricalDtype(order if len(order) <= MOST_LEVELS else []))
 
 

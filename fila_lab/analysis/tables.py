@@ -19,7 +19,8 @@ from fila_lab.analysis.searched import shown as value_text
 from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.style import bounds, number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.verdicts import p_text, said
-from fila_lab.config.data import PLACES
+from fila_lab.config.data import FURTHER_PLACES, PLACES
+from fila_lab.config.metrics import BESIDE, BY_TRIPLET
 from fila_lab.config.score_names import SCORES
 
 OTHER_SCORES = set(SCORES) - {"exact"}
@@ -84,8 +85,8 @@ def all_tables(found: Findings) -> dict[str, Table]:
 def _metrics(found: Findings) -> list[str]:
     names = []
     for task in found.tasks:
-        names += [f"exact/{task}", *(f"exact/{task}/{place}" for place in PLACES)]
-        names += [f"{kind}/{task}" for kind in ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")]
+        names += [f"exact/{task}", *(f"exact/{task}/{place}" for place in (*PLACES, *FURTHER_PLACES))]
+        names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, *BESIDE)]
     names += [name for name in map(str, found.frame) if name.count("/") == 1 and name.partition("/")[0] in OTHER_SCORES]
     return [name for name in dict.fromkeys([found.metric, *names]) if name in found.frame]
 

@@ -29,7 +29,7 @@ def data_preview(
         typer.Option("--task", "-t", metavar="NAME|all", help="Task of the seam suite. Default: the preset's mixture.", show_default=False),
     ] = None,
 ) -> None:
-    """A contact sheet of triplets (cut, sham, intact) with seams, targets and cut fractions.
+    """A contact sheet of triplets (cut, sham, intact; further places where data.seam has them) with seams, targets and cut fractions.
 
     \b
     fila-lab data preview --out preview.png
@@ -100,12 +100,12 @@ def data_tsv(
     from fila_lab.cli.progress import Bar
     from fila_lab.config import parse_set, resolve_run
     from fila_lab.config.files import default_cache
-    from fila_lab.config.suites import SEAM
+    from fila_lab.config.suites import GENERATED
     from fila_lab.data.suite import Opening, open_suite
     from fila_lab.data.vlmevalkit import write_table
 
-    if (path is None) != (suite == SEAM):
-        remedy = "leave --path out: its items are made" if suite == SEAM else "say where it lies, with --path"
+    if (path is None) != (suite in GENERATED):
+        remedy = "leave --path out: its items are made" if suite in GENERATED else "say where it lies, with --path"
         raise ConfigError(f"SUITE = {suite!r}: {remedy}")
     config = resolve_run(preset, parse_set(sets or []))
     own = suite.endswith((".yaml", ".yml"))

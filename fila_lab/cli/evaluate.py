@@ -32,7 +32,7 @@ def evaluate(
             "--benchmark",
             "-b",
             metavar="NAME=PATH",
-            help="A benchmark by name (docvqa), or by the YAML that defines it, and where it lies. Repeatable.",
+            help="A benchmark by name (docvqa), or by the YAML that defines it, and where it lies; entity_grid lies nowhere. Repeatable.",
             show_default=False,
         ),
     ],
@@ -92,14 +92,15 @@ def evaluate(
 
 def _named(given: list[str], images: Path | None, ending: str | None, limit: int | None) -> dict[str, EvaluationConfig]:
     """The benchmarks by the names of their tasks."""
-    from fila_lab.config.suites import SEAM, EvaluationConfig
+    from fila_lab.config.suites import GENERATED, SEAM, EvaluationConfig
     from fila_lab.config.suites import named as with_suites
     from fila_lab.data.suite import available_suites, unknown_suite
 
     found: dict[str, EvaluationConfig] = {}
     for text in given:
         what, equals, path = _split(text, available_suites())
-        if not (equals and what and path):
+        drawn = what in GENERATED and what != SEAM and not equals
+        if not drawn and not (equals and what and path):
             raise ConfigError(f"--benchmark {text!r} is not NAME=PATH; give e.g. --benchmark docvqa=DocVQA")
         own = what.endswith((".yaml", ".yml"))
         name = Path(what).stem if own else what
@@ -108,7 +109,7 @@ def _named(given: list[str], images: Path | None, ending: str | None, limit: int
         if name in found:
             raise ConfigError(f"--benchmark {text!r}: {name} is given twice; evaluate them one after the other")
         found[name] = EvaluationConfig(
-            path=path,
+            path=path or None,
             definition=what if own else None,
             images=None if images is None else str(images),
             limit=limit,

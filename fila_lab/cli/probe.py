@@ -25,7 +25,8 @@ def probe(
     items: Annotated[int, typer.Option("--items", "-n", min=8, help="Validation items, and test triplets, to look at.")] = 400,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where frames and figures go.")] = Path("runs/probe"),
 ) -> None:
-    """Where does the fusion of a trained cell act, do tokens find their own cells, and which fusion point carries the gain?
+    """Where does the fusion of a trained cell act, do tokens find their own cells, which fusion point carries the gain, and where on the
+    canvas are answers right?
     Takes the cell from the study's result folder where its trained parts were kept, else trains it into DIR/cell. Leaves a parquet
     for each question, and figures.
 
@@ -74,11 +75,12 @@ def _study_run(target: str, arm: str | None, seed: int | None, budget: str | Non
 
 
 def probe_text(frames: dict[str, pd.DataFrame]) -> str:
-    """The three answers as tables."""
+    """The answers as tables."""
     parts = [_acting(frames["tokens"], by) for by in ("seam", "target")]
     if len(frames["alignment"]):
         parts += [_alignment(frames["alignment"]), *(_alignment_by(frames["alignment"], by) for by in ("canvas", "content"))]
-    return "\n\n".join([*parts, _attribution(frames["attribution"])])
+    parts.append(_attribution(frames["attribution"]))
+    return "\n\n".join([*parts, *(_positions(frames) if "positions" in frames else ())])
 
 
 def _acting(tokens: pd.DataFrame, by: str) -> str:
@@ -129,6 +131,20 @@ def _attribution(answers: pd.DataFrame) -> str:
         lost = _bounds(100 * r.loss, 100 * r.low, 100 * r.high, 1)
         rows.append((f"{r.task}, {r.place}, off: {r.off}", _number(100 * r.accuracy, 1), lost, str(r.items)))
     return table(("switched off at evaluation", "right, percent", "lost, points [95 % over items]", "triplets"), rows)
+
+
+def _positions(frames: dict[str, pd.DataFrame]) -> list[str]:
+    """A map a canvas: percent right by where the middle of the target lies, and how many answers that is."""
+    from fila_lab.analysis.probes import probed_map
+    from fila_lab.cli.text import table
+
+    parts = []
+    for canvas, own in probed_map(frames).groupby("canvas"):
+        fields = {(row, col): f"{100 * right:.0f} ({n})" for row, col, right, n in own[["row", "col", "accuracy", "answers"]].to_numpy()}
+        rows, cols = (range(int(own[name].max()) + 1) for name in ("row", "col"))
+        header = (f"right, percent (answers), on {canvas}", *(f"column {col}" for col in cols))
+        parts.append(table(header, [(f"row {row}", *(fields.get((row, col), "-") for col in cols)) for row in rows]))
+    return parts
 
 
 def _number(value: float, digits: int = 3) -> str:

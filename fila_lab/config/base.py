@@ -36,7 +36,12 @@ def without_usual(model: type[BaseModel], content: dict[str, Any], names: Collec
     """Dumped content without those of these fields that have their usual value: what hashes or compares it then does so as records from
     before there were these fields."""
     usual = {name: model.model_fields[name].default for name in names}
-    return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
+    return {name: value for name, value in content.items() if name not in usual or _plain(value) != usual[name]}
+
+
+def _plain(value: Any) -> Any:
+    """A list of JSON as the tuple it was."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def dumped(model: BaseModel, dump: SerializerFunctionWrapHandler, info: SerializationInfo, names: Collection[str]) -> dict[str, Any]:

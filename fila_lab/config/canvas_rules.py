@@ -65,3 +65,16 @@ def grids_up_to(max_tiles: int, tile: int) -> tuple[Canvas, ...]:
     """Every canvas of cols x rows tiles with at most `max_tiles` of them, (width, height) in px, by ascending number of tiles."""
     grids = [(cols, rows) for cols in range(1, max_tiles + 1) for rows in range(1, max_tiles // cols + 1)]
     return tuple((cols * tile, rows * tile) for cols, rows in sorted(grids, key=lambda grid: (grid[0] * grid[1], grid[0])))
+
+
+def second_canvas(canvas: Canvas, tile: int, tiles: tuple[int, int], exclusion: str) -> Canvas | None:
+    """The canvas, (width, height) in px, of a second grid beside that of `canvas`; None where every grid of `tiles` (least, most) tiles is
+    excluded. As `SecondGridConfig` says."""
+    cols, rows = (side // tile for side in canvas)
+    excluded = {"both": all, "either": any, "none": lambda divides: False}[exclusion]
+    grids = [
+        grid
+        for grid in grids_up_to(tiles[1], tile)
+        if grid[0] * grid[1] >= tiles[0] * tile**2 and not excluded((cols % (grid[0] // tile) == 0, rows % (grid[1] // tile) == 0))
+    ]
+    return internvl(*canvas, grids) if grids else None

@@ -10,11 +10,13 @@ from fila_lab.config.idle_controls import check_control
 from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
 from fila_lab.config.runtime_checks import check_runtime
+from fila_lab.config.seam_pages import check_further_places
 from fila_lab.config.stage_checks import check_stages
 from fila_lab.config.stage_runs import naming, stages_of
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image
+from fila_lab.config.tiling_checks import check_tiling
 from fila_lab.config.weights import weights_file, weights_form
 
 MAX_DETAIL_SIDE = 16384
@@ -27,6 +29,7 @@ def check_run(config: RunConfig) -> None:
     _check_detail_input(config)
     _check_towers(config)
     _check_geometry(config)
+    check_tiling(config)
     check_control(config)
     _check_projector(config)
     check_stages(config)
@@ -138,6 +141,7 @@ def _check_data(config: RunConfig) -> None:
             f"train.batch_size = {train.batch_size}{times} is more than data.train_items = {data.train_items}; shrink the batch"
         )
     _check_seam(data.seam, config.geometry.tile)
+    check_further_places(config)
     known = [name for name, share in data.seam.tasks.items() if share > 0]
     for name in data.train_tasks or () if all(suite.suite == SEAM for suite in data.train) else ():
         if name not in known:

@@ -13,9 +13,8 @@ FEATURE_CHUNK = 32
 
 
 def tiles_of(canvas: Size, geometry: GeometryConfig) -> int:
-    """Tiles on a canvas, those that overlap included, the overview not counted."""
-    layout = tile_layout(geometry, canvas)
-    return layout.rows * layout.cols
+    """Tiles of a canvas, those that overlap and those of all grids included, the overview not counted."""
+    return tile_layout(geometry, canvas).tiles
 
 
 def detail_size(canvas: Size, geometry: GeometryConfig) -> Size:
@@ -35,10 +34,9 @@ def read_layout(canvas: Size, config: RunConfig, image: Size | None = None) -> T
 
 
 def vision_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:
-    """Tokens the language model reads for one image: overview, canvas (each position once), one separator a row of tokens."""
+    """Tokens the language model reads for one image: overview, canvas (each position once a grid), one separator a row of tokens."""
     layout = read_layout(canvas, config, image)
-    across, down = layout.handed
-    return layout.grid**2 + (across + 1) * down
+    return layout.grid**2 + sum((across + 1) * down for across, down in (one.handed for one in layout.grids))
 
 
 def handoff_tokens(canvas: Size, config: RunConfig, image: Size | None = None) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from fila_lab.config.base import Number, Positive, Seed, Strict, Whole
+from fila_lab.config.base import Number, Positive, Seed, Strict, Whole, dumped
 from fila_lab.config.suites import SEAM, EvaluationConfig, SuiteConfig, Suites, named
 
 SeamTask = Literal["reading", "document", "table", "chart", "counting", "spatial", "attribute", "presence", "coarse"]
@@ -17,6 +17,17 @@ SEAM_TASKS: tuple[SeamTask, ...] = get_args(SeamTask)
 Place = Literal["cut", "sham", "intact"]
 PLACES: tuple[str, ...] = get_args(Place)
 """Where a target stands, in the order of a triplet."""
+
+FurtherPlace = Literal["cross", "shift_1", "shift_2"]
+FURTHER_PLACES: tuple[str, ...] = get_args(FurtherPlace)
+"""Places beside a triplet's, where they are asked for: on two seams, in four tiles; and sham moved by one or two canvas pixels, less than a
+patch, along the axis of the cut."""
+SHIFTS: dict[str, int] = {"shift_1": 1, "shift_2": 2}
+"""Canvas px by which a place is off the sham place."""
+COUNT_TASKS: tuple[str, ...] = ("counting", "grid_counting")
+"""Tasks whose answers are counts."""
+CENTRE = ("target_x", "target_y")
+"""Known columns of items with further places: where on the canvas the middle of the target's plate lies, px."""
 
 CUT_SHARE = 0.15
 """A target is cut when at least this share of its ink lies on each side of a seam."""
@@ -40,8 +51,18 @@ class SeamConfig(Strict):
     page_aspect: tuple[Number, Number] | None = Field(
         default=None, description="range of width / height of the canvases pages use; null: all of geometry.canvases"
     )
-    places: tuple[Place, ...] = Field(
+    places: tuple[Place | Literal["cross"], ...] = Field(
         default=get_args(Place), min_length=1, description="where targets of single items (train, val) stand; test has all three"
+    )
+    further_places: tuple[FurtherPlace, ...] = Field(
+        default=(),
+        description="places of test items beside the three. cross: on two seams, in four tiles, in the phase of cut and sham; shift_1, "
+        "shift_2: sham moved by so many canvas pixels, a noise floor. Items then say where on the canvas their target lies",
+    )
+    stride_cells: tuple[Positive, ...] = Field(
+        default=(),
+        description="values of geometry.detail_cells at which sham places have the phase of cut places towards the ConvNeXt's stride too; "
+        "the native one and its multiples always have it",
     )
     cut_share: tuple[Number, Number] = Field(default=(CUT_SHARE, 0.5), description="range of the smaller share of ink at cut places")
     evidence_apart: Number = Field(
@@ -49,6 +70,22 @@ class SeamConfig(Strict):
     )
     page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
     seed: Seed = 0
+
+    @property
+    def test_places(self) -> tuple[str, ...]:
+        """Where a test item's target stands, in order."""
+        return (*PLACES, *(place for place in FURTHER_PLACES if place in self.further_places))
+
+    @model_validator(mode="after")
+    def _check(self) -> SeamConfig:
+        if "cross" in self.places and "cross" not in self.further_places:
+            raise ValueError("places: pages have no place on two seams unless it is asked for; add cross to further_places")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Records from before there were these fields stay as they are."""
+        return dumped(self, dump, info, ("further_places", "stride_cells"))
 
 
 with warnings.catch_warnings():

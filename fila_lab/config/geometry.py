@@ -5,13 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from fila_lab.config.base import Layers, Positive, Strict, Whole
+from fila_lab.config.base import Layers, Positive, Strict, Whole, dumped
 from fila_lab.config.canvas_rules import grids_up_to
 
 Size = tuple[Positive, Positive]
 """Width and height."""
+
+
+class SecondGridConfig(Strict):
+    """A second grid of tiles: the canvas, padding included, laid on another canvas and cut elsewhere; its tokens follow the first's.
+
+    Complementary image pyramid (Mini-Monkey, arXiv 2408.02034): the canvas is chosen by InternVL's rule, of the grids of `min_tiles` to
+    `max_tiles` tiles but for those that cut where the first grid does. The exclusion comes in two versions there: `both`, a grid of as many
+    columns as divide the first's and of rows that divide its (demo); `either` (training). `none` excludes nothing: with as many tiles as
+    the first grid has it is that grid again, the control with more tokens and the same seams. Beside 2 x 2 tiles, `both` gives 2 x 3, which
+    keeps the vertical seam; a grid that moves both takes `either` and 9 tiles. Ours: the aspect is the canvas's, not the image's, so that
+    images of one canvas share the second; and where nothing is left, a run is refused instead of given a second overview.
+    """
+
+    rule: Literal["cip"] = "cip"
+    min_tiles: Layers = 3
+    max_tiles: Layers = 7
+    exclusion: Literal["both", "either", "none"] = Field(
+        default="both", description="grids that are left out: both, either of columns and rows divide the first grid's; none"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SecondGridConfig:
+        if self.min_tiles > self.max_tiles:
+            raise ValueError(f"min_tiles={self.min_tiles} is more than max_tiles={self.max_tiles}; give a range of tiles")
+        return self
 
 
 class TilingConfig(Strict):
@@ -19,6 +44,11 @@ class TilingConfig(Strict):
 
     Pages of the suite, and what is cut on them, follow `geometry.canvases` whatever stands here: every tiling reads the same items.
     One canvas of one tile is a single padded square (with fit=stretch: a plain resize).
+
+    Strided tiles (INF-LLaVA, arXiv 2407.16198): on a canvas of cols x rows tiles, tile (a, b) takes every cols-th pixel of a row from the
+    a-th and every rows-th row from the b-th, as they are: no mean is taken, so that what is finer is aliased, and every pixel is in one
+    tile. Each shows the whole canvas, without a seam, at 1 / cols and 1 / rows of the sharpness; squeezed, where the canvas is no square,
+    as the overview is. Their tokens are interleaved again: that of tile (a, b) at (u, v) stands at (cols * u + a, rows * v + b).
     """
 
     canvases: tuple[Size, ...] | None = Field(
@@ -28,11 +58,29 @@ class TilingConfig(Strict):
     max_tiles: Layers = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
     fit: Literal["pad", "stretch"] = Field(default="pad", description="pad: the aspect ratio stays; stretch: the image fills the canvas")
     overlap: Whole = Field(
-        default=0, ge=0, description="patches that neighbouring tiles share, at least; the canvas and its pixels stay, tiles are added"
+        default=0,
+        ge=0,
+        description="patches that neighbouring tiles share, at least; the canvas and its pixels stay, tiles are added. Margins as Molmo's, "
+        "m patches a side, are an overlap of 2 m: a position is read from the tile in whose inside it lies",
     )
     padding_tokens: Literal["keep", "drop"] = Field(
         default="keep", description="drop: tokens of the canvas that lie wholly in the padding are not handed to the language model"
     )
+    perspective: Literal["local", "strided", "both"] = Field(
+        default="local",
+        description="strided: a tile takes every n-th pixel of the canvas, and has no seam; both: those behind the local ones",
+    )
+    second: SecondGridConfig | None = Field(default=None, description="a second grid of tiles, cut elsewhere, behind the others")
+
+    @property
+    def one_grid(self) -> bool:
+        """Whether the canvas is cut once, into tiles of neighbouring pixels."""
+        return self.perspective == "local" and self.second is None
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Records from before there were these fields stay as they are."""
+        return dumped(self, dump, info, ("perspective", "second"))
 
     @property
     def own_canvases(self) -> bool:

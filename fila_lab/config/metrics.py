@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from fila_lab.config.base import ConfigError, did_you_mean
-from fila_lab.config.data import PLACES, SEAM_TASKS
+from fila_lab.config.data import FURTHER_PLACES, PLACES, SEAM_TASKS, SHIFTS, SeamConfig
 from fila_lab.config.run import RunConfig
 from fila_lab.config.score_names import SCORES, score_names
 from fila_lab.config.suites import SEAM, SuiteConfig
@@ -22,6 +22,9 @@ MEAN = "exact/mean"
 ACCURACY = "exact"
 BY_TRIPLET = ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")
 """Kinds that compare an item's three places, so only the test pool has them."""
+SHIFTED = ("shift_gap", "shift_error")
+BESIDE = ("cross_gap", *SHIFTED)
+"""Kinds that compare an item's further places with its sham place."""
 BLIND = "question_only"
 """What the best answer from the question alone gets right: of the test pool only."""
 COUNT = "n"
@@ -65,22 +68,33 @@ def metric_names(config: RunConfig, validation: bool = False, further: Mapping[s
 
     further: the tasks of other suites than the seam suite, which are known once these are opened -> the score of each.
     """
-    places = tuple(place for place in PLACES if place in config.data.seam.places) if validation else PLACES
+    seam = config.data.seam
+    places = tuple(place for place in seam.test_places if place in seam.places) if validation else seam.test_places
     tasks = tasks_of(config, validation)
     names = [MEAN] if tasks or ACCURACY in further.values() else []
     for task in tasks:
         names += [f"{ACCURACY}/{task}", *(f"{ACCURACY}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
         if not validation:
-            names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, BLIND)]
+            names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, *_beside(seam), BLIND)]
     for task, score in further.items():
         names += [f"{score}/{task}", f"{COUNT}/{task}"]
     return tuple(names)
 
 
+def _beside(seam: SeamConfig) -> list[str]:
+    """The kinds that a suite's further places give."""
+    return list(dict.fromkeys(kind for place in seam.further_places for kind in _kinds(place)))
+
+
+def _kinds(place: str) -> tuple[str, ...]:
+    """The kinds that come of one further place."""
+    return SHIFTED if place in SHIFTS else ("cross_gap",)
+
+
 def is_share(name: str) -> bool:
     """Whether a metric is a share of items, or a difference of two: its unit is 1 for all of them, and reports print points."""
     kind = parse_metric(name).kind
-    return kind in (BLIND, *BY_TRIPLET) or is_score(kind)
+    return kind in (BLIND, *BY_TRIPLET, *BESIDE) or is_score(kind)
 
 
 def check_metric(field: str, name: str, config: RunConfig, validation: bool = False, further: Mapping[str, str] = NOTHING) -> None:
@@ -117,8 +131,12 @@ def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str
         return f"counts items and judges no arm; name one of what arms are good at, e.g. {ACCURACY}/{task}"
     if task in tasks and kind != scores[task] and is_score(kind):
         return f"asks for another score than {task} is judged by; give {'/'.join((scores[task], task, *([place] if place else [])))}"
-    if task in SEAM_TASKS and task not in tasks and (kind in (BLIND, *BY_TRIPLET) or is_score(kind)):
+    if task in SEAM_TASKS and task not in tasks and (kind in (BLIND, *BY_TRIPLET, *BESIDE) or is_score(kind)):
         return f"is of a task that data.seam.tasks does not draw; choose one of {', '.join(tasks)}, or give {task} a share there"
+    if task in tasks and (wanted := [one for one in FURTHER_PLACES if one == place or kind in _kinds(one)]):
+        missing = next((one for one in wanted if one not in config.data.seam.further_places), None)
+        if missing is not None:
+            return f"is of places that test items do not have; add {missing} to data.seam.further_places"
     if validation and name in metric_names(config):
         if place:
             stand = f"validation items stand at data.seam.places = {list(config.data.seam.places)}"

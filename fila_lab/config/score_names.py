@@ -53,6 +53,7 @@ AGGREGATES: dict[str, str] = {
     "mme": "accuracy and accuracy+ (both questions of an image) in percent, added up over categories: perception (10) and cognition (4)",
     "mmbench_circular": "a question is right if it is right in every rotation of its options",
     "ocrbench": "hits of 1,000, and by kind",
+    "entity_grid": "the mean over classes of places, and what share of the corners' score is lost on one seam and on two",
 }
 """Built-in aggregate -> what it gives."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
+from fila_lab.config.base import ConfigError
 from fila_lab.config.canvas_rules import choose_canvas
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.geometry import GeometryConfig, Size
@@ -20,7 +22,7 @@ def page_size(config: RunConfig, canvas: Size) -> Size:
 
 def page_canvases(geometry: GeometryConfig, seam: SeamConfig) -> list[Size]:
     """The canvases, of `geometry.canvases`, that have pages: those an image of the page's size goes on, with an axis that permits a
-    triplet, within `data.seam.page_aspect`."""
+    triplet (where a place on two seams is asked for: both axes), within `data.seam.page_aspect`."""
     return [canvas for canvas in geometry.canvases if _permits(canvas, geometry, seam)]
 
 
@@ -32,19 +34,52 @@ def page_shares(geometry: GeometryConfig, seam: SeamConfig) -> dict[Size, float]
     return {(width, height): width * height / total for width, height in canvases}
 
 
+def phase_step(tiles: int, grid: int, stride_cells: tuple[int, ...] = ()) -> int:
+    """Patches of the smallest step along an axis of `tiles` tiles that keeps every phase: that of the overview's patches, one of which
+    spans `tiles` patches of the canvas, and with it the ViT's and the native ConvNeXt stride's; and the stride's at each of `stride_cells`
+    cells a tile side, of which `tiles` patches are tiles * cells / grid."""
+    return tiles * math.lcm(*(grid // math.gcd(grid, tiles * cells) for cells in stride_cells))
+
+
 @cache
-def has_sham_place(tiles: int, grid: int) -> bool:
-    """Whether an axis of `tiles` tiles of `grid` patches permits a triplet: a step of a multiple of `tiles` patches takes a target from a
-    seam to a patch border that is none, on the page."""
-    length = tiles * grid
-    borders = (seam + step for seam in range(grid, length, grid) for step in range(-length, length, tiles))
+def has_sham_place(tiles: int, grid: int, step: int | None = None) -> bool:
+    """Whether an axis of `tiles` tiles of `grid` patches permits a triplet: a step of a multiple of `step` patches (default: `phase_step`)
+    takes a target from a seam to a patch border that is none, on the page."""
+    length, step = tiles * grid, step or tiles
+    moves = range(-(length // step) * step, length, step)
+    borders = (seam + move for seam in range(grid, length, grid) for move in moves)
     return any(0 < border < length and border % grid for border in borders)
+
+
+def check_further_places(config: RunConfig) -> None:
+    """Refuse further places, or a phase of sham places, that no canvas of the run has.
+
+    Raises:
+        ConfigError: with the canvas that is wanted.
+    """
+    seam, geometry = config.data.seam, config.geometry
+    asked = {name: list(getattr(seam, name)) for name in ("further_places", "stride_cells") if getattr(seam, name)}
+    if asked and config.data.draws_seam and not page_canvases(geometry, seam):
+        said = " with ".join(f"data.seam.{name} = {value}" for name, value in asked.items())
+        axes = "both axes" if "cross" in seam.further_places else "an axis"
+        raise ConfigError(
+            f"{said}: none of geometry.canvases = {[list(canvas) for canvas in geometry.canvases]} has two tiles along {axes} and a sham "
+            "place in the phase that is asked for; add one that has, or leave it out"
+        )
+
+
+def has_places(geometry: GeometryConfig, seam: SeamConfig, canvas: Size) -> tuple[bool, bool]:
+    """Along x and y of a canvas: whether a target that is cut there has a sham place."""
+    counts = [side // geometry.tile for side in canvas]
+    x, y = (has_sham_place(tiles, geometry.grid, phase_step(tiles, geometry.grid, seam.stride_cells)) for tiles in counts)
+    return x, y
 
 
 def _permits(canvas: Size, geometry: GeometryConfig, seam: SeamConfig) -> bool:
     asked = seam.page_aspect is None or seam.page_aspect[0] <= canvas[0] / canvas[1] <= seam.page_aspect[1]
     chosen = choose_canvas(*_size(canvas, geometry, seam), geometry.canvases, geometry.canvas_rule)
-    return chosen == tuple(canvas) and asked and any(has_sham_place(side // geometry.tile, geometry.grid) for side in canvas)
+    enough = all if "cross" in seam.further_places else any
+    return chosen == tuple(canvas) and asked and enough(has_places(geometry, seam, canvas))
 
 
 def _size(canvas: Size, geometry: GeometryConfig, seam: SeamConfig) -> Size:

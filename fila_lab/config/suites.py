@@ -12,7 +12,9 @@ from fila_lab.config.base import Number, Positive, Strict
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 SEAM = "seam"
-"""The generated suite: the one whose items need no files."""
+"""The generated suite: the one that the laboratory's own questions are about."""
+GENERATED = (SEAM, "entity_grid")
+"""Suites that draw their items, and need no files."""
 
 
 class SuiteConfig(Strict):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.canvas_rules import choose_canvas
-from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.canvas_rules import choose_canvas, second_canvas
+from fila_lab.config.geometry import GeometryConfig, Size, TilingConfig
 from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_pages import page_size
 
@@ -18,11 +18,12 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class TileLayout:
-    """The tiles of one canvas, in tokens: where each column and row of tiles begins, and the rectangle of tokens that the language model
-    is handed (all of them, or without the rows and columns that lie wholly in the padding).
+    """A grid of tiles of one canvas, in tokens, and further ones beside it: where each column and row of tiles begins, and the rectangle of
+    tokens that the language model is handed (all of them, or without the rows and columns that lie wholly in the padding).
 
-    Tiles are numbered in raster order. Where tiles overlap, a canvas position has a token in each of them, and is handed over once: from
-    the tile in whose inside it lies deepest along each axis, of equals from the first.
+    Tiles are numbered in raster order, grid by grid. Where tiles overlap, a canvas position has a token in each of them, and is handed over
+    once: from the tile in whose inside it lies deepest along each axis, of equals from the first. Of strided tiles, which see the whole
+    canvas, neighbouring tokens of the canvas are those of different tiles (`TilingConfig`).
     """
 
     grid: int
@@ -30,6 +31,10 @@ class TileLayout:
     starts_y: tuple[int, ...]
     kept_x: Span
     kept_y: Span
+    strided: bool = False
+    """Whether its tiles take every n-th pixel; then `starts` only say how many there are."""
+    further: tuple[TileLayout, ...] = ()
+    """The grids behind this one, each of a canvas of its own size that shows the same; none has further ones itself."""
 
     @classmethod
     def side_by_side(cls, grid: int, rows: int, cols: int) -> TileLayout:
@@ -38,34 +43,46 @@ class TileLayout:
         return cls(grid, starts_x, starts_y, (0, cols * grid), (0, rows * grid))
 
     @property
+    def grids(self) -> tuple[TileLayout, ...]:
+        """Every grid by itself, in order."""
+        return (replace(self, further=()) if self.further else self, *self.further)
+
+    @property
     def cols(self) -> int:
-        """Tiles across."""
+        """Tiles across, of the first grid."""
         return len(self.starts_x)
 
     @property
     def rows(self) -> int:
-        """Tiles down."""
+        """Tiles down, of the first grid."""
         return len(self.starts_y)
 
     @property
+    def tiles(self) -> int:
+        """Tiles of all grids."""
+        return sum(one.rows * one.cols for one in (self, *self.further))
+
+    @property
     def size(self) -> Size:
-        """(width, height) of the canvas in tokens."""
+        """(width, height) of the first grid's canvas in tokens."""
         width, height = (starts[-1] + self.grid if starts else 0 for starts in (self.starts_x, self.starts_y))
         return width, height
 
     @property
     def overlapping(self) -> bool:
-        """Whether some tiles share tokens of the canvas."""
+        """Whether some tiles of the first grid share tokens of the canvas."""
         return self.size != (self.cols * self.grid, self.rows * self.grid)
 
     @property
     def plain(self) -> bool:
-        """Whether every token of every tile is handed over."""
-        return not self.overlapping and (self.kept_x[1] - self.kept_x[0], self.kept_y[1] - self.kept_y[0]) == self.size
+        """Whether there is one grid of tiles side by side, and every token of every tile is handed over."""
+        if self.strided or self.further or self.overlapping:
+            return False
+        return (self.kept_x[1] - self.kept_x[0], self.kept_y[1] - self.kept_y[0]) == self.size
 
     @property
     def handed(self) -> Size:
-        """(columns, rows) of the canvas tokens that are handed over."""
+        """(columns, rows) of the tokens of the first grid that are handed over."""
         return self.kept_x[1] - self.kept_x[0], self.kept_y[1] - self.kept_y[0]
 
     def merged(self, side: int) -> TileLayout:
@@ -75,16 +92,26 @@ class TileLayout:
             return self
         starts_x, starts_y = (tuple(start // side for start in starts) for starts in (self.starts_x, self.starts_y))
         (left, right), (top, bottom) = self.kept_x, self.kept_y
-        return TileLayout(self.grid // side, starts_x, starts_y, (left // side, right // side), (top // side, bottom // side))
+        further = tuple(one.merged(side) for one in self.further)
+        kept = (left // side, right // side), (top // side, bottom // side)
+        return TileLayout(self.grid // side, starts_x, starts_y, *kept, self.strided, further)
 
     def sources(self) -> tuple[int, ...]:
-        """For each canvas token handed over, in raster order: tile * g*g + its place in the tile."""
-        columns, rows = (_owners(starts, self.grid) for starts in (self.starts_x, self.starts_y))
-        return tuple(
+        """For each token handed over, grid by grid in raster order: tile * g*g + its place in the tile."""
+        if self.strided:
+            columns, rows = (tuple((at % count, at // count) for at in range(count * self.grid)) for count in (self.cols, self.rows))
+        else:
+            columns, rows = (_owners(starts, self.grid) for starts in (self.starts_x, self.starts_y))
+        own = tuple(
             ((tile_row * self.cols + tile_col) * self.grid + row) * self.grid + col
             for tile_row, row in rows[slice(*self.kept_y)]
             for tile_col, col in columns[slice(*self.kept_x)]
         )
+        before = self.rows * self.cols * self.grid**2
+        for one in self.further:
+            own += tuple(before + source for source in one.sources())
+            before += one.rows * one.cols * one.grid**2
+        return own
 
 
 NO_IMAGE = TileLayout.side_by_side(0, 0, 0)
@@ -133,15 +160,62 @@ def tile_layout(geometry: GeometryConfig, canvas: Size, image: Size | None = Non
     With `padding_tokens: drop` a token stays where any of its pixels shows the image. (LLaVA-NeXT's `unpad_image` rounds the image's share
     of the tokens down, and so drops tokens that show a little of it; the overview stays whole there and here.)
     """
-    width, height = (side // geometry.patch for side in canvas)
-    kept: tuple[Span, Span] = ((0, width), (0, height))
-    if geometry.tiling.padding_tokens == "drop" and image is not None:
-        size = resized_size(image, canvas, geometry.tiling.fit)
-        spans = zip(pad_offset(size, canvas), size, strict=True)
-        columns, rows = ((start // geometry.patch, math.ceil((start + side) / geometry.patch)) for start, side in spans)
-        kept = (columns, rows)
-    starts_x, starts_y = (axis_starts(side, geometry.grid, geometry.tiling.overlap) for side in (width, height))
-    return TileLayout(geometry.grid, starts_x, starts_y, *kept)
+    tiling = geometry.tiling
+    shown: tuple[Span, Span] = ((0, canvas[0]), (0, canvas[1]))
+    if tiling.padding_tokens == "drop" and image is not None:
+        size = resized_size(image, canvas, tiling.fit)
+        across, down = ((start, start + side) for start, side in zip(pad_offset(size, canvas), size, strict=True))
+        shown = across, down
+    grids = [_strided(geometry, canvas, shown) if kind == "strided" else _local(geometry, canvas, canvas, shown) for kind in _kinds(tiling)]
+    if tiling.second is not None:
+        grids.append(_local(geometry, second_size(geometry, canvas), canvas, shown))
+    first, *further = grids
+    return replace(first, further=tuple(further)) if further else first
+
+
+def _kinds(tiling: TilingConfig) -> tuple[str, ...]:
+    return ("local", "strided") if tiling.perspective == "both" else (tiling.perspective,)
+
+
+def _local(geometry: GeometryConfig, size: Size, canvas: Size, shown: tuple[Span, Span]) -> TileLayout:
+    """Tiles of neighbouring pixels, of a canvas laid on `size` px; shown: px of the canvas itself that show the image."""
+    sides = [side // geometry.patch for side in size]
+    # Of whole numbers, so that no rounding error adds a row.
+    kept = [
+        (start * own // (whole * geometry.patch), -(-stop * own // (whole * geometry.patch)))
+        for (start, stop), own, whole in zip(shown, size, canvas, strict=True)
+    ]
+    starts_x, starts_y = (axis_starts(side, geometry.grid, geometry.tiling.overlap) for side in sides)
+    return TileLayout(geometry.grid, starts_x, starts_y, kept[0], kept[1])
+
+
+def _strided(geometry: GeometryConfig, canvas: Size, shown: tuple[Span, Span]) -> TileLayout:
+    """Tiles of every n-th pixel; n tokens that stand side by side see the same n patches, and stay or go together."""
+    cols, rows = (side // geometry.tile for side in canvas)
+    kept = [
+        (start // (count * geometry.patch) * count, -(-stop // (count * geometry.patch)) * count)
+        for (start, stop), count in zip(shown, (cols, rows), strict=True)
+    ]
+    plain = TileLayout.side_by_side(geometry.grid, rows, cols)
+    return replace(plain, kept_x=kept[0], kept_y=kept[1], strided=True)
+
+
+def second_size(geometry: GeometryConfig, canvas: Size) -> Size:
+    """(width, height) in px on which the second grid has a canvas laid.
+
+    Raises:
+        ConfigError: no grid is left for it.
+    """
+    second = geometry.tiling.second
+    assert second is not None
+    found = second_canvas(canvas, geometry.tile, (second.min_tiles, second.max_tiles), second.exclusion)
+    if found is None:
+        cols, rows = (side // geometry.tile for side in canvas)
+        raise ConfigError(
+            f"geometry.tiling.second: of the grids of {second.min_tiles} to {second.max_tiles} tiles, exclusion={second.exclusion} leaves "
+            f"none beside {cols}x{rows} tiles; widen min_tiles and max_tiles, or exclude less"
+        )
+    return found
 
 
 def chosen_canvas(geometry: GeometryConfig, image: Size) -> Size:

@@ -130,7 +130,7 @@ def synthetic_batch(config: RunConfig, images: int, canvas: Size | None = None, 
         layout,
         torch.randint(3, 90, (images, text_tokens(config.language)), device=device),
         torch.full((images,), text_tokens(config.language) // 2, device=device),
-        tiles=noise(images, layout.rows * layout.cols, geometry.tile, geometry.tile, 3),
+        tiles=noise(images, layout.tiles, geometry.tile, geometry.tile, 3),
         overview=noise(images, geometry.tile, geometry.tile, 3),
         detail=noise(images, detail_height, detail_width, 3) if has_convnext(config) else None,
         oracle=[

@@ -187,8 +187,8 @@ def bucket_of(size: tuple[int, int] | None, config: GeometryConfig, name: str = 
         if config.tiling.own_canvases:
             name += f" on {canvas_name(geometry.canvas)}"
         if geometry.layout != tile_layout(config, geometry.canvas):
-            (left, right), (top, bottom) = geometry.layout.kept_x, geometry.layout.kept_y
-            name += f" [{left}:{right}, {top}:{bottom}]"
+            kept = [(*grid.kept_x, *grid.kept_y) for grid in geometry.layout.grids]
+            name += f" [{'; '.join(f'{left}:{right}, {top}:{bottom}' for left, right, top, bottom in kept)}]"
     return Bucket(name, geometry, canvas)
 
 

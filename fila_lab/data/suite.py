@@ -20,7 +20,7 @@ from PIL import Image
 
 from fila_lab.config.base import FilaError, did_you_mean
 from fila_lab.config.benchmark import benchmark_names
-from fila_lab.config.suites import SPLITS, Split
+from fila_lab.config.suites import GENERATED, SPLITS, Split
 
 if TYPE_CHECKING:
     from fila_lab.config.data import DataConfig
@@ -231,7 +231,8 @@ def register_suite(name: str) -> Callable[[Opener], Opener]:
 
 def _wings() -> dict[str, str]:
     """Suite -> the module of this package that registers it when it is imported."""
-    return {"seam": "fila_lab.data.seam", "llava": "fila_lab.data.llava", **dict.fromkeys(benchmark_names(), BENCHMARKS)}
+    own = {name: f"fila_lab.data.{name}" for name in (*GENERATED, "llava")}
+    return {**own, **dict.fromkeys(benchmark_names(), BENCHMARKS)}
 
 
 def available_suites() -> tuple[str, ...]:

@@ -53,10 +53,12 @@ def measured(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[s
 
 
 def aggregated(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> dict[str, float]:
-    """The figures of a benchmark whose own aggregate is no mean, or that has parts, of `judged` predictions of one suite."""
-    figures: dict[str, float] = {}
+    """The figures of a benchmark whose own aggregate is no mean, or that has parts, of `judged` predictions of one suite; with the task in
+    front (`task: figure`) where several of its tasks have some."""
+    found: dict[str, dict[str, float]] = {}
     for task, rows in predictions[predictions["score"].notna()].groupby("task", observed=True):
         rule = rules[str(task)]
         if rule.aggregate != "mean" or rule.by:
-            figures |= AGGREGATES[rule.aggregate](Scored(rows.rename(columns={"item_id": "id"}), rule.score, rule.by))
-    return figures
+            found[str(task)] = AGGREGATES[rule.aggregate](Scored(rows.rename(columns={"item_id": "id"}), rule.score, rule.by))
+    several = len(found) > 1
+    return {f"{task}: {name}" if several else name: value for task, figures in found.items() for name, value in figures.items()}

@@ -1,4 +1,4 @@
-"""What the triplets say: accuracies by place, seam gap, sham gap and fragmentation error."""
+"""What the triplets say: accuracies by place, seam gap, sham gap and fragmentation error; and what the places beside them do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import PLACES
+from fila_lab.config.data import FURTHER_PLACES, PLACES, SHIFTS
 from fila_lab.config.metrics import ACCURACY, MEAN
 
 
@@ -18,6 +18,9 @@ def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None
     `scores`: the score by which a task is judged, `exact` where none is named; the mean of another is that of the column `score`.
     `<score>/<task>` is the mean over its places of `<score>/<task>/<place>`, and `exact/mean` the mean over the tasks judged so. Gaps and
     fragmentation errors are over triplets; a task whose items have one place each, or none, has none: those names are then absent.
+    Places beside a triplet's count in no mean over places. What two seams cost is `cross_gap`, accuracy(sham) - accuracy(cross); what sham
+    places lose by a shift of less than a patch is the noise floor of the gaps and errors, `shift_gap` and `shift_error` (right at the sham
+    place, wrong when shifted), each the mean over the shifts.
     Raises FilaError for an empty or malformed frame, and for a task in which only some items are whole triplets.
     """
     judged_by = {task: name for task, name in (scores or {}).items() if name != ACCURACY}
@@ -26,14 +29,15 @@ def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None
     for task, rows in frame.groupby("task", sort=True):
         kind = judged_by.get(str(task), ACCURACY)
         by_place = rows.groupby("place")["correct" if kind == ACCURACY else "score"].mean()
-        for place in PLACES:
+        for place in (*PLACES, *FURTHER_PLACES):
             if place in by_place.index:
                 metrics[f"{kind}/{task}/{place}"] = float(by_place[place])
-        metrics[f"{kind}/{task}"] = float(by_place.mean())
+        metrics[f"{kind}/{task}"] = float(by_place.drop(labels=list(FURTHER_PLACES), errors="ignore").mean())
         metrics[f"n/{task}"] = float(rows["item_id"].nunique())
-        table = _triplets(rows, str(task))
+        table = _triplets(rows[~rows["place"].isin(FURTHER_PLACES)], str(task))
         if len(table):
             cut, sham, intact = (table[place].to_numpy() for place in PLACES)
+            metrics |= _beside(rows, table["sham"], str(task))
             metrics[f"seam_gap/{task}"] = float(sham.mean() - cut.mean())
             metrics[f"sham_gap/{task}"] = float(intact.mean() - sham.mean())
             metrics[f"fragmentation/{task}"] = float((sham & ~cut).mean())
@@ -54,7 +58,7 @@ def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:
     gaps = [column for column in needed if frame[column].isna().any()]
     if gaps:
         raise FilaError(f"predictions: columns {', '.join(gaps)} have empty values; every row needs them")
-    unknown = sorted(set(map(str, frame["place"].unique())) - {*PLACES, ""})
+    unknown = sorted(set(map(str, frame["place"].unique())) - {*PLACES, *FURTHER_PLACES, ""})
     if unknown:
         raise FilaError(f"predictions: unknown place {', '.join(map(repr, unknown))}; places are {', '.join(PLACES)}")
     if not frame["correct"].isin([0, 1]).all():
@@ -64,6 +68,25 @@ def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:
         row = frame[twice].iloc[0]
         raise FilaError(f"predictions: item {row['item_id']!r} of task {row['task']!r} appears twice at place {row['place']!r}")
     return frame.assign(correct=frame["correct"].astype(bool))
+
+
+def _beside(rows: pd.DataFrame, sham: pd.Series, task: str) -> dict[str, float]:
+    """What the further places of one task's checked rows say beside their items' sham places. FilaError where an item lacks one."""
+    found, shifted = {}, []
+    for place in FURTHER_PLACES:
+        own = rows[rows["place"] == place].set_index("item_id")["correct"].reindex(sham.index)
+        if own.isna().all():
+            continue
+        if own.isna().any():
+            raise FilaError(f"predictions: item {own.index[own.isna()][0]!r} of task {task!r} lacks the place {place!r}, which others have")
+        if place in SHIFTS:
+            shifted.append(own.to_numpy(bool))
+        else:
+            found[f"cross_gap/{task}"] = float(sham.mean() - own.mean())
+    if shifted:
+        found[f"shift_gap/{task}"] = float(np.mean([sham.mean() - right.mean() for right in shifted]))
+        found[f"shift_error/{task}"] = float(np.mean([(sham.to_numpy() & ~right).mean() for right in shifted]))
+    return found
 
 
 def _triplets(rows: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -138,7 +138,7 @@ class FilaForConditionalGeneration(Sight, PreTrainedModel, GenerationMixin):
                 torch.zeros(len(rows), 0, dtype=torch.long, device=pixel_values.device),
                 torch.zeros(len(rows), dtype=torch.long, device=pixel_values.device),
                 overview=pixel_values[rows, 0],
-                tiles=pixel_values[rows, 1 : 1 + layout.rows * layout.cols],
+                tiles=pixel_values[rows, 1 : 1 + layout.tiles],
                 detail=detail,
             )
             found |= zip(rows, self.see(batch), strict=True)

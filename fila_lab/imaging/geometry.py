@@ -27,7 +27,8 @@ class Geometry:
     is rounded up to whole px as LLaVA-NeXT does, so the two axes can differ by less than a canvas px over the whole image: `scale` is
     the nominal factor, `scales` are the true ones. A stretched image fills the canvas, whatever scales its axes then have.
 
-    Canvas, overview and detail input do not know of overlapping tiles: only where a tile's window lies changes, which `layout` says.
+    Canvas, overview and detail input do not know of overlapping or strided tiles, nor of a second grid: only what a tile shows changes,
+    which `layout` says. Rows, columns, seams and zones are those of the first grid.
     """
 
     image_size: tuple[int, int]
@@ -84,8 +85,8 @@ class Geometry:
 
     @property
     def tiles(self) -> int:
-        """Number of tiles; the overview is not counted."""
-        return self.rows * self.cols
+        """Number of tiles of all grids; the overview is not counted."""
+        return self.layout.tiles
 
     @property
     def scale(self) -> float:
@@ -121,7 +122,9 @@ class Geometry:
     @property
     def zones(self) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
         """Along x and y, for each two neighbouring tiles: canvas px where the second begins and where the first ends. Between them lies
-        what both see; a seam is a zone without width."""
+        what both see; a seam is a zone without width. Strided tiles see the whole canvas, and have none."""
+        if self.layout.strided:
+            return (), ()
         x, y = (
             tuple((second * self.patch, first * self.patch + self.tile) for first, second in pairwise(starts))
             for starts in (self.layout.starts_x, self.layout.starts_y)
@@ -158,21 +161,27 @@ class Geometry:
         return left + x0 * scale_x, top + y0 * scale_y, left + x1 * scale_x, top + y1 * scale_y
 
     def tokens_of(self, box: Sequence[float]) -> tuple[tuple[int, int, int], ...]:
-        """(tile, row, column) of the ViT tokens a box in image px reaches into, in canvas raster order; of all tiles that overlap. None for
-        an empty box or one outside the canvas."""
+        """(tile, row, column) of the ViT tokens a box in image px reaches into, grid by grid in canvas raster order; of all tiles that
+        overlap. None for an empty box or one outside the canvas."""
         x0, y0, x1, y1 = self.to_canvas(box)
-        columns = self._along(x0, x1, self.layout.starts_x)
-        rows = self._along(y0, y1, self.layout.starts_y)
-        found = [((y, x, row_tile * self.cols + col_tile), row, col) for y, row_tile, row in rows for x, col_tile, col in columns]
-        return tuple((place[2], row, col) for place, row, col in sorted(found))
+        found: list[tuple[int, int, int]] = []
+        before = 0
+        for one in self.layout.grids:
+            across, down = (own * self.patch / side for own, side in zip(one.size, self.canvas, strict=True))
+            columns = self._along(x0 * across, x1 * across, one.starts_x, one.strided)
+            rows = self._along(y0 * down, y1 * down, one.starts_y, one.strided)
+            own = sorted(((y, x, row_tile * one.cols + col_tile), row, col) for y, row_tile, row in rows for x, col_tile, col in columns)
+            found += [(before + place[2], row, col) for place, row, col in own]
+            before += one.rows * one.cols
+        return tuple(found)
 
-    def _along(self, start: float, stop: float, tiles: Sequence[int]) -> list[tuple[int, int, int]]:
-        """(place on the axis, tile, token of it) for the tokens that [start, stop) canvas px reaches into."""
+    def _along(self, start: float, stop: float, tiles: Sequence[int], strided: bool) -> list[tuple[int, int, int]]:
+        """(place on the axis, tile, token of it) for the tokens that [start, stop) px of a grid's canvas reaches into."""
         found = []
         for tile, first in enumerate(tiles):
-            left = first * self.patch
-            for token in _span(start - left, stop - left, self.patch, self.grid):
-                found.append((first + token, tile, token))
+            left, size = (0, self.patch * len(tiles)) if strided else (first * self.patch, self.patch)
+            for token in _span(start - left, stop - left, size, self.grid):
+                found.append((token * len(tiles) + tile if strided else first + token, tile, token))
         return found
 
 

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, ImageDraw
 from fila_lab.config.base import FilaError
 from fila_lab.config.files import write_atomically
 from fila_lab.imaging.geometry import Geometry
+from fila_lab.imaging.prepare import Prepared, join_tiles
 
 MARK = "fila_lab"
 """What a picture's EXIF tag Software says, in every format that has EXIF."""
@@ -57,6 +58,25 @@ def draw_seams(picture: Image.Image, geometry: Geometry, scale: float, colour: t
         pen.line((x * scale, 0, x * scale, picture.height), fill=colour, width=width)
     for y in geometry.seams_y:
         pen.line((0, y * scale, picture.width, y * scale), fill=colour, width=width)
+
+
+def grid_pictures(prepared: Prepared, colour: tuple[int, int, int], width: int = 1) -> list[tuple[str, Image.Image]]:
+    """(what it is, picture) of each grid of tiles: the canvas as it is cut, lines where tiles meet; strided tiles side by side."""
+    found, before = [], 0
+    layout, tile = prepared.geometry.layout, prepared.geometry.tile
+    for number, (grid, canvas) in enumerate(zip(layout.grids, prepared.canvases, strict=True)):
+        count = grid.rows * grid.cols
+        name = "strided tiles" if grid.strided else "second grid" if number else "tiles"
+        pixels = join_tiles(prepared.tiles[before : before + count], grid.rows, grid.cols) if grid.strided else canvas
+        before += count
+        picture = Image.fromarray(pixels)
+        pen = ImageDraw.Draw(picture)
+        for starts, line in ((grid.starts_x, "x"), (grid.starts_y, "y")):
+            for at in (start * tile // grid.grid for start in starts[1:]):
+                ends = (at, 0, at, picture.height) if line == "x" else (0, at, picture.width, at)
+                pen.line(ends, fill=colour, width=width)
+        found.append((f"{name}, {grid.cols} x {grid.rows}", picture))
+    return found
 
 
 def _is_ours(path: Path) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.geometry import GeometryConfig
+from fila_lab.config.tiling import TileLayout
 from fila_lab.imaging.geometry import Geometry
 from fila_lab.imaging.resample import PILLOW, resample_axes
 from fila_lab.imaging.rgb import to_rgb
@@ -22,7 +23,7 @@ class Prepared:
     """One image, ready for a model."""
 
     tiles: np.ndarray
-    """uint8 [rows*cols, T, T, 3], raster order, where tiles overlap too"""
+    """uint8 [n, T, T, 3], grid by grid in raster order, where tiles overlap too"""
     overview: np.ndarray
     """uint8 [T, T, 3]"""
     detail: np.ndarray | None
@@ -31,14 +32,18 @@ class Prepared:
 
     @property
     def canvas(self) -> np.ndarray:
-        """uint8 [H, W, 3]: the tiles put together again."""
-        layout, patch = self.geometry.layout, self.geometry.patch
-        if not layout.overlapping:
-            return join_tiles(self.tiles, layout.rows, layout.cols)
-        out = np.empty((layout.size[1] * patch, layout.size[0] * patch, 3), np.uint8)
-        for window, tile in zip(_windows(self.geometry), self.tiles, strict=True):
-            out[window] = tile
-        return out
+        """uint8 [H, W, 3]: the tiles of the first grid put together again."""
+        return self.canvases[0]
+
+    @property
+    def canvases(self) -> tuple[np.ndarray, ...]:
+        """The tiles of each grid put together again; a second grid's canvas has a size of its own."""
+        found, before = [], 0
+        for one in self.geometry.layout.grids:
+            after = before + one.rows * one.cols
+            found.append(_together(self.tiles[before:after], one, self.geometry.patch))
+            before = after
+        return tuple(found)
 
 
 def prepare(image: Image.Image, config: GeometryConfig, detail: bool = True) -> Prepared:
@@ -51,8 +56,13 @@ def prepare(image: Image.Image, config: GeometryConfig, detail: bool = True) -> 
     geometry = Geometry.of(*image.size, config)
     pixels = None if config.resample in PILLOW else np.array(image)
     canvas = render(image, geometry, geometry.canvas, config.resample, pixels)
+    tiles = []
+    for one in geometry.layout.grids:
+        size = (one.size[0] * geometry.patch, one.size[1] * geometry.patch)
+        laid = canvas if size == geometry.canvas else render(image, geometry, size, config.resample, pixels)
+        tiles.append(cut_tiles(laid, one, geometry.patch))
     return Prepared(
-        tiles=cut_tiles(canvas, geometry),
+        tiles=np.concatenate(tiles) if len(tiles) > 1 else tiles[0],
         overview=overview_of(canvas, geometry.tile),
         detail=render(image, geometry, geometry.detail_size, config.resample, pixels) if detail else None,
         geometry=geometry,
@@ -96,19 +106,33 @@ def render(image: Image.Image, geometry: Geometry, size: tuple[int, int], operat
     return out
 
 
-def cut_tiles(canvas: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """canvas [H, W, C] -> the geometry's tiles [rows*cols, T, T, C] in raster order."""
-    if not geometry.layout.overlapping:
-        return split_tiles(canvas, geometry.tile)
-    return np.stack([canvas[window] for window in _windows(geometry)])
+def cut_tiles(canvas: np.ndarray, grid: TileLayout, patch: int) -> np.ndarray:
+    """canvas [H, W, C] -> the tiles of one grid of `patch` px a token, [rows*cols, T, T, C] in raster order."""
+    if grid.strided:
+        return np.stack([canvas[row :: grid.rows, col :: grid.cols] for row in range(grid.rows) for col in range(grid.cols)])
+    if not grid.overlapping:
+        return split_tiles(canvas, grid.grid * patch)
+    return np.stack([canvas[window] for window in _windows(grid, patch)])
 
 
-def _windows(geometry: Geometry) -> list[tuple[slice, slice]]:
+def _together(tiles: np.ndarray, grid: TileLayout, patch: int) -> np.ndarray:
+    """The inverse of `cut_tiles`."""
+    if not (grid.strided or grid.overlapping):
+        return join_tiles(tiles, grid.rows, grid.cols)
+    out = np.empty((grid.size[1] * patch, grid.size[0] * patch, 3), np.uint8)
+    if grid.strided:
+        for number, tile in enumerate(tiles):
+            out[number // grid.cols :: grid.rows, number % grid.cols :: grid.cols] = tile
+        return out
+    for window, tile in zip(_windows(grid, patch), tiles, strict=True):
+        out[window] = tile
+    return out
+
+
+def _windows(grid: TileLayout, patch: int) -> list[tuple[slice, slice]]:
     """Each tile's window of the canvas, px."""
-    layout, patch = geometry.layout, geometry.patch
-    columns, rows = (
-        [slice(start * patch, start * patch + geometry.tile) for start in starts] for starts in (layout.starts_x, layout.starts_y)
-    )
+    side = grid.grid * patch
+    columns, rows = ([slice(start * patch, start * patch + side) for start in starts] for starts in (grid.starts_x, grid.starts_y))
     return [(row, column) for row in rows for column in columns]
 
 

@@ -20,10 +20,11 @@ Pixels = np.ndarray | Tensor
 class VisionBatch:
     """B rows of one layout with their texts, made by `of`. Rows without an image are a layout of their own, NO_IMAGE, and hold texts alone.
 
-    layout: where the rows x cols tiles lie on the canvas and which tokens are handed over;
+    layout: where the n tiles lie on the canvas and which tokens are handed over;
     input_ids: int64 [B, L], prompt and answer, padded on the right; prompt_lengths: int64 [B], how many of them are the prompt;
     image_at: how many of them stand before the image, in every row;
-    tiles: uint8 [B, rows*cols, T, T, 3] in raster order; overview: uint8 [B, T, T, 3]; detail: uint8 [B, Hd, Wd, 3], the ConvNeXt's input;
+    tiles: uint8 [B, n, T, T, 3], grid by grid in raster order; overview: uint8 [B, T, T, 3];
+    detail: uint8 [B, Hd, Wd, 3], the ConvNeXt's input;
     maps: its four cached stage maps [B, C_s, H_s, W_s], which take precedence over `detail`;
     oracle: four one-hot truth maps of the same sizes.
     """
@@ -85,19 +86,19 @@ class VisionBatch:
                 raise FilaError("batch: a row has neither an image nor a prompt, so there is nothing to go on from; ask something")
         elif self.tiles is None or self.overview is None:
             raise FilaError("batch: rows with an image need tiles and overview; rows without have the layout NO_IMAGE")
-        elif self.tiles.shape[1] != self.rows * self.cols:
-            raise FilaError(f"batch: {self.tiles.shape[1]} tiles for a layout of {self.rows} x {self.cols}; give the tiles of that layout")
+        elif self.tiles.shape[1] != self.layout.tiles:
+            raise FilaError(f"batch: {self.tiles.shape[1]} tiles for a layout of {self.layout.tiles}; give the tiles of that layout")
         if self.image_at and not 0 <= self.image_at <= (shortest := int(self.prompt_lengths.min())):
             raise FilaError(f"batch: image_at={self.image_at} is no place in a prompt of {shortest} tokens; an image stands in the prompt")
 
     @property
     def rows(self) -> int:
-        """Tiles down; 0 without an image."""
+        """Tiles down, of the first grid; 0 without an image."""
         return self.layout.rows
 
     @property
     def cols(self) -> int:
-        """Tiles across; 0 without an image."""
+        """Tiles across, of the first grid; 0 without an image."""
         return self.layout.cols
 
     def to(self, device: torch.device | str) -> VisionBatch:

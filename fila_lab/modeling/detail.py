@@ -22,7 +22,8 @@ class DetailMaps:
 
     maps: stage maps of whole canvases, [B, C_s, H_s, W_s]; cells: nominal cells per tile side of each stage (8k, 4k, 2k, k);
     operator: how a map that does not divide into the token grid is resampled to it: on the whole canvas, so that no seam arises;
-    layout: where the tiles lie: an overlapping tile gets its own window of the map;
+    layout: where the tiles lie: an overlapping tile gets its own window of the map, a strided one every n-th cell of it, as it gets every
+    n-th pixel, and those of a second grid windows of the map resampled to that grid, as its canvas shows the first one's;
     turns: int64 [B], for the control random_window: how far each image's tiles hand their maps on, see `scrambled`.
     """
 
@@ -40,60 +41,66 @@ class DetailMaps:
 
     @property
     def rows(self) -> int:
-        """Tiles down."""
+        """Tiles down, of the first grid."""
         return self.layout.rows
 
     @property
     def cols(self) -> int:
-        """Tiles across."""
+        """Tiles across, of the first grid."""
         return self.layout.cols
 
     def tiles(self, stage: int) -> Tensor:
-        """Stage 1-4 of every tile, [B * (1 + rows*cols), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
+        """Stage 1-4 of every tile, [B * (1 + n), C, g*w, g*w], image by image, the overview (the whole map, area-pooled) first."""
         if stage not in self._tiles:
-            split = self._split(self._whole(stage))
-            self._tiles[stage] = self._handed(split).flatten(0, 1)
+            self._tiles[stage] = self._handed(self._split(stage)).flatten(0, 1)
         return self._tiles[stage]
 
     def windows(self, stage: int, dtype: torch.dtype) -> Tensor:
-        """Each token's own window of cells, [B * (1 + rows*cols), g, g, w*w, C], tiles as in `tiles`; one copy, which converts."""
-        if stage in self._tiles or self.layout.overlapping:
+        """Each token's own window of cells, [B * (1 + n), g, g, w*w, C], tiles as in `tiles`; one copy, which converts."""
+        if stage in self._tiles or self.layout.overlapping or self.layout.strided or self.layout.further:
             return split_windows(self.tiles(stage), 1, 1, self.grid, dtype)[:, 1]
-        split = split_windows(self._whole(stage), self.rows, self.cols, self.grid, dtype)
+        split = split_windows(self._whole(stage, self.layout), self.rows, self.cols, self.grid, dtype)
         return self._handed(split).flatten(0, 1)
 
     def means(self, stage: int) -> Tensor:
-        """The mean of each token's own window, [B * (1 + rows*cols), C, g, g], tiles as in `tiles`: pooled first, split second."""
-        window = window_side(self.cells[stage - 1], self.grid)
+        """The mean of each token's own window, [B * (1 + n), C, g, g], tiles as in `tiles`: pooled first, split second."""
         if stage in self._tiles:
-            return F.avg_pool2d(self._tiles[stage], window)
-        whole = self._whole(stage)
-        split = self._split(F.avg_pool2d(whole, window) if window > 1 else whole)
-        return self._handed(split).flatten(0, 1)
+            return F.avg_pool2d(self._tiles[stage], window_side(self.cells[stage - 1], self.grid))
+        return self._handed(self._split(stage, means=True)).flatten(0, 1)
 
     def read(self, reads: Reads, stage: int, dtype: torch.dtype) -> Tensor:
         """A stage of every tile in the form a fusion asks for; `windows` in `dtype`."""
         if reads == "nothing":
-            return self.maps[stage - 1].new_empty(len(self.maps[stage - 1]) * (1 + self.rows * self.cols), 0, self.grid, self.grid)
+            return self.maps[stage - 1].new_empty(len(self.maps[stage - 1]) * (1 + self.layout.tiles), 0, self.grid, self.grid)
         if reads == "means":
             return self.means(stage)
         return self.windows(stage, dtype) if reads == "windows" else self.tiles(stage)
 
-    def _whole(self, stage: int) -> Tensor:
-        """A stage of whole canvases, resampled to whole cells per token, [B, C, rows*g*w, cols*g*w]."""
+    def _whole(self, stage: int, grid: TileLayout) -> Tensor:
+        """A stage of whole canvases, resampled to whole cells per token of a grid, [B, C, H*w, W*w]."""
         window = window_side(self.cells[stage - 1], self.grid)
-        across, down = self.layout.size
+        across, down = grid.size
         return resample(self.maps[stage - 1], (down * window, across * window), self.operator)
 
     def _handed(self, tiles: Tensor) -> Tensor:
         """[B, n, ...]: each tile with its own part of the map, or under random_window with another's."""
         return tiles if self.turns is None else scrambled(tiles, self.turns)
 
-    def _split(self, whole: Tensor) -> Tensor:
-        """A whole canvas's map, whole cells per token, as overview and tiles, [B, 1 + rows*cols, C, s, s]."""
-        if not self.layout.overlapping:
-            return split_tiles(whole, self.rows, self.cols)
-        return overlapping_tiles(whole, self.layout)
+    def _split(self, stage: int, means: bool = False) -> Tensor:
+        """A stage as overview and tiles, [B, 1 + n, C, s, s]; means: of each token's window, pooled first where a window's cells stand side
+        by side."""
+        first, *further = (self._grid_tiles(stage, grid, means) for grid in self.layout.grids)
+        return torch.cat([first, *(tiles[:, 1:] for tiles in further)], dim=1) if further else first
+
+    def _grid_tiles(self, stage: int, grid: TileLayout, means: bool) -> Tensor:
+        """The same of one grid, with the overview."""
+        window = window_side(self.cells[stage - 1], self.grid) if means else 1
+        whole = self._whole(stage, grid)
+        if grid.strided:
+            tiles = strided_tiles(whole, grid.rows, grid.cols)
+            return F.avg_pool2d(tiles.flatten(0, 1), window).unflatten(0, tiles.shape[:2]) if window > 1 else tiles
+        whole = F.avg_pool2d(whole, window) if window > 1 else whole
+        return overlapping_tiles(whole, grid) if grid.overlapping else split_tiles(whole, grid.rows, grid.cols)
 
     def replace(self, stage: int, tiles: Tensor) -> None:
         """A fusion changed a stage's map; later fusion points see the change."""
@@ -106,7 +113,7 @@ class DetailMaps:
 
     def visual_means(self, stage: int) -> Tensor:
         """The mean of each token's own window, in the order and choice of the visual tokens (`raster`): [B, g*g + rows*g*cols*g, C]."""
-        means = self.means(stage).flatten(2).transpose(1, 2).unflatten(0, (-1, 1 + self.rows * self.cols))
+        means = self.means(stage).flatten(2).transpose(1, 2).unflatten(0, (-1, 1 + self.layout.tiles))
         return raster(means, self.layout)
 
     def canvas_means(self, stage: int) -> Tensor:
@@ -116,16 +123,16 @@ class DetailMaps:
     def context(self, stage: int, read_again: bool = True) -> FusionContext:
         """What a fusion at this stage is told; `read_again`: whether anything reads the stage's map after it."""
         images, device = len(self.maps[stage - 1]), self.maps[stage - 1].device
-        inside = torch.arange(self.rows * self.cols, device=device)
         overview = torch.tensor([-1], device=device)
+        inside = [(torch.arange(grid.rows * grid.cols, device=device), grid.cols) for grid in self.layout.grids]
         return FusionContext(
             grid=self.grid,
             rows=self.rows,
             cols=self.cols,
             stage=stage,
-            image=torch.arange(images, device=device).repeat_interleave(self.rows * self.cols + 1),
-            row=torch.cat([overview, inside // self.cols]).repeat(images),
-            col=torch.cat([overview, inside % self.cols]).repeat(images),
+            image=torch.arange(images, device=device).repeat_interleave(self.layout.tiles + 1),
+            row=torch.cat([overview, *(tile // cols for tile, cols in inside)]).repeat(images),
+            col=torch.cat([overview, *(tile % cols for tile, cols in inside)]).repeat(images),
             stage_map=self.tiles,
             stage_windows=self.windows,
             read_again=read_again,
@@ -150,6 +157,13 @@ def overlapping_tiles(detail: Tensor, layout: TileLayout) -> Tensor:
     across, down = (tokens // side for tokens in layout.size)
     inside = [detail[..., y * w : (y + side) * w, x * w : (x + side) * w] for y in layout.starts_y for x in layout.starts_x]
     return torch.stack([area_pooled(detail, down, across), *inside], dim=1)
+
+
+def strided_tiles(detail: Tensor, rows: int, cols: int) -> Tensor:
+    """A whole canvas's map [B, C, rows*s, cols*s] -> [B, 1 + rows*cols, C, s, s], in the order of `split_tiles`: tile (a, b) has every
+    cols-th cell from the a-th and every rows-th from the b-th. A token's window lies in what the token shows, and no cell in two tiles."""
+    inside = [detail[..., row::rows, col::cols] for row in range(rows) for col in range(cols)]
+    return torch.stack([area_pooled(detail, rows, cols), *inside], dim=1)
 
 
 def split_windows(detail: Tensor, rows: int, cols: int, grid: int, dtype: torch.dtype) -> Tensor:

@@ -36,11 +36,18 @@ def merge(tokens: Tensor, size: Size, config: ProjectorConfig) -> Tensor:
 
 
 def merge_visual(tokens: Tensor, layout: TileLayout, config: ProjectorConfig) -> Tensor:
-    """`merge` of the overview's tokens, and of the canvas's behind them: [B, g*g + R*C, D] -> [B, (g*g + R*C) / side^2, D']."""
+    """`merge` of the overview's tokens, and of the canvas's behind them, grid by grid: [B, g*g + T, D] -> [B, (g*g + T) / side^2, D']."""
     if config.side == 1:
         return tokens
-    overview, canvas = tokens.split([layout.grid**2, tokens.shape[1] - layout.grid**2], dim=1)
-    return torch.cat([merge(overview, (layout.grid, layout.grid), config), merge(canvas, layout.handed, config)], dim=1)
+    overview, *grids = by_grid(tokens, layout)
+    merged = [merge(own, grid.handed, config) for own, grid in zip(grids, layout.grids, strict=True)]
+    return torch.cat([merge(overview, (layout.grid, layout.grid), config), *merged], dim=1)
+
+
+def by_grid(tokens: Tensor, layout: TileLayout) -> tuple[Tensor, ...]:
+    """[B, S, D] -> the overview's tokens, then those of each grid of the canvas."""
+    counts = [across * down for across, down in (grid.handed for grid in layout.grids)]
+    return tokens.split([layout.grid**2, *counts], dim=1)
 
 
 class Handoff(nn.Module):
@@ -66,9 +73,10 @@ class Handoff(nn.Module):
 
 
 def raster(tokens: Tensor, layout: TileLayout) -> Tensor:
-    """Patch tokens tile by tile, [B, 1 + rows*cols, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, across tiles.
+    """Patch tokens tile by tile, [B, 1 + n, g*g, D] -> [B, S, D]: the overview, then the canvas in raster order, across tiles, once a grid.
 
-    The layout says which tile's token stands for a canvas position where tiles overlap, and which positions are left out as padding.
+    The layout says which tile's token stands for a canvas position where tiles overlap or are strided, and which positions are left out as
+    padding.
     """
     images, _, _, width = tokens.shape
     if not layout.plain:
@@ -80,7 +88,7 @@ def raster(tokens: Tensor, layout: TileLayout) -> Tensor:
 
 class RowSeparator(nn.Module):
     """A learned token after each canvas row: [B, g*g + R*C, D] -> [B, g*g + R*(C + 1), D] for the R rows of C tokens that the layout hands
-    over."""
+    over; so for each grid, where there are several."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -88,7 +96,10 @@ class RowSeparator(nn.Module):
 
     def forward(self, tokens: Tensor, layout: TileLayout) -> Tensor:
         images, _, width = tokens.shape
-        overview, canvas = tokens.split([layout.grid**2, tokens.shape[1] - layout.grid**2], dim=1)
-        across, down = layout.handed
-        ends = self.separator.to(tokens.dtype).expand(images, down, 1, width)
-        return torch.cat([overview, torch.cat([canvas.reshape(images, down, across, width), ends], dim=2).flatten(1, 2)], dim=1)
+        overview, *grids = by_grid(tokens, layout)
+        rows = []
+        for own, grid in zip(grids, layout.grids, strict=True):
+            across, down = grid.handed
+            ends = self.separator.to(tokens.dtype).expand(images, down, 1, width)
+            rows.append(torch.cat([own.reshape(images, down, across, width), ends], dim=2).flatten(1, 2))
+        return torch.cat([overview, *rows], dim=1)

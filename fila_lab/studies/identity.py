@@ -78,6 +78,13 @@ BENCHMARKS = "benchmarks"
 WINGS = {
     SEAM: ("data/seam",),
     "llava": ("data/llava", "data/image_files.py"),
+    "entity_grid": (
+        "data/entity_grid",
+        "data/seam/content.py",
+        "data/seam/plates.py",
+        "data/seam/render.py",
+        "evaluation/aggregates",
+    ),
     BENCHMARKS: ("data/benchmarks", "config/benchmarks", "evaluation/aggregates", *OTHER_SCORES),
 }
 """Files and folders that only cells on a suite can run; benchmarks share theirs."""
@@ -216,10 +223,13 @@ def code_hash(suites: Collection[str] = (SEAM,)) -> str:
 def shaping_files(suites: Collection[str] = (SEAM,)) -> list[Path]:
     """The files behind `code_hash`, in a fixed order: of the wings of suites only those that are used."""
     files, skipped = _files(SHAPING), _files(NOT_SHAPING)
+    used, unused = set[Path](), set[Path]()
     for suite, wing in WINGS.items():
-        if suite not in suites and not (suite == BENCHMARKS and set(suites) - set(WINGS)):
-            skipped |= _files(wing)
-    return sorted(files - skipped)
+        if suite in suites or (suite == BENCHMARKS and set(suites) - set(WINGS)):
+            used |= _files(wing) - skipped
+        else:
+            unused |= _files(wing)
+    return sorted(files - skipped - (unused - used))
 
 
 def _files(names: Iterable[str]) -> set[Path]:

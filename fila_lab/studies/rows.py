@@ -86,7 +86,7 @@ def _opened(data_json: str, geometry_json: str, times: tuple[int, ...], split: s
 
 
 def _generated(data: DataConfig, split: str) -> int:
-    return {"train": data.train_pool, "val": data.val_pool, "test": 3 * data.test_triplets}[split]
+    return {"train": data.train_pool, "val": data.val_pool, "test": len(data.seam.test_places) * data.test_triplets}[split]
 
 
 def _changed(path: str) -> int:

@@ -63,11 +63,15 @@ def draw_answer(prepared: Prepared, title: str, heat: Mapping[FusionPoint, np.nd
 
 
 def on_canvas(values: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """[tiles, g*g] of the tiles' tokens -> [rows, columns] of the canvas' patches; where tiles overlap, their mean."""
+    """[tiles, g*g] of the tiles' tokens -> [rows, columns] of the canvas' patches, of the first grid; where tiles overlap, or are strided,
+    their mean."""
     grid, layout = geometry.grid, geometry.layout
     columns, rows = (side // geometry.patch for side in geometry.canvas)
+    first = values[: layout.rows * layout.cols].reshape(-1, grid, grid)
+    if layout.strided:
+        return np.asarray(first.mean(axis=0).repeat(layout.rows, 0).repeat(layout.cols, 1))
     total, times = np.zeros((rows, columns)), np.zeros((rows, columns))
-    for number, tile in enumerate(values.reshape(-1, grid, grid)):
+    for number, tile in enumerate(first):
         y, x = layout.starts_y[number // geometry.cols], layout.starts_x[number % geometry.cols]
         total[y : y + grid, x : x + grid] += tile
         times[y : y + grid, x : x + grid] += 1

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fila_lab.config import FilaError, RunConfig
+from fila_lab.config.data import CENTRE
 from fila_lab.config.suites import SEAM
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.data import BucketBatches, Pool, StoredPool, draw_seed_items
@@ -39,20 +40,24 @@ Watch = Callable[[FusionPoint, Tensor, Tensor, Tensor | None], None]
 
 
 def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress | None = None) -> dict[str, pd.DataFrame]:
-    """Frames `tokens` (where fusion acts), `alignment` (does a token find its own cells) and `attribution` (what switching off costs).
+    """Frames `tokens` (where fusion acts), `alignment` (does a token find its own cells), `attribution` (what switching off costs) and
+    `positions` (where on the canvas the targets of right and wrong answers lay).
 
-    Tokens and alignment come from the first `items` validation items that the cell's seed draws, attribution from the first `items` test
-    triplets. FilaError where the cell has no trained parts or no fusion point, reads truth maps, or has overlapping tiles.
+    Tokens and alignment come from the first `items` validation items that the cell's seed draws, the others from the first `items` test
+    triplets. FilaError where the cell has no trained parts or no fusion point, reads truth maps, or has other tiles than one grid side by
+    side.
     """
     model = load_trained(cell).eval()
     config = model.config
     if not model.encoder.fusion_points or config.fusion.control == "oracle_map":
         why = "it reads truth maps" if model.encoder.fusion_points else "it has no fusion to look at"
         raise FilaError(f"cell {cell}: {why}; choose a cell of another arm")
-    if config.geometry.tiling.overlap:
+    tiling = config.geometry.tiling
+    if tiling.overlap or not tiling.one_grid:
+        field = "overlap" if tiling.overlap else "perspective" if tiling.second is None else "second"
         raise FilaError(
-            f"cell {cell}: geometry.tiling.overlap={config.geometry.tiling.overlap}, and a probe places tokens by tiles side by side; "
-            "choose a cell without overlap"
+            f"cell {cell}: geometry.tiling.{field} is set, and a probe places tokens by one grid of tiles side by side; choose a cell "
+            "without"
         )
     torch.set_num_threads(config.runtime.threads)
     pools = {name: pool for name, pool in open_data(config, cache_dir, ("val", "test"), progress=progress).items() if name in (VAL, SEAM)}
@@ -62,7 +67,8 @@ def probe_cell(cell: Path, cache_dir: Path, items: int = 400, progress: Progress
     drawn = draw_seed_items(pools[VAL], config.seed, min(items, config.data.val_items or len(pools[VAL])), "val_items")
     tests = np.flatnonzero(pools[SEAM].meta["index"].to_numpy() < items)
     tokens, alignment = look(model, collators[VAL], drawn)
-    return {"tokens": tokens, "alignment": alignment, "attribution": switch_off(model, collators[SEAM], tests, progress)}
+    answers = switch_off(model, collators[SEAM], tests, progress)
+    return {"tokens": tokens, "alignment": alignment, "attribution": answers, "positions": target_centres(config, answers)}
 
 
 def trained_cell(config: RunConfig, folder: Path, cache_dir: Path, progress: Progress | None = None) -> Path:
@@ -120,6 +126,18 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
         if progress:
             progress("switching off", number + 1, len(switches) + 1)
     return pd.concat(frames, ignore_index=True)
+
+
+def target_centres(config: RunConfig, answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers of the whole model among those of `switch_off`, with where on the canvas the middle of each target lies, px."""
+    suite = SeamSuite(config.data.seam, config.geometry)
+    own = answers[answers["off"] == NOTHING].drop(columns="off").reset_index(drop=True)
+    centres: dict[str, dict[str, tuple[float, float]]] = {}
+    for item in map(str, own["item_id"].unique()):
+        split, _, index = item.split("-")
+        centres[item] = suite.centres(split, int(index))
+    places = [centres[str(item)][str(place)] for item, place in zip(own["item_id"], own["place"], strict=True)]
+    return pd.concat([own, pd.DataFrame(places, columns=list(CENTRE))], axis=1)
 
 
 @contextmanager

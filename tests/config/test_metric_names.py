@@ -46,6 +46,28 @@ def test_names_are_those_that_evaluation_computes(tasks: list[str], places: list
     assert set(summarise(single)) == set(metric_names(config, validation=True))
 
 
+def test_further_places_have_names_where_they_are_asked_for() -> None:
+    further = {"data.seam.further_places": ["cross", "shift_2"]}
+    config, plain = run(["reading"], **further), run(["reading"])
+    rows = [(f"i{item}", place) for item in range(4) for place in (*PLACES, "cross", "shift_2")]
+    test = pd.DataFrame(rows, columns=["item_id", "place"]).assign(task="reading", question="?", answer="A", correct=True)
+    assert set(summarise(test) | question_only(test, test)) == set(metric_names(config))
+    for name in ("exact/reading/cross", "cross_gap/reading", "shift_gap/reading", "shift_error/reading", "exact/reading/shift_2"):
+        check_metric("metric", name, config)
+        assert is_share(name)
+        with pytest.raises(ConfigError, match=r"add (cross|shift_\d) to data\.seam\.further_places"):
+            check_metric("metric", name, plain)
+
+
+@pytest.mark.parametrize(
+    "seam",
+    [{"further_places": ["cross"], "page_aspect": [0.1, 0.6]}, {"stride_cells": [2]}, {"further_places": ["shift_1"], "stride_cells": [5]}],
+)
+def test_places_that_no_canvas_has_are_refused_at_once(seam: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"data.seam.{next(iter(seam))} = .*; add one that has, or leave it out"):
+        run(["reading"], **{f"data.seam.{name}": value for name, value in seam.items()})
+
+
 @given(TASKS)
 @settings(max_examples=20, deadline=None)
 def test_every_measure_is_taken_and_counts_are_not(tasks: list[str]) -> None:

@@ -82,6 +82,31 @@ def test_items_with_one_place_have_accuracies_and_no_gaps() -> None:
     )
 
 
+def test_further_places_counted_by_hand() -> None:
+    """They stand beside the sham place, and change nothing of what a triplet says."""
+    plain = summarise(frame(reading=READING))
+    right = {"cross": (0, 0, 0, 1, 0), "shift_1": (1, 1, 0, 1, 0), "shift_2": (1, 0, 0, 0, 1)}
+    rows = [
+        {"item_id": item, "task": "reading", "place": place, "correct": bool(value), "image_id": "A"}
+        for place, values in right.items()
+        for item, value in zip(READING, values, strict=True)
+    ]
+    metrics = summarise(pd.concat([frame(reading=READING), pd.DataFrame(rows)]))
+    assert {name: metrics[name] for name in plain} == plain
+    assert {name: value for name, value in metrics.items() if name not in plain} == pytest.approx(
+        {
+            "exact/reading/cross": 0.2,
+            "exact/reading/shift_1": 0.6,
+            "exact/reading/shift_2": 0.4,
+            "cross_gap/reading": 0.4,
+            "shift_gap/reading": 0.1,
+            "shift_error/reading": 0.2,
+        }
+    )
+    with pytest.raises(FilaError, match="item 'r4' of task 'reading' lacks the place 'cross', which others have"):
+        summarise(pd.concat([frame(reading=READING), pd.DataFrame(rows[:4])]))
+
+
 def test_mistakes_are_named() -> None:
     good = frame(reading=READING)
     with pytest.raises(FilaError, match="columns correct are missing"):

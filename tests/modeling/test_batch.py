@@ -30,7 +30,7 @@ def texts(ids: torch.Tensor = IDS, lengths: torch.Tensor = LENGTHS) -> VisionBat
         (TWO, LENGTHS, SEEN | {"overview": torch.zeros(3, 42, 42, 3)}, "overview has 3 rows"),
         (TWO, LENGTHS, SEEN | {"maps": [torch.zeros(2, 8, 24, 48)] * 3 + [torch.zeros(1, 8, 3, 6)]}, "maps has 1 rows"),
         (TWO, LENGTHS, {"tiles": SEEN["tiles"]}, "need tiles and overview"),
-        (TileLayout.side_by_side(3, 2, 2), LENGTHS, SEEN, "2 tiles for a layout of 2 x 2"),
+        (TileLayout.side_by_side(3, 2, 2), LENGTHS, SEEN, "2 tiles for a layout of 4"),
         (NO_IMAGE, LENGTHS, SEEN, "rows without an image have tiles, overview"),
         (NO_IMAGE, torch.tensor([3, 0]), {}, "neither an image nor a prompt"),
         (TWO, LENGTHS, SEEN | {"image_at": 5}, "image_at=5 is no place in a prompt of 4 tokens"),

@@ -23,7 +23,14 @@ TILINGS: dict[str, dict[str, Any]] = {
     "single_drop": {"geometry__tiling__canvases": [[42, 42]], "geometry__tiling__padding_tokens": "drop"},
     "stretched": {"geometry__tiling__canvases": [[84, 84]], "geometry__tiling__fit": "stretch"},
     "overlap": {"geometry__tiling__overlap": 1},
+    "strided": {"geometry__tiling__perspective": "strided"},
+    "grids": {
+        "geometry__tiling__perspective": "both",
+        "geometry__tiling__second": {"max_tiles": 7},
+        "geometry__tiling__padding_tokens": "drop",
+    },
 }
+MORE = ("strided", "grids")
 SAID = [channel for channel, meaning in enumerate(TRUTH_CHANNELS) if not meaning.startswith("no ")]
 """Channels that say what lies in a cell, not that nothing does."""
 PAGES = {
@@ -43,7 +50,7 @@ def cell(name: str, **more: Any) -> RunConfig:
     return tiny(**{"fusion__name": "concat", **PAGES, **TILINGS[name], **more})
 
 
-@pytest.mark.parametrize("name", TILINGS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in MORE else ()) for name in TILINGS])
 def test_a_cell_trains_and_answers_the_same_items(name: str, cache_dir: Path, tmp_path: Path) -> None:
     config, plain = cell(name), tiny(fusion__name="concat", **PAGES)
     outcome = run_cell(config, workdir=tmp_path / "work", cache_dir=cache_dir, checkpoint=tmp_path / "cell" / "model.safetensors")

@@ -86,7 +86,7 @@ def convnext_cost(config: ConvNextConfig, size: Size) -> Cost:
 
 def projector_cost(config: RunConfig, canvas: Size, image: Size | None = None) -> Cost:
     """Vision tokens to the language model's width, the learned row separator (which is not projected), and the handoff's own projector."""
-    fusion, separators = config.fusion, read_layout(canvas, config, image).handed[1]
+    fusion, separators = config.fusion, sum(one.handed[1] for one in read_layout(canvas, config, image).grids)
     tokens = vision_tokens(canvas, config, image) - separators
     moving = fusion.name != "none" or config.vit.trainable if has_vit(config) else map_trains(config)
     visual = _projection(config, visual_width(config), tokens, moving) + Cost(config.language.width, 0)

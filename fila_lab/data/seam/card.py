@@ -14,8 +14,10 @@ from fila_lab.data.seam.tasks import get_task
 CONSTRUCTION = """\
 Every item is drawn, not collected: a page with a target and distractors on opaque plates, one question, one answer. A test item is a
 *triplet*, the target with identical pixels at three places: *cut* by a seam between tiles (`cut_fraction` is the smaller share of its ink),
-moved by whole patches to a *sham* place across a mere patch border, and *intact* within a patch as far as it fits. Background and
-distractors are the same in all three, and distractors stand at the three kinds of place equally often, as far as they find room. An item
+moved by whole patches to a *sham* place across a mere patch border, and *intact* within a patch as far as it fits; where
+`further_places` asks for them, also on two seams (*cross*, in the phase of cut and sham along both axes), and off the sham place by a
+canvas pixel or two. Background and distractors are the same in all, and distractors stand at the three kinds of place of a triplet equally
+often, as far as they find room. An item
 depends on these settings, its split and its index alone. `evidence` says whether the seam runs `through` the ink of what is asked, or
 `apart`, between the two parts of the evidence (key and value, or two marks)."""
 
@@ -85,5 +87,5 @@ def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {share:g}" for name, share in value.items())
     if isinstance(value, tuple):
-        return ", ".join(str(part) for part in value)
+        return ", ".join(str(part) for part in value) or "none"
     return "all" if value is None else str(value)

@@ -42,7 +42,7 @@ FIELDS: tuple[str, ...] = (*_OF_AN_ITEM, "index", "distractors", "canvas", "imag
 def export(
     seam: SeamConfig, geometry: GeometryConfig, split: str, items: int, out: Path, workers: int = 1, progress: Progress | None = None
 ) -> dict[str, int]:
-    """Writes the first `items` items of a split (test: three places each) into `out`; returns task -> items.
+    """Writes the first `items` items of a split (test: all places of each) into `out`; returns task -> items.
 
     Raises:
         FilaError: the folder holds something else.
@@ -142,7 +142,7 @@ class _Exporter:
     def __call__(self, span: tuple[int, int]) -> int:
         lines = []
         for index in range(*span):
-            items = self.suite.triplet(self.split, index) if self.split == "test" else (self.suite.item(self.split, index),)
+            items = self.suite.placed(self.split, index) if self.split == "test" else (self.suite.item(self.split, index),)
             for item in items:
                 image = f"images/{item.item_id}-{item.place}.png"
                 page = io.BytesIO()

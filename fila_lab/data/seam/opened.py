@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import PLACES, DataConfig
+from fila_lab.config.data import CENTRE, DataConfig
 from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_identity import seam_identity, seam_items
 from fila_lab.data.parallel import Progress
@@ -69,11 +69,11 @@ class Seam(Suite):
     def heading(self, split: str, index: int) -> Heading:
         task, canvas, _ = self.suite.heading(split, index)
         x, y = self.suite.axes(canvas)
-        return Heading(task, (x.length, y.length), len(PLACES) if split == "test" else 1, canvas_name(canvas))
+        return Heading(task, (x.length, y.length), len(self.data.seam.test_places) if split == "test" else 1, canvas_name(canvas))
 
     def items(self, split: str, index: int) -> tuple[Item, ...]:
-        drawn = self.suite.triplet(split, index) if split == "test" else (self.suite.item(split, index),)
-        return tuple(as_item(item) for item in drawn)
+        drawn = self.suite.placed(split, index) if split == "test" else (self.suite.item(split, index),)
+        return tuple(as_item(item, positions=bool(self.data.seam.further_places)) for item in drawn)
 
     def identity(self, split: str) -> str:
         return seam_identity(self.data, self.suite.geometry, split)
@@ -82,9 +82,11 @@ class Seam(Suite):
         return code_state()
 
 
-def as_item(item: SeamItem) -> Item:
-    """An item of the generator as any suite's."""
+def as_item(item: SeamItem, positions: bool = False) -> Item:
+    """An item of the generator as any suite's. positions: it says where on the canvas its target's centre lies (`CENTRE`), in px."""
     known = {name: getattr(item, name) for name in ("cut_fraction", "axis", "addressing", "length", "evidence")}
+    if positions:
+        known |= dict(zip(CENTRE, item.centre, strict=True))
     return Item(
         item_id=item.item_id,
         task=item.task,

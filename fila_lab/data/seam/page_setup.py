@@ -9,10 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import SeamConfig
+from fila_lab.config.data import SHIFTS, SeamConfig
 from fila_lab.config.geometry import GeometryConfig
-from fila_lab.config.seam_pages import has_sham_place
+from fila_lab.config.seam_pages import has_sham_place, phase_step
 from fila_lab.data.seam import render
+from fila_lab.data.seam.further_places import FurtherPlacer
 from fila_lab.data.seam.places import Axis, Placer
 
 T = TypeVar("T")
@@ -84,14 +85,18 @@ class PageSetup:
                 f"data.seam.text_height={list(self.seam.text_height)}: letters so low leave no ink with {self.scale:.3g} page px a canvas "
                 "px; choose a greater text height"
             )
-        return Placer(block.ink, self.axes, self.seam.cut_share, block.between)
+        if not self.seam.further_places:
+            return Placer(block.ink, self.axes, self.seam.cut_share, block.between)
+        asked: tuple[str, ...] = self.seam.further_places
+        shifts = {place: max(1, round(px * self.scale)) for place, px in SHIFTS.items() if place in asked}
+        return FurtherPlacer(block.ink, self.axes, self.seam.cut_share, block.between, cross="cross" in asked, shifts=shifts)
 
     def fits(self, block: render.Block) -> bool:
-        """Whether the block can stand at all three places."""
+        """Whether the block can stand at all places."""
         return bool(self.placer(block).permitted)
 
     def fitting(self, make: Callable[[], render.Block]) -> render.Block:
-        """The first block of `make` that can stand at all three places; what `make` draws anew must not be the answer.
+        """The first block of `make` that can stand at all places; what `make` draws anew must not be the answer.
 
         FilaError where none can.
         """
@@ -111,7 +116,8 @@ class PageSetup:
 
     def crossed(self, axis: int) -> bool:
         """Whether the page has a seam along the axis (0: vertical seams, between left and right) that permits a triplet."""
-        return has_sham_place(self.axes[axis].tiles, self.axes[axis].grid)
+        one = self.axes[axis]
+        return has_sham_place(one.tiles, one.grid, phase_step(one.tiles, one.grid, one.stride_cells))
 
     def draws_apart(self, axis: int) -> bool:
         """Whether this page's evidence is to be cut apart along an axis; draws only where the knob asks for it."""

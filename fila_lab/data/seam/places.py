@@ -3,21 +3,22 @@
 The sham place lies `patch x tiles of the axis x j` from the cut place, for the smallest |j| at which the block stays on the page and
 touches no seam. So the phase towards the ViT's patches, the overview's patches (one of them spans `tiles` patches of the canvas) and the
 ConvNeXt's stride is the same, and only the seam differs. (The stride's phase is kept at native detail resolution and its multiples; at
-other k it differs, as it does between any two tokens there.) Where every such step lands on a seam again (an axis with 3 tiles of 3
-patches), the axis permits no triplet.
+other k it differs, as it does between any two tokens there, unless `data.seam.stride_cells` names it, which makes the steps longer.) Where
+every such step lands on a seam again (an axis with 3 tiles of 3 patches), the axis permits no triplet.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
 import numpy as np
 
 from fila_lab.config.data import CUT_SHARE
+from fila_lab.config.seam_pages import phase_step
 
 Box = tuple[int, int, int, int]
 T = TypeVar("T")
@@ -32,11 +33,12 @@ TRIES = 10
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a page: `tiles` tiles of `grid` patches of `patch` page px."""
+    """One axis of a page: `tiles` tiles of `grid` patches of `patch` page px; `stride_cells` as in `data.seam`."""
 
     tiles: int
     grid: int
     patch: int
+    stride_cells: tuple[int, ...] = ()
 
     @property
     def tile(self) -> int:
@@ -49,7 +51,7 @@ class Axis:
     @property
     def unit(self) -> int:
         """The smallest step that keeps every phase."""
-        return self.patch * self.tiles
+        return self.patch * phase_step(self.tiles, self.grid, self.stride_cells)
 
     def uncut(self, start: np.ndarray, width: int) -> np.ndarray:
         """Where [start, start + width) stays on the page and touches no seam."""
@@ -58,8 +60,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class CutTable:
-    """The places where one seam cuts a block, by ascending share of the ink before the seam, with two sham starts for each (-1: none)."""
+    """The places where one seam cuts a block, by ascending share of the ink before the seam, with two sham starts for each (-1: none);
+    `before`: px of the block before the seam."""
 
+    before: list[int]
     share: list[float]
     start: list[int]
     sham: list[list[int]]
@@ -92,7 +96,7 @@ def cut_tables(axis: Axis, profile: np.ndarray, cuts: Cuts = ANY_CUT, between: t
                 sham[:, side] = np.where(waiting & axis.uncut(moved, width), moved, sham[:, side])
         valid = (start >= 0) & (start + width <= axis.length) & (sham >= 0).any(1)
         if valid.any():
-            tables.append(CutTable(cumulative[before][valid].tolist(), start[valid].tolist(), sham[valid].tolist()))
+            tables.append(CutTable(before[valid].tolist(), cumulative[before][valid].tolist(), start[valid].tolist(), sham[valid].tolist()))
     return tables
 
 
@@ -112,16 +116,23 @@ def _intact_starts(axis: Axis, width: int, first: int, last: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Triplet:
-    """The three boxes (x0, y0, x1, y1) of a block in page px, the axis ("x", "y") along which it is cut, and the smaller share of ink."""
+    """The three boxes (x0, y0, x1, y1) of a block in page px, the axis ("x", "y") along which it is cut, the smaller share of ink, and the
+    boxes of further places, where they are asked for."""
 
     cut: Box
     sham: Box
     intact: Box
     axis: str
     cut_fraction: float
+    further: Mapping[str, Box] = field(default_factory=dict)
 
     def __getitem__(self, place: str) -> Box:
-        return {"cut": self.cut, "sham": self.sham, "intact": self.intact}[place]
+        return self.boxes[place]
+
+    @property
+    def boxes(self) -> dict[str, Box]:
+        """Place -> box."""
+        return {"cut": self.cut, "sham": self.sham, "intact": self.intact, **self.further}
 
 
 class Placer:
@@ -148,32 +159,33 @@ class Placer:
 
     def draw(self, generator: np.random.Generator) -> Triplet:
         """Three places; every cut fraction the block permits is about equally likely."""
-        crossing, start, sham, share = self._cut(generator)
-        across = _pick(generator, self.other[1 - crossing])
+        crossing, table, row, sham = self.draw_cut(generator)
+        across = pick(generator, self.other[1 - crossing])
         return Triplet(
-            self._box(crossing, start, across),
-            self._box(crossing, sham, across),
-            self._intact(generator),
+            self.box(crossing, table.start[row], across),
+            self.box(crossing, sham, across),
+            self.draw_intact(generator),
             "xy"[crossing],
-            min(share, 1 - share),
+            min(table.share[row], 1 - table.share[row]),
         )
 
     def draw_one(self, generator: np.random.Generator, place: str) -> Box:
         """One place only, as `draw` draws it."""
         if place == "intact":
-            return self._intact(generator)
-        crossing, start, sham, _ = self._cut(generator)
-        return self._box(crossing, start if place == "cut" else sham, _pick(generator, self.other[1 - crossing]))
+            return self.draw_intact(generator)
+        crossing, table, row, sham = self.draw_cut(generator)
+        return self.box(crossing, table.start[row] if place == "cut" else sham, pick(generator, self.other[1 - crossing]))
 
-    def _cut(self, generator: np.random.Generator) -> tuple[int, int, int, float]:
-        crossing = _pick(generator, self.permitted)
-        table = _pick(generator, self.tables[crossing])
+    def draw_cut(self, generator: np.random.Generator) -> tuple[int, CutTable, int, int]:
+        """(axis of the cut, table, its row, sham start)."""
+        crossing = pick(generator, self.permitted)
+        table = pick(generator, self.tables[crossing])
         uniform = generator.random()
-        row = int(uniform * len(table.share)) if self.between else self._nearest(table.share, uniform)
+        row = int(uniform * len(table.share)) if self.between else self.nearest(table.share, uniform)
         shams = [start for start in table.sham[row] if start >= 0]
-        return crossing, table.start[row], _pick(generator, shams), table.share[row]
+        return crossing, table, row, pick(generator, shams)
 
-    def _nearest(self, shares: list[float], uniform: float) -> int:
+    def nearest(self, shares: list[float], uniform: float) -> int:
         """The row whose share is nearest to one drawn from the range of cuts, on either side of the middle."""
         low, high = self.cuts
         wanted = low + 2 * (high - low) * uniform
@@ -184,15 +196,18 @@ class Placer:
             row -= 1
         return row
 
-    def _intact(self, generator: np.random.Generator) -> Box:
-        return self._box(0, _pick(generator, self.intact[0]), _pick(generator, self.intact[1]))
+    def draw_intact(self, generator: np.random.Generator) -> Box:
+        """A place without a seam, across the fewest patch borders."""
+        return self.box(0, pick(generator, self.intact[0]), pick(generator, self.intact[1]))
 
-    def _box(self, crossing: int, along: int, across: int) -> Box:
+    def box(self, crossing: int, along: int, across: int) -> Box:
+        """The block where it starts at `along` on the axis of the cut and at `across` on the other."""
         x, y = (along, across) if crossing == 0 else (across, along)
         return x, y, x + self.size[0], y + self.size[1]
 
 
-def _pick(generator: np.random.Generator, values: Sequence[T]) -> T:
+def pick(generator: np.random.Generator, values: Sequence[T]) -> T:
+    """One of them, all equally likely."""
     return values[int(generator.random() * len(values))]
 
 
@@ -207,14 +222,14 @@ def arrange(
     best: tuple[int, Triplet, list[Box | None]] | None = None
     for _ in range(ATTEMPTS):
         triplet = target.draw(generator)
-        taken: list[Box] = [triplet.cut, triplet.sham, triplet.intact]
+        taken: list[Box] = list(triplet.boxes.values())
         boxes: list[Box | None] = []
         for other, place in zip(others, shown, strict=True):
             box = _free(generator, other, place, taken, gap)
             boxes.append(box)
             if box is not None:
                 taken.append(box)
-        placed = len(taken) - 3
+        placed = len(taken) - len(triplet.boxes)
         if best is None or placed > best[0]:
             best = (placed, triplet, boxes)
         if placed == len(others):

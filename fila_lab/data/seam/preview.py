@@ -8,11 +8,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import PLACES
 from fila_lab.data.seam.content import fonts
 from fila_lab.data.seam.suite import SeamItem, SeamSuite
 from fila_lab.imaging import Geometry, prepare
-from fila_lab.imaging.pictures import check_replaceable, draw_seams, picture_format, save_picture
+from fila_lab.imaging.pictures import check_replaceable, draw_seams, grid_pictures, picture_format, save_picture
 
 CELL = 384
 """Side of a picture on the sheet, px."""
@@ -21,14 +20,15 @@ TEXT = 44
 """Height of the words above a row, px."""
 
 SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
-COLUMNS = (*PLACES, "cut, as the ViT sees it", "overview of cut")
+SEEN = ("cut, as the ViT sees it", "overview of cut")
 
 
 def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Sequence[str] = ()) -> None:
     """Writes a picture with `n` triplets of a split: of the suite's own mixture, or of each of `tasks`.
 
-    A row shows the three places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
-    resolution and its overview, both enlarged; above it id, question, answer and cut fraction.
+    A row shows all places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
+    resolution and its overview, both enlarged, and where the tiling has strided tiles or a second grid, the grids of tiles; above it id,
+    question, answer and cut fraction.
 
     Raises:
         FilaError: it cannot be written, or a file of something else stands there.
@@ -41,18 +41,22 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Seque
     font = ImageFont.truetype(str(fonts("train")[0]), 17)
     gap, head = 8, 30
     rows = [(source, index) for source in [suite.only(name) for name in tasks] or [suite] for index in range(n)]
-    sheet = Image.new("RGB", (len(COLUMNS) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
+    grids = () if suite.geometry.tiling.one_grid else ("cut, the grids of tiles",)
+    columns = (*suite.seam.test_places, *SEEN, *grids)
+    sheet = Image.new("RGB", (len(columns) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
-    for column, title in enumerate(COLUMNS):
+    for column, title in enumerate(columns):
         draw.text((gap + column * (CELL + gap), 6), title, fill=(0, 0, 0), font=font)
     for row, (source, index) in enumerate(rows):
-        triplet = source.triplet(split, index)
-        cut = triplet[0]
+        items = source.placed(split, index)
+        cut = items[0]
         top = head + row * (CELL + TEXT + gap)
         draw.text((gap, top + 4), _words(cut), fill=(0, 0, 0), font=font)
         prepared = prepare(cut.image, suite.geometry)
         plain = Image.fromarray(prepared.canvas)
-        pictures = [_marked(item, suite) for item in triplet] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
+        pictures = [_marked(item, suite) for item in items] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
+        if grids:
+            pictures.append(_beside([picture for _, picture in grid_pictures(prepared, SEAM)]))
         for column, picture in enumerate(pictures):
             sheet.paste(picture, (gap + column * (CELL + gap), top + TEXT))
     try:
@@ -82,6 +86,17 @@ def _marked(item: SeamItem, suite: SeamSuite) -> Image.Image:
     x0, y0, x1, y1 = item.target_box
     draw.rectangle((x0 - 3, y0 - 3, x1 + 2, y1 + 2), outline=TARGET, width=3)
     return _enlarged(image)
+
+
+def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of any size in one cell, two a row, each as large as it fits."""
+    sheet, half, gap = Image.new("RGB", (CELL, CELL), (250, 250, 250)), CELL // 2, 4
+    side = CELL if len(pictures) == 1 else half
+    for number, picture in enumerate(pictures):
+        factor = (side - gap) / max(picture.size)
+        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+        sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (number % 2 * half, number // 2 * half))
+    return sheet
 
 
 def _enlarged(image: Image.Image) -> Image.Image:

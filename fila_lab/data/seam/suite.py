@@ -1,4 +1,5 @@
-"""The instrument: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact.
+"""The instrument: items by construction, each a triplet of the same target cut by a seam, at its sham place, and intact; and, where
+`data.seam.further_places` asks for it, on two seams and off its sham place by less than a patch.
 
 A task (`fila_lab.data.seam.tasks`) says what stands on a page's blocks, what is asked and what the answer is; here the blocks get their
 places, the page its background, and the item its truth. No question says anything about its answer; every task states its chance.
@@ -58,6 +59,13 @@ class SeamItem:
     evidence: str
     """Where the cut runs: `through` the ink of what is asked, or `apart`, between the two parts of the evidence."""
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Where the middle of the target's plate lies on the canvas, px."""
+        x0, y0, x1, y1 = self.target_box
+        scale = self.canvas[0] / self.image.width / 2
+        return (x0 + x1) * scale, (y0 + y1) * scale
+
     @cached_property
     def ink(self) -> np.ndarray:
         """The target's ink as a bool mask of the page, [H, W]."""
@@ -97,12 +105,13 @@ class SeamSuite:
             raise FilaError(
                 f"geometry.canvases={[list(c) for c in geometry.canvases]}: no canvas has an axis where a cut target can move by whole "
                 f"patches x tiles without touching a seam again (tile {geometry.tile}, patch {geometry.patch})"
-                f"{_of_aspect(seam)}; add a canvas with two tiles along an axis"
+                f"{_of_aspect(seam)}{_of_phase(seam)}; add a canvas with two tiles along {_axes(seam)}"
             )
 
     def axes(self, canvas: tuple[int, int]) -> tuple[Axis, Axis]:
         """The page's x and y axis for a canvas (width, height)."""
-        x, y = (Axis(side // self.geometry.tile, self.geometry.grid, self.patch) for side in canvas)
+        tile, grid = self.geometry.tile, self.geometry.grid
+        x, y = (Axis(side // tile, grid, self.patch, self.seam.stride_cells) for side in canvas)
         return x, y
 
     def _by_key(self, canvas: tuple[int, int]) -> float:
@@ -132,9 +141,24 @@ class SeamSuite:
         page = self._page(split, index)
         return self._at(page, "cut"), self._at(page, "sham"), self._at(page, "intact")
 
+    def placed(self, split: str, index: int) -> tuple[SeamItem, ...]:
+        """The item at each of `data.seam.test_places`: its triplet, then the further places."""
+        page = self._page(split, index)
+        return tuple(self._at(page, place) for place in self.seam.test_places)
+
+    def boxes(self, split: str, index: int) -> Triplet:
+        """Where the target of an item stands at each place; nothing is painted."""
+        setup = self.setup(split, index)
+        return self._arranged(setup, get_task(self.heading(split, index)[0]).draft(setup))[1]
+
+    def centres(self, split: str, index: int) -> dict[str, tuple[float, float]]:
+        """Place -> where on the canvas the middle of the target's plate lies, px."""
+        scale = self.geometry.patch / self.patch / 2
+        return {place: ((x0 + x1) * scale, (y0 + y1) * scale) for place, (x0, y0, x1, y1) in self.boxes(split, index).boxes.items()}
+
     def _at(self, page: _Page, place: str) -> SeamItem:
-        if place not in PLACES:
-            raise FilaError(f"place={place!r} does not exist; choose one of {', '.join(PLACES)}")
+        if place not in self.seam.test_places:
+            raise FilaError(f"place={place!r} does not exist; choose one of {', '.join(self.seam.test_places)}")
         box = page.triplet[place]
         pixels = page.background.copy()
         pixels[box[1] : box[3], box[0] : box[2]] = page.target.rgb
@@ -217,6 +241,14 @@ class SeamSuite:
             image_id = names[int(draw.integers(len(names)))]
             return image_id, render.photo_crop(draw, image_id, width, height)
         return f"paper-{index:06d}", render.paper(draw, width, height)
+
+
+def _axes(seam: SeamConfig) -> str:
+    return "both axes, as data.seam.further_places=cross needs" if "cross" in seam.further_places else "an axis"
+
+
+def _of_phase(seam: SeamConfig) -> str:
+    return f" in the phase of data.seam.stride_cells={list(seam.stride_cells)}" if seam.stride_cells else ""
 
 
 def _of_aspect(seam: SeamConfig) -> str:

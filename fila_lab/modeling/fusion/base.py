@@ -77,9 +77,11 @@ class FusionSpec:
 class FusionContext:
     """Where the N tiles lie, and views of a detail map by token.
 
-    Tiles come image by image: the overview first, then the canvas in raster order. image, row, col: int64 [N]; an overview has
-    row = col = -1. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], whole cells per token; `stage_windows(s, dtype)` each
-    token's own window of it, [N, g, g, w*w, C_s]. `read_again` says whether anything reads this stage's map after this fusion point.
+    Tiles come image by image: the overview first, then the canvas in raster order, grid by grid where there are several. image, row, col:
+    int64 [N]; an overview has row = col = -1, a strided tile the phase of its pixels. rows, cols: tiles of the first grid, which are all
+    only where the canvas is cut once. `stage_map(s)` gives stage s of all tiles, [N, C_s, h_s, w_s], whole cells per token;
+    `stage_windows(s, dtype)` each token's own window of it, [N, g, g, w*w, C_s]. `read_again` says whether anything reads this stage's map
+    after this fusion point.
     """
 
     grid: int

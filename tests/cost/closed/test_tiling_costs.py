@@ -17,6 +17,9 @@ from fila_lab.cost.closed.pages import page_costs, page_training_flops
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
 SINGLE = {"geometry.tiling.canvases": [[42, 42]]}
 OVERLAP = {"geometry.tiling.overlap": 1}
+STRIDED, BOTH = ({"geometry.tiling.perspective": perspective} for perspective in ("strided", "both"))
+SECOND = {"geometry.tiling.second": {"max_tiles": 6}}
+SAME = {"geometry.tiling.second": {"min_tiles": 4, "max_tiles": 4, "exclusion": "none"}}
 INTERNVL = {"geometry.tiling.rule": "internvl", "geometry.tiling.fit": "stretch"}
 
 
@@ -24,7 +27,7 @@ def mini(*overrides: dict[str, Any]) -> Any:
     return resolve_run("mini", RANDOM, *overrides)
 
 
-@pytest.mark.parametrize("overrides", [{}, OVERLAP, SINGLE, INTERNVL, OVERLAP | {"geometry.tiling.overlap": 2}])
+@pytest.mark.parametrize("overrides", [{}, OVERLAP, SINGLE, INTERNVL, OVERLAP | {"geometry.tiling.overlap": 2}, BOTH | SECOND])
 @pytest.mark.parametrize("fusion", ["none", "concat"])
 def test_closed_forms_equal_the_counted_model(overrides: dict[str, Any], fusion: str) -> None:
     from fila_lab.cost.count import count_flops
@@ -63,6 +66,21 @@ def test_overlap_costs_tiles_and_neither_tokens_nor_cells() -> None:
     assert item_bytes(overlapping) > item_bytes(plain)
 
 
+def test_strided_tiles_cost_what_tiles_cost_and_a_second_grid_its_tiles_and_tokens() -> None:
+    canvas = (84, 84)
+    tokens = {name: vision_tokens(canvas, mini(tiling)) for name, tiling in (("plain", {}), ("strided", STRIDED), ("both", BOTH))}
+    assert tokens == {"plain": 9 + 42, "strided": 9 + 42, "both": 9 + 2 * 42}
+    second, same = mini(SECOND), mini(SAME)
+    assert (tiles_of(canvas, second.geometry), tiles_of(canvas, same.geometry)) == (4 + 6, 4 + 4)
+    assert vision_tokens(canvas, second) == 9 + 6 * (6 + 1) + 9 * (6 + 1)  # 2 x 3 tiles: nine rows of six tokens
+    assert vision_tokens(canvas, same) == tokens["both"]
+    plain, strided, doubled = (component_costs(mini(tiling), canvas) for tiling in ({}, STRIDED, SAME))
+    assert strided == plain
+    assert doubled["vit"].flops == doubled["fusion"].flops / plain["fusion"].flops * plain["vit"].flops == plain["vit"].flops * 9 / 5
+    assert doubled["convnext"] == plain["convnext"]
+    assert doubled["language"].flops > plain["language"].flops
+
+
 def test_dropped_padding_saves_the_language_model_tokens_and_the_towers_nothing() -> None:
     pages = {"geometry.canvases": [[42, 168]]}
     kept, dropped = (page_costs(mini(pages, SINGLE, {"geometry.tiling.padding_tokens": how})) for how in ("keep", "drop"))
@@ -90,6 +108,20 @@ def test_a_single_square_costs_two_tiles_for_every_page() -> None:
         ({"geometry.tiling.overlap": 1, "fusion.name": "cross_tile"}, "set geometry.tiling.overlap=0"),
         ({"geometry.tiling.overlap": 1, "fusion.name": "cross_attention_neighbours"}, "set geometry.tiling.overlap=0"),
         ({"geometry.tiling.overlap": 1, "fusion.detail_context": "tile"}, "they share pixels"),
+        (BOTH | {"fusion.handoff": "append"}, "shows the canvas more than once, but fusion.handoff = 'append'"),
+        (SECOND | {"fusion.handoff": "append"}, "geometry.tiling.second shows the canvas more than once"),
+        (STRIDED | {"geometry.tiling.overlap": 1}, "strided tiles lie nowhere side by side"),
+        (STRIDED | {"fusion.name": "cross_tile"}, "with geometry.tiling.perspective = 'strided' not all of them do"),
+        (SECOND | {"fusion.name": "cross_attention_neighbours"}, "with geometry.tiling.second not all of them do"),
+        (BOTH | {"fusion.detail_context": "tile"}, "tiles meet elsewhere too"),
+        (STRIDED | {"projector.kind": "pixel_shuffle", "projector.factor": 3}, "neighbours lie in different tiles"),
+        (SECOND | {"geometry.vit_scale": 2, "fusion.name": "none"}, "both add tiles"),
+        ({"geometry.tiling.second": {"min_tiles": 4, "max_tiles": 3}}, "min_tiles=4 is more than max_tiles=3"),
+        (
+            {"geometry.tiling.second": {"max_tiles": 4, "exclusion": "either"}, "geometry.canvases": [[168, 168]]},
+            "leaves none beside 4x4 tiles",
+        ),
+        (STRIDED | {"geometry.canvases": [[84, 100]]}, "84x100 is not a whole number of tiles"),
     ],
 )
 def test_settings_that_cannot_be(overrides: dict[str, Any], words: str) -> None:

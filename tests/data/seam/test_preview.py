@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from fila_lab.config.base import FilaError
+from fila_lab.config.data import SeamConfig
+from fila_lab.config.geometry import SecondGridConfig, TilingConfig
 from fila_lab.data.seam import SeamSuite
-from fila_lab.data.seam.preview import contact_sheet
+from fila_lab.data.seam.preview import CELL, contact_sheet
 
 
 def test_sheet_grows_with_triplets_and_refuses_unwritable_paths(suite: SeamSuite, tmp_path: Path) -> None:
@@ -22,6 +24,14 @@ def test_sheet_grows_with_triplets_and_refuses_unwritable_paths(suite: SeamSuite
     contact_sheet(suite, "test", 1, tmp_path / "tasks.png", ("chart", "presence"))
     with Image.open(tmp_path / "tasks.png") as image:
         assert image.height == heights[1]
+    tiling = TilingConfig(perspective="both", second=SecondGridConfig())
+    seen = SeamSuite(SeamConfig(further_places=("cross",)), suite.geometry.model_copy(update={"tiling": tiling}))
+    widths = {}
+    for name, own in (("plain", suite), ("seen", seen)):
+        contact_sheet(own, "test", 1, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            widths[name] = image.width
+    assert widths["seen"] - widths["plain"] == 2 * (CELL + 8), "a further place, and the grids of tiles"
     with pytest.raises(FilaError, match="path="):
         contact_sheet(suite, "val", 1, tmp_path / "sheets" / "1.png" / "x.png")
 

@@ -23,6 +23,8 @@ class Fila(Tiling):
         run = settings.images.run_config
         if run.geometry.tiling.overlap:
             raise settings.unusable("tiles overlap, so that what one cuts another shows whole")
+        if not run.geometry.tiling.one_grid:
+            raise settings.unusable("the canvas is seen more than once, or by strided tiles, so that what one cuts another shows whole")
         return cls(run.geometry, run.geometry.patch * run.projector.side)
 
     def geometry(self, size: Size) -> Geometry:
