@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def _alike(found: Findings) -> list[dict[int, str]]:
         if cell.arm in seen:
             continue
         seen.add(cell.arm)
-        config = json.loads(json.dumps((cell.result or {}).get("config") or cell.config))
+        config = copy.deepcopy(dict((cell.result or {}).get("config") or cell.config))
         seam = config.get("data", {}).get("seam", {})
         scale = seam.pop("page_scale", None)
         if scale is not None:
