@@ -224,6 +224,20 @@ def chosen_canvas(geometry: GeometryConfig, image: Size) -> Size:
     return width * geometry.vit_scale, height * geometry.vit_scale
 
 
+def most_tiles(geometry: GeometryConfig) -> int:
+    """Tiles of the image that has most of them, the overview not counted."""
+    scale = geometry.vit_scale
+    layouts = (tile_layout(geometry, (width * scale, height * scale)) for width, height in geometry.allowed_canvases)
+    return max(layout.tiles for layout in layouts)
+
+
+def most_blocks(geometry: GeometryConfig) -> int:
+    """Blocks (`Geometry.detail_blocks`) of the detail input that has most of them."""
+    if geometry.whole_image is not None:
+        return 1
+    return max((width // geometry.tile) * (height // geometry.tile) for width, height in geometry.allowed_canvases)
+
+
 def seen_canvas(config: RunConfig, canvas: Size) -> Size:
     """The canvas on which the ViT sees a page made for one of `geometry.canvases`: that one, unless the tiling has its own."""
     if config.geometry.tiling.own_canvases:

@@ -14,11 +14,12 @@ from transformers.image_transforms import to_pil_image
 from transformers.image_utils import load_image as fetch_image
 
 from fila_lab.config import RunConfig
-from fila_lab.config.counts import llm_tokens
+from fila_lab.config.counts import STRIDES, llm_tokens
 from fila_lab.config.renamed import present_run
 from fila_lab.config.strategies import has_convnext
-from fila_lab.config.tiling import chosen_canvas
+from fila_lab.config.tiling import chosen_canvas, most_blocks, most_tiles
 from fila_lab.imaging import Prepared, load_image, prepare
+from fila_lab.imaging.prepare import split_tiles
 
 
 class FilaImageProcessor(BaseImageProcessor):
@@ -49,9 +50,11 @@ class FilaImageProcessor(BaseImageProcessor):
         """An image, or a list of them, with None for a row without one; of lists in the list all images, one after the other. An image:
         PIL, an array or tensor of pixels, a path, an URL, or base64.
 
-        Returns pixel_values, uint8 [N, 1 + n, T, T, 3]: the overview, then the tiles in raster order, up to the most that an image has;
-        high_res_pixel_values, uint8 [N, H, W, 3]: the detail inputs, each in its upper left corner, where the model has a ConvNeXt;
-        image_sizes, int64 [N, 2]: height and width in px. What an image does not fill is 0, all of it in a row without an image.
+        Returns pixel_values, uint8 [N, 1 + n, T, T, 3]: the overview, then the tiles in raster order, n of them, the most that any image
+        has; high_res_pixel_values, uint8 [N, m, S, S, 3], where the model has a ConvNeXt: the detail input in squares, one a tile of the
+        canvas, in raster order, the most that any image has; image_sizes, int64 [N, 2]: height and width in px. What an image does not fill
+        is 0, all of it in a row without an image. So rows of any images have one shape, and whoever makes batches of them (a pipeline, say)
+        need not know how.
         """
         run = self.run_config
         rows = [None if image is None else prepare(opened(image), run.geometry, has_convnext(run)) for image in flat(images)]
@@ -81,19 +84,18 @@ def _is_file(name: str) -> bool:
 
 
 def _stacked(rows: Sequence[Prepared | None], run: RunConfig) -> dict[str, torch.Tensor]:
-    tile, seen = run.geometry.tile, [row for row in rows if row is not None]
-    tiles = max((len(row.tiles) for row in seen), default=0)
-    pixels = np.zeros((len(rows), 1 + tiles, tile, tile, 3), np.uint8)
+    geometry, tile = run.geometry, run.geometry.tile
+    pixels = np.zeros((len(rows), 1 + most_tiles(geometry), tile, tile, 3), np.uint8)
     sizes = np.zeros((len(rows), 2), np.int64)
-    details = [row.detail.shape[:2] for row in seen if row.detail is not None]
-    detail = np.zeros((len(rows), *(max((size[axis] for size in details), default=0) for axis in (0, 1)), 3), np.uint8)
+    side = STRIDES[-1] * geometry.cells_a_side
+    detail = np.zeros((len(rows), most_blocks(geometry), side, side, 3) if has_convnext(run) else 0, np.uint8)
     for number, row in enumerate(rows):
         if row is None:
             continue
         pixels[number, 0], pixels[number, 1 : 1 + len(row.tiles)] = row.overview, row.tiles
         sizes[number] = row.geometry.image_size[::-1]
         if row.detail is not None:
-            height, width = row.detail.shape[:2]
-            detail[number, :height, :width] = row.detail
+            blocks = split_tiles(row.detail, side)
+            detail[number, : len(blocks)] = blocks
     found = {"pixel_values": pixels, "image_sizes": sizes} | ({"high_res_pixel_values": detail} if has_convnext(run) else {})
     return {name: torch.from_numpy(values) for name, values in found.items()}

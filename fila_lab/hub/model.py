@@ -129,10 +129,11 @@ class FilaForConditionalGeneration(Sight, PreTrainedModel, GenerationMixin):
         for row, (height, width) in enumerate(image_sizes.tolist()):
             if height:
                 geometry = Geometry.of(width, height, self.encoder.config.geometry)
-                groups.setdefault((geometry.layout, geometry.detail_size), []).append(row)
+                groups.setdefault((geometry.layout, geometry.detail_blocks), []).append(row)
         found: dict[int, Tensor] = {}
         for (layout, (across, down)), rows in groups.items():
-            detail = None if high_res_pixel_values is None else high_res_pixel_values[rows, :down, :across]
+            blocks = None if high_res_pixel_values is None else high_res_pixel_values[rows, : across * down]
+            detail = None if blocks is None else blocks.unflatten(1, (down, across)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
             batch = VisionBatch.of(
                 layout,
                 torch.zeros(len(rows), 0, dtype=torch.long, device=pixel_values.device),

@@ -141,6 +141,11 @@ class Geometry:
         return across * STRIDES[-1] * self.detail_cells, down * STRIDES[-1] * self.detail_cells
 
     @property
+    def detail_blocks(self) -> tuple[int, int]:
+        """(across, down): the detail input in equal squares, one a tile of the canvas; where its size is fixed, itself."""
+        return self.canvas_tiles if self.whole_image is None else (1, 1)
+
+    @property
     def detail_scales(self) -> tuple[float, float]:
         """Detail px per canvas px along x and y: 32k / tile, or whatever squeezes the canvas into `whole_image`."""
         return self.detail_size[0] / self.canvas[0], self.detail_size[1] / self.canvas[1]

@@ -176,6 +176,10 @@ def spoil_index(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
 
 
+def spoil_pickled(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
 def spoil_tokenizer(folder: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
@@ -194,6 +198,7 @@ def spoil_tokenizer(folder: Path) -> None:
         ({}, spoil_index, "lacks 2 of the 2 files that model.safetensors.index.json names, e.g. model-1-of-2.safetensors"),
         ({}, spoil_tokenizer, "no tokenizer in it"),
         ({}, lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "model.safetensors cannot be read as safetensors"),
+        ({}, spoil_pickled, "pytorch_model.bin cannot be read as weights alone"),
         ({}, lambda folder: (folder / "tokenizer.json").write_text("{", encoding="utf-8"), "no readable tokenizer.json"),
         ({}, lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "its config.json is no mapping"),
     ],

@@ -213,6 +213,7 @@ def test_adapters_are_merged_into_what_is_saved_and_stay_where_they_were(tmp_pat
         slow({"fusion__name": "mini_gemini", "geometry__tiling__padding_tokens": "drop"}),
         slow({"geometry__tiling__overlap": 1}),
         slow({"geometry__tiling__perspective": "both", "geometry__tiling__second": {"max_tiles": 7}}),
+        slow({"geometry__whole_image": 192}),
         slow({"projector__kind": "pixel_shuffle", "projector__factor": 3, "fusion__handoff": "append"}),
     ],
     ids=lambda overrides: str(next(iter(overrides.values()))),

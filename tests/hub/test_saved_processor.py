@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fila_lab.hub.chat_template import jinja
 from fila_lab.hub.configuration import IMAGE_TOKEN, computed_run
 from fila_lab.hub.convert import with_image_token
 from fila_lab.imaging import prepare
+from fila_lab.imaging.prepare import join_tiles
 from fila_lab.modeling.language import character_tokenizer
 
 PEERS = json.loads((Path(__file__).parents[1] / "data" / "chat_templates.json").read_text(encoding="utf-8"))
@@ -96,11 +98,13 @@ def test_pixels_are_the_laboratory_s_and_what_they_do_not_fill_is_nothing(proces
     assert found["image_sizes"].tolist() == [[84, 84], [0, 0], [50, 160]]
     for row, image in ((0, PICTURES[0]), (2, PICTURES[1])):
         wanted = prepare(image, small().geometry)
-        tiles, (height, width) = wanted.tiles, wanted.detail.shape[:2]
+        tiles, (across, down) = wanted.tiles, wanted.geometry.detail_blocks
+        blocks = join_tiles(found["high_res_pixel_values"][row, : across * down].numpy(), down, across)
         assert np.array_equal(found["pixel_values"][row, 0], wanted.overview)
         assert np.array_equal(found["pixel_values"][row, 1 : 1 + len(tiles)], tiles)
         assert not found["pixel_values"][row, 1 + len(tiles) :].any()
-        assert np.array_equal(found["high_res_pixel_values"][row, :height, :width], wanted.detail)
+        assert np.array_equal(blocks, wanted.detail)
+        assert not found["high_res_pixel_values"][row, across * down :].any()
     assert not found["pixel_values"][1].any()
     assert {value.dtype for name, value in found.items() if name != "image_sizes"} == {torch.uint8}
 
@@ -109,11 +113,15 @@ def test_pixels_are_the_laboratory_s_and_what_they_do_not_fill_is_nothing(proces
 @given(st.integers(1, 3000), st.integers(1, 3000))
 def test_an_image_has_as_many_tokens_as_it_says(width: int, height: int) -> None:
     from fila_lab.config.counts import llm_tokens
+    from fila_lab.config.tiling import most_blocks, most_tiles
     from fila_lab.imaging import Geometry
 
     config = small(geometry__tiling__padding_tokens="drop", fusion__handoff="append")
     tokens = FilaImageProcessor(computed_run(config)).tokens(height, width)
-    assert tokens == llm_tokens(Geometry.of(width, height, config.geometry).canvas, config, (width, height))
+    geometry = Geometry.of(width, height, config.geometry)
+    assert tokens == llm_tokens(geometry.canvas, config, (width, height))
+    assert geometry.tiles <= most_tiles(config.geometry), "there is room for its tiles"
+    assert math.prod(geometry.detail_blocks) <= most_blocks(config.geometry)
 
 
 def test_tokens_are_those_that_the_model_sees() -> None:

@@ -22,6 +22,17 @@ def test_a_pipeline_answers(folder: Path, model) -> None:
         assert [found["generated_text"] for found in ask(**given, max_new_tokens=8, return_full_text=False)] == wanted
 
 
+def test_a_pipeline_answers_batches_of_different_canvases_as_one_by_one(folder: Path) -> None:
+    ask, options = pipeline("image-text-to-text", model=str(folder)), {"max_new_tokens": 8, "return_full_text": False}
+    pairs = list(zip(PICTURES, QUESTIONS, strict=True))
+    alone = [ask(text=conversation(*pair), **options)[0]["generated_text"] for pair in pairs]
+    together = ask(text=[conversation(*pair) for pair in pairs], batch_size=3, **options)
+    assert [told[0]["generated_text"] for told in together] == alone
+    streamed = ask(({"images": image, "text": f"<image>{question}"} for image, question in pairs), batch_size=2, **options)
+    assert [told[0]["generated_text"] for told in streamed] == alone
+    assert len(set(alone)) > 1
+
+
 def test_a_model_in_bfloat16_answers_and_is_saved_in_it(folder: Path, processor, tmp_path: Path) -> None:
     short = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16)
     assert {parameter.dtype for parameter in short.parameters()} == {torch.bfloat16}

@@ -114,7 +114,7 @@ def undisturbed(folder: Path) -> dict[str, Any]:
     return result
 
 
-def test_steps_count_on_and_points_name_their_stage(undisturbed: dict[str, Any]) -> None:
+def test_steps_count_on_and_points_name_their_stage(undisturbed: dict[str, Any], folder: Path) -> None:
     assert undisturbed["failure"] is None
     curve = [(point["step"], point["stage"], point["validation"] is not None) for point in undisturbed["curve"]]
     assert curve == [
@@ -127,6 +127,8 @@ def test_steps_count_on_and_points_name_their_stage(undisturbed: dict[str, Any])
         (9, "instruct", False),
     ]
     assert all(isinstance(point["validation_loss"], float) == (point["validation"] is not None) for point in undisturbed["curve"])
+    told = [(entry["step"], entry["validation_loss"]) for entry in JournalReader(folder / "work" / JOURNAL).new() if "validation" in entry]
+    assert told == [(point["step"], point["validation_loss"]) for point in undisturbed["curve"] if point["validation"] is not None]
     rates = {point["step"]: point["learning_rate"] for point in undisturbed["curve"]}
     assert rates[4] == pytest.approx(0)
     assert rates[6] == pytest.approx(1e-3 * 3 / 4)  # a line from the first step's rate to zero

@@ -13,6 +13,7 @@ import transformers as hf
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.geometry import GeometryConfig
+from fila_lab.config.tiling import most_tiles
 from fila_lab.hub.audit.seen import check_tiling, seen_boxes, tile_boxes
 from fila_lab.hub.audit.tilings import Settings, Tiling, seams, tiling_of
 from fila_lab.imaging import cut_fraction, prepare
@@ -85,15 +86,16 @@ for _kind in ("", "Pil"):
 
 
 class FilaImageProcessor:
-    """As the laboratory's own: bytes, colours last, the overview first."""
+    """As the laboratory's own: bytes, colours last, the overview first, then as many tiles as any image has."""
 
     def __init__(self, **fields: Any) -> None:
         geometry = GeometryConfig(**{"tile": 28, "patch": 14, "canvases": CANVASES, "detail_cells": 2, **fields})
         self.run_config = SimpleNamespace(geometry=geometry, projector=SimpleNamespace(side=1))
 
     def __call__(self, images: Any, return_tensors: str) -> dict[str, Any]:
-        seen = prepare(images, self.run_config.geometry, detail=False)
-        return {"pixel_values": torch.from_numpy(np.concatenate([seen.overview[None], seen.tiles]))[None]}
+        seen, most = prepare(images, self.run_config.geometry, detail=False), most_tiles(self.run_config.geometry)
+        nothing = np.zeros((most - len(seen.tiles), *seen.overview.shape), np.uint8)
+        return {"pixel_values": torch.from_numpy(np.concatenate([seen.overview[None], seen.tiles, nothing]))[None]}
 
 
 CANVASES = [(width, height) for height, width in pinpoints(28)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fila_lab.config.geometry import GeometryConfig, Size
+from fila_lab.config.tiling import most_tiles
 from fila_lab.hub.audit.tilings.base import Settings, Tiling
 from fila_lab.imaging import Geometry
 
@@ -31,7 +32,7 @@ class Fila(Tiling):
         return Geometry.of(*size, self.config)
 
     def crops(self, geometry: Geometry) -> int:
-        return geometry.tiles + 1
+        return 1 + most_tiles(self.config)  # what an image does not fill is nothing
 
     def tiles(self, geometry: Geometry) -> slice:
         return slice(1, 1 + geometry.tiles)
