@@ -95,6 +95,12 @@ def _triplets(sham: np.ndarray, cut: np.ndarray, images: np.ndarray, seed: int =
     return pd.DataFrame({"seed": seed, "item_id": np.arange(sham.size), "sham": sham, "cut": cut, "intact": sham, "image_id": images})
 
 
+def test_the_gap_of_no_triplets_is_not_known() -> None:
+    gap = bootstrap.clustered_gap(_triplets(np.zeros(0), np.zeros(0), np.zeros(0)))
+    assert np.isnan([gap.gap, gap.low, gap.high]).all()
+    assert (gap.triplets, gap.images, gap.seeds) == (0, 0, 0)
+
+
 def test_clustered_gap_by_hand_and_against_a_loop() -> None:
     rng = np.random.default_rng(0)
     frame = _triplets(rng.random(200) < 0.8, rng.random(200) < 0.6, np.repeat(np.arange(50), 4))
@@ -168,6 +174,7 @@ def test_triplets_are_the_items_with_all_three_places() -> None:
     ]
     frame = pd.DataFrame(rows, columns=["arm", "seed", "task", "item_id", "place", "image_id", "correct"])
     found = bootstrap.triplet_table(frame.sample(frac=1, random_state=0))
+    assert list(found.columns) == ["arm", "seed", "task", "item_id", "cut", "sham", "intact", "image_id"]
     assert sorted(zip(found["seed"], found["item_id"], strict=True)) == [(seed, item) for seed in (0, 1) for item in ("x1", "x22", "y1")]
     by_hand = {(seed, item, place): right for _, seed, _, item, place, _, right in rows}
     for row in found.itertuples():

@@ -57,6 +57,15 @@ def test_summary_counted_by_hand() -> None:
     assert all(isinstance(value, float) for value in metrics.values())
 
 
+def test_a_task_is_judged_by_its_own_score() -> None:
+    """One by `exact` though it is named, one by the column `score`."""
+    rows = frame(reading=READING, chart=COARSE).assign(score=0.25)
+    metrics = summarise(rows, {"reading": "exact", "chart": "anls"})
+    assert {
+        name: value for name, value in metrics.items() if name.count("/") == 1 and not name.startswith(("n/", "s", "f"))
+    } == pytest.approx({"exact/reading": 2 / 3, "anls/chart": 0.25, "exact/mean": 2 / 3})
+
+
 def test_seam_gap_is_the_difference_of_the_two_error_rates_whatever_the_data() -> None:
     rng = np.random.default_rng(0)
     items = {f"i{i}": (tuple(rng.integers(0, 2, 3)), f"p{i % 7}") for i in range(200)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +140,35 @@ def test_prompts_bring_the_same_rows_with_their_answers_where_these_have_a_loss(
     batch, prompts, trained = made(rows, training=False), plain(rows, training=False), plain(rows, training=True)
     assert torch.equal(batch.vision.input_ids, prompts.vision.input_ids), "it is asked as it would be without"
     assert (prompts.answered, made(rows, training=True).answered) == (None, None)
+    assert Collator(config, pool, None, tokenizer)(rows, training=False).answered is None, "asked for by name alone"
     told = [tokenizer.decode(own[own != IGNORE], skip_special_tokens=True) for own in batch.answered.labels]
     assert told == ["A0", "", "", "A3"]
     assert trained.rows == [0, 3]
     width = trained.labels.shape[1]
     assert torch.equal(batch.answered.ids[trained.rows, :width], trained.vision.input_ids)
     assert torch.equal(batch.answered.labels[trained.rows, :width], trained.labels)
+
+
+class TextsAlone(HandPool):
+    """Rows without an image."""
+
+    def __init__(self) -> None:
+        super().__init__([(84, 84)] * 2)
+        self.buckets = {name: replace(bucket, geometry=None) for name, bucket in self.buckets.items()}
+
+    def pixels(self, rows: np.ndarray, detail: bool) -> Pixels:
+        return Pixels(rows, None, None, None)
+
+    def turns(self, rows: np.ndarray) -> list[tuple[Turn, ...]]:
+        return [(Turn("Q" * 40, ("A",)),) for _ in rows]  # longer than an image, else no run could ask it
+
+
+def test_a_text_alone_has_no_visual_tokens_to_count() -> None:
+    """The longest sequence is that of its words: one less, and its answer would be cut off."""
+    pool, rows = TextsAlone(), np.arange(2)
+    length = int((collator(tiny(), pool)(rows, training=True).vision.input_ids[0] != build_tokenizer(tiny().language).pad_token_id).sum())
+    for most, kept in ((length, [0, 1]), (length - 1, [])):
+        assert collator(tiny(language__max_tokens=most), pool)(rows, training=True).rows == kept
 
 
 class Holed(HandPool):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -15,10 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from hand_pool import HandPool
 
 import fila_lab.training.data as data_module
+from fila_lab.config import FilaError
+from fila_lab.data import TaskRule
 from fila_lab.data.read_pool import ReadPool
 from fila_lab.data.sampler import BucketBatches
 from fila_lab.training import streams
-from fila_lab.training.data import CellData
+from fila_lab.training.data import CellData, check_judged_pools
 from fila_lab.training.streams import Stream, loader
 
 CANVASES = ["84x84", "84x42", "84x84", "42x84", "84x42"] * 6
@@ -124,6 +127,37 @@ def test_without_a_trainer_all_batches_are_this_processs(monkeypatch: pytest.Mon
     own = [batch.tolist() for batch in islice(BucketBatches(CANVASES, data.rows["train"], 4, 4).epochs(), 9)]
     assert [rows for rows, _, _ in islice(data.train_dataloader(), 9)] == own
     assert sorted(row for rows, _, _ in data.val_dataloader() for row in rows) == list(range(30))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_epoch_takes_as_many_steps_as_whole_batches(accumulate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever number of forward passes makes one of them."""
+    monkeypatch.setattr(data_module, "Collator", lambda config, pool, *_, **__: Rows())
+    config = SimpleNamespace(
+        seed=4,
+        data=SimpleNamespace(train_items=None, train_tasks=(), val_items=None, workers=0),
+        train=SimpleNamespace(batch_size=4 // accumulate, accumulate=accumulate, eval_batch_size=4),
+    )
+    data = CellData(config, dict.fromkeys(("train", "val"), Rows.pool), dict.fromkeys(("train", "val")), None)  # type: ignore[arg-type]
+    size = 4 // accumulate * accumulate
+    assert data.steps_an_epoch == len(BucketBatches(CANVASES, data.rows["train"], size, 4))
+
+
+def test_what_files_ask_must_be_there_to_judge_and_the_message_names_the_field() -> None:
+    """Of files alone, and not of those that are trained on: this score goes by the type of a question, which these do not tell."""
+
+    class Files(ReadPool):
+        def __init__(self) -> None:
+            self.rules, self.meta = {"maths": TaskRule("mathvista")}, pd.DataFrame({"task": ["maths"]})
+
+        def describe(self, rows: np.ndarray) -> pd.DataFrame:
+            assert rows.tolist() == [0]
+            return pd.DataFrame({"item_id": ["a"], "task": ["maths"], "place": [""], "answers": [("1",)]})
+
+    check_judged_pools({"train": Files(), "val": Rows.pool})
+    for name, field in (("val", "data.validate"), ("maths", "data.evaluate.maths")):
+        with pytest.raises(FilaError, match=f"^{field}: .*question_type"):
+            check_judged_pools({name: Files()})
 
 
 def test_files_are_read_by_other_processes_and_what_is_stored_by_none() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fila_lab.config.data import CUT_SHARE
 from fila_lab.config.seam_pages import has_sham_place
+from fila_lab.data.seam import places
 from fila_lab.data.seam.places import Axis, Box, Placer, arrange, cut_tables
 
 AXES = st.builds(Axis, tiles=st.integers(1, 4), grid=st.integers(2, 5), patch=st.integers(2, 6))
@@ -137,11 +138,12 @@ def test_draws_reach_every_place_and_keep_a_triplets_promises() -> None:
             assert not any(box[0] < 96 < box[2] or box[1] < 96 < box[3] for box in one)
 
 
-def test_where_the_seam_may_run_is_drawn_evenly() -> None:
-    ink = np.ones((10, 30), int)
-    placer = Placer(ink, PAGE, between=(0, 10, 19))
+@pytest.mark.parametrize("axis", [0, 1])
+def test_where_the_seam_may_run_is_drawn_evenly(axis: int) -> None:
+    ink = np.ones((30, 10) if axis else (10, 30), int)
+    placer = Placer(ink, PAGE, between=(axis, 10, 19))
     generator = np.random.default_rng(0)
-    runs = [96 - placer.draw(generator).cut[0] for _ in range(2000)]
+    runs = [96 - placer.draw(generator).cut[axis] for _ in range(2000)]
     assert sorted(set(runs)) == list(range(10, 20))
     assert max(runs.count(at) for at in set(runs)) < 270  # 200 each, and five standard deviations
 
@@ -157,6 +159,34 @@ def clear(box: Box, others: Sequence[Box], gap: int) -> bool:
 def test_an_axis_permits_triplets_where_a_block_of_one_patch_has_a_place(tiles: int, grid: int) -> None:
     for patch in (4, 32):
         assert has_sham_place(tiles, grid) is bool(cut_tables(Axis(tiles, grid, patch), np.ones(patch)))
+
+
+def test_a_cut_is_drawn_up_to_the_middle_where_nothing_else_is_said() -> None:
+    """Evenly between CUT_SHARE and a half: no share is more frequent."""
+    placer, generator = Placer(np.ones((60, 60), int), PAGE), np.random.default_rng(0)
+    shares = [placer.draw(generator).cut_fraction for _ in range(1500)]
+    counts, _ = np.histogram(shares, np.linspace(CUT_SHARE, 0.5, 6))
+    assert max(abs(counts - 300)) < 75, counts
+
+
+class Scripted(Placer):
+    """Draws as it is told."""
+
+    def __init__(self, boxes: list[Box]) -> None:
+        super().__init__(np.ones((8, 8), int), PAGE)
+        self.boxes = iter(boxes)
+
+    def draw_one(self, generator: np.random.Generator, place: str) -> Box:
+        return next(self.boxes)
+
+
+def test_of_arrangements_with_equally_many_blocks_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages must not depend on how often the search goes on in vain."""
+    monkeypatch.setattr(places, "TRIES", 1)
+    monkeypatch.setattr(places, "ATTEMPTS", 3)
+    target, far = Placer(np.ones((8, 8), int), PAGE), [(150 + n, 150, 158 + n, 158) for n in range(3)]
+    boxes = arrange(np.random.default_rng(0), target, [Scripted(far), Scripted(far)], ["cut", "cut"], gap=0)[1]
+    assert boxes == [far[0], None], "the second block lies on the first"
 
 
 class Counting(Placer):
