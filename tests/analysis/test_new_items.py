@@ -11,7 +11,7 @@ from fila_lab.analysis import statistics
 from fila_lab.analysis.contrasts import Contrast
 from fila_lab.analysis.new_items import ItemError, NewItems
 from fila_lab.analysis.recomputed import recomputed_check
-from fila_lab.analysis.verdicts import judge
+from fila_lab.analysis.verdicts import BEYOND, WITHIN, judge
 from fila_lab.config.study import Family
 
 PLACES = ("cut", "sham", "intact")
@@ -151,6 +151,20 @@ def test_a_sign_that_holds_for_this_pool_only_is_marked() -> None:
     assert row["items_low"] < 0 < row["items_high"]
     (plain,) = judge(cells, {"f": Family(contrasts=(("a", "b"),))}, "exact/reading", 0.001).to_dict("records")
     assert (plain["verdict"], plain["mark"]) == (row["verdict"], "new items not known")
+
+
+def test_a_size_is_unmarked_where_the_interval_for_new_items_is_clear_of_the_margin_on_its_side() -> None:
+    frame = predictions({"a": 1.2, "b": 0.0}, seeds=8, images=150, seed=4, seed_sd=0.02, own_sd=1.0)
+    cells = by_cell(frame).stack().rename("exact/reading").reset_index()
+    marks = set()
+    for margin in np.linspace(0.05, 0.45, 41):
+        (row,) = judge(cells, {"f": Family(contrasts=(("a", "b"),))}, "exact/reading", float(margin), frame).to_dict("records")
+        assert row["verdict"] == "better"
+        if row["size"] in (BEYOND, WITHIN):
+            clear = row["items_low"] > margin if row["size"] == BEYOND else row["items_high"] < margin
+            assert row["mark"] == ("" if clear else "size: this pool only")
+            marks.add((row["size"], row["mark"]))
+    assert len(marks) == 4
 
 
 def test_predictions_that_do_not_belong_to_the_numbers_give_no_interval(frame: pd.DataFrame) -> None:

@@ -22,7 +22,7 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.headline import headline_of
 from fila_lab.analysis.reversals import reversals
 from fila_lab.analysis.style import rows_of
-from fila_lab.analysis.subgroups import Subgroups, level_text
+from fila_lab.analysis.subgroups import MOST_LEVELS, Subgroups, level_text
 from fila_lab.config.study import Family
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -116,6 +116,16 @@ def test_of_families_without_a_reversal_at_most_one_in_twenty_gets_the_word() ->
         depends += min(analysis.holm(p_joint)) < 0.05
     assert hits / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
     assert depends / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_the_p_of_a_reversal_is_the_larger_of_two_one_sided_tests_each_corrected_for_the_levels(frame: pd.DataFrame) -> None:
+    for row in (row for pair in (("a", "b"), ("c", "b")) for row in split(frame, pair).effects.itertuples()):
+        wide = frame.groupby(["arm", "seed", "length"], observed=True)["correct"].mean().unstack([0, 2])
+        table = (wide[row.a] - wide[row.b]).to_numpy().T
+        sides = [min(stats.ttest_1samp(own, 0, alternative=side).pvalue for own in table) for side in ("greater", "less")]
+        assert row.p_reversal_holm == pytest.approx(max(min(1.0, len(table) * p) for p in sides))
+    flat = predictions({"a": (0.5, 0.5), "b": (0.9, 0.9)})
+    assert split(flat, ("a", "b")).effects["p_reversal_holm"].tolist() == [1.0], "no more than certain"
 
 
 def test_levels_without_scatter_or_with_two_seeds_show_nothing() -> None:
@@ -241,6 +251,23 @@ def test_bands_of_values_that_differ_little_have_names_of_their_own(frame: pd.Da
     assert levels.nunique() == len(levels) == 3
     infinite = values.where(frame["cut_fraction"] < 0.9, np.inf)
     assert _split_by(frame, infinite, "cut_fraction").levels["level"].nunique() == 3
+
+
+def test_levels_are_in_their_natural_order_whichever_comes_first(frame: pd.DataFrame) -> None:
+    texts = frame["length"].map({1: "10 px", 2: "b", 3: "9"})
+    assert list(_split_by(frame, texts).levels["level"]) == ["9", "10 px", "b"]
+
+
+@pytest.mark.parametrize(("kinds", "shown"), [(MOST_LEVELS, MOST_LEVELS), (MOST_LEVELS + 1, 0)])
+def test_a_column_of_too_many_words_is_not_split(frame: pd.DataFrame, kinds: int, shown: int) -> None:
+    words = frame["item_id"].str.split("-").str[1].astype(int).mod(kinds).map("kind {}".format)
+    assert len(_split_by(frame, words).levels) == shown
+
+
+def test_a_column_or_a_task_that_is_not_there_is_not_split(frame: pd.DataFrame) -> None:
+    found = split(frame, ("a", "b"), by=("nowhere",))
+    assert found.levels.empty
+    assert "not split by nowhere" in found.notes[0]
 
 
 def test_zero_is_a_level_where_it_says_something(frame: pd.DataFrame) -> None:
