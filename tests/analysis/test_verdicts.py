@@ -146,6 +146,15 @@ def test_near_floor_and_ceiling_the_margin_is_applied_to_logits() -> None:
     assert logit_margin(0.02, below=True, above=True) == logit_margin(0.02, below=True, above=False)
 
 
+def test_cells_that_do_not_say_how_many_items_they_had_take_nothing_from_the_others() -> None:
+    """At the very ceiling the logit is that of half an item less; the number of items is what most cells say."""
+    frame = _frame({"a": [1.0] * 8, "b": [0.97] * 8}).assign(**{"n/reading": 400.0})
+    holed = frame.copy()
+    holed.loc[0, "n/reading"] = np.nan
+    whole, same = (analysis.judge(own, {"f": Family(contrasts=(("a", "b"),))}, "exact/reading", 0.02) for own in (frame, holed))
+    assert whole["logit_difference"][0] == same["logit_difference"][0] == pytest.approx(np.log(399.5 / 0.5) - np.log(0.97 / 0.03))
+
+
 @pytest.mark.parametrize(
     ("level", "other", "verdict", "size"), [(0.5, 0.51, "better", "within the margin"), (0.97, 0.98, "better", "beyond the margin")]
 )

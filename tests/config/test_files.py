@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import subprocess
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -125,6 +128,26 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_it_returns(t
     monkeypatch.setattr(os, "fsync", noted)
     write_atomically(tmp_path / "file", b"content")
     assert seen == [("file", False), ("folder", True)]
+
+
+def test_what_becomes_a_file_is_synced_unless_it_may_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with becoming(tmp_path / "file") as temporary:
+        temporary.write_bytes(b"whole")
+    assert len(synced) == 2, "the file and its folder"
+
+
+def test_a_file_of_a_living_process_is_not_left_over_and_looking_harms_nobody(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as writer:
+        path = tmp_path / temporary_path(tmp_path / "file").name.replace(f"-{os.getpid()}", f"-{writer.pid}")
+        path.write_bytes(b"half")
+        assert not left_over(path, {"file"}, alone=False)
+        time.sleep(0.1)
+        assert writer.poll() is None
+        writer.kill()
+        writer.wait()
+        assert left_over(path, {"file"}, alone=False)
 
 
 def test_what_a_process_may_lose_is_not_synced_and_still_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import pytest
 
 from fila_lab.config import FilaError
 from fila_lab.config.renamed import SCHEMA
-from fila_lab.studies.result import failed
+from fila_lab.studies.result import AnswerCounts, failed
 from fila_lab.studies.store import Invalid, ResultStore
 
 
@@ -45,6 +46,17 @@ def test_what_is_written_is_read_back_without_nan(store: ResultStore) -> None:
     pd.testing.assert_frame_equal(store.predictions("a"), frame)
     assert store.manifest("a") == {"code_hash": "c"}
     assert not list(store.cells.glob("*/.*"))
+
+
+def test_a_digest_is_that_of_the_files_bytes(store: ResultStore) -> None:
+    store.write("c1", result("c1"), None, {})
+    content = (store.folder("c1") / "result.json").read_bytes()
+    assert store.digest("c1") == hashlib.sha256(content).hexdigest()[:16]
+
+
+def test_answers_that_were_not_counted_as_empty_are_none() -> None:
+    """Results from before there was this count."""
+    assert AnswerCounts.model_validate({"given": 5, "cut_off": 1}).empty == 0
 
 
 def test_a_failed_cell_is_done(store: ResultStore) -> None:
