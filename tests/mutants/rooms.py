@@ -94,6 +94,6 @@ ROOMS = (
     Room(
         "identity",
         ("fila_lab/studies/identity.py", "fila_lab/config/hashing.py"),
-        (*_in("studies", "test_identity"), *_in("config", "test_hashing")),
+        (*_in("studies", "test_identity", "test_shared_stages"), *_in("config", "test_hashing")),
     ),
 )

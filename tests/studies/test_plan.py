@@ -225,6 +225,22 @@ def test_a_matched_width_stands_in_the_cells_config_and_the_plan_says_how_near_i
     assert "matched   tiles: geometry.vit_scale = 2 for the FLOPs of concat" in text
 
 
+def test_a_matched_width_that_cannot_run_is_refused_as_any_other() -> None:
+    """Enlarged canvases and a second grid of tiles both add tiles."""
+    fields = {"fusion.name": "none", "geometry.tiling.second": {"max_tiles": 7}}
+    tiles = {"set": fields, "match": {"flops": 5e8, "tolerance": 0.9}}
+    arms = {"none": {"role": "baseline", "set": {"fusion.name": "none"}}, "concat": tiles}
+    with pytest.raises(ConfigError, match=r"geometry\.tiling\.second and geometry\.vit_scale = 3"):
+        make_plan(study(arms=arms))
+
+
+def test_a_grid_has_no_more_trials_than_combinations_and_others_as_many_as_they_are_told() -> None:
+    space = {"train.weight_decay": {"low": 0.0, "high": 0.1, "step": 0.05}}
+    for sampler, wanted in (("grid", 3), ("random", 7)):
+        plan = make_plan(study(tuning={"space": space, "trials": 7, "sampler": sampler}), "full")
+        assert plan.trials == wanted
+
+
 def test_cells_on_several_devices_are_told_the_memory_of_each_by_every_strategy() -> None:
     plan = make_plan(study(), overrides={"runtime.devices": 4, "runtime.strategy": "fsdp"})
     text = plan_text(plan, estimate(plan), Path("out"))

@@ -102,6 +102,17 @@ def test_a_file_that_does_not_count_is_moved_aside(store: ResultStore, text: str
     assert len(store.moved_aside()) == 2
 
 
+def test_what_a_killed_driver_left_is_cleared_wherever_it_lies_and_whoever_wrote_it(store: ResultStore) -> None:
+    """Of this and of other hosts, where nobody else writes; in a cell's folder and in that of all."""
+    store.write("a", result("a"), None, {})
+    there = [folder / f".result.json.other-host-{os.getpid()}.tmp" for folder in (store.folder("a"), store.cells)]
+    for path in there:
+        path.write_text("half", encoding="utf-8")
+    store.repair()
+    assert not any(path.exists() for path in there)
+    assert store.get("a") is not None
+
+
 def test_what_was_moved_aside_before_is_never_written_over(store: ResultStore) -> None:
     """Whichever of the earlier ones somebody has cleared away."""
     store.folder("a").mkdir()
