@@ -88,11 +88,9 @@ def attribution_table(attribution: pd.DataFrame) -> pd.DataFrame:
 
 
 def probed_map(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Frame of `position_map` of a probe's test answers. Tiles and patches are those of the tokens."""
-    tokens = frames["tokens"]
-    one = tokens[tokens["canvas"] == tokens["canvas"].iloc[0]]
-    patch = int(str(one["canvas"].iloc[0]).partition("x")[0]) // (int(one["col"].max()) + 1)
-    return position_map(frames[POSITIONS], patch * one.loc[one["tile"] == 0, "col"].nunique(), patch)
+    """Frame of `position_map` of a probe's test answers."""
+    answers = frames[POSITIONS]
+    return position_map(answers, *(int(answers[name].iloc[0]) for name in ("tile_px", "patch_px")))
 
 
 def write_probe_figures(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:

@@ -129,7 +129,8 @@ def switch_off(model: FilaModel, collator: Collator, rows: np.ndarray, progress:
 
 
 def target_centres(config: RunConfig, answers: pd.DataFrame) -> pd.DataFrame:
-    """The answers of the whole model among those of `switch_off`, with where on the canvas the middle of each target lies, px."""
+    """The answers of the whole model among those of `switch_off`, with where on the pages' own canvas the middle of each target lies, and
+    that canvas's tile and patch, px."""
     suite = SeamSuite(config.data.seam, config.geometry)
     own = answers[answers["off"] == NOTHING].drop(columns="off").reset_index(drop=True)
     centres: dict[str, dict[str, tuple[float, float]]] = {}
@@ -137,7 +138,8 @@ def target_centres(config: RunConfig, answers: pd.DataFrame) -> pd.DataFrame:
         split, _, index = item.split("-")
         centres[item] = suite.centres(split, int(index))
     places = [centres[str(item)][str(place)] for item, place in zip(own["item_id"], own["place"], strict=True)]
-    return pd.concat([own, pd.DataFrame(places, columns=list(CENTRE))], axis=1)
+    sizes = {"tile_px": config.geometry.tile, "patch_px": config.geometry.patch}
+    return pd.concat([own, pd.DataFrame(places, columns=list(CENTRE))], axis=1).assign(**sizes)
 
 
 @contextmanager

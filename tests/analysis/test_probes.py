@@ -38,7 +38,13 @@ def frames() -> dict[str, pd.DataFrame]:
             for place in ("cut", "sham"):
                 row = {"item_id": f"t{item}", "task": "reading", "place": place, "image_id": "p", "canvas": "84x84", "off": off}
                 answers.append(row | {"correct": bool(right if place == "cut" else whole)})
-    return {"tokens": pd.DataFrame(tokens), "alignment": pd.DataFrame(found), "attribution": pd.DataFrame(answers)}
+    rng = np.random.default_rng(0)
+    positions = pd.DataFrame({"target_x": rng.uniform(0, 84, 99), "target_y": rng.uniform(0, 84, 99), "correct": True}).assign(
+        canvas="84x84"
+    )
+    positions = positions.assign(tile_px=42, patch_px=14)
+    found_ = {"tokens": pd.DataFrame(tokens), "alignment": pd.DataFrame(found), "attribution": pd.DataFrame(answers)}
+    return found_ | {"positions": positions}
 
 
 def test_where_fusion_acts_by_distance(frames: dict[str, pd.DataFrame]) -> None:
@@ -74,11 +80,12 @@ def test_attribution_by_hand(frames: dict[str, pd.DataFrame]) -> None:
 
 def test_every_figure_is_drawn_and_seams_lie_between_tiles(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     written = probes.write_probe_figures(frames, tmp_path)
-    assert [path.name for path in written] == ["distance.png", "page.png", "alignment.png", "attribution.png"]
+    assert [path.name for path in written] == ["distance.png", "page.png", "alignment.png", "attribution.png", "positions.png"]
     assert all(path.stat().st_size > 5000 for path in written)
     wide = frames["tokens"].query("canvas == '84x84' and stage == 1")
     assert probes._seams(wide) == [([2.5, 2.5], [-0.5, 5.5]), ([-0.5, 5.5], [2.5, 2.5])]
-    assert len(probes.write_probe_figures(frames | {"alignment": pd.DataFrame()}, tmp_path)) == 3
+    assert len(probes.write_probe_figures({**frames, "alignment": pd.DataFrame()}, tmp_path)) == 4
+    assert probes.probed_map(frames)["answers"].sum() == 99
 
 
 def test_frames_come_back_from_their_folder(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import torch
 from tiny_run import tiny
 
 from fila_lab.config import FilaError
+from fila_lab.config.geometry import SecondGridConfig
+from fila_lab.data.seam import SeamSuite
 from fila_lab.modeling import FilaModel, build_model
 from fila_lab.training import probe, run_cell
 from fila_lab.training.batches import Collator
@@ -42,7 +44,7 @@ def collator(model: FilaModel, cache_dir: Path, split: str) -> Collator:
     return Collator(model.config, pool, cached_features(model.config, pool, cache_dir), model.tokenizer)
 
 
-def test_a_probe_gives_three_tidy_frames_and_agrees_with_the_cell(cell: tuple[Path, pd.DataFrame], cache_dir: Path) -> None:
+def test_a_probe_gives_tidy_frames_and_agrees_with_the_cell(cell: tuple[Path, pd.DataFrame], cache_dir: Path) -> None:
     folder, predictions = cell
     frames = probe_cell(folder, cache_dir, items=100)
     tokens, alignment, attribution = (frames[name] for name in ("tokens", "alignment", "attribution"))
@@ -60,6 +62,11 @@ def test_a_probe_gives_three_tidy_frames_and_agrees_with_the_cell(cell: tuple[Pa
     assert list(dict.fromkeys(attribution["off"])) == ["nothing", "1->1", "2->2", "3->3", "4->5", "everything"]
     whole = attribution[attribution["off"] == "nothing"].set_index(["item_id", "place"])["correct"]
     assert whole.to_dict() == predictions.set_index(["item_id", "place"])["correct"].to_dict()
+    positions = frames["positions"].set_index(["item_id", "place"])
+    assert positions["correct"].to_dict() == whole.to_dict()
+    suite = SeamSuite(CONFIG.data.seam, CONFIG.geometry)
+    item = suite.item("test", 0, "sham")
+    assert tuple(positions.loc[(item.item_id, "sham"), ["target_x", "target_y"]]) == pytest.approx(item.centre)
 
 
 def test_switching_off_is_a_fusion_that_adds_nothing(model: FilaModel, cache_dir: Path) -> None:
@@ -127,11 +134,14 @@ def test_what_has_no_fusion_to_look_at_is_refused(cache_dir: Path, tmp_path: Pat
         trained_cell(tiny(vit__weights="nowhere.safetensors"), tmp_path / "other", cache_dir)
 
 
-def test_overlapping_tiles_are_refused(cell: tuple[Path, pd.DataFrame], cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("own", [{"overlap": 1}, {"perspective": "both"}, {"second": SecondGridConfig()}])
+def test_other_tiles_than_one_grid_side_by_side_are_refused(
+    own: dict[str, object], cell: tuple[Path, pd.DataFrame], cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load_trained(cell[0])
     geometry = model.config.geometry
-    tiling = geometry.tiling.model_copy(update={"overlap": 1})
+    tiling = geometry.tiling.model_copy(update=own)
     model.config = model.config.model_copy(update={"geometry": geometry.model_copy(update={"tiling": tiling})})
     monkeypatch.setattr(probe, "load_trained", lambda _: model)
-    with pytest.raises(FilaError, match=r"geometry\.tiling\.overlap=1, .* choose a cell without overlap"):
+    with pytest.raises(FilaError, match=rf"geometry\.tiling\.{next(iter(own))} is set, .* choose a cell without"):
         probe_cell(cell[0], cache_dir)

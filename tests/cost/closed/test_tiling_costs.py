@@ -27,7 +27,10 @@ def mini(*overrides: dict[str, Any]) -> Any:
     return resolve_run("mini", RANDOM, *overrides)
 
 
-@pytest.mark.parametrize("overrides", [{}, OVERLAP, SINGLE, INTERNVL, OVERLAP | {"geometry.tiling.overlap": 2}, BOTH | SECOND])
+@pytest.mark.parametrize(
+    "overrides",
+    [{}, OVERLAP, SINGLE, INTERNVL, OVERLAP | {"geometry.tiling.overlap": 2}, pytest.param(BOTH | SECOND, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("fusion", ["none", "concat"])
 def test_closed_forms_equal_the_counted_model(overrides: dict[str, Any], fusion: str) -> None:
     from fila_lab.cost.count import count_flops
