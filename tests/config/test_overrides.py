@@ -45,7 +45,8 @@ def test_a_key_of_a_plain_mapping_keeps_the_others() -> None:
 
 
 def test_a_key_deep_in_a_plain_mapping_keeps_the_others() -> None:
-    files = {"data.train": {"suite": "llava", "path": "mine.json", "options": {"task": "mine"}}, "data.evaluate": {"docvqa": {"path": "here"}}}
+    mine = {"suite": "llava", "path": "mine.json", "options": {"task": "mine"}}
+    files = {"data.train": mine, "data.evaluate": {"docvqa": {"path": "here"}}}
     said = parse_set(["data.train.options.validate_share=0.1", "data.evaluate.docvqa.path=there", "data.evaluate.docvqa.options.ending=''"])
     data = resolve_run("mini", files, said).data
     assert data.train[0].options == {"task": "mine", "validate_share": 0.1}
