@@ -81,7 +81,7 @@ def data_check(
         splits = {name: as_dict(check) for name, check in checks.items()}
         typer.echo(json.dumps({"suite": suite.name, "path": str(path), "preset": preset, "splits": splits}, indent=1, ensure_ascii=True))
         return
-    typer.echo("\n\n".join(_text(suite, path, name, checks[name], config.language.tokenizer) for name in chosen))
+    typer.echo("\n\n".join(_text(suite, path, name, checks[name], config) for name in chosen))
     for message in bad:
         typer.echo(f"cannot be shown: {message}", err=True)
     if count and shown is not None:
@@ -136,12 +136,12 @@ def _counter(config: RunConfig) -> Count | None:
     return count
 
 
-def _text(suite: Suite, path: Path, split: str, check: SplitCheck, tokenizer: str) -> str:
+def _text(suite: Suite, path: Path, split: str, check: SplitCheck, config: RunConfig) -> str:
     """What is printed of a split."""
     from fila_lab.cli.text import table
     from fila_lab.data.check import QUANTILES
 
-    aside = sum(check.reasons.values())
+    aside, tokenizer = sum(check.reasons.values()), config.language.tokenizer
     parts = [f"{path} as {suite.name}, split {split}: {check.rows} rows, {aside} set aside"]
     rules = suite.tasks()
     endings = {name: repr(rule.ending) if rule.ending else "" for name, rule in rules.items()}
@@ -172,7 +172,9 @@ def _text(suite: Suite, path: Path, split: str, check: SplitCheck, tokenizer: st
     if notes:
         parts.append("\n".join(notes))
     if check.reasons:
-        lines = [f"set aside: {aside} of {aside + check.rows} rows"]
+        most = config.data.bad_rows
+        stops = f", more than data.bad_rows={most:g}: a cell that uses this split stops" if aside > most * (aside + check.rows) else ""
+        lines = [f"set aside: {aside} of {aside + check.rows} rows{stops}"]
         for reason, number in check.reasons.items():
             lines += [f"  {number}  {reason}", *(f"       {one.message}" for one in check.examples[reason])]
         parts.append("\n".join(lines))

@@ -105,7 +105,8 @@ def _named(given: list[str], images: Path | None, ending: str | None, limit: int
         own = what.endswith((".yaml", ".yml"))
         name = Path(what).stem if own else what
         if not own and (what not in available_suites() or what == SEAM):
-            raise unknown_suite("--benchmark", what, [known for known in available_suites() if known != SEAM])
+            names = [known for known in available_suites() if known != SEAM]
+            raise unknown_suite("--benchmark", what, names, "or the YAML file that defines one")
         if name in found:
             raise ConfigError(f"--benchmark {text!r}: {name} is given twice; evaluate them one after the other")
         found[name] = EvaluationConfig(

@@ -37,7 +37,8 @@ def train(
 
     \b
     fila-lab train mini --set fusion.name=concat
-    fila-lab train experiments/recipes/llava15.yaml --set data.train.path=mine.json --set train.stages.align.data.path=captions.json
+    fila-lab train experiments/recipes/llava15.yaml --set data.train.path=mine/train.json --set data.train.images=mine
+        --set train.stages.align.data.path=mine/captions.json --set train.stages.align.data.images=mine
 
     \b
     Exit codes: 0 it is trained, 2 a mistake or a fault of the machine, 3 it failed (recorded), 130 Ctrl-C.
@@ -98,6 +99,7 @@ def _text(result: CellResult, cell: Path, name: str) -> str:
             *lines,
             "",
             f"ask       fila-lab predict IMAGE QUESTION --cell {cell}",
+            f"          fila-lab chat {cell} IMAGE",
             f"evaluate  fila-lab evaluate {cell} --benchmark docvqa=PATH",
             f"save      fila-lab save {cell} --to {name}-model",
         ]

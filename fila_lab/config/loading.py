@@ -61,6 +61,8 @@ def load_study(path: str | Path) -> StudyConfig:
 
     path = Path(path)
     content = read_yaml(path)
+    if "extends" in content and "arms" not in content:
+        raise ConfigError(f"{path} is a preset, not a study; train it by itself (fila-lab train {path}), or name it as a study's preset")
     content.setdefault("name", path.stem)
     try:
         return StudyConfig.model_validate(content)
@@ -132,6 +134,8 @@ def _preset_layers(name: str, above: tuple[str, ...], base: Path | None = None) 
     if key in above:
         raise ConfigError(f"{path}: extends = {name!r} leads back to itself; a preset extends another one or nothing")
     content = _read(path)
+    if "arms" in content or "grid" in content:
+        raise ConfigError(f"{path} is a study, not a preset; run it (fila-lab run {path}), or give the preset that it names")
     _refuse_preset(content, f"{path.name}: ")
     parent = content.pop("extends", None)
     below = _preset_layers(str(parent), (*above, key), path.parent) if parent is not None else []

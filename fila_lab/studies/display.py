@@ -15,6 +15,8 @@ from fila_lab.studies.engines.base import Event, Finished, Restarted, Started, U
 from fila_lab.studies.engines.base import Progress as CellProgress
 
 LOG_SECONDS = 30.0
+MESSAGE = 300
+"""Characters of a failure that a line shows; the result keeps it whole."""
 
 
 def clock(seconds: float) -> str:
@@ -141,7 +143,7 @@ class Display:
         if event.result.get("status") == FAILED:
             self.failures += 1
             failure = event.result.get("failure") or {}
-            self.say(f"{self._name(event.id)} failed ({failure.get('kind')}): {str(failure.get('message'))[:300]}")
+            self.say(f"{self._name(event.id)} failed ({failure.get('kind')}): {_cut(str(failure.get('message')))}")
         else:  # a pruned cell is shorter, and so will others be that are left
             self.pruned += event.result.get("status") == PRUNED
             self.forecast.measure(event.id, event.finished - event.started)
@@ -212,3 +214,7 @@ class Display:
         seconds = clock(time.monotonic() - self._began)
         done = f"{self.done} of {self.total} done" if self._of_cells or not self.done else "done"
         self.say(f"{self.title}: {done} in {seconds}{self._losses()}")
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= MESSAGE else f"{message[:MESSAGE]}..."

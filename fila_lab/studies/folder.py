@@ -97,8 +97,8 @@ def check_owner(root: Path, plan: Plan) -> None:
         )
     elif earlier["study_hash"] != plan.study_hash:
         log.warning(
-            "the study file has changed since this folder's last run (%s, now %s): finished cells with the same id are kept, "
-            "and the report shows the new hash",
+            "the study, or what --set says of it, has changed since this folder's last run (%s, now %s): finished cells with the same "
+            "id are kept, and the report shows the new hash",
             earlier["study_hash"],
             plan.study_hash,
         )

@@ -245,8 +245,8 @@ class StudyRun:
             def listen(event: Event) -> None:
                 display.update(event)
                 self.standing.listen(event)
-                if isinstance(event, Finished) and (failure := event.result.get("failure")):
-                    log.warning("%s (%s); each cell does it for itself", failed, failure["message"])
+                if isinstance(event, Finished) and event.result.get("failure"):  # why has been said by the display
+                    log.warning("%s; each cell does it for itself", failed)
                 elif isinstance(event, Undone) and event.kind == KILLED:
                     log.warning("%s (%s); each cell does it for itself", failed, event.reason)
                 elif isinstance(event, Undone):

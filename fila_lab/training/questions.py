@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fila_lab.config import RunConfig
 from fila_lab.config.seam_words import WORDS
+from fila_lab.config.suites import SEAM, SuiteConfig
 from fila_lab.data.seam import SeamSuite
 
 DRAWN = 60
@@ -29,11 +30,14 @@ def unknown_tokens(tokenizer: PreTrainedTokenizerBase, question: str) -> list[st
 
 
 def examples_if_unlike(question: str, config: RunConfig) -> dict[str, str]:
-    """Task -> one of its questions, where `question` has a form or a word that none of the cell's training items has; else empty.
+    """Task -> one of its questions, where `question` has a form or a word that none of the cell's training items has; else empty. Empty too
+    for a cell that was trained on anything but the seam suite: what other data ask is not known here.
 
     A form is a question with its first word and with every further word and code (capitals and digits) in its place. Questions are drawn,
     without their pages, until the form is met, so a question of a trained task is soon known.
     """
+    if any(source.suite != SEAM for source in _trained_on(config)):
+        return {}
     form, examples = _form(question), dict[str, str]()
     foreign = set(_WORD.findall(question)[1:]) - set(WORDS)
     for task, known in _training_questions(config):
@@ -41,6 +45,13 @@ def examples_if_unlike(question: str, config: RunConfig) -> dict[str, str]:
         if not foreign and _form(known) == form:
             return {}
     return examples
+
+
+def _trained_on(config: RunConfig) -> list[SuiteConfig]:
+    """The sources of all training rows, those of every stage."""
+    stages = config.train.stages or ()
+    own = [source for stage in stages if stage.data is not None for source in stage.data]
+    return own if stages and all(stage.data is not None for stage in stages) else [*own, *config.data.train]
 
 
 def _training_questions(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -44,6 +44,17 @@ def test_a_key_of_a_plain_mapping_keeps_the_others() -> None:
     assert config.data.seam.tasks == {"reading": 0.5, "coarse": 0.5}
 
 
+def test_a_key_deep_in_a_plain_mapping_keeps_the_others() -> None:
+    mine = {"suite": "llava", "path": "mine.json", "options": {"task": "mine"}}
+    files = {"data.train": mine, "data.evaluate": {"docvqa": {"path": "here"}}}
+    said = parse_set(["data.train.options.validate_share=0.1", "data.evaluate.docvqa.path=there", "data.evaluate.docvqa.options.ending=''"])
+    data = resolve_run("mini", files, said).data
+    assert data.train[0].options == {"task": "mine", "validate_share": 0.1}
+    assert (data.evaluate["docvqa"].path, data.evaluate["docvqa"].options) == ("there", {"ending": ""})
+    with pytest.raises(ConfigError, match=r"data\.train\.path has no keys below it"):
+        resolve_run("mini", files, {"data.train.path.x": 1})
+
+
 @pytest.mark.parametrize("text", ["train.steps", "=3", "", "train.steps=[1", "train.steps={a: }}"])
 def test_what_is_not_an_assignment_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):

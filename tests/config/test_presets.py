@@ -196,3 +196,13 @@ def test_a_fusions_usual_reach_and_options_leave_records_as_they_were() -> None:
     other = resolve_run("mini", {"fusion.name": "slice_restore", "fusion.options.pooled": 1, "fusion.reach": "tile"})
     assert other.model_dump()["fusion"]["options"] == {"pooled": 1}
     assert type(other).model_validate(other.model_dump(mode="json")) == other
+
+
+def test_a_preset_given_as_a_study_and_a_study_given_as_a_preset_are_called_so(tmp_path: Path) -> None:
+    preset, study = tmp_path / "preset.yaml", tmp_path / "study.yaml"
+    preset.write_text("extends: mini\ntrain: {steps: 3}\n", encoding="utf-8")
+    study.write_text("preset: mini\narms: {none: {role: baseline}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"is a preset, not a study; train it by itself"):
+        load_study(preset)
+    with pytest.raises(ConfigError, match=r"is a study, not a preset; run it"):
+        resolve_run(str(study))

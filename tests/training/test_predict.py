@@ -137,6 +137,14 @@ def test_every_question_of_a_trained_task_is_known_and_others_are_not(preset: st
         assert set(found) == set(config.data.seam.tasks) or question == "RED?"  # three capitals are a code like any other
 
 
+@pytest.mark.parametrize("place", ["data.train", "stage"])
+def test_no_question_is_called_unlike_where_files_were_trained_on(place: str) -> None:
+    files = {"suite": "llava", "path": "mine.json"}
+    stages = [{"name": "align", "trains": ["projector"], "data": files}, {"name": "instruct", "trains": ["projector"]}]
+    config = resolve_run("mini", {"data.train": files} if place == "data.train" else {"train.stages": stages, "fusion.name": "none"})
+    assert examples_if_unlike("What is the total?", config) == {}
+
+
 def test_a_question_of_another_task_and_an_empty_answer_are_said(ask, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("unlike" in line for line in ask("bar red?"))
     said = next(line for line in ask("count red?") if "unlike" in line)

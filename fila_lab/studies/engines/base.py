@@ -166,7 +166,7 @@ def call(job: Job, progress: Callable[[str, int, int], None] | None) -> Outcome:
             fault = (machine.kind, str(machine))
         else:
             config = job.config.model_dump(mode="json")
-            message = f"{type(error).__name__}: {error}"
+            message = str(error) if isinstance(error, FilaError) else f"{type(error).__name__}: {error}"
             result = failed(job.id, config, _kind(error), message, traceback.format_exc(), time.time() - started)
     return Outcome(result, predictions, provenance, started, time.time(), socket.gethostname(), fault)
 
