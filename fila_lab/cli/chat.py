@@ -31,10 +31,12 @@ def chat(
     """
     if not model.is_dir():
         raise ConfigError(f"MODEL = {model}: no such folder; give one that `fila-lab save` wrote, or a trained cell's")
-    from fila_lab.hub.door import Exchange, load
     from fila_lab.imaging import load_image
 
-    shown = load_image(image)
+    shown = load_image(image)  # before torch is imported
+    from fila_lab.hub.door import Exchange, load
+    from fila_lab.training.questions import MAX_QUESTION_TOKENS, check_question
+
     loaded = load(model)
     terminal = sys.stdin.isatty()
     if terminal:
@@ -45,7 +47,12 @@ def chat(
             shown = _other_image(question) or shown
             said.clear()
         elif question:
-            answer = loaded.answer(shown, question, said if remember else ())
+            try:
+                check_question(question)
+                answer = loaded.answer(shown, question, said if remember else (), longest=MAX_QUESTION_TOKENS)
+            except FilaError as error:
+                typer.echo(f"fila-lab: {error}", err=True)
+                continue
             said.append((question, answer))
             typer.echo(answer)
 

@@ -29,8 +29,11 @@ def save(
     """
     if not cell.is_dir():
         raise ConfigError(f"CELL = {cell}: no such folder; give cells/<id> of a result folder whose checkpoint was kept")
+    from fila_lab.config.saved import SAVED, changed_since, holds_saved
+
+    if holds_saved(cell):
+        raise ConfigError(f"CELL = {cell} is a saved model already; copy the folder, or give cells/<id> of a result folder")
     home, mark = _home(cell, to)
-    from fila_lab.config.saved import SAVED, changed_since
     from fila_lab.hub.cells import trained_model
     from fila_lab.hub.save import save_model
     from fila_lab.studies.replace import begin, swap
@@ -77,5 +80,6 @@ def _home(cell: Path, to: Path) -> tuple[Path, SavedMark | None]:
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a null character, links in a circle
         raise ConfigError(f"--to = {str(to)!r} is no path ({error}); {remedy}") from error
     if (mark := read_saved(home)) is None:
-        raise ConfigError(f"--to = {to} holds something that `fila-lab save` did not write ({SAVED} is missing); {remedy}")
+        lack = f"{SAVED} is {'not its mark' if (home / SAVED).exists() else 'missing'}"
+        raise ConfigError(f"--to = {to} holds something that `fila-lab save` did not write ({lack}); {remedy}")
     return home, mark

@@ -63,8 +63,9 @@ def check_fusion_points(depth: Depth, layers: int, feature_layer: int) -> None:
         raise ConfigError(f"fusion.depth = {shown}: a [stage, layer] pair stands there twice; name each once")
     given = order if isinstance(depth, str) else [layer for _, layer in depth if layer != "after"]
     if order[0] < 1 or (depth != "after" and given and given[-1] >= feature):
+        later = "" if feature == layers else "set vit.feature_layer=-1, "
         raise ConfigError(
             f"fusion.depth = {shown}: fusion points must follow layers 1 to {feature - 1}, so that at least one layer follows the last "
             f"(vit.feature_layer = {feature_layer} takes the output of layer {feature} of {layers}); "
-            "move the fusion point, set vit.feature_layer=-1, or write `after` for the layer if none should follow"
+            f"move the fusion point, {later}or write `after` for the layer if none should follow"
         )

@@ -35,7 +35,7 @@ class ProjectorConfig(Strict):
     def _check(self) -> ProjectorConfig:
         if self.factor is not None and self.side == 1:
             raise ValueError(
-                f"projector.factor={self.factor} makes one token of several, which kind={self.kind} does not; "
+                f"factor = {self.factor} makes one token of several, which kind = {self.kind} does not; "
                 "choose kind pixel_shuffle or average_pool, or leave factor out"
             )
         return self

@@ -15,6 +15,7 @@ from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tower_folder import weights_in
 from fila_lab.config.tower_sources import cached_files, local_files
 from fila_lab.config.vocabulary import VOCABULARY
+from fila_lab.config.weight_headers import stored_shapes
 from fila_lab.config.weights import require_weights, weights_form
 
 State = Literal["random", "package", "here", "missing"]
@@ -79,7 +80,9 @@ def _tower(tower: str, spec: str) -> Holding:
         return Holding(tower, spec, "random")
     if form.kind in ("file", "folder"):
         try:
-            return Holding(tower, spec, "package" if spec.startswith("package:") else "here", local_files(tower, spec))
+            files = local_files(tower, spec)
+            _read_headers(f"{tower}.weights = {spec!r}", files)
+            return Holding(tower, spec, "package" if spec.startswith("package:") else "here", files)
         except ConfigError as error:
             return Holding(tower, spec, "missing", remedy=str(error))
     files = cached_files(form)
@@ -95,6 +98,10 @@ def _language(part: str, spec: str) -> Holding:
             return Holding(part, spec, "package" if spec.startswith("package:") else "here", (file,))
         folder = named_folder(field, spec)
         files = () if folder is None else _files(part, field, spec, folder)
+        if folder is not None and not files:
+            raise ConfigError(f"{field} = {spec!r} holds no tokenizer; give a folder that a tokenizer's save_pretrained wrote")
+        if part == "language":
+            _read_headers(f"{field} = {spec!r}", files)
     except ConfigError as error:
         return Holding(part, spec, "missing", remedy=str(error))
     if folder is None and (cached := cached_folder(spec)) is not None:
@@ -103,6 +110,12 @@ def _language(part: str, spec: str) -> Holding:
         except ConfigError:  # not all of it has been fetched
             files = ()
     return Holding(part, spec, "here", files) if files else Holding(part, spec, "missing", remedy=f"hf download {spec}")
+
+
+def _read_headers(field: str, files: Iterable[Path]) -> None:
+    """ConfigError for a file that is there and cut off, or no file of weights."""
+    for path in files:
+        stored_shapes(field, path)
 
 
 def _files(part: str, field: str, spec: str, folder: Path) -> tuple[Path, ...]:

@@ -21,6 +21,7 @@ from fila_lab.imaging import prepare
 from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, build_convnext, build_vit
 from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.quiet import without_bars
+from fila_lab.training.questions import check_length
 from fila_lab.training.trained import load_trained
 
 Exchange = tuple[str, str]
@@ -33,11 +34,15 @@ class Loaded:
     def __init__(self, model: FilaForConditionalGeneration, processor: FilaProcessor) -> None:
         self.model, self.processor = model, processor
 
-    def answer(self, image: Any, question: str, history: Sequence[Exchange] = (), **generation: Any) -> str:
+    def answer(self, image: Any, question: str, history: Sequence[Exchange] = (), *, longest: int | None = None, **generation: Any) -> str:
         """What the model says to a question about an image.
 
-        image: PIL, an array, a path, an URL, or None for a text alone; history: what was asked and answered about it before; generation: as
-        `generate` takes it, e.g. max_new_tokens, num_beams; by default the cell's own.
+        image: PIL, an array, a path, an URL, or None for a text alone; history: what was asked and answered about it before; longest: most
+        tokens that these may have, by default all that the model has room for; generation: as `generate` takes it, e.g. max_new_tokens,
+        num_beams; by default the cell's own.
+
+        Raises:
+            FilaError: more tokens than that.
         """
         messages = [turn for pair in history for turn in zip(("user", "assistant"), pair, strict=True)] + [("user", question)]
         conversation = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in messages]
@@ -46,7 +51,16 @@ class Loaded:
         inputs = self.processor.apply_chat_template(
             conversation, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         ).to(self.model.device)
+        kept = int(generation.get("max_new_tokens") or self.model.generation_config.max_new_tokens or 0)
+        seen = int((inputs["input_ids"] == self.processor.image_token_id).sum())
+        check_length(inputs["input_ids"].shape[1] - seen, seen, kept, self.positions, longest)
         return self.generate(inputs, **generation)[0]
+
+    @property
+    def positions(self) -> int | None:
+        """The most tokens that the language model reads; None where it tells no limit."""
+        most = getattr(self.model.language.config.get_text_config(), "max_position_embeddings", None)
+        return None if most is None else int(most)
 
     def generate(self, inputs: Any, **generation: Any) -> list[str]:
         """The answers to what the processor made, without what its template puts around them."""

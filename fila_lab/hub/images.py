@@ -18,8 +18,13 @@ from fila_lab.config.counts import STRIDES, llm_tokens
 from fila_lab.config.renamed import present_run
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import chosen_canvas, most_blocks, most_tiles
-from fila_lab.imaging import Prepared, load_image, prepare
+from fila_lab.imaging import ImageError, Prepared, load_image, prepare
 from fila_lab.imaging.prepare import split_tiles
+
+_ELSEWHERE = ("http://", "https://", "data:")
+"""How texts begin that are no path."""
+_SHOWN = 200
+"""Characters of a text that a message shows."""
 
 
 class FilaImageProcessor(BaseImageProcessor):
@@ -69,11 +74,20 @@ def flat(images: Any) -> list[Any]:
 
 
 def opened(image: Any) -> Image.Image:
+    """An image that is given in any of the ways that `preprocess` takes. FilaError or ValueError where it is none."""
     if isinstance(image, Image.Image):
         return image
-    if isinstance(image, Path) or (isinstance(image, str) and not image.startswith(("http://", "https://", "data:")) and _is_file(image)):
+    if isinstance(image, Path) or (isinstance(image, str) and not image.startswith(_ELSEWHERE) and _is_file(image)):
         return load_image(image)
-    return fetch_image(image) if isinstance(image, str) else to_pil_image(image)
+    if not isinstance(image, str):
+        return to_pil_image(image[None] if getattr(image, "ndim", 0) == 2 else image)  # of grey pixels, without a channel's dimension
+    try:
+        return fetch_image(image)
+    except ValueError as error:
+        if image.startswith(_ELSEWHERE):
+            raise
+        named = repr(image if len(image) <= _SHOWN else f"{image[:_SHOWN]}...")
+        raise ImageError(f"image {named} does not exist, and is no base64 of an image; check the path, or give an URL") from error
 
 
 def _is_file(name: str) -> bool:

@@ -176,6 +176,8 @@ def _blocks(message: Message) -> list[Message]:
 
 def _image(block: Message) -> Any:
     for place in _PLACES:
-        if block.get(place) is not None:
-            return block[place]
+        if (image := block.get(place)) is not None:
+            if (count := len(flat(image))) != 1:
+                raise ValueError(f"an image block holds {count} images, and a model of this kind looks at one; give one")
+            return image
     raise ValueError(f"an image block says nothing of its image; give one of {', '.join(_PLACES)}")

@@ -17,12 +17,9 @@ from fila_lab.modeling.precision import autocast
 from fila_lab.training.drawing import draw_answer
 from fila_lab.training.features import needs_detail
 from fila_lab.training.injection import injections
-from fila_lab.training.questions import examples_if_unlike, unknown_tokens
+from fila_lab.training.questions import check_length, check_question, examples_if_unlike, unknown_tokens
 from fila_lab.training.texts import Texts
 from fila_lab.training.trained import load_trained
-
-MAX_QUESTION_TOKENS = 2048
-"""A question this long takes seconds on a CPU; time grows with the square."""
 
 
 def predict(image: Path, question: str, cell: Path, out: Path | None = None, model: FilaModel | None = None) -> str:
@@ -68,16 +65,6 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None, mod
     return "\n".join([*lines, f"tiles: {picture}"])
 
 
-def check_question(question: str) -> None:
-    """FilaError for a question without a character, or with bytes that are no text."""
-    if not question.strip():
-        raise FilaError("QUESTION is empty; ask for instance 'red?' or 'FR?'")
-    try:
-        question.encode()
-    except UnicodeEncodeError as error:
-        raise FilaError("QUESTION holds bytes that are no text in this terminal's encoding; use UTF-8, e.g. LC_ALL=C.UTF-8") from error
-
-
 def picture_path(image: Path, out: Path | None) -> Path:
     """Where the picture goes: `out` itself where its suffix is a picture's, else into the folder `out`, by default the image's own.
 
@@ -109,14 +96,7 @@ def _check_length(asked: Encoded, prompt: Prompt, model: FilaModel, prepared: Pr
     seen = llm_tokens(geometry.canvas, model.config, geometry.image_size)
     if (cut := prompt.cut_off(asked, seen)) is not None:
         raise FilaError(f"QUESTION has {tokens} tokens with its template, which leave no room for an answer: {cut[1]}")
-    kept = model.config.language.answer_tokens
-    positions = model.reader.positions or MAX_QUESTION_TOKENS + seen + kept
-    most = min(MAX_QUESTION_TOKENS, positions - seen - kept)
-    if tokens > most:
-        raise FilaError(
-            f"QUESTION has {tokens} tokens; at most {max(most, 0)} are read (the model has {positions} positions, of which the image "
-            f"takes {seen} and the answer {kept}); shorten it"
-        )
+    check_length(tokens, seen, model.config.language.answer_tokens, model.reader.positions)
 
 
 def _notes(question: str, answer: Answer, model: FilaModel, prepared: Prepared, told: bool) -> list[str]:

@@ -7,15 +7,46 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedTokenizerBase
 
-from fila_lab.config import RunConfig
+from fila_lab.config import FilaError, RunConfig
 from fila_lab.config.seam_words import WORDS
 from fila_lab.config.suites import SEAM, SuiteConfig
 from fila_lab.data.seam import SeamSuite
 
+MAX_QUESTION_TOKENS = 2048
+"""A question this long takes seconds on a CPU; time grows with the square."""
 DRAWN = 60
 """Training questions of a task that are looked at: enough for all its forms."""
 _WORD = re.compile(r"[^\W\d_]*[a-z][^\W\d_]*")
 _CODE = re.compile(r"[A-Z0-9]+")
+
+
+def check_question(question: str) -> None:
+    """FilaError for a question without a character, or with bytes that are no text."""
+    if not question.strip():
+        raise FilaError("QUESTION is empty; ask for instance 'red?' or 'FR?'")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise FilaError("QUESTION holds bytes that are no text in this terminal's encoding; use UTF-8, e.g. LC_ALL=C.UTF-8") from error
+
+
+def check_length(tokens: int, seen: int, kept: int, positions: int | None, longest: int | None = MAX_QUESTION_TOKENS) -> None:
+    """FilaError for a question of more tokens than are read.
+
+    Args:
+        tokens: of the question, in its template's words, and of what was asked before it.
+        seen, kept: what the image takes, and the answer.
+        positions: the most tokens that the language model reads; None where it tells no limit.
+        longest: the most tokens of a question; None: what the model has room for.
+    """
+    positions = positions or (tokens if longest is None else longest) + seen + kept
+    room = positions - seen - kept
+    most = room if longest is None else min(longest, room)
+    if tokens > most:
+        raise FilaError(
+            f"QUESTION has {tokens} tokens; at most {max(most, 0)} are read (the model has {positions} positions, of which the image "
+            f"takes {seen} and the answer {kept}); shorten it"
+        )
 
 
 def unknown_tokens(tokenizer: PreTrainedTokenizerBase, question: str) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from fila_lab.cli import main
 from fila_lab.config import resolve_run
 from fila_lab.config.published_weights import absence_warnings, fetch_command, holdings
+from fila_lab.config.weights import PACKAGE_WEIGHTS
 
 Hub = Callable[[str], Path]
 
@@ -84,3 +85,17 @@ def test_a_local_file_that_is_missing_is_said(tmp_path: Path) -> None:
     held = holdings(resolve_run("mini", {"convnext.weights": str(tmp_path / "x.pt"), "language.weights": str(tmp_path / "none" / "x")}))
     assert [each.state for each in held[1:]] == ["missing", "missing"]
     assert "x.pt is missing; check the path" in held[1].remedy
+
+
+def test_a_local_file_that_is_cut_off_and_a_folder_without_a_tokenizer_are_said(tmp_path: Path) -> None:
+    whole = (PACKAGE_WEIGHTS / "mini_convnext.safetensors").read_bytes()
+    (tmp_path / "x.safetensors").write_bytes(whole)
+    run = {"convnext.weights": str(tmp_path / "x.safetensors"), "language.tokenizer": str(tmp_path)}
+    held = {each.part: each for each in holdings(resolve_run("mini", run))}
+    assert held["convnext"].state == "here"
+    assert held["tokenizer"].state == "missing"
+    assert "holds no tokenizer; give a folder" in held["tokenizer"].remedy
+    (tmp_path / "x.safetensors").write_bytes(whole[:-100])
+    held = {each.part: each for each in holdings(resolve_run("mini", run))}
+    assert held["convnext"].state == "missing"
+    assert "make or fetch the file again" in held["convnext"].remedy

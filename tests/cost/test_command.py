@@ -95,6 +95,7 @@ def test_an_arm_whose_settings_another_preset_lacks(call: Any, tmp_path: Path) -
     code, _, err = call(str(study), "--preset", "mini")
     assert code == 2
     assert "arm 'late': fusion.depth = [[4, 20]]: fusion points must follow layers 1 to 5" in err
+    assert "set vit.feature_layer" not in err  # it takes the last layer already
 
 
 def planned(config: RunConfig) -> dict[str, Count]:

@@ -51,6 +51,16 @@ def test_a_text_alone_is_answered_too(folder: Path) -> None:
     assert isinstance(fila_lab.load(folder).answer(None, "red?"), str)
 
 
+def test_a_question_beyond_what_the_model_reads_is_refused(folder: Path) -> None:
+    loaded = fila_lab.load(folder)
+    loaded.model.language.config.max_position_embeddings = 90
+    assert isinstance(loaded.answer(PICTURES[0], "red?"), str)
+    with pytest.raises(FilaError, match=r"QUESTION has 80 tokens.*; at most \d+ are read \(the model has 90 positions.*shorten it"):
+        loaded.answer(PICTURES[0], "r" * 80)
+    with pytest.raises(FilaError, match=r"at most 8 are read"):
+        loaded.answer(None, "red? red? red?", longest=8)
+
+
 def test_an_encoder_s_tokens_are_the_hybrid_encoder_s(folder: Path, tmp_path: Path) -> None:
     model = make_model()
     with torch.no_grad():

@@ -82,6 +82,8 @@ def test_a_folder_of_something_else_is_refused(cell: Path, tmp_path: Path) -> No
         assert done.exit_code == 2
         assert words in done.output
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["config.json"]
+    (tmp_path / "thesis" / SAVED).write_text("{}", encoding="utf-8")
+    assert f"({SAVED} is not its mark)" in run(cell, "--to", tmp_path / "thesis").output
     for target in (cell, cell / "model", cell.parent, Path.cwd(), Path.cwd().parent):
         assert run(cell, "--to", target).exit_code == 2
     assert [path.name for path in cell.iterdir()] == [TRAINED_PARTS]
@@ -89,7 +91,10 @@ def test_a_folder_of_something_else_is_refused(cell: Path, tmp_path: Path) -> No
 
 def test_what_is_no_cell_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "cell").mkdir()
-    for name, words in (("gone", "no such folder"), ("cell", f"there is no {TRAINED_PARTS}")):
+    (tmp_path / "saved").mkdir()
+    for name in ("config.json", TRAINED_PARTS):
+        (tmp_path / "saved" / name).touch()
+    for name, words in (("gone", "no such folder"), ("cell", f"there is no {TRAINED_PARTS}"), ("saved", "is a saved model already; copy")):
         done = run(tmp_path / name, "--to", tmp_path / "out")
         assert done.exit_code == 2
         assert words in done.output
@@ -117,6 +122,10 @@ def test_chat_answers_a_line_after_the_other(cell: Path, tmp_path: Path) -> None
     assert "does not exist" in done.stderr
     assert "/image FILE" in done.stderr
     assert CliRunner().invoke(app, ["chat", str(tmp_path / "gone"), str(tmp_path / "0.png")]).exit_code == 2
+    done = CliRunner().invoke(app, ["chat", str(cell), str(tmp_path / "0.png")], input="what " * 500 + f"\n{'?' * 2100}\nred?\n")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("at most 2048 are read") == 2  # the next question is answered all the same
+    assert done.stdout.splitlines() == wanted[0].splitlines()
     assert CliRunner().invoke(app, ["chat", str(cell), str(tmp_path / "gone.png")]).exit_code == 2
 
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import PICTURES, asked, conversation, inputs_of, make_model, picture, small
 
+from fila_lab.config import FilaError
 from fila_lab.config.prompts import TEMPLATES
 from fila_lab.data.prompt import Dialogue
 from fila_lab.data.suite import Turn
@@ -145,6 +146,17 @@ def test_an_image_may_come_in_many_forms(processor: FilaProcessor, tmp_path: Pat
         assert np.array_equal(processor.image_processor([form], return_tensors="np")["pixel_values"], wanted)
     batch = np.stack([np.asarray(image)] * 2)
     assert len(processor.image_processor(batch, return_tensors="np")["pixel_values"]) == 2
+    grey = image.convert("L")
+    wanted = processor.image_processor(grey, return_tensors="np")["pixel_values"]
+    for form in (np.asarray(grey), torch.from_numpy(np.array(grey))):
+        assert np.array_equal(processor.image_processor([form], return_tensors="np")["pixel_values"], wanted)
+
+
+@pytest.mark.parametrize("image", ["gone.png", ".", "no base64 " * 1000], ids=["gone", "folder", "text"])
+def test_a_text_that_is_no_image_is_named(image: str, processor: FilaProcessor) -> None:
+    with pytest.raises(FilaError, match=rf"^image '{image[:100]}.* does not exist, and is no base64 of an image; check the path") as found:
+        processor.image_processor(image)
+    assert len(str(found.value)) < 400
 
 
 def test_padding_stands_before_the_texts(processor: FilaProcessor) -> None:
@@ -160,6 +172,7 @@ def test_padding_stands_before_the_texts(processor: FilaProcessor) -> None:
         ([{"role": "system", "content": "be short"}, {"role": "user", "content": "a"}], "its own system text"),
         ([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "take turns"),
         ([{"role": "user", "content": [{"type": "image", "image": PICTURES[0]}] * 2}], "has 2 images"),
+        ([{"role": "user", "content": [{"type": "image", "image": PICTURES[:2]}]}], "holds 2 images, .* looks at one; give one"),
         ([{"role": "user", "content": [{"type": "image"}]}], "says nothing of its image"),
     ],
 )

@@ -83,7 +83,7 @@ def test_internvls_projector_and_its_cost_at_the_size_of_paper() -> None:
     ("overrides", "words"),
     [
         ({"projector.kind": "pixel_shuffle"}, r"projector.factor = 2 does not divide the 3 tokens of a tile's side; choose 3"),
-        ({"projector.kind": "linear", "projector.factor": 2}, r"factor=2 makes one token of several, which kind=linear does not"),
+        ({"projector.kind": "linear", "projector.factor": 2}, r"projector\.factor = 2 makes one token of several, which kind = linear"),
         ({"projector": {"kind": "average_pool", "factor": 3}, "geometry.tiling.overlap": 1}, "geometry.tiling.overlap = 1 a tile"),
         (
             {"projector": {"kind": "average_pool", "factor": 3}, "geometry.tiling.padding_tokens": "drop"},
