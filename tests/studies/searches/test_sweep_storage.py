@@ -109,7 +109,7 @@ def test_a_driver_killed_at_random_shows_the_same_trials_in_the_end(tmp_path: Pa
     bench = write(Bench(_folder(tmp_path / "killed")), trials=24, confirm=None, **sweep)
     options = {"costs": False, "sweep_storage": url, "sweep_key": "key", "workers": 2}
     command = [sys.executable, str(HERE / "drive.py"), str(bench.file), str(bench.out), "swept", "process", json.dumps(options)]
-    environment = {**os.environ, "FAKE_SECONDS": "0.1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "FAKE_SECONDS": "0.5", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     chance = random.Random(5)
     kills = 0
     while True:
