@@ -18,6 +18,7 @@ _FUSION = ("test_plain_fusions", "test_fusion", "test_rivals", "test_dtypes")
 _ENCODER = (
     "test_encoder",
     "test_tilings_model",
+    "test_grids_model",
     "test_whole_image",
     "test_batch_independence",
     "test_alignment_controls",
@@ -49,7 +50,7 @@ ROOMS = (
             "fila_lab/config/tiling.py",
         ),
         (
-            *_in("imaging", "test_geometry", "test_canvas", "test_seams", "test_tilings", "test_prepare"),
+            *_in("imaging", "test_geometry", "test_grids", "test_canvas", "test_seams", "test_tilings", "test_prepare"),
             *_in("cost/closed", "test_tiling_costs"),
         ),
     ),
