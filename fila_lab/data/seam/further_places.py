@@ -61,14 +61,7 @@ class FurtherPlacer(Placer):
         if self.shifts:
             sign = pick(generator, [sign for sign, free in zip((-1, 1), self._free(crossing, np.array(sham)), strict=True) if free])
             further |= {place: self.box(crossing, sham + sign * px, across) for place, px in self.shifts.items()}
-        return Triplet(
-            self.box(crossing, table.start[row], across),
-            self.box(crossing, sham, across),
-            self.draw_intact(generator),
-            "xy"[crossing],
-            min(table.share[row], 1 - table.share[row]),
-            further,
-        )
+        return self.triplet(generator, crossing, (table.start[row], sham, across), table.share[row], further)
 
     def _second(self, generator: np.random.Generator, crossing: int, before: int) -> tuple[int, int]:
         """Start and sham start along the other axis than the cut's, so that the ink lies in four tiles."""

@@ -161,13 +161,20 @@ class Placer:
         """Three places; every cut fraction the block permits is about equally likely."""
         crossing, table, row, sham = self.draw_cut(generator)
         across = pick(generator, self.other[1 - crossing])
-        return Triplet(
-            self.box(crossing, table.start[row], across),
-            self.box(crossing, sham, across),
-            self.draw_intact(generator),
-            "xy"[crossing],
-            min(table.share[row], 1 - table.share[row]),
-        )
+        return self.triplet(generator, crossing, (table.start[row], sham, across), table.share[row])
+
+    def triplet(
+        self,
+        generator: np.random.Generator,
+        crossing: int,
+        starts: tuple[int, int, int],
+        share: float,
+        further: dict[str, Box] | None = None,
+    ) -> Triplet:
+        """The triplet of a cut along the axis `crossing`; `intact` is drawn. starts: of cut and sham on that axis, of both on the other."""
+        cut, sham, across = starts
+        boxes = self.box(crossing, cut, across), self.box(crossing, sham, across), self.draw_intact(generator)
+        return Triplet(*boxes, "xy"[crossing], min(share, 1 - share), further or {})
 
     def draw_one(self, generator: np.random.Generator, place: str) -> Box:
         """One place only, as `draw` draws it."""
