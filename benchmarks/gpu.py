@@ -10,7 +10,7 @@ import gc
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +83,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds that count")] = 10,
     images: Annotated[int, typer.Option(min=1, help="images a batch")] = 8,
     compiled: Annotated[bool, typer.Option(help="measure the encoder's arms compiled too")] = True,
+    only: Annotated[list[str] | None, typer.Option(help="a section to measure, by name; repeatable")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a field of the preset; repeatable")] = None,
 ) -> None:
     """Measure; nothing else should run on the device."""
@@ -92,12 +93,14 @@ def main(
         raise typer.Exit(2)
     card, capability = torch.cuda.get_device_name(), ".".join(map(str, torch.cuda.get_device_capability()))
     try:
+        if unknown := set(only or []) - SECTIONS.keys():
+            raise FilaError(f"--only {min(unknown)!r} is no section; choose {', '.join(SECTIONS)}")
         config = resolve_run(preset, UNLOADED, {"runtime.accelerator": "gpu"}, parse_set(sets or []))
         check_compiler(config.runtime.model_copy(update={"compile": compiled}))
     except FilaError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from None
-    rows, left_out = measure(Setting(config, precision, rounds, images, "cuda", compiled))
+    rows, left_out = measure(Setting(config, precision, rounds, images, "cuda", compiled), only or [])
     for line in left_out:
         console.print(f"left out: {line}", style="red", markup=False)
     table = Table(title=f"{card}, {', '.join((preset, *(sets or [])))}, {precision}, {images} images")
@@ -115,13 +118,14 @@ def main(
         raise typer.Exit(2)
 
 
-def measure(setting: Setting) -> tuple[list[Row], list[str]]:
-    """Rows of all three sections, one after the other, so that each has the device's memory for itself; and of each section that was left
+def measure(setting: Setting, sections: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
+    """Rows of the sections (default: all), one after the other, so that each has the device's memory for itself; and of each that was left
     out for its memory a line."""
-    rows, left_out = [], []
-    for section, measured in (("encoder", encoder_rows), ("training step", training_rows), ("generation", generation_rows)):
+    rows: list[Row] = []
+    left_out: list[str] = []
+    for section in sections or SECTIONS:
         try:
-            rows += measured(setting)
+            rows += SECTIONS[section](setting)
         except (torch.OutOfMemoryError, FilaError) as error:
             left_out.append(f"{section}: {' '.join(str(error).split())}")
         gc.collect()
@@ -177,6 +181,14 @@ def generation_rows(setting: Setting) -> list[Row]:
     prompts.prepare()
     calls = {BARE: torch.inference_mode()(prompts.library), "ours": torch.inference_mode()(prompts.ours)}
     return _rows("generation", calls, setting)
+
+
+SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
+    "encoder": encoder_rows,
+    "training step": training_rows,
+    "generation": generation_rows,
+}
+"""Name in the table -> what measures it."""
 
 
 def _rows(section: str, calls: Mapping[str, Call], setting: Setting) -> list[Row]:

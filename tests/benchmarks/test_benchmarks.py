@@ -249,8 +249,9 @@ def test_what_a_gpu_is_measured_by_runs_on_a_cpu_too() -> None:
     """Never run on a GPU here, so at least run; nothing is asked of a hub, whatever tokenizer the preset names; the bare step trains the
     language model over as many tokens."""
     torch.set_num_threads(1)
-    config = resolve_run("mini", gpu.UNLOADED, {"language.tokenizer": "no/such", "language.weights": "no/such", "language.answer_tokens": 4})
-    rows, left_out = gpu.measure(gpu.Setting(config, "bf16", 1, 2, "cpu"))
+    absent = {"language.tokenizer": "no/such", "language.weights": "no/such"}
+    config = resolve_run("mini", gpu.UNLOADED, absent, {"language.answer_tokens": 4})
+    rows, left_out = gpu.measure(gpu.Setting(config, "fp32", 1, 2, "cpu"))
     arms = (gpu.BARE, *gpu.ARMS)
     wanted = [("encoder", arms), ("training step", arms), ("generation", (gpu.BARE, "ours"))]
     assert [(row.section, row.name) for row in rows] == [(section, name) for section, names in wanted for name in names]
