@@ -50,7 +50,8 @@ def compiled_apart(backend: str | Callable[..., Any]) -> Callable[[nn.Module, Te
     """
     told: dict[str, Any] = {"fullgraph": True, "dynamic": True, "backend": backend}
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
-        return torch.compile(run, **told, **{"recompile_limit": GRAPHS_AT_MOST, "isolate_recompiles": True})
+        told |= {"recompile_limit": GRAPHS_AT_MOST, "isolate_recompiles": True}
+        return torch.compile(run, **told)
     own = torch.compile(FunctionType(run.__code__.replace(), run.__globals__, run.__name__), **told)
 
     def limited(part: nn.Module, given: Tensor) -> Tensor:
