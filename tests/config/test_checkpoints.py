@@ -127,6 +127,8 @@ def test_quantised_weights_are_refused_from_the_header(room: str, name: str, tmp
         ({"open_clip_config.json": {"model_cfg": {"vision_cfg": {"layers": [3, 4]}}}, "open_clip_model.safetensors": ""}, "is no ViT"),
         ({"open_clip_config.json": {}, "open_clip_model.safetensors": ""}, "is no ViT"),
         ({"model.safetensors.index.json": {"weight_map": {"a": "1.safetensors"}}}, "lacks 1 of the 1 files that model.safetensors.ind"),
+        ({"model.safetensors.index.json": {"weight_map": {"a": "../x.safetensors"}}}, "names '../x.safetensors', outside its folder"),
+        ({"model.safetensors.index.json": {"weight_map": {"a": "/x.safetensors"}}}, "names '/x.safetensors', outside its folder"),
         ({"model.safetensors.index.json": {"weight_map": {}}}, "has an index (model.safetensors.index.json) that names no file"),
         ({"open_clip_model.safetensors": "cut"}, "cannot be read as safetensors"),
         ({"open_clip_pytorch_model.bin": "cut"}, "cannot be read as weights alone"),
