@@ -14,6 +14,7 @@ import pytest
 
 from fila_lab.cli import main
 from fila_lab.config import FilaError
+from fila_lab.config.base import ToldInterrupt
 
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
@@ -140,7 +141,8 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "words"), [(KeyboardInterrupt(), 130, "same command goes on"), (FilaError("out: full"), 2, "out: full")]
+    ("raised", "code", "words"),
+    [(KeyboardInterrupt(), 130, "same command goes on"), (ToldInterrupt(), 130, ""), (FilaError("out: full"), 2, "out: full")],
 )
 def test_run_hands_over_and_ends_well(
     call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: BaseException, code: int, words: str
@@ -158,6 +160,7 @@ def test_run_hands_over_and_ends_well(
     found, _, err = call("run", STUDY, *arguments)
     assert found == code
     assert words in err
+    assert bool(err) == bool(words)  # what has been said is not said again
     plan, path, out, options = seen
     assert (plan.budget, plan.overrides) == ("small", {"train.steps": 3})
     assert (str(path), out) == (STUDY, tmp_path)
