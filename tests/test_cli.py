@@ -134,6 +134,15 @@ def test_a_mistake_is_one_message_and_exit_code_2(call: Any, arguments: list[str
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_plan_on_gpus_says_whether_a_usual_one_holds_a_cell(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fila_lab.cost.closed import fitting
+
+    said = ("plan", STUDY, "--force", "--set", "runtime.accelerator=gpu", "--out", str(tmp_path))
+    assert "one of 80.0 GiB holds it\n" in call(*said)[1]
+    monkeypatch.setattr(fitting, "USUAL", 2**30)
+    assert "one of 1.0 GiB holds the same steps with --set train.batch_size=" in call(*said, "--set", "train.batch_size=4000")[1]
+
+
 def test_debug_shows_the_traceback_wherever_it_stands() -> None:
     for arguments in (["--debug", "plan", "nothing"], ["plan", "nothing", "--debug"]):
         with pytest.raises(FilaError, match="no such file"):
