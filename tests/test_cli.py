@@ -14,6 +14,7 @@ import pytest
 
 from fila_lab.cli import main
 from fila_lab.config import FilaError
+from fila_lab.config.base import ToldInterrupt
 
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--set", "vit.weights=random", "--set", "convnext.weights=random", "--set", "language.weights=random"]
@@ -133,6 +134,15 @@ def test_a_mistake_is_one_message_and_exit_code_2(call: Any, arguments: list[str
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_plan_on_gpus_says_whether_a_usual_one_holds_a_cell(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fila_lab.cost.closed import fitting
+
+    said = ("plan", STUDY, "--force", "--set", "runtime.accelerator=gpu", "--out", str(tmp_path))
+    assert "one of 80.0 GiB holds it\n" in call(*said)[1]
+    monkeypatch.setattr(fitting, "USUAL", 2**30)
+    assert "one of 1.0 GiB holds the same steps with --set train.batch_size=" in call(*said, "--set", "train.batch_size=4000")[1]
+
+
 def test_debug_shows_the_traceback_wherever_it_stands() -> None:
     for arguments in (["--debug", "plan", "nothing"], ["plan", "nothing", "--debug"]):
         with pytest.raises(FilaError, match="no such file"):
@@ -140,7 +150,8 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "words"), [(KeyboardInterrupt(), 130, "same command goes on"), (FilaError("out: full"), 2, "out: full")]
+    ("raised", "code", "words"),
+    [(KeyboardInterrupt(), 130, "same command goes on"), (ToldInterrupt(), 130, ""), (FilaError("out: full"), 2, "out: full")],
 )
 def test_run_hands_over_and_ends_well(
     call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: BaseException, code: int, words: str
@@ -158,6 +169,7 @@ def test_run_hands_over_and_ends_well(
     found, _, err = call("run", STUDY, *arguments)
     assert found == code
     assert words in err
+    assert bool(err) == bool(words)  # what has been said is not said again
     plan, path, out, options = seen
     assert (plan.budget, plan.overrides) == ("small", {"train.steps": 3})
     assert (str(path), out) == (STUDY, tmp_path)

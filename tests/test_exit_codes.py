@@ -100,6 +100,11 @@ def test_help_documents_the_codes(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["plan", "there"], "STUDY = there: is a folder; give its study file, there/study.yaml"),
         (["run", "empty"], "STUDY = empty: is a folder; give a study's YAML file"),
+        (["run", "mini"], "STUDY = mini is a preset, not a study; train it by itself (fila-lab train mini)"),
+        (["plan", "own"], "STUDY = experiments/recipes/own.yaml is a preset, not a study; train it by itself (fila-lab train exp"),
+        (["report", "experiments/recipes/own.yaml"], "own.yaml is a preset, not a study; train it by itself"),
+        (["train", "thin.yaml"], "thin.yaml is a study, not a preset; run it (fila-lab run thin.yaml)"),
+        (["train", "thin"], "RECIPE = thin is a study, not a preset; run it (fila-lab run thin)"),
         (["plan", "thin.yaml", "--out", "thin.yaml"], "--out = thin.yaml: is a file; give a folder"),
         (["run", "thin.yaml", "--shard", "2/2"], "counted from 0"),
         (["plan", "thin.yaml", "--set", "train.steps=3", "--set", "train.steps=4"], "--set train.steps is given twice"),
@@ -110,6 +115,9 @@ def test_help_documents_the_codes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_arguments_of_another_kind(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "experiments" / "recipes").mkdir(parents=True)
+    (tmp_path / "experiments" / "recipes" / "own.yaml").write_text("fusion.name: concat\ntrain: {steps: 3}\n", encoding="utf-8")
+    (tmp_path / "experiments" / "thin.yaml").write_text((tmp_path / "thin.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "there" / "study.yaml").write_text((tmp_path / "thin.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(SystemExit) as stop:
         main(arguments)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fila_lab.config.base import FilaError
+from fila_lab.config.base import FilaError, ToldInterrupt
 
 INTERRUPTED = 130
 MISTAKE = 2
@@ -38,6 +38,8 @@ class LabGroup(TyperGroup):
             remedy = "set LC_ALL=C.UTF-8 or PYTHONUTF8=1, or choose another name"
             typer.echo(f"fila-lab: {name!r} cannot be part of a file's name in this locale ({error.encoding}); {remedy}", err=True)
             raise typer.Exit(MISTAKE) from None
+        except ToldInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
             typer.echo("\nstopped; nothing finished is lost, and the same command goes on from here", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -36,6 +36,7 @@ def cost(
     devices: Annotated[
         int | None, typer.Option(min=1, help="Memory of each of so many devices, by strategy, closed form.", show_default=False)
     ] = None,
+    device_memory: Annotated[float, typer.Option("--device-memory", min=1, metavar="GIB", help="With --devices: what each has.")] = 80.0,
     measure: Annotated[bool, typer.Option("--measure", help="Measure latency and peak memory; needs --out.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where table, figures and manifest go.", show_default=False)
@@ -69,7 +70,7 @@ def cost(
         sized = runs if not (canvases or cells) else sized_runs(runs, canvases, cells)
         typer.echo(_closed_form(sized))
         if devices is not None:
-            typer.echo(f"\n{_memory(sized, devices)}")
+            typer.echo(f"\n{_memory(sized, devices, device_memory)}")
         return
     if devices is not None:
         raise ConfigError(f"--devices {devices} is a closed form's; leave --measure out, or --devices")
@@ -147,24 +148,28 @@ def _closed_form(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunCon
     return "parameters / FLOPs of one image in closed form; tokens: what the language model is handed\n\n" + table(header, rows)
 
 
-def _memory(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunConfig], devices: int) -> str:
-    """A line a run and strategy: GiB of each part on one device, weights with optimiser + activations."""
+def _memory(runs: dict[str, RunConfig] | dict[tuple[str, Size, int], RunConfig], devices: int, gib: float) -> str:
+    """A line a run and strategy: GiB of each part on one device, weights with optimiser + activations; and what fits in `gib` of each."""
     from fila_lab.cli.text import size, table
     from fila_lab.cost.closed.components import COMPONENTS
-    from fila_lab.cost.closed.memory import checkpoint_bytes, sharing_strategies
+    from fila_lab.cost.closed.fitting import advice
+    from fila_lab.cost.closed.memory import checkpoint_bytes, shared_by, sharing_strategies
 
-    rows = []
+    rows, fits = [], []
     for key, config in runs.items():
         for strategy, parts in sharing_strategies(config, devices).items():
             each = [f"{part.state / 2**30:.2f} + {part.activations / 2**30:.2f}" for part in parts.values()]
             name = f"{_named(key)}  {'one device' if strategy == 'nothing' else strategy}"
+            held = advice(shared_by(config, strategy, devices), gib * 2**30, spread=devices == 1)
+            fits.append(f"{name}: {held or 'as it is'}")
             rows.append((name, *each, size(sum(part.total for part in parts.values())), size(checkpoint_bytes(config))))
     batches, asked = (sorted({getattr(run.train, name) for run in runs.values()}) for name in ("batch_size", "eval_batch_size"))
     told = (
         f"GiB on each of {devices} devices: weights and optimiser + activations of its share of a batch ({', '.join(map(str, batches))}),"
     )
     told += f" or the cache of a batch of questions ({', '.join(map(str, asked))}); the largest canvas"
-    return f"{told}\n\n" + table(("", *COMPONENTS, "a device", "a checkpoint"), rows)
+    shown = table(("", *COMPONENTS, "a device", "a checkpoint"), rows)
+    return "\n".join([f"{told}\n\n{shown}", "", f"in {gib:g} GiB of each device the same steps fit with", *fits])
 
 
 def _named(key: str | tuple[str, Size, int]) -> str:

@@ -49,6 +49,10 @@ def study_path(study: str) -> Path:
     shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     if study in shipped:
         return shipped[study]
+    if given := _preset_named(study):
+        from fila_lab.config.loading import preset_given
+
+        raise ConfigError(f"STUDY = {preset_given(given)}")
     if path.is_dir():
         inside = path / "study.yaml"
         remedy = f"give its study file, {inside}" if inside.is_file() else "give a study's YAML file"
@@ -56,6 +60,25 @@ def study_path(study: str) -> Path:
     hint = did_you_mean(path.stem, shipped)
     examples = f", e.g. {', '.join(map(str, shipped.values()))}" if shipped else ""
     raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{examples}")
+
+
+def _preset_named(name: str) -> str | None:
+    """The preset of a name, or the recipe that lies in experiments/recipes; None where there is none."""
+    from fila_lab.config import preset_names
+
+    recipe = Path("experiments/recipes", f"{name}.yaml")
+    return name if name in preset_names() else str(recipe) if recipe.is_file() else None
+
+
+def recipe_of(name: str) -> str:
+    """What a RECIPE means: a preset's name, the name of one in experiments/recipes, or a file. ConfigError for a study's name."""
+    if Path(name).suffix or "/" in name or (own := _preset_named(name)) is None:
+        if Path("experiments", f"{name}.yaml").is_file():
+            from fila_lab.config.loading import study_given
+
+            raise ConfigError(f"RECIPE = {study_given(name)}")
+        return name
+    return own
 
 
 def open_study(study: str, budget: str | None, out: Path | None) -> Opened:

@@ -128,6 +128,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         f"time      about {duration(made.seconds_left)} with {made.workers} workers ({basis}), {drawn}{reading}measuring costs "
         f"{'come' if reading else 'comes'} on top",
         f"memory    about {size(made.memory_bytes)} for {made.workers} workers (estimated: weights, optimiser, activations, processes)",
+        *(_held(plan) if gpu else ()),
         *_devices(plan),
         *([_uncounted(uncounted)] if uncounted else []),
         f"cache     {cache}",
@@ -228,6 +229,17 @@ def _rows(plan: Plan) -> list[str]:
         lines.setdefault(f"train {', '.join(trained)}; validate {told(validate)}; test {named}; {', '.join(passes)}", arm)
     head = len(lines) > 1
     return [f"rows      {f'{one_line(arm)}: ' if head else ''}{line}" for line, arm in lines.items()]
+
+
+def _held(plan: Plan) -> list[str]:
+    """Of cells on GPUs of a size that is not known here: with which settings the largest would fit in a usual one."""
+    from fila_lab.cost.closed.fitting import USUAL, advice
+    from fila_lab.cost.closed.memory import memory_bytes
+
+    largest = max((cell.config for cell in plan.cells), key=memory_bytes)
+    held = advice(largest, USUAL, spread=True)
+    each = f"          {size(memory_bytes(largest))} of each GPU; "
+    return [each + (f"one of {size(USUAL)} holds the same steps with {held}" if held else f"one of {size(USUAL)} holds it")]
 
 
 def _times(count: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fila_lab.cli.failures import FAILED
-from fila_lab.cli.options import Sets
+from fila_lab.cli.options import Sets, recipe_of
 
 if TYPE_CHECKING:
     from fila_lab.studies.result import CellResult
@@ -18,7 +18,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE", help="mini, base, paper, or a YAML file such as those of experiments/recipes.", show_default=False
+            metavar="RECIPE", help="mini, base, paper, the name of one in experiments/recipes, or a YAML file.", show_default=False
         ),
     ],
     sets: Sets = None,
@@ -52,7 +52,7 @@ def train(
     from fila_lab.studies.single import BUDGET, single_study
     from fila_lab.studies.store import ResultStore
 
-    study = single_study(recipe, parse_set(sets or []), seed)
+    study = single_study(recipe_of(recipe), parse_set(sets or []), seed)
     folder = out if out is not None else default_out(study, BUDGET)
     made = make_plan(study, BUDGET)
     (cell,) = made.cells

@@ -26,6 +26,10 @@ class MachineError(FilaError):
         self.kind = kind
 
 
+class ToldInterrupt(KeyboardInterrupt):
+    """Ctrl-C, after what is left was said."""
+
+
 class Strict(BaseModel):
     """Frozen, no unknown keys."""
 

@@ -13,7 +13,7 @@ from fila_lab.config.run import RunConfig
 from fila_lab.config.safetensors_header import Shape
 from fila_lab.config.strategies import has_vit
 from fila_lab.config.tower_shapes import POSITIONS, square_side, tower_shapes
-from fila_lab.config.weight_headers import stored_shapes
+from fila_lab.config.weight_headers import require_floats, stored_shapes, stored_types
 from fila_lab.config.weights import require_weights
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def check_checkpoints(config: RunConfig) -> None:
-    """Refuse weights files, language model folders and tokenizer folders that are missing, damaged, or of other sizes than the run's. Of
-    what torch wrote, files that name more classes than tensors need are looked at when a cell starts.
+    """Refuse weights files, language model folders and tokenizer folders that are missing, damaged, quantised, or of other sizes than the
+    run's. Of what torch wrote, files that name more classes than tensors need are looked at when a cell starts.
 
     Raises:
         ConfigError: field, file, both sizes and remedy.
@@ -37,6 +37,7 @@ def check_checkpoints(config: RunConfig) -> None:
         shapes = stored_shapes(field, path)
         assert shapes is not None  # safetensors tell
         _check_shapes(field, shapes, _answers(config), "language")
+        require_floats(field, stored_types(field, path) or {}, shapes)
     check_language(config.language)
     check_lora(config.language)
 

@@ -12,7 +12,7 @@ from fila_lab.config.json_files import read_mapping
 from fila_lab.config.language import LanguageConfig
 from fila_lab.config.prompts import TEMPLATES
 from fila_lab.config.vocabulary import VOCABULARY
-from fila_lab.config.weight_headers import stored_shapes
+from fila_lab.config.weight_headers import require_floats, stored_types
 from fila_lab.config.weight_index import indexed_files
 
 _SIZES = {
@@ -162,7 +162,9 @@ def _configuration(spec: str, folder: Path) -> tuple[dict[str, Any], dict[str, A
 
 def _check_model(language: LanguageConfig, folder: Path) -> None:
     spec = language.weights
-    _, content = _configuration(spec, folder)
+    whole, content = _configuration(spec, folder)
+    if "quantization_config" in {*whole, *content}:
+        raise ConfigError(f"language.weights = {spec!r} is quantised (quantization_config of its config.json); give unquantised weights")
     _check_files(spec, folder)
     said = {f"language.{name}": value for name, value in language.model_dump(context={"whole": True}).items()}
     said["language.kv_heads"] = language.kv_heads or language.heads
@@ -180,11 +182,12 @@ def _check_model(language: LanguageConfig, folder: Path) -> None:
 
 
 def _check_files(spec: str, folder: Path) -> None:
-    """Weights are there: every file that an index names, and none cut short."""
+    """Weights are there: every file that an index names, none cut short, and none quantised."""
     for index in sorted(folder.glob("*.index.json")):
         indexed_files(f"language.weights = {spec!r}", index)
     files = stored_files(folder)
     if not files:
         raise ConfigError(f"language.weights = {spec!r}: no weights in it (model.safetensors); give the folder of a saved model")
     for path in files:
-        stored_shapes(f"language.weights = {spec!r}", path)
+        types = stored_types(f"language.weights = {spec!r}", path) or {}
+        require_floats(f"language.weights = {spec!r}", types, (name for name in types if name.endswith("weight")))  # buffers may be whole

@@ -61,13 +61,28 @@ def load_study(path: str | Path) -> StudyConfig:
 
     path = Path(path)
     content = read_yaml(path)
-    if "extends" in content and "arms" not in content:
-        raise ConfigError(f"{path} is a preset, not a study; train it by itself (fila-lab train {path}), or name it as a study's preset")
+    if not {"arms", "grid"} & content.keys() and ("extends" in content or _tells_a_run(content)):
+        raise ConfigError(preset_given(str(path)))
     content.setdefault("name", path.stem)
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
         raise config_error(error, StudyConfig, source=path.name) from None
+
+
+def preset_given(name: str) -> str:
+    """What is said of a preset where a study is wanted."""
+    return f"{name} is a preset, not a study; train it by itself (fila-lab train {name}), or name it as a study's preset"
+
+
+def study_given(name: str) -> str:
+    """What is said of a study where a preset is wanted."""
+    return f"{name} is a study, not a preset; run it (fila-lab run {name}), or give the preset that it names"
+
+
+def _tells_a_run(content: Mapping[str, Any]) -> bool:
+    """Whether all that a file says are fields of a run, and not its preset."""
+    return bool(content) and "preset" not in content and {str(key).partition(".")[0] for key in content} <= RunConfig.model_fields.keys()
 
 
 def study_yaml(study: StudyConfig) -> bytes:
@@ -135,7 +150,7 @@ def _preset_layers(name: str, above: tuple[str, ...], base: Path | None = None) 
         raise ConfigError(f"{path}: extends = {name!r} leads back to itself; a preset extends another one or nothing")
     content = _read(path)
     if "arms" in content or "grid" in content:
-        raise ConfigError(f"{path} is a study, not a preset; run it (fila-lab run {path}), or give the preset that it names")
+        raise ConfigError(study_given(str(path)))
     _refuse_preset(content, f"{path.name}: ")
     parent = content.pop("extends", None)
     below = _preset_layers(str(parent), (*above, key), path.parent) if parent is not None else []

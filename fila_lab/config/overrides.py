@@ -146,10 +146,11 @@ def _entry_model(annotation: Any) -> type[BaseModel] | None:
 
 def _lay_entry(below: Any, keys: list[str], value: Any, model: type[BaseModel], path: tuple[str, ...], source: str) -> list[Any]:
     """A list of named entries, one of them with a field laid over."""
-    name, rest = keys[0], keys[1:]
     entries = list(below) if isinstance(below, Sequence) and not isinstance(below, str) else []
     names = [str(entry.get("name")) if isinstance(entry, Mapping) else "" for entry in entries]
     where, listed = f"{source}: " if source else "", ".".join(path)
+    words = next((count for count in range(len(keys), 0, -1) if ".".join(keys[:count]) in names), 1)  # a name may have dots of its own
+    name, rest = ".".join(keys[:words]), keys[words:]
     if name not in names:
         there = f"its entries are {', '.join(names)}" if names else f"{listed} is empty here; set it as a whole"
         raise ConfigError(f"{where}{'.'.join((*path, *keys))}: {listed} has no entry {name!r}{did_you_mean(name, names)}; {there}")

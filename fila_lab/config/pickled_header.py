@@ -21,6 +21,8 @@ _WRAPPERS = ("state_dict", "model")
 """Keys under which training programs keep a model beside their own state."""
 _MAGIC = 0x1950A86A20F9469CFC6C
 """Of files from before torch wrote zip archives: four pickles in a row, of which it is the first and the content the last."""
+_PLAIN = re.compile(r"\w*Storage|b?float\d+\w*|q?u?int\d+\w*|bool|per_(tensor|channel)_\w+")
+"""torch's words for storages, types, and how numbers are quantised."""
 _LARGEST = 2**26
 """Bytes of a pickle that is looked at: a name and a shape take a hundred."""
 
@@ -33,7 +35,19 @@ def pickled_shapes(path: Path) -> dict[str, Shape] | None:
         OSError: it cannot be read.
     """
     state = path.stat()
-    return _shapes(str(path), state.st_size, state.st_mtime_ns)
+    found = _tensors(str(path), state.st_size, state.st_mtime_ns)
+    return None if found is None else {name: tensor.shape for name, tensor in found.items()}
+
+
+def pickled_types(path: Path) -> dict[str, str] | None:
+    """Name -> type of the tensors in a file that torch wrote, in torch's words; None where only torch can tell.
+
+    Raises:
+        ValueError, OSError: as `pickled_shapes`.
+    """
+    state = path.stat()
+    found = _tensors(str(path), state.st_size, state.st_mtime_ns)
+    return None if found is None else {name: tensor.type for name, tensor in found.items()}
 
 
 def state_dict_of(content: Any) -> Any:
@@ -51,6 +65,7 @@ def unread(why: object) -> str:
 
 class _Tensor(NamedTuple):
     shape: Shape
+    type: str
 
 
 class _UntoldError(Exception):
@@ -58,7 +73,7 @@ class _UntoldError(Exception):
 
 
 @functools.lru_cache(maxsize=64)
-def _shapes(path: str, size: int, changed: int) -> dict[str, Shape] | None:
+def _tensors(path: str, size: int, changed: int) -> dict[str, _Tensor] | None:
     try:
         content = state_dict_of(_content(path))
     except _UntoldError:
@@ -67,7 +82,7 @@ def _shapes(path: str, size: int, changed: int) -> dict[str, Shape] | None:
         raise ValueError(unread(str(error) or "it is cut off")) from error
     except (AttributeError, IndexError, KeyError, MemoryError, TypeError, UnicodeDecodeError):  # whatever a pickle may come to
         return None
-    tensors = {str(name): value.shape for name, value in content.items() if isinstance(value, _Tensor)} if isinstance(content, dict) else {}
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, _Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise ValueError(NO_TENSORS)
     return tensors
@@ -101,30 +116,48 @@ class _Weights(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (known := _KNOWN.get(f"{module}.{name}")) is not None:
             return known
-        if module in ("torch", "torch.storage") and re.fullmatch(r"\w*Storage|b?float\d+\w*|u?int\d+|bool", name):
+        if module in ("torch", "torch.storage") and _PLAIN.fullmatch(name):
             return name
         raise _UntoldError
 
     def persistent_load(self, pid: Any) -> Any:
         if isinstance(pid, tuple) and pid and pid[0] == "storage":
-            return "storage"
+            return pid[1]
         raise _UntoldError
 
 
-def _tensor(storage: object, offset: object, size: tuple[int, ...], *_: object) -> _Tensor:
-    return _Tensor(tuple(map(int, size)))
+def _tensor(storage: str, offset: object, size: tuple[int, ...], *_: object) -> _Tensor:
+    kind = storage.removesuffix("Storage")
+    return _Tensor(tuple(map(int, size)), _STORED.get(kind, kind.lower()))
+
+
+def _typed_tensor(storage: str, offset: object, size: tuple[int, ...], *others: object) -> _Tensor:
+    return _Tensor(tuple(map(int, size)), str(others[3]))  # behind stride, requires_grad and hooks
 
 
 def _parameter(data: _Tensor, *_: object) -> _Tensor:
     return data
 
 
+_STORED = {
+    "Double": "float64",
+    "Float": "float32",
+    "Half": "float16",
+    "Long": "int64",
+    "Int": "int32",
+    "Short": "int16",
+    "Char": "int8",
+    "Byte": "uint8",
+    "ComplexFloat": "complex64",
+}
+"""What torch calls a storage -> the type of its numbers, where it is another word."""
 _KNOWN: dict[str, Callable[..., Any]] = {
     "__builtin__.set": set,  # builtins.set, by the name that pickles of protocol 2 give it
     "collections.OrderedDict": OrderedDict,
     "torch.Size": tuple,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
+    "torch._utils._rebuild_qtensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
 }

@@ -21,9 +21,11 @@ def check_stages(config: RunConfig) -> None:
             )
     if declared is None:
         return
-    names = [one.name for one in declared]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"train.stages: two are called {twice!r}, by which curves and checkpoints know them; name them apart")
+    names = [one.name.casefold() for one in declared]
+    if twice := next((one.name for one in declared if names.count(one.name.casefold()) > 1), None):
+        raise ConfigError(
+            f"train.stages: two are called {twice!r}, capitals or not, by which curves and checkpoints know them; name them apart"
+        )
     there = _parts(config)
     for number, one in enumerate(declared):
         if not any(may_train(entry, part) for entry in one.trains for part in there):

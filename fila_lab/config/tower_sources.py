@@ -15,7 +15,7 @@ from fila_lab.config.safetensors_header import Shape, metadata
 from fila_lab.config.tower_cards import EXAMPLES, Statistics, Told, open_clip_told
 from fila_lab.config.tower_folder import told_beside, weights_in
 from fila_lab.config.tower_shapes import sizes_of
-from fila_lab.config.weight_headers import stored_shapes
+from fila_lab.config.weight_headers import require_floats, stored_shapes, stored_types
 from fila_lab.config.weights import PICKLED, Form, require_file, weights_form
 
 UNTOLD = {"vit": ("vit.heads", "vit.quick_gelu"), "convnext": ()}
@@ -120,18 +120,21 @@ def source_of(tower: str, named: str, files: tuple[Path, ...]) -> TowerSource:
         named: the field and its value, with which messages begin.
 
     Raises:
-        ConfigError: a file that is damaged, or of another kind of tower.
+        ConfigError: a file that is damaged, of another kind of tower, or with quantised weights.
     """
     beside = told_beside(tower, named, files)
     shapes: dict[str, Shape] = {}
+    types: dict[str, str] = {}
     facts: dict[str, Any] = {}
     for path in files:
         if (found := stored_shapes(named, path)) is None:
             return TowerSource(files, beside.fields, beside.statistics, foreign=True)
         shapes |= found
+        types |= stored_types(named, path) or {}
         if path.suffix == ".safetensors":
             facts |= {name: _value(text) for name, text in metadata(path).items() if name in FACTS[tower]}
     read = reading(tower, shapes, named)
+    require_floats(named, types, (piece for pieces in read.pieces.values() for piece in pieces))
     own = {name: joined_shape(name, (shapes[piece] for piece in pieces)) for name, pieces in read.pieces.items()}
     told = sizes_of(tower, own) | beside.fields | facts
     if "convnext.dims" in told and "convnext.norm_eps" not in told:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fila_lab.config import ConfigError, FilaError, RunConfig, preset_names, resolve_run
 from fila_lab.config.saved import holds_saved
 from fila_lab.config.strategies import has_convnext, has_vit
+from fila_lab.config.weight_index import indexed_files
 from fila_lab.config.weights import TRAINED_PARTS
 from fila_lab.hub.convert import converted, returned
 from fila_lab.hub.images import opened
@@ -21,7 +22,7 @@ from fila_lab.imaging import prepare
 from fila_lab.modeling import FilaModel, HybridEncoder, VisionBatch, build_convnext, build_vit
 from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.quiet import without_bars
-from fila_lab.training.questions import check_length
+from fila_lab.training.questions import check_length, check_question
 from fila_lab.training.trained import load_trained
 
 Exchange = tuple[str, str]
@@ -42,9 +43,12 @@ class Loaded:
         num_beams; by default the cell's own.
 
         Raises:
-            FilaError: more tokens than that.
+            FilaError: an image that cannot be read, no question, a history that is no exchanges, or more tokens than that.
         """
-        messages = [turn for pair in history for turn in zip(("user", "assistant"), pair, strict=True)] + [("user", question)]
+        check_question(question)
+        said = _exchanges(history)
+        image = None if image is None else opened(image)
+        messages = [turn for pair in said for turn in zip(("user", "assistant"), pair, strict=True)] + [("user", question)]
         conversation = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in messages]
         if image is not None:
             conversation[0]["content"].insert(0, {"type": "image", "image": image})  # type: ignore[attr-defined]
@@ -70,6 +74,23 @@ class Loaded:
         return [self.processor.said(text) for text in self.processor.batch_decode(new, skip_special_tokens=True)]
 
 
+def _exchanges(history: Any) -> list[Exchange]:
+    """What was asked and answered before. FilaError where it is anything else."""
+    remedy = "give (question, answer) pairs, e.g. [('What is the total?', '41.20')]"
+    if not isinstance(history, list | tuple):
+        raise FilaError(f"history = {history!r} is no list; {remedy}")
+    for number, pair in enumerate(history):
+        if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+            raise FilaError(f"history[{number}] = {pair!r} is no question with its answer; {remedy}")
+    return [(question, answer) for question, answer in history]
+
+
+def _folder(argument: str, value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise FilaError(f"{argument} = {value!r} is no path; give the folder that `fila-lab save` wrote, or that of a trained cell")
+    return Path(value)
+
+
 def load(folder: str | Path, device: str | None = None, **options: Any) -> Loaded:
     """A folder of `fila-lab save`, or a trained cell's, ready to answer.
 
@@ -77,7 +98,7 @@ def load(folder: str | Path, device: str | None = None, **options: Any) -> Loade
     Raises:
         FilaError: no such folder, or one that holds no model, or lacks tensors of it.
     """
-    path = Path(folder)
+    path = _folder("folder", folder)
     if is_cell(path):
         if options:
             raise ConfigError(f"{', '.join(options)}: {str(folder)!r} is a cell, whose model is as it was trained; save it first")
@@ -85,6 +106,8 @@ def load(folder: str | Path, device: str | None = None, **options: Any) -> Loade
     if not holds_saved(path):
         what = "holds no saved model (config.json)" if path.is_dir() else "is no folder"
         raise FilaError(f"{str(folder)!r} {what}; give a folder that `fila-lab save` wrote, or that of a trained cell")
+    for index in sorted(path.glob("*.index.json")):
+        indexed_files(repr(str(folder)), index)  # transformers opens whatever it names
     try:
         with without_bars():
             processor = FilaProcessor.from_pretrained(path)
@@ -142,7 +165,7 @@ def encoder(source: str | Path, **overrides: Any) -> Encoder:
     Raises:
         FilaError: none of these, or weights that are not to be had.
     """
-    path = Path(source)
+    path = _folder("source", source)
     if path.is_dir():
         if overrides:
             raise ConfigError(f"{', '.join(overrides)}: {str(source)!r} is trained, and stays as it is; overrides are for presets")

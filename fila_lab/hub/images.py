@@ -74,20 +74,32 @@ def flat(images: Any) -> list[Any]:
 
 
 def opened(image: Any) -> Image.Image:
-    """An image that is given in any of the ways that `preprocess` takes. FilaError or ValueError where it is none."""
+    """An image that is given in any of the ways that `preprocess` takes. ImageError where it is none."""
     if isinstance(image, Image.Image):
         return image
     if isinstance(image, Path) or (isinstance(image, str) and not image.startswith(_ELSEWHERE) and _is_file(image)):
         return load_image(image)
     if not isinstance(image, str):
-        return to_pil_image(image[None] if getattr(image, "ndim", 0) == 2 else image)  # of grey pixels, without a channel's dimension
+        return _of_pixels(image)
+    named = repr(image if len(image) <= _SHOWN else f"{image[:_SHOWN]}...")
     try:
         return fetch_image(image)
-    except ValueError as error:
+    except Exception as error:  # of the network, or of whatever the text was read as
         if image.startswith(_ELSEWHERE):
-            raise
-        named = repr(image if len(image) <= _SHOWN else f"{image[:_SHOWN]}...")
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ImageError(f"image {named} cannot be fetched ({first[:_SHOWN]}); check it, or give the path of a file") from error
         raise ImageError(f"image {named} does not exist, and is no base64 of an image; check the path, or give an URL") from error
+
+
+def _of_pixels(image: Any) -> Image.Image:
+    dimensions = getattr(image, "ndim", None)
+    if dimensions is None:
+        raise ImageError(f"image is of type {type(image).__name__}; give a path, an URL, an image of PIL, or an array of pixels")
+    try:
+        return to_pil_image(image[None] if dimensions == 2 else image)  # of grey pixels, without a channel's dimension
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        shape = list(image.shape)
+        raise ImageError(f"image of shape {shape} is none ({error}); give pixels [height, width], or with 1, 3 or 4 channels") from error
 
 
 def _is_file(name: str) -> bool:

@@ -11,6 +11,7 @@ from fila_lab.config.tower_cards import Told, open_clip_told
 from fila_lab.config.tower_folder import CARDS, INDICES, PREFERRED, weights_in
 from fila_lab.config.tower_sources import cached_files, tag_told
 from fila_lab.config.weights import Form
+from fila_lab.modeling.quiet import without_attempts
 
 
 def published_files(form: Form, spec: str, named: str) -> tuple[Path, ...]:
@@ -27,7 +28,8 @@ def published_files(form: Form, spec: str, named: str) -> tuple[Path, ...]:
     if files := cached_files(form):
         return files
     try:
-        return _hub_files(form.name, named) if form.kind == "hf" else (_tag_file(form),)
+        with without_attempts():
+            return _hub_files(form.name, named) if form.kind == "hf" else (_tag_file(form),)
     except ConfigError:
         raise
     except Exception as error:

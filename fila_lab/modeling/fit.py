@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from fila_lab.config import safetensors_header
 from fila_lab.config.base import ConfigError
 from fila_lab.config.weights import surplus_tensors
 
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+FLOATS = tuple(getattr(torch, name) for name in safetensors_header.FLOATS)
 
 
 def require_fit(

@@ -28,10 +28,11 @@ from fila_lab.config.base import ConfigError, FilaError, MachineError
 from fila_lab.config.language import LanguageConfig
 from fila_lab.config.seam_words import WORDS
 from fila_lab.config.vocabulary import CHARACTERS, SPECIAL
+from fila_lab.config.weight_index import indexed_files
 from fila_lab.config.weights import weights_file
 from fila_lab.modeling.causal import embedding_table
 from fila_lab.modeling.fit import require_all, require_finite
-from fila_lab.modeling.quiet import without_bars
+from fila_lab.modeling.quiet import without_attempts, without_bars
 
 MAX_POSITIONS = 32768
 _CLASSES: dict[str, tuple[Any, Any]] = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}
@@ -176,6 +177,8 @@ def build_language(config: LanguageConfig, tokenizer: PreTrainedTokenizerBase) -
 
 def _loaded(config: LanguageConfig) -> PreTrainedModel:
     dtype = weights_dtype(config) or "auto"
+    for index in sorted(Path(config.weights).glob("*.index.json")):
+        indexed_files(f"language.weights = {config.weights!r}", index)  # transformers opens whatever it names
     try:
         language, told = _offline_first(AutoModelForCausalLM.from_pretrained, config.weights, dtype=dtype, output_loading_info=True)
     except Exception as error:
@@ -193,7 +196,8 @@ def _offline_first(load: Callable[..., Any], name: str, **options: Any) -> Any:
             return load(name, **options)
     with suppress(OSError), without_bars():
         return load(name, local_files_only=True, **options)
-    return load(name, **options)
+    with without_attempts():
+        return load(name, **options)
 
 
 def _unavailable(field: str, value: str, error: Exception) -> FilaError:

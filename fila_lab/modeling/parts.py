@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from fila_lab.config.base import ConfigError
+from fila_lab.config.stage_patterns import named_twice, unmatched
 from fila_lab.config.stages import PARTS, PREFIXES, is_pattern
 
 Named = list[tuple[str, nn.Parameter]]
@@ -44,10 +45,10 @@ def entries(parts: Mapping[str, Named], trains: Sequence[str], field: str) -> di
         own = _matching(parts, entry)
         if not own and is_pattern(entry):
             known = next((name for named in parts.values() for name, _ in named), "")
-            raise ConfigError(f"{field}.trains: no parameter is called {entry!r}; they are called like {known!r}")
+            raise unmatched(field, entry, known)
         for name, _ in own:
             if name in owner:
-                raise ConfigError(f"{field}.trains: {name} is named by {owner[name]!r} and by {entry!r}; name each parameter once")
+                raise named_twice(field, name, owner[name], entry)
             owner[name] = entry
         found[entry] = own
     if not owner:

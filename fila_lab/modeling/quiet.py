@@ -1,7 +1,8 @@
-"""transformers without its progress bars, which would stand among what a command says."""
+"""Libraries without what would stand among what a command says: transformers' progress bars, the hub's account of its attempts."""
 
 from __future__ import annotations
 
+import logging as standard
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +19,15 @@ def without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def without_attempts() -> Iterator[None]:
+    """Nothing of the hub's library inside on attempts that failed, of which it makes five: what comes of them is said by who asked."""
+    hub = standard.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(standard.ERROR)
+    try:
+        yield
+    finally:
+        hub.setLevel(level)

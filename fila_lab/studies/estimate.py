@@ -18,6 +18,7 @@ from fila_lab.config.space_points import combinations, examples, middle
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.yaml_files import read_yaml
 from fila_lab.cost.closed.components import component_costs, feature_bytes, item_bytes
+from fila_lab.cost.closed.fitting import advice
 from fila_lab.cost.closed.memory import check_memory, memory_bytes
 from fila_lab.studies.detectable import Detectable, detectable
 from fila_lab.studies.plan import Plan
@@ -120,6 +121,8 @@ def check_memory_of(plan: Plan, workers: int, force: bool = False) -> list[str]:
             who = f"{workers} workers need" if needed <= there else f"the {config.runtime.devices} processes of a cell need"
             message = f"{who} about {(workers if needed <= there else 1) * needed / 2**30:.1f} GiB and {there / 2**30:.1f} GiB are there: "
             message += f"use --workers {int(there // needed)}" if needed <= there else "lower runtime.devices"
+        elif message is not None and (held := advice(config, there, spread=config.runtime.accelerator == "gpu")) != "nothing":
+            message += f"; with the same steps it fits by {held}"
         if message is not None:
             messages.append(f"{name}: {message}")
     if messages and not force:

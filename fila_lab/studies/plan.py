@@ -14,6 +14,7 @@ from fila_lab.config.metrics import check_margin, check_metric
 from fila_lab.config.schemas import PLAN
 from fila_lab.config.space import Parameters
 from fila_lab.config.space_points import space_size
+from fila_lab.config.stage_patterns import check_patterns
 from fila_lab.config.study import FRONT, Phase
 from fila_lab.cost.closed.matching import Solution
 from fila_lab.studies.arms import Overrides, budget_name, get_budget, resolve_arm
@@ -159,6 +160,7 @@ def make_plan(
         first, solution = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}), step_seconds)
         try:
             check_checkpoints(first)
+            check_patterns(first)
             check_rows(first)
         except ConfigError as error:
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error

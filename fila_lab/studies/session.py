@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fila_lab.config import FilaError, MachineError, RunConfig
+from fila_lab.config.base import ToldInterrupt
 from fila_lab.config.faults import KILLED
 from fila_lab.config.files import default_cache
 from fila_lab.config.weights import TRAINED_PARTS
@@ -95,7 +96,7 @@ class StudyRun:
                 return self._complete()
         except KeyboardInterrupt:
             self._say(self._remaining())
-            raise
+            raise ToldInterrupt from None
         finally:
             self.mirror.close("KILLED", LEAVE_SECONDS)
 

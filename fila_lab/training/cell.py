@@ -33,7 +33,7 @@ from fila_lab.evaluation import aggregated, judged, measured, question_only
 from fila_lab.modeling import FilaModel
 from fila_lab.modeling.fingerprints import language_sha256, tower_sha256
 from fila_lab.modeling.generation import Answer
-from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, open_stages, stage_features
+from fila_lab.training.data import TRAIN, VAL, CellData, check_judged_pools, look_at_data, open_stages, stage_features
 from fila_lab.training.features import needs_detail
 from fila_lab.training.fit import Ends, Fit
 from fila_lab.training.interrupts import ctrl_c_passes
@@ -96,6 +96,7 @@ def run_cell(
     record = Recorder(train.log_every, progress, train.steps, validation_interval(config), stop, Journal(workdir))
     try:
         if shared_out(config):
+            look_at_data(config, cache_dir, SPLITS if test and last is None else (TRAIN, VAL), progress)
             there = tuple(end if end is not None and end.exists() else None for end in ends)  # looked at once, for all ranks alike
             options = {"workdir": workdir, "cache_dir": cache_dir, "test": test, "checkpoint": checkpoint, "stop": stop}
             return run_ranks(config, options | {"ends": there, "last": last}, progress)

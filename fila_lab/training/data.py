@@ -96,6 +96,15 @@ def check_judged_pools(pools: Mapping[str, Pool]) -> None:
                 raise FilaError(f"{field}: {error}") from error
 
 
+def look_at_data(config: RunConfig, cache_dir: Path, splits: Sequence[str], progress: Progress | None = None) -> None:
+    """Open what all ranks of a cell will, before they start: rows that cannot be used are told at once, and caches are filled.
+
+    Raises:
+        FilaError, MachineError: as `open_stages`; rows that cannot be judged.
+    """
+    check_judged_pools(open_stages(config, cache_dir, splits, progress=progress)[-1])
+
+
 class CellData(L.LightningDataModule):
     """Batches of a run's pools, in the order that its seed gives them."""
 

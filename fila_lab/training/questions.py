@@ -21,7 +21,9 @@ _CODE = re.compile(r"[A-Z0-9]+")
 
 
 def check_question(question: str) -> None:
-    """FilaError for a question without a character, or with bytes that are no text."""
+    """FilaError for a question that is no text, or without a character, or with bytes that are no text."""
+    if not isinstance(question, str):
+        raise FilaError(f"QUESTION = {question!r} is no text; ask for instance 'red?' or 'FR?'")
     if not question.strip():
         raise FilaError("QUESTION is empty; ask for instance 'red?' or 'FR?'")
     try:

@@ -143,6 +143,7 @@ def _start(number: int, place: dict[str, str]) -> _Rank:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            process_group=0,  # a terminal's Ctrl-C is this process's matter, also while a rank starts
         )
     except OSError:
         ours.close()

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from fila_lab.config import ConfigError, load_preset, resolve_run
 from fila_lab.config.checkpoints import check_checkpoints
 from fila_lab.config.tower_shapes import sizes_of, tower_shapes
+from fila_lab.config.weights import require_weights
 
 
 def said(room: str, *names: str) -> dict[str, Any]:
@@ -95,6 +96,26 @@ def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
         check_checkpoints(resolve_run("mini", {"vit.weights": str(path)}))
 
 
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pt"])
+@pytest.mark.parametrize("room", ["vit", "convnext", "language"])
+def test_quantised_weights_are_refused_from_the_header(room: str, name: str, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    if room == "language" and name == "x.pt":
+        pytest.skip("its parts are read from safetensors alone")
+    mini = load_preset("mini")
+    own = require_weights(f"{room}.weights", getattr(mini, room).weights)
+    assert own is not None
+    state = load_file(own)
+    whole = next(key for key, value in state.items() if value.ndim == 2)
+    state[whole] = state[whole].to(torch.int8)
+    path = tmp_path / name
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+    with pytest.raises(ConfigError, match=rf"{room}\.weights = .*: {whole} is int8; give unquantised weights"):
+        check_checkpoints(resolve_run("mini", {f"{room}.weights": str(path)}, said("vit", "heads", "quick_gelu") if room == "vit" else {}))
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -106,6 +127,8 @@ def test_a_cut_file_is_refused(tmp_path: Path, cut: int) -> None:
         ({"open_clip_config.json": {"model_cfg": {"vision_cfg": {"layers": [3, 4]}}}, "open_clip_model.safetensors": ""}, "is no ViT"),
         ({"open_clip_config.json": {}, "open_clip_model.safetensors": ""}, "is no ViT"),
         ({"model.safetensors.index.json": {"weight_map": {"a": "1.safetensors"}}}, "lacks 1 of the 1 files that model.safetensors.ind"),
+        ({"model.safetensors.index.json": {"weight_map": {"a": "../x.safetensors"}}}, "names '../x.safetensors', outside its folder"),
+        ({"model.safetensors.index.json": {"weight_map": {"a": "/x.safetensors"}}}, "names '/x.safetensors', outside its folder"),
         ({"model.safetensors.index.json": {"weight_map": {}}}, "has an index (model.safetensors.index.json) that names no file"),
         ({"open_clip_model.safetensors": "cut"}, "cannot be read as safetensors"),
         ({"open_clip_pytorch_model.bin": "cut"}, "cannot be read as weights alone"),
@@ -180,6 +203,18 @@ def spoil_pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def spoil_types(folder: Path) -> None:
+    import torch
+
+    state = {"a.weight": torch.ones(2, dtype=torch.int8), "attn.bias": torch.ones(2, dtype=torch.bool)}
+    save_file({**state, "b.qweight": torch.ones(2, dtype=torch.int8)}, folder / "model.safetensors")
+
+
+def spoil_card(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(content | {"quantization_config": {"bits": 4}}), encoding="utf-8")
+
+
 def spoil_tokenizer(folder: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
@@ -196,6 +231,8 @@ def spoil_tokenizer(folder: Path) -> None:
         ({"highest": 50}, None, "has 51 tokens, and language.weights = "),
         ({"end": None}, None, "has no end token"),
         ({}, spoil_index, "lacks 2 of the 2 files that model.safetensors.index.json names, e.g. model-1-of-2.safetensors"),
+        ({}, spoil_types, "weight is int8; give unquantised weights"),
+        ({}, spoil_card, "is quantised (quantization_config of its config.json); give unquantised weights"),
         ({}, spoil_tokenizer, "no tokenizer in it"),
         ({}, lambda folder: (folder / "model.safetensors").write_bytes(b"cut"), "model.safetensors cannot be read as safetensors"),
         ({}, spoil_pickled, "pytorch_model.bin cannot be read as weights alone"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fila_lab.config.base import ConfigError
-from fila_lab.config.pickled_header import pickled_shapes
+from fila_lab.config.pickled_header import pickled_shapes, pickled_types
 from fila_lab.config.weight_headers import stored_shapes
 from fila_lab.modeling.tensor_files import TensorFiles
 
@@ -23,6 +23,7 @@ STATE: dict[str, Any] = {
     "whole": torch.ones(4, dtype=torch.int64)[1:],
     "parameter": torch.nn.Parameter(torch.ones(1, 2, 3)),
     "scalar": torch.tensor(1.0),
+    **{str(kind): torch.ones(2).to(kind) for kind in (torch.int8, torch.uint8, torch.float16, torch.bool)},
     "note": "no tensor",
 }
 
@@ -36,6 +37,14 @@ def test_shapes_are_those_that_torch_reads(wrap: Callable[[dict], dict], zipped:
     torch.save(wrap(STATE), path, _use_new_zipfile_serialization=zipped)
     with TensorFiles("field", [path]) as read:
         assert pickled_shapes(path) == {name: tuple(value.shape) for name, value in read.items()}
+        assert pickled_types(path) == {name: str(value.dtype).removeprefix("torch.") for name, value in read.items()}
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+def test_tensors_that_torch_quantised_are_told_too(tmp_path: Path) -> None:
+    quantised = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
+    torch.save({"a": quantised, "b": torch.ones(2).to(torch.float8_e4m3fn)}, tmp_path / "x.pt")
+    assert pickled_types(tmp_path / "x.pt") == {"a": "qint8", "b": "float8_e4m3fn"}
 
 
 def test_a_modules_state_with_its_versions(tmp_path: Path) -> None:
@@ -91,4 +100,4 @@ def test_no_torch_is_needed(tmp_path: Path) -> None:
         f"print(len(pickled_shapes(Path({str(tmp_path / 'x.pt')!r}))), 'torch' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["5", "False"]
+    assert told.split() == [str(len(STATE) - 1), "False"]

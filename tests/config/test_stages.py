@@ -96,6 +96,7 @@ REFUSED = [
     ([{"name": "a", "trains": ["projectr"]}], r"stages\.0\.trains\[0\] = 'projectr' is no part \(did you mean 'projector'\?\); choose vit"),
     ([{"name": "a", "trains": []}], r"stages\.0\.trains"),
     ([ALIGN, ALIGN], r"two are called 'align'"),
+    ([ALIGN, ALIGN | {"name": "Align"}], r"two are called 'align', capitals or not"),  # one folder on many a disk
     ([ALIGN | {"name": "a/b"}], r"name = 'a/b' is no name of a stage"),
     ([ALIGN | {"epochs": 1.0}], r"steps = 30 beside epochs = 1.*give one of the two"),
     ([ALIGN | {"trains": ["fusion", "vit", "encoder.vit.trunk.conv1.*"]}], r"'encoder\.vit\.trunk\.conv1\.\*' names parameters that 'vit'"),

@@ -44,16 +44,26 @@ def test_a_studys_arms_on_another_preset_and_at_several_sizes(call: Any) -> None
     assert "2928" in out
 
 
+def test_with_which_settings_the_same_steps_fit(call: Any) -> None:
+    code, out, _ = call("--preset", "base", "--devices", "1", "--device-memory", "24")
+    assert code == 0
+    told = out.strip().splitlines()[-2:]
+    assert told[0] == "in 24 GiB of each device the same steps fit with"
+    assert told[1].startswith("base  one device: --set train.batch_size=4 --set train.accumulate=16, or --set runtime.checkpointing=true")
+    _, out, _ = call("--preset", "mini", "--devices", "2")
+    assert out.strip().splitlines()[-1] == "mini  fsdp: as it is"
+
+
 def test_memory_of_each_of_several_devices_stands_by_strategy(call: Any) -> None:
     code, out, _ = call("--preset", "paper", "--devices", "8")
     assert code == 0
-    head, *lines = out.splitlines()[-4:]
+    head, *lines = out.split("\n\n")[-2].splitlines()
     assert all(word in head for word in ("language", "a device", "a checkpoint"))
     assert [line.split()[1] for line in lines] == ["ddp", "deepspeed", "fsdp"]
     assert "of its share of a batch (64)" in out
     code, out, _ = call("--preset", "mini", "--arms", "none,concat", "--devices", "1")
     assert code == 0
-    assert out.count("one device") == 2
+    assert out.count("one device  ") == 2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_models import PICTURES, QUESTIONS, SMALL, asked, make_model
@@ -61,6 +63,43 @@ def test_a_question_beyond_what_the_model_reads_is_refused(folder: Path) -> None
         loaded.answer(None, "red? red? red?", longest=8)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"question": ""}, "QUESTION is empty"),
+        ({"question": 3}, "QUESTION = 3 is no text; ask for instance"),
+        ({"history": "red?"}, r"history = 'red\?' is no list; give \(question, answer\) pairs"),
+        ({"history": [("a",)]}, r"history\[0\] = \('a',\) is no question with its answer; give"),
+        ({"history": [("a", "b"), ("a", "b", "c")]}, r"history\[1\] = \('a', 'b', 'c'\) is no question"),
+        ({"history": ["ab"]}, r"history\[0\] = 'ab' is no question"),
+        ({"history": [("a", None)]}, r"history\[0\] = \('a', None\)"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named(folder: Path, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(FilaError, match=words):
+        fila_lab.load(folder).answer(**{"image": PICTURES[0], "question": "red?"} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("gone.png", r"image 'gone\.png' does not exist"),
+        (Path("gone.png"), r"image 'gone\.png' does not exist; check the path"),
+        (3, "image is of type int; give a path, an URL, an image of PIL, or an array of pixels"),
+        ({"bytes": b""}, "image is of type dict; give"),
+        (np.zeros((4, 4, 7), np.uint8), r"image of shape \[4, 4, 7\] is none .*; give pixels"),
+        (np.zeros(4), r"image of shape \[4\] is none"),
+        ("http://127.0.0.1:9/x.png", r"image 'http://127\.0\.0\.1:9/x\.png' cannot be fetched"),
+    ],
+)
+def test_what_is_no_image_is_refused_wherever_one_is_asked_for(folder: Path, image: Any, words: str) -> None:
+    loaded = fila_lab.load(folder)
+    encoder = fila_lab.encoder(folder)
+    for ask in (lambda: loaded.answer(image, "red?"), lambda: encoder.encode(image)):
+        with pytest.raises(FilaError, match=words):
+            ask()
+
+
 def test_an_encoder_s_tokens_are_the_hybrid_encoder_s(folder: Path, tmp_path: Path) -> None:
     model = make_model()
     with torch.no_grad():
@@ -84,6 +123,9 @@ def test_what_holds_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "fila"}', encoding="utf-8")
     with pytest.raises(FilaError, match="cannot be loaded as a saved model"):
         fila_lab.load(tmp_path)
+    for door in (fila_lab.load, fila_lab.encoder):
+        with pytest.raises(FilaError, match="= None is no path; give the folder"):
+            door(None)
     with pytest.raises(FilaError, match="neither a folder nor a preset"):
         fila_lab.encoder("minni")
     with pytest.raises(FilaError, match="stays as it is"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -65,6 +66,29 @@ def test_a_tokenizer_is_looked_for_here_before_anybody_is_asked(here: bool, monk
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", load)
     build_tokenizer(resolve_run("mini", {"language.tokenizer": "owner/words"}).language)
     assert asked == ([True] if here else [True, False])
+
+
+def test_attempts_of_the_hubs_library_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five lines of its own stood before ours on a machine without a network."""
+    hub, said = logging.getLogger("huggingface_hub"), []
+    listener = logging.Handler()
+    listener.emit = said.append  # type: ignore[method-assign]
+
+    def load(name: str, local_files_only: bool = False) -> object:
+        if not local_files_only:
+            logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("no network")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", load)
+    hub.addHandler(listener)
+    before = hub.level
+    try:
+        with pytest.raises(MachineError, match=r"hf download owner/words"):
+            build_tokenizer(resolve_run("mini", {"language.tokenizer": "owner/words"}).language)
+    finally:
+        hub.removeHandler(listener)
+    assert not said
+    assert hub.level == before
 
 
 @pytest.mark.parametrize(

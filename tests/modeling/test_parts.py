@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from fila_lab.config import ConfigError, RunConfig
+from fila_lab.config import ConfigError, RunConfig, resolve_run
+from fila_lab.config.parameter_names import parameter_names
 from fila_lab.config.stages import PARTS
 from fila_lab.modeling import build_model
 from fila_lab.modeling.parts import entries, part_of
@@ -46,6 +48,30 @@ def test_what_names_nothing_or_one_parameter_twice_is_refused(make_config: Calla
     with pytest.raises(ConfigError, match=r"trains = \[fusion\]: this run has none of them, so nothing would train"):
         entries(parts, ["fusion"], "train.stages.0")
     assert entries(parts, ["fusion", "projector"], "train.stages.0")["fusion"] == []
+
+
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"vit.feature_layer": -2, "fusion.name": "none"},
+        {"fusion.name": "concat", "fusion.depth": [[1, 2], [2, 2], [4, 4]], "projector.kind": "pixel_shuffle", "projector.factor": 3},
+        {"fusion.name": "mini_gemini", "fusion.depth": "after", "fusion.handoff": "append", "projector.kind": "linear"},
+        {"fusion.name": "none", "fusion.handoff": "replace", "language.architecture": "qwen2"},
+        {"language.lora": {"rank": 2, "alpha": 4, "targets": ["q_proj", "down_proj"]}},
+    ],
+)
+def test_names_that_are_known_without_the_model_are_the_models(named: dict[str, Any]) -> None:
+    config = resolve_run("mini", RANDOM, named)
+    own = {part: {name for name, _ in found} for part, found in build_model(config).parts().items()}
+    for part, known in parameter_names(config).items():
+        assert set(known.sure) <= own[part]
+        others = own[part] - set(known.sure) - set(known.perhaps)
+        assert all(name.startswith(known.below) for name in others)
+        assert all(any(name.startswith(head) for name in others) for head in known.below)
+        assert bool(own[part]) == bool(known.sure or known.below)
 
 
 @pytest.mark.slow

@@ -28,6 +28,12 @@ def test_a_cell_that_cannot_fit_is_refused_by_the_part_that_eats_it(monkeypatch:
     assert [message.split(":")[0] for message in warned] == ["arm 'concat'", "arm 'addition'", "arm 'cross_attention'"]
 
 
+def test_a_batch_that_cannot_fit_is_told_the_passes_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "usable_memory", lambda accelerator: 4 * GIB)
+    with pytest.raises(ConfigError, match=r"with the same steps it fits by --set train\.batch_size=\d+ --set train\.accumulate=\d+"):
+        estimate.check_memory_of(plan(**{"train.batch_size": 4000}), 1)
+
+
 def test_too_many_workers_are_told_how_many_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "usable_memory", lambda accelerator: 2 * GIB)
     assert estimate.check_memory_of(plan(), 2) == []

@@ -19,7 +19,7 @@ from fila_lab.data.seam.export import export
 from fila_lab.data.suite import SetAside
 from fila_lab.evaluation import SCORES
 from fila_lab.studies.identity import cell_id
-from fila_lab.training import FilaModule, run_cell
+from fila_lab.training import FilaModule, cell, run_cell
 from fila_lab.training.data import CellData, open_data
 from fila_lab.training.record import Recorder
 
@@ -59,6 +59,16 @@ def on_files(files: Path, **more: object) -> RunConfig:
             **more,
         }
     )
+
+
+def test_rows_that_cannot_be_used_are_told_before_any_rank_starts(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = json.loads((files / "train" / "train.json").read_text(encoding="utf-8"))
+    (tmp_path / "bad.json").write_text(json.dumps([{**row, "conversations": 3} for row in rows[:9]] + rows[9:]), encoding="utf-8")
+    monkeypatch.setattr(cell, "run_ranks", lambda *_: pytest.fail("ranks were started"))
+    source = {"suite": "llava", "path": str(tmp_path / "bad.json"), "images": str(files / "train"), "options": {"validate_share": 0.25}}
+    outcome = run_cell(on_files(files, data__train=source, runtime__devices=2), workdir=tmp_path / "work", cache_dir=tmp_path / "cache")
+    assert outcome.result["failure"]["kind"] == "bad_input"
+    assert "9 of 20 rows cannot be used, more than data.bad_rows=0.01" in outcome.result["failure"]["message"]
 
 
 @pytest.mark.parametrize("fusion", ["none", pytest.param("concat", marks=pytest.mark.slow)])

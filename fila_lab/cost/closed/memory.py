@@ -86,11 +86,14 @@ def _activations(config: RunConfig, canvas: Size) -> dict[str, float]:
 def sharing_strategies(config: RunConfig, devices: int) -> dict[str, dict[str, Memory]]:
     """Strategy -> part -> its memory, were the cell to train on so many devices by it: `nothing` for one, else each of STRATEGIES. The
     batch is the same, shared among them."""
-    found: dict[str, dict[str, Memory]] = {}
-    for strategy in STRATEGIES if devices > 1 else ("auto",):
-        runtime = config.runtime.model_copy(update={"strategy": strategy, "devices": devices, "nodes": 1})
-        found[runtime.shares] = memory_parts(config.model_copy(update={"runtime": runtime}))
-    return found
+    alike = (shared_by(config, strategy, devices) for strategy in (STRATEGIES if devices > 1 else ("auto",)))
+    return {run.runtime.shares: memory_parts(run) for run in alike}
+
+
+def shared_by(config: RunConfig, strategy: str, devices: int) -> RunConfig:
+    """The run on so many devices of one machine, by a strategy (or `nothing`, which one device is)."""
+    named = "auto" if strategy == "nothing" else strategy
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"strategy": named, "devices": devices, "nodes": 1})})
 
 
 def checkpoint_bytes(config: RunConfig) -> float:

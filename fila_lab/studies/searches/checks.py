@@ -16,6 +16,7 @@ from fila_lab.config.pruners import pruner_arguments
 from fila_lab.config.search import COUNTED
 from fila_lab.config.space import Choices, Parameters, Space, choice_text, is_pair
 from fila_lab.config.space_points import check_fields, combinations, examples, grid_size
+from fila_lab.config.stage_patterns import check_patterns
 from fila_lab.config.strategies import known_cost
 from fila_lab.studies.arms import Overrides, resolve_arm
 from fila_lab.studies.rows import check_rows, further_scores
@@ -146,12 +147,13 @@ def _check_sweep(study: StudyConfig, budget: str, sweep: Sweep, overrides: Overr
 
 
 def check_possible(run: RunConfig) -> None:
-    """Refuse a run whose checkpoints or rows do not fit it.
+    """Refuse a run whose checkpoints, patterns of parameters or rows do not fit it.
 
     Raises:
         ConfigError: what does not fit.
     """
     check_checkpoints(run)
+    check_patterns(run)
     check_rows(run)
 
 
