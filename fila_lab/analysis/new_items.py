@@ -15,9 +15,9 @@ from fila_lab.analysis.columns import numbered
 from fila_lab.analysis.statistics import CONFIDENCE, EQUAL, t_quantile, t_upper
 from fila_lab.config.data import FURTHER_PLACES, PLACES
 from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
+from fila_lab.config.subgroups import GAPS
 
 DRAWS = 1000
-GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham"), "cross_gap": ("sham", "cross")}
 Floats = NDArray[np.float64]
 Scale = Callable[[Floats], Floats]
 

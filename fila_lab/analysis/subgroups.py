@@ -20,7 +20,7 @@ from fila_lab.analysis.style import rows_of, scale_of, with_bounds
 from fila_lab.analysis.verdicts import relation
 from fila_lab.config import power
 from fila_lab.config.data import FURTHER_PLACES, PLACES
-from fila_lab.config.metrics import ACCURACY, BESIDE, BY_TRIPLET, parse_metric
+from fila_lab.config.metrics import ACCURACY, parse_metric
 from fila_lab.config.study import Family
 
 MOST_LEVELS = 12
@@ -65,9 +65,6 @@ class Subgroups:
             for column in declared.by:
                 if predictions is None:
                     notes.append(f"{family}: {judged} was not split by {column}: there are no predictions")
-                    continue
-                if column == "place" and parse_metric(judged).kind in (*BY_TRIPLET, *BESIDE):
-                    notes.append(f"{family}: {judged} was not split by place: it compares places itself")
                     continue
                 if (column, judged) not in split:
                     split[column, judged] = _parts(predictions, column, judged)

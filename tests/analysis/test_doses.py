@@ -130,8 +130,6 @@ def test_further_places_are_levels_of_a_split_by_place(predictions: pd.DataFrame
     for level, difference in zip(split.levels["level"], split.levels["difference"], strict=True):
         assert difference == pytest.approx(right.loc[level, "whole"] - right.loc[level, "seamed"])
     assert list(split.levels["level"]) == list(ALL)
-    for gap in ("seam_gap/counting", "cross_gap/counting"):
-        assert Subgroups.of(predictions, declared, gap).notes == (f"f: {gap} was not split by place: it compares places itself",)
 
 
 def test_a_cell_that_counts_nothing_hides_no_other(found: Any, predictions: pd.DataFrame) -> None:
