@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fila_lab.analysis.findings import Findings
@@ -95,7 +94,7 @@ def _counts(found: Findings) -> Table:
                 if at.empty:
                     continue
                 error = paired_interval(at["error"].dropna())
-                means = {name: float(np.mean(at[name])) for name in ("over", "under", "no_number")}
+                means = {name: float(at[name].mean()) for name in ("over", "under", "no_number")}
                 data.append({"task": task, "arm": arm, "place": place, **means, "error": error.mean, "low": error.low, "high": error.high})
                 row = {"task": task, "arm": found.folder.label(arm), "place": place or "–", "too many": number(means["over"] * 100)}
                 row |= {"too few": number(means["under"] * 100), "no number": number(means["no_number"] * 100)}

@@ -15,9 +15,9 @@ from fila_lab.analysis.columns import numbered
 from fila_lab.analysis.statistics import CONFIDENCE, EQUAL, t_quantile, t_upper
 from fila_lab.config.data import FURTHER_PLACES, PLACES
 from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
+from fila_lab.config.subgroups import GAPS
 
 DRAWS = 1000
-GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham"), "cross_gap": ("sham", "cross")}
 Floats = NDArray[np.float64]
 Scale = Callable[[Floats], Floats]
 
@@ -162,6 +162,7 @@ def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[
         found = []
         for name in wanted:
             at = tasks == name
-            own = [one for one in places[at].unique() if one not in FURTHER_PLACES]
+            there = places[at].unique()
+            own = [one for one in there if one not in FURTHER_PLACES] or list(there)  # of one further place alone: itself
             found += [(1 / len(wanted) / len(own), (at & (places == one)).to_numpy()) for one in own]
     return found if found and all(rows.any() for _, rows in found) else None

@@ -25,7 +25,8 @@ KEYS = ["canvas", "row", "col"]
 
 
 def position_map(answers: pd.DataFrame, tile: int, patch: int) -> pd.DataFrame:
-    """One row a field of the canvas: canvas, row, col, `accuracy`, `answers`, `low` and `high` (Wilson's 95 % interval).
+    """One row a field of the canvas in which middles lie: canvas, row, col, `accuracy`, `answers`, `low` and `high` (Wilson's 95 %
+    interval); and of the canvas, `fields` a tile's side, `rows` and `cols` of them.
 
     answers: columns target_x, target_y (canvas px), canvas (`84x42`) and correct, one row an answer. Seams run between fields.
     """
@@ -36,7 +37,8 @@ def position_map(answers: pd.DataFrame, tile: int, patch: int) -> pd.DataFrame:
     frame = pd.DataFrame({"canvas": shape.to_numpy(), "row": row, "col": col, "correct": answers["correct"].to_numpy(float)})
     table = frame.groupby(KEYS)["correct"].agg(accuracy="mean", answers="size").reset_index()
     low, high = _wilson(table["accuracy"].to_numpy(), table["answers"].to_numpy())
-    return table.assign(low=low, high=high, fields=fields)
+    across, down = ([int(int(name.split("x")[axis]) // side) for name in table["canvas"]] for axis in (0, 1))
+    return table.assign(low=low, high=high, fields=fields, rows=down, cols=across)
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,8 +66,7 @@ def map_figure(maps: Mapping[str, pd.DataFrame]) -> Figure:
                     panel.set_ylabel(canvas)
                 if own.empty:
                     continue
-                fields = int(own["fields"].iloc[0])
-                wide, high = (int(np.ceil((own[name].max() + 1) / fields)) * fields for name in ("col", "row"))
+                fields, high, wide = (int(own[name].iloc[0]) for name in ("fields", "rows", "cols"))
                 shown = own["accuracy"].where(own["answers"] >= FEW) * 100
                 grid = np.full((high, wide), np.nan)
                 grid[own["row"], own["col"]] = shown

@@ -15,7 +15,7 @@ from fila_lab.config.stage_checks import check_stages
 from fila_lab.config.stage_runs import naming, stages_of
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.suites import SEAM
-from fila_lab.config.tiling import check_whole_image
+from fila_lab.config.tiling import check_whole_image, seen_canvases, tile_layout
 from fila_lab.config.tiling_checks import check_tiling
 from fila_lab.config.weights import weights_file, weights_form
 
@@ -210,13 +210,21 @@ def _check_prompt(config: RunConfig) -> None:
 
 
 def _check_truth(config: RunConfig) -> None:
-    """Only a pretrained answer model knows how to say what a token shows."""
+    """Only a pretrained answer model knows how to say what a token shows; and what each shows is known of a canvas's own tokens alone."""
     weight, spec = config.train.truth_weight, config.language.weights
     if weight and weights_file(spec) is None:
         raise ConfigError(
             f"train.truth_weight = {weight:g} needs an answer model with its embedding of the truth, but language.weights = {spec!r}; "
             "set language.weights=package:mini_families_answers (preset mini_families), or truth_weight=0"
         )
+    if not weight or not config.data.draws_seam:
+        return
+    for canvas, seen in zip(config.geometry.canvases, seen_canvases(config), strict=True):
+        if seen != canvas or not tile_layout(config.geometry, seen).plain:
+            raise ConfigError(
+                f"train.truth_weight = {weight:g} needs tiles side by side that fill the canvas, which those of geometry.tiling and "
+                f"vit_scale on pages for {canvas[0]}x{canvas[1]} px do not; set them back, or truth_weight=0"
+            )
 
 
 def _check_shares(field: str, shares: list[float]) -> None:

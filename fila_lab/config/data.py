@@ -71,10 +71,21 @@ class SeamConfig(Strict):
     page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
     seed: Seed = 0
 
+    @field_validator("further_places")
+    @classmethod
+    def _in_order(cls, places: tuple[str, ...]) -> tuple[str, ...]:
+        """Each once, in the order of items: equal suites are equal."""
+        return tuple(place for place in FURTHER_PLACES if place in places)
+
+    @field_validator("stride_cells")
+    @classmethod
+    def _ascending(cls, cells: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(cells)))
+
     @property
     def test_places(self) -> tuple[str, ...]:
         """Where a test item's target stands, in order."""
-        return (*PLACES, *(place for place in FURTHER_PLACES if place in self.further_places))
+        return (*PLACES, *self.further_places)
 
     @model_validator(mode="after")
     def _check(self) -> SeamConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -113,7 +114,7 @@ def _line(path: str, item: Any, owner: type[BaseModel], union: bool, source: str
         known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
         return f"{where}{path} = {value!r} is unknown{did_you_mean(str(value), known)}; choose {expected}"
     remedy = _REMEDIES.get(kind)
-    message = item["msg"][:1].lower() + item["msg"][1:]
+    message = re.sub(" or instance of [A-Za-z]+$", "", item["msg"][:1].lower() + item["msg"][1:])
     return f"{where}{path} = {_short(value)}: {message}" + (f"; {remedy}" if remedy else "")
 
 

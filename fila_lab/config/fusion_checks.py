@@ -81,9 +81,14 @@ def _check_own(fusion: FusionConfig) -> None:
         reaches, model = bool(getattr(strategy, "reaches", False)), getattr(strategy, "options", None)
     if fusion.reach == "tile" and not reaches:
         across = [name for name in FUSIONS if looks_across(FusionConfig(name=name))]
+        field, remedy = "name", f"choose {', '.join(across)}"
+        if fusion.name in across and fusion.control == "oracle_map":  # which reads the truth in the strategy's place
+            field, remedy = "control", "take another control"
+        elif fusion.name in across:
+            field, remedy = "aggregate", "take the strategy's own aggregate"
         raise ConfigError(
-            f"fusion.reach = 'tile' makes the twin of a fusion that looks across seams, but fusion.name = {fusion.name!r} does not; "
-            f"leave it out, or choose {', '.join(across)}"
+            f"fusion.reach = 'tile' makes the twin of a fusion that looks across seams, but fusion.{field} = {getattr(fusion, field)!r} "
+            f"does not; leave it out, or {remedy}"
         )
     if model is not None:
         try:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from fila_lab.config.base import ConfigError, did_you_mean
-from fila_lab.config.data import FURTHER_PLACES, PLACES, SEAM_TASKS, SHIFTS, SeamConfig
+from fila_lab.config.data import FURTHER_PLACES, SEAM_TASKS, SHIFTS, SeamConfig
 from fila_lab.config.run import RunConfig
 from fila_lab.config.score_names import SCORES, score_names
 from fila_lab.config.suites import SEAM, SuiteConfig
@@ -143,5 +143,12 @@ def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str
             return f"is the metric of a search, but {stand}; add {place!r} there"
         remedy = f"tune by {ACCURACY}/{task}, or without tuning (tune: false)"
         return f"is the metric of a search, but only the test pool has it, and a search looks at validation items; {remedy}"
-    grammar = f"{MEAN}, {ACCURACY}/TASK[/{'|'.join(PLACES)}], {'/TASK, '.join((*BY_TRIPLET, BLIND))}/TASK"
-    return f"is no metric{did_you_mean(name, usable)}; give {grammar} with TASK one of {', '.join(tasks)}"
+    grammar = [f"{score}/{other}" for other, score in further.items()]
+    if own := tasks_of(config, validation):
+        kinds = () if validation else (*BY_TRIPLET, *_beside(config.data.seam), BLIND)
+        places = [place for place in config.data.seam.test_places if f"{ACCURACY}/{own[0]}/{place}" in known]
+        grammar.append(
+            ", ".join([f"{ACCURACY}/TASK[/{'|'.join(places)}]", *(f"{kind}/TASK" for kind in kinds)])
+            + f" with TASK one of {', '.join(own)}"
+        )
+    return f"is no metric{did_you_mean(name, usable)}; give {', '.join([*([MEAN] if MEAN in known else []), *grammar])}"

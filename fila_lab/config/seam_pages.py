@@ -15,6 +15,10 @@ PATCH = 32
 """Page px a ViT patch, at `data.seam.page_scale` 1."""
 
 
+LONGEST = 12
+"""Tiles along an axis, up to which a message looks for one that would do."""
+
+
 def page_size(config: RunConfig, canvas: Size) -> Size:
     """(width, height) in px of the suite's pages for one of `geometry.canvases`."""
     return _size(canvas, config.geometry, config.data.seam)
@@ -62,17 +66,24 @@ def check_further_places(config: RunConfig) -> None:
     if asked and config.data.draws_seam and not page_canvases(geometry, seam):
         said = " with ".join(f"data.seam.{name} = {value}" for name, value in asked.items())
         axes = "both axes" if "cross" in seam.further_places else "an axis"
+        there = [str(tiles) for tiles in range(2, LONGEST + 1) if _has_sham(tiles, geometry.grid, seam)]
+        tiles = f"{geometry.grid} patches a side"
+        within = "" if seam.page_aspect is None else f", within data.seam.page_aspect = {list(seam.page_aspect)},"
+        remedy = f"add one of {', '.join(there)} tiles along {axes}, or" if there else f"with tiles of {tiles} no canvas has:"
         raise ConfigError(
-            f"{said}: none of geometry.canvases = {[list(canvas) for canvas in geometry.canvases]} has two tiles along {axes} and a sham "
-            "place in the phase that is asked for; add one that has, or leave it out"
+            f"{said}: none of geometry.canvases = {[list(canvas) for canvas in geometry.canvases]}{within} has along {axes} a sham place "
+            f"in the phase that is asked for, beside a seam; {remedy} leave it out"
         )
 
 
 def has_places(geometry: GeometryConfig, seam: SeamConfig, canvas: Size) -> tuple[bool, bool]:
     """Along x and y of a canvas: whether a target that is cut there has a sham place."""
-    counts = [side // geometry.tile for side in canvas]
-    x, y = (has_sham_place(tiles, geometry.grid, phase_step(tiles, geometry.grid, seam.stride_cells)) for tiles in counts)
+    x, y = (_has_sham(side // geometry.tile, geometry.grid, seam) for side in canvas)
     return x, y
+
+
+def _has_sham(tiles: int, grid: int, seam: SeamConfig) -> bool:
+    return has_sham_place(tiles, grid, phase_step(tiles, grid, seam.stride_cells))
 
 
 def _permits(canvas: Size, geometry: GeometryConfig, seam: SeamConfig) -> bool:

@@ -9,8 +9,9 @@ from fila_lab.config.data import SEAM_TASKS
 from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
 from fila_lab.config.renamed import renamed_word
 
-GAPS = ("seam_gap", "sham_gap")
-"""Kinds of metric that are, beside every score, means over items, so that a part of the items has one of its own."""
+GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham"), "cross_gap": ("sham", "cross")}
+"""Kinds of metric that are, beside every score, means over items, so that a part of the items has one of its own -> the places of which
+they are the accuracy of the first less that of the second."""
 SUBGROUPS = ("place", "task", "length", "addressing", "cut_fraction", "axis", "canvas", "evidence")
 """What is known of every generated item beside its answer. `length`: characters of a code; `addressing`: how the question names its
 target."""
@@ -25,7 +26,7 @@ def check_by(field: str, by: Sequence[str], metric: str) -> None:
         return
     kind, task, place = parse_metric(metric)
     if kind not in GAPS and not is_score(kind):
-        remedy = f"split a score ({ACCURACY}/...) or a gap"
+        remedy = f"split a score ({ACCURACY}/...) or {', '.join(GAPS)}"
         raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; {remedy}")
     for at, column in enumerate(by):
         if column not in SUBGROUPS and (task in SEAM_TASKS or metric == MEAN or not is_score(kind)):

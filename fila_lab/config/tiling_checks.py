@@ -17,6 +17,7 @@ def check_tiling(config: RunConfig) -> None:
     """
     geometry = config.geometry
     tiling = geometry.tiling
+    _check_seams(config)
     if tiling.one_grid:
         return
     named = f"geometry.tiling.perspective = {tiling.perspective!r}" if tiling.perspective != "local" else "geometry.tiling.second"
@@ -41,6 +42,21 @@ def check_tiling(config: RunConfig) -> None:
             )
         for canvas in dict.fromkeys((*geometry.allowed_canvases, *geometry.canvases)):
             second_size(geometry, canvas)
+
+
+def _check_seams(config: RunConfig) -> None:
+    """What changes nothing where no canvas has a seam, and so would be another arm under a name of its own."""
+    geometry, fusion = config.geometry, config.fusion
+    if geometry.vit_scale > 1 or any(canvas != (geometry.tile, geometry.tile) for canvas in geometry.allowed_canvases):
+        return
+    where = f"every canvas is one tile of {geometry.tile} px; add canvases of two tiles and more, or"
+    if geometry.tiling.perspective != "local":
+        raise ConfigError(
+            f"geometry.tiling.perspective = {geometry.tiling.perspective!r} takes every n-th pixel of n tiles, but {where} set "
+            "perspective=local"
+        )
+    if fusion.reach == "tile":
+        raise ConfigError(f"fusion.reach = 'tile' makes a twin that cannot look across seams, but {where} leave it out")
 
 
 def _check_parts(config: RunConfig, named: str) -> None:

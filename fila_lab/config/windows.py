@@ -41,12 +41,15 @@ def window_side(options: ShiftedWindowOptions, grid: int) -> int:
     if grid == 1:
         raise ValueError(": tiles of one token have no seam that could lie mid-window; choose a larger geometry.tile, or another fusion")
     width = options.window or 2 * ((grid + 2) // 4)
-    if width % 2:
-        raise ValueError(f"window = {width} is odd, so no seam could lie in its middle; choose {width - 1} or {width + 1}")
+    most = grid // 2 * 2
     if width > grid:
         raise ValueError(
-            f"window = {width} is wider than a tile of {grid} tokens, so windows about two seams would overlap; choose at most {grid}"
+            f"window = {width} is wider than a tile of {grid} tokens, so windows about two seams would overlap; choose an even number of "
+            f"at most {most}"
         )
+    if width % 2:
+        near = [str(side) for side in (width - 1, width + 1) if side <= most]
+        raise ValueError(f"window = {width} is odd, so no seam could lie in its middle; choose {' or '.join(near)}")
     return width
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from fila_lab.config import FilaError
 from fila_lab.imaging import Geometry, Prepared
-from fila_lab.imaging.pictures import draw_seams, save_picture
+from fila_lab.imaging.pictures import draw_seams, grid_pictures, save_picture
 from fila_lab.training.injection import FusionPoint
 
 ENLARGE = 6
@@ -25,36 +25,42 @@ ABREAST = 2
 """Heat maps side by side: each is so much smaller than the picture of the tiles."""
 PAGE = 0.45
 """How dark the page's ink is on a heat map."""
+GRIDS = "the tiles that were seen, grid by grid"
 HEADING = "what fusion adds to each token, over the token's own norm (black: nothing; brightest: the most of its map)"
 
 
-def draw_answer(prepared: Prepared, title: str, heat: Mapping[FusionPoint, np.ndarray], path: Path) -> None:
-    """The canvas with its tile borders, the overview beside it, and the question with its answer above. heat: the injection ratios
-    [1 + tiles, g*g] of this image's tokens, overview first, one heat map a fusion point.
+def draw_answer(prepared: Prepared, title: str, heat: Mapping[FusionPoint, np.ndarray], path: Path, cut: bool = True) -> None:
+    """The canvas with its tile borders, the overview beside it, and the question with its answer above; below, where tiles are strided or
+    the canvas is cut more than once, each grid of tiles. heat: the injection ratios [1 + tiles, g*g] of this image's tokens, overview
+    first, one heat map a fusion point. cut: whether anything looks at tiles.
 
     Raises:
         FilaError: the picture cannot be written.
     """
     factor = max(1, ENLARGE * 84 // max(prepared.geometry.canvas))
-    seen = _side_by_side(prepared.geometry, prepared.canvas, prepared.overview, factor, SEAM)
-    panels = [_heat_map(prepared, point, values, factor) for point, values in heat.items()]
-    rows = [panels[first : first + ABREAST] for first in range(0, len(panels), ABREAST)]
-    width = max([seen.width, *(sum(panel.width for panel in row) + GAP * (len(row) - 1) for row in rows)])
-    height = HEAD + seen.height + (HEAD if rows else 0) + sum(GAP + row[0].height for row in rows)
+    seen = _side_by_side(prepared.geometry, prepared.canvas, prepared.overview, factor, SEAM if cut else None)
+    layout = prepared.geometry.layout
+    several = cut and (layout.strided or layout.further)
+    blocks = {GRIDS: _grid_panels(prepared, factor) if several else []}
+    blocks[HEADING] = [_heat_map(prepared, point, values, factor) for point, values in heat.items()]
+    found = {head: [panels[at : at + ABREAST] for at in range(0, len(panels), ABREAST)] for head, panels in blocks.items() if panels}
+    every = [row for rows in found.values() for row in rows]
+    width = max([seen.width, *(sum(panel.width for panel in row) + GAP * (len(row) - 1) for row in every)])
+    height = HEAD + seen.height + HEAD * len(found) + sum(GAP + max(panel.height for panel in row) for row in every)
     sheet = Image.new("RGB", (width, height), "white")
     sheet.paste(seen, (0, HEAD))
     pen = ImageDraw.Draw(sheet)
     _write(pen, (4, 4), title, width - 8, 14)
     top = HEAD + seen.height + GAP
-    if rows:
-        _write(pen, (4, top), HEADING, width - 8, 12)
+    for head, rows in found.items():
+        _write(pen, (4, top), head, width - 8, 12)
         top += HEAD
-    for row in rows:
-        left = 0
-        for panel in row:
-            sheet.paste(panel, (left, top))
-            left += panel.width + GAP
-        top += row[0].height + GAP
+        for row in rows:
+            left = 0
+            for panel in row:
+                sheet.paste(panel, (left, top))
+                left += panel.width + GAP
+            top += max(panel.height for panel in row) + GAP
     try:
         save_picture(sheet, path)
     except (OSError, ValueError) as error:
@@ -76,6 +82,19 @@ def on_canvas(values: np.ndarray, geometry: Geometry) -> np.ndarray:
         total[y : y + grid, x : x + grid] += tile
         times[y : y + grid, x : x + grid] += 1
     return total / times
+
+
+def _grid_panels(prepared: Prepared, factor: int) -> list[Image.Image]:
+    """Each grid of tiles as it is cut, as large as a heat map's canvas, with its name above."""
+    panels = []
+    for name, picture in grid_pictures(prepared, SEAM):
+        sides = zip(prepared.geometry.canvas, picture.size, strict=True)
+        drawn = _scaled(np.asarray(picture), factor / ABREAST * min(whole / own for whole, own in sides))
+        panel = Image.new("RGB", (drawn.width, LABEL + drawn.height), "white")
+        panel.paste(drawn, (0, LABEL))
+        _write(ImageDraw.Draw(panel), (4, LABEL // 2), name, panel.width - 8, 11)
+        panels.append(panel)
+    return panels
 
 
 def _heat_map(prepared: Prepared, point: FusionPoint, values: np.ndarray, factor: int) -> Image.Image:
@@ -105,10 +124,13 @@ def _coloured(page: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(255 * spread * (1 - PAGE + PAGE * ink)), np.uint8)
 
 
-def _side_by_side(geometry: Geometry, canvas: np.ndarray, overview: np.ndarray, scale: float, seam: tuple[int, int, int]) -> Image.Image:
-    """The canvas with its seams, and the overview, `scale` picture pixels a pixel."""
+def _side_by_side(
+    geometry: Geometry, canvas: np.ndarray, overview: np.ndarray, scale: float, seam: tuple[int, int, int] | None
+) -> Image.Image:
+    """The canvas with its seams (null: without), and the overview, `scale` picture pixels a pixel."""
     first, second = (_scaled(pixels, scale) for pixels in (canvas, overview))
-    draw_seams(first, geometry, scale, seam, width=2)
+    if seam is not None:
+        draw_seams(first, geometry, scale, seam, width=2)
     sheet = Image.new("RGB", (first.width + GAP + second.width, max(first.height, second.height)), "white")
     sheet.paste(first, (0, 0))
     sheet.paste(second, (first.width + GAP, 0))

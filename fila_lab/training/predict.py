@@ -7,6 +7,7 @@ from pathlib import Path
 from fila_lab.config import FilaError
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.prompts import TEMPLATES
+from fila_lab.config.strategies import has_vit
 from fila_lab.data.prompt import Dialogue, Encoded, Prompt
 from fila_lab.data.suite import Turn
 from fila_lab.imaging import Prepared, hardly_seen, load_image, prepare
@@ -61,7 +62,8 @@ def predict(image: Path, question: str, cell: Path, out: Path | None = None, mod
         (answer,) = model.eval().answer(batch.to(device), config.language.answer_tokens, words.prompt.ends)
     answer = answer._replace(text=words.prompt.said(answer.text))
     lines = [answer.text, *(f"note: {note}" for note in _notes(question, answer, model, prepared, told))]
-    draw_answer(prepared, f"{question}  ->  {answer.text}", heat, picture)
+    cut = has_vit(config) or config.fusion.detail_context == "tile"
+    draw_answer(prepared, f"{question}  ->  {answer.text}", heat, picture, cut)
     return "\n".join([*lines, f"tiles: {picture}"])
 
 

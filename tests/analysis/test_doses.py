@@ -14,7 +14,9 @@ from fila_lab.analysis.new_items import NewItems
 from fila_lab.analysis.position_maps import map_figure, position_map
 from fila_lab.analysis.position_tables import position_tables, positions_plot
 from fila_lab.analysis.recomputed import recompute
+from fila_lab.analysis.subgroups import Subgroups
 from fila_lab.config.data import PLACES
+from fila_lab.config.study import Family
 from fila_lab.evaluation import summarise
 
 ALL = (*PLACES, "cross", "shift_1", "shift_2")
@@ -110,6 +112,34 @@ def test_items_without_positions_have_no_map(found: Any) -> None:
     bare.once = lambda make: make(bare)
     assert position_tables(bare) == {}
     assert positions_plot(bare) is None
+
+
+def test_a_map_is_as_large_as_its_canvas_whatever_lies_on_it(predictions: pd.DataFrame) -> None:
+    """Else two arms' maps, or places without targets, would be drawn as another canvas."""
+    left = position_map(predictions[predictions["target_x"] < 30], 42, 14)
+    panel = map_figure({"a": left}).axes[0]
+    assert panel.images[0].get_array().shape == (6, 6)
+    assert len(panel.lines) == 2, "both seams"
+
+
+def test_further_places_are_levels_of_a_split_by_place(predictions: pd.DataFrame) -> None:
+    declared = {"f": Family(contrasts=[("whole", "seamed")], by=("place",))}
+    split = Subgroups.of(predictions, declared, "exact/counting")
+    assert split.notes == ()
+    right = predictions.groupby(["place", "arm"])["correct"].mean().unstack()
+    for level, difference in zip(split.levels["level"], split.levels["difference"], strict=True):
+        assert difference == pytest.approx(right.loc[level, "whole"] - right.loc[level, "seamed"])
+    assert list(split.levels["level"]) == list(ALL)
+
+
+def test_a_cell_that_counts_nothing_hides_no_other(found: Any, predictions: pd.DataFrame) -> None:
+    dumb = predictions.assign(prediction=predictions["prediction"].where(predictions["seed"] > 0, "none"))
+    other: Any = SimpleNamespace(**{**vars(found), "predictions": dumb})
+    table = dose_tables(other)["count_errors"].data.set_index(["arm", "place"])
+    kept = count_errors(dumb[dumb["seed"] > 0])
+    wanted = kept[(kept["arm"] == "seamed") & (kept["place"] == "cut")]["over"].mean()
+    assert table.loc[("seamed", "cut"), "over"] == pytest.approx(wanted)
+    assert table.loc[("seamed", "cut"), "no_number"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("sizes", [(42, 14), (336, 14), (30, 6)])

@@ -38,7 +38,9 @@ def study(primary: str = "exact/reading", **family: Any) -> StudyConfig:
         (["task"], "exact/reading", "'task' cannot split 'exact/reading', whose items are all of the task reading"),
         (["place"], "exact/reading/cut", "'place' cannot split 'exact/reading/cut', which names its places itself"),
         (["place"], "seam_gap/reading", "'place' cannot split 'seam_gap/reading'"),
+        (["place"], "cross_gap/reading", "'place' cannot split 'cross_gap/reading'"),
         (["length"], "fragmentation/reading", "is no mean over items"),
+        (["length"], "shift_gap/reading", r"split a score \(exact/...\) or seam_gap, sham_gap, cross_gap"),
         (["length"], "question_only/reading", "is no mean over items"),
     ],
 )
@@ -51,6 +53,7 @@ def test_what_cannot_split_is_refused_with_the_field_and_a_remedy(by: list[str],
 
 def test_what_can_split() -> None:
     assert study(by="length").families["f"].by == ("length",)
+    assert study(by=["axis"], metric="cross_gap/reading").families["f"].by == ("axis",)
     assert study(by=None).families["f"].by == ()
     assert study("exact/mean", by=["task", "place"]).families["f"].by == ("task", "place")
     assert study("exact/mean", by=["place"], metric="exact/table").families["f"].by == ("place",)

@@ -57,3 +57,22 @@ def test_a_shift_at_one_of_training_and_evaluation_may_be_none() -> None:
     for shift, eval_shift in ((0, 0), (0, 18), (18, None), (1, 18)):
         with pytest.raises(ConfigError, match="back to its place"):
             resolve_run("mini", {"fusion.control": "shifted", "fusion.shift": shift, "fusion.eval_shift": eval_shift})
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"fusion.name": "none", "geometry.tiling.perspective": "strided"},
+        {"fusion.name": "none", "geometry.tiling.perspective": "both"},
+        {"fusion.name": "slice_restore", "fusion.reach": "tile"},
+    ],
+    ids=str,
+)
+def test_what_needs_a_seam_is_refused_where_no_canvas_has_one(arm: dict[str, Any]) -> None:
+    """It would be another arm under a name of its own. One canvas with a seam is enough, and so is a ViT that sees the tile as several."""
+    one = {"geometry.tiling.canvases": [[42, 42]]}
+    with pytest.raises(ConfigError, match=r"every canvas is one tile of 42 px; add canvases of two tiles and more, or"):
+        resolve_run("mini", RANDOM, arm, one)
+    resolve_run("mini", RANDOM, arm, {"geometry.tiling.canvases": [[42, 42], [84, 42]]})
+    if arm["fusion.name"] == "none":
+        resolve_run("mini", RANDOM, arm, one, {"geometry.vit_scale": 2})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,42 @@ def test_further_places_have_names_where_they_are_asked_for() -> None:
     [{"further_places": ["cross"], "page_aspect": [0.1, 0.6]}, {"stride_cells": [2]}, {"further_places": ["shift_1"], "stride_cells": [5]}],
 )
 def test_places_that_no_canvas_has_are_refused_at_once(seam: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"data.seam.{next(iter(seam))} = .*; add one that has, or leave it out"):
+    with pytest.raises(ConfigError, match=f"data.seam.{next(iter(seam))} = .* leave it out"):
         run(["reading"], **{f"data.seam.{name}": value for name, value in seam.items()})
+
+
+def test_canvases_that_are_named_for_a_place_have_it_and_the_others_have_not() -> None:
+    asked = {"data.seam.further_places": ["cross"]}
+    with pytest.raises(ConfigError, match=r"add one of ([\d, ]+) tiles along both axes, or leave it out") as error:
+        run(["reading"], **asked, **{"geometry.canvases": [[126, 126]]})
+    named = {int(tiles) for tiles in re.findall(r"\d+", str(error.value).partition("add one of")[2])}
+    for tiles in range(2, 13):
+        canvas = {"geometry.canvases": [[42 * tiles, 42 * tiles]]}
+        if tiles in named:
+            run(["reading"], **asked, **canvas)
+        else:
+            with pytest.raises(ConfigError, match="leave it out"):
+                run(["reading"], **asked, **canvas)
+    with pytest.raises(ConfigError, match="with tiles of 3 patches a side no canvas has: leave it out"):
+        run(["reading"], **{"data.seam.stride_cells": [2]})
+
+
+def test_places_and_cells_are_a_set_so_that_equal_suites_are_equal() -> None:
+    one, other = (
+        run(["reading"], **{"data.seam.further_places": places, "data.seam.stride_cells": cells})
+        for places, cells in ((["shift_1", "cross", "cross"], [6, 3, 3]), (["cross", "shift_1"], [3, 6]))
+    )
+    assert one.data.seam == other.data.seam
+    assert one.data.seam.test_places == ("cut", "sham", "intact", "cross", "shift_1")
+
+
+def test_the_menu_of_metrics_holds_what_the_run_has() -> None:
+    with pytest.raises(
+        ConfigError, match=r"exact/TASK\[/cut\|sham\|intact\|cross\], .*cross_gap/TASK, question_only/TASK with TASK one of"
+    ):
+        check_metric("metric", "x", run(["reading"], **{"data.seam.further_places": ["cross"]}))
+    with pytest.raises(ConfigError, match=r"give exact/mean, exact_nocase/grid_counting, exact/TASK\["):
+        check_metric("metric", "x", run(["reading"]), further={"grid_counting": "exact_nocase"})
 
 
 @given(TASKS)

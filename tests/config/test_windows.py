@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
 
 from fila_lab.config.fusion_options import ShiftedWindowOptions
-from fila_lab.config.windows import AxisWindows, axis_windows
+from fila_lab.config.windows import AxisWindows, axis_windows, window_side
 
 TEXTMONKEY = ShiftedWindowOptions(placement="textmonkey")
 
@@ -70,3 +71,15 @@ def test_textmonkeys_windows_begin_at_the_sixth_token_and_are_lopsided_by_its_se
 def test_windows_that_do_not_fit(options: dict[str, object], grid: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         axis_windows(ShiftedWindowOptions.model_validate(options), 2, grid)
+
+
+@pytest.mark.parametrize("grid", [2, 3, 4, 5, 24])
+def test_a_width_that_a_refusal_names_is_taken(grid: int) -> None:
+    for width in range(2, grid + 4):
+        try:
+            assert window_side(ShiftedWindowOptions(window=width), grid) == width
+        except ValueError as error:
+            remedy = str(error).partition("choose")[2]
+            for named in map(int, re.findall(r"\d+", remedy)):
+                assert window_side(ShiftedWindowOptions(window=named), grid) == named
+            assert re.search(r"\d", remedy)

@@ -160,6 +160,7 @@ def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) 
         {"fusion.name": "mini_gemini", "fusion.depth": [[2, 3], [3, "after"]], "convnext.trainable": True, "runtime.checkpointing": True},
         {"fusion.name": "bidirectional", "fusion.depth": [[3, 2], [3, 4], [4, 4]], "fusion.handoff": "append"},
         {"fusion.name": "none", "fusion.handoff": "append", "convnext.trainable": True},
+        {"fusion.name": "none", "projector.kind": "pixel_shuffle", "projector.factor": 3},
         slow({"fusion.name": "none", "fusion.handoff": "replace", "convnext.trainable": True}),
         slow({"fusion.name": "slice_restore", "fusion.reach": "tile"}),
         slow({"fusion.name": "shifted_window", "fusion.depth": [[1, 2], [1, 4]]}),

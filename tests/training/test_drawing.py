@@ -84,3 +84,25 @@ def test_a_page_has_a_heat_map_a_fusion_point_and_the_one_token_that_changed_is_
     scale = max(1, 6 * 84 // max(prepared.geometry.canvas)) / 2
     low, high = bright.min(0) / scale, (bright.max(0) + 1) / scale
     assert np.abs(np.concatenate([low, high]) - [14, 14, 28, 28]).max() <= 1
+
+
+def test_every_grid_that_was_seen_is_drawn_and_no_seam_where_nothing_looks_at_tiles(tmp_path: Path) -> None:
+    """Each below the canvas, under its name: of strided tiles and a second grid the canvas alone would show nothing."""
+    page = Image.new("RGB", (84, 84), "white")
+    plain = {"cut": True, "whole": False}
+    for name, cut in plain.items():
+        draw_answer(prepare(page, CONFIG.geometry, detail=False), "?", {}, tmp_path / f"{name}.png", cut)
+    cut, whole = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in plain)
+    red = (cut != whole).any(-1)
+    assert red.any()
+    assert not (whole[24:, :504] != 255).any(), "a white page without a line"
+    for tiling, rows in (
+        ({"perspective": "strided"}, 1),
+        ({"second": {"min_tiles": 4, "max_tiles": 9}}, 1),
+        ({"perspective": "both", "second": {}}, 2),
+    ):
+        config = tiny(fusion__name="none", geometry__canvases=[[84, 84]], geometry__tiling=tiling)
+        draw_answer(prepare(page, config.geometry, detail=False), "?", {}, tmp_path / "grids.png")
+        picture = np.asarray(Image.open(tmp_path / "grids.png"))
+        assert picture.shape[0] >= cut.shape[0] + rows * 252
+        assert (picture[cut.shape[0] + 60 :] == (220, 30, 30)).all(-1).any()

@@ -10,6 +10,7 @@ import torch
 from tiny_run import tiny
 
 from fila_lab.config import ConfigError, FilaError, RunConfig
+from fila_lab.config.geometry import TilingConfig
 from fila_lab.data.seam.truth import TRUTH
 from fila_lab.modeling import build_model
 from fila_lab.modeling.answers import Truth, save_answer_parts, unexplained
@@ -73,7 +74,11 @@ def test_an_answer_model_without_the_embedding_is_refused(tmp_path: Path) -> Non
 
 
 def test_tokens_that_are_not_the_canvas_own_are_refused(answers: str, cache_dir: Path) -> None:
-    config = ceiling(answers, geometry__tiling__overlap=1)
+    for tiling in ({"overlap": 1}, {"perspective": "strided"}, {"second": {}}, {"canvases": [[84, 84]]}):
+        with pytest.raises(ConfigError, match=r"train\.truth_weight = 4 needs tiles side by side .* set them back, or truth_weight=0"):
+            ceiling(answers, geometry__tiling=tiling)
+    config = ceiling(answers)
+    config = config.model_copy(update={"geometry": config.geometry.model_copy(update={"tiling": TilingConfig(overlap=1)})})
     pool = open_data(config, cache_dir, ("train",))["train"]
     with pytest.raises(FilaError, match=r"train\.truth_weight needs tiles side by side"):
         Collator(config, pool, None, FilaModule.from_config(config).model.tokenizer)

@@ -91,6 +91,11 @@ def solve(config: RunConfig, quantity: Quantity, wanted: float, target: str, tol
             f"{field}: fusion.name = 'none' has no hidden width, and with fusion.handoff = {config.fusion.handoff!r} "
             "the ViT's scale cannot take the detail branch's place; set a fusion, or handoff none"
         )
+    if path == SCALE and config.geometry.tiling.second is not None:
+        raise ConfigError(
+            f"{field}: fusion.name = 'none' has no hidden width, and with geometry.tiling.second the ViT's scale cannot add tiles too; "
+            "set a fusion, or no second grid"
+        )
     if path == HIDDEN and config.fusion.name not in (*FACTORS, *WHOLE):
         raise ConfigError(
             f"{field}: no closed form counts fusion.name = {config.fusion.name!r}; set {HIDDEN}, or match {', '.join((*FACTORS, *WHOLE))}"

@@ -102,7 +102,7 @@ def _projection(config: RunConfig, width: int, tokens: int, moving: bool) -> Cos
     projector, language = config.projector, config.language.width
     read = width * projector.channels
     norm = 2 * read if projector.kind == "pixel_shuffle" else 0
-    first = product(read * language, tokens, norm + language).asked(moving)
+    first = product(read * language, tokens, norm + language).asked(moving or norm > 0)  # for the norm's own gain
     return first if projector.kind == "linear" else first + product(language**2, tokens, language)
 
 

@@ -42,11 +42,16 @@ class EntityGrid(Suite):
         """side: of an entity, over a tile's."""
         canvas = (2 * geometry.tile, 2 * geometry.tile)
         self.page = 2 * geometry.grid * PATCH
-        if choose_canvas(self.page, self.page, geometry.canvases, geometry.canvas_rule) != canvas:
+        chosen = choose_canvas(self.page, self.page, geometry.canvases, geometry.canvas_rule)
+        if chosen != canvas:
             there = [list(one) for one in geometry.canvases]
+            sides = (self.page, self.page)
+            better = [list(own) for own in geometry.canvases if choose_canvas(*sides, (canvas, own), geometry.canvas_rule) != canvas]
+            remedies = [] if list(canvas) in there else [f"add {list(canvas)}"]
+            remedies += [f"leave out {', '.join(map(str, better))}"] if better else []
             raise FilaError(
-                f"suite 'entity_grid' cuts its square pages into 2x2 tiles, but of geometry.canvases={there} they go on another; add "
-                f"{list(canvas)}"
+                f"suite 'entity_grid' cuts its square pages into 2x2 tiles, but of geometry.canvases={there} they go on {list(chosen)}; "
+                f"{' and '.join(remedies)}"
             )
         if items < 1 or not 0.05 <= side <= 0.45:
             raise FilaError(

@@ -96,6 +96,7 @@ def test_more_tiles_take_the_place_of_the_detail_branch() -> None:
             1e12,
             ("page_scale",),
         ),
+        (mini("none", geometry__tiling={"second": {}}), "flops", 4e8, ("geometry.tiling.second", "cannot add tiles too", "no second grid")),
         (mini("none", fusion__handoff="append"), "flops", 1e9, ("fusion.handoff = 'append'", "set a fusion")),
         (mini("mini_gemini", fusion__depth="last"), "flops", 1e9, ("one cell each", "finer stage")),
         (

@@ -131,7 +131,9 @@ def test_each_task_has_figures_of_its_own(items: list[Item]) -> None:
         ({"side": 0.9}, GEOMETRY, "side=0.9"),
         ({"items": True}, GEOMETRY, "items=True is no whole number"),
         ({"seed": "a"}, GEOMETRY, "seed='a' is no whole number"),
-        ({}, GeometryConfig(tile=42, canvases=((84, 42), (126, 126)), detail_cells=3), r"add \[84, 84\]"),
+        ({}, GeometryConfig(tile=42, canvases=((84, 42), (126, 126)), detail_cells=3), r"add \[84, 84\] and leave out \[126, 126\]"),
+        ({}, GeometryConfig(tile=42, canvases=((84, 42), (42, 84)), detail_cells=3), r"go on \[84, 42\]; add \[84, 84\]$"),
+        ({}, GeometryConfig(tile=42, canvases=((84, 84), (126, 126)), detail_cells=3), r"go on \[126, 126\]; leave out \[126, 126\]$"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(options: dict[str, object], geometry: GeometryConfig, words: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
