@@ -164,6 +164,11 @@ def make_plan(
             check_rows(first)
         except ConfigError as error:
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
+        if study.arms[arm].role == "capacity" and first.fusion.control != "blank":
+            raise ConfigError(
+                f"study {study.name!r}, arms.{arm}.role = 'capacity' is a fusion's with nothing to look at, but its fusion.control is "
+                f"{first.fusion.control!r}; set fusion.control=blank, or choose another role"
+            )
         if solution is not None:
             matches[arm] = solution
         for seed, name in cell_ids(first, seeds[arm]).items():
