@@ -29,7 +29,7 @@ def pair_lines(plan: Plan) -> list[str]:
     if problem := unequal(found):
         lines.append(f"          {problem}")
     sizes = {arm: len(next(cell.config for cell in plan.cells if cell.arm == arm).tower_pairs) for arm in plan.arms}
-    if len(set(sizes.values())) > 1:
+    if len(set(sizes.values()) - {0}) > 1:
         told = ", ".join(f"{arm} {size or 'none'}" for arm, size in sizes.items())
         lines.append(f"          arms have different numbers of pairs ({told}): their contrasts are not shown pair by pair")
     return lines

@@ -30,7 +30,7 @@ class RunConfig(Strict):
     seed: Seed = 0
     geometry: GeometryConfig
     tower_pairs: Pairs = Field(
-        default=(), description="tower pairs, as blocks of seeds: seed s has the weights of pair s mod their number; empty: the same for all"
+        default=(), description="blocks of seeds: seed s has the weights of pair s mod their number; empty: all seeds the same"
     )
     vit: VitConfig
     convnext: ConvNextConfig
