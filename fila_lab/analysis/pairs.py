@@ -107,7 +107,8 @@ def _effect(differences: Floats, pairs: list[int], contrasts: int, spoilt: str) 
         "detectable": within * detectable_spread(sizes, contrasts),
         "contrasts": contrasts,
     }
-    return row | dict(zip(("verdict", "reason"), _untested(sizes, contrasts, spoilt), strict=True))
+    word, reason = _untested(sizes, contrasts, spoilt)
+    return row | {"verdict": word, "reason": reason} | ({"detectable": math.nan} if word else {})
 
 
 def _untested(sizes: list[int], contrasts: int, spoilt: str) -> tuple[str, str]:
