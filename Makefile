@@ -9,7 +9,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants lint clean
+.PHONY: help setup compare towers bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,8 @@ $(STAMP): pyproject.toml
 compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, print the table, write the report (BUDGET=full for verdicts)
 	$(BIN)/fila-lab run experiments/fusion_methods.yaml --budget $(BUDGET)
 	$(BIN)/fila-lab report experiments/fusion_methods.yaml --budget $(BUDGET)
+
+towers: $(STAMP) all-towers ## pretrain three tower pairs with answer models into runs/towers (hours; DEVICE=auto, WORKERS=2); what is there is not made again
 
 bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, plain and compiled, then generation, images, files, training steps, nothing else running: ratios (BENCH='--quick' etc.)
 	$(BIN)/python -m benchmarks --out runs/bench $(BENCH)
@@ -68,3 +70,5 @@ lint: $(STAMP) ## ruff and mypy
 
 clean: ## remove caches of tools (results in runs/ stay)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+
+include experiments/towers/towers.mk

@@ -119,6 +119,8 @@ def test_plan_prints_cells_time_memory_and_what_the_seeds_show(call: Any, tmp_pa
         (["probe", STUDY, "--arm", "concta"], "did you mean 'concat'"),
         (["pretrain", "vitt"], "choose vit, convnext, answers"),
         (["pretrain", "vit", "--solved", "0.1"], "--solved is of the answers"),
+        (["pretrain", "convnext", "--steps", "0"], "--steps 0 is of the answers"),
+        (["pretrain", "vit", "--device", "tpu"], "choose cpu, cuda, auto"),
         (["data", "preview", "--split", "dev"], "choose train, val or test"),
         (["data", "preview", "--task", "chrt"], "did you mean 'chart'"),
         (["data", "card", "--set", "data.seam.cut_share=[0.1, 0.5]"], "data.seam.cut_share = [0.1, 0.5]"),

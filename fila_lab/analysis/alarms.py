@@ -11,6 +11,7 @@ from fila_lab.analysis.alarm import SEVERITIES, Alarm
 from fila_lab.analysis.check import listed
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import Cell
+from fila_lab.analysis.pair_tables import pair_alarms
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.sweep_alarms import sweep_alarms
 from fila_lab.analysis.training_checks import crossing_contrasts
@@ -34,7 +35,7 @@ def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alar
 def _own_alarms(found: Findings) -> list[Alarm]:
     sources = (
         *(_altered, _declaration, _checks, _cells, _left_out, _unsaid),
-        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, _signatures),
+        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, pair_alarms, _signatures),
     )
     return [alarm for source in sources for alarm in source(found)]
 

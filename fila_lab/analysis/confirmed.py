@@ -67,16 +67,16 @@ class ConfirmedFront:
 
     @cached_property
     def declared(self) -> pd.DataFrame:
-        """One row a declared arm that is no control: arm, seeds; each objective, with bounds of metrics, on the seeds of the front's arms
-        (on its own where they share none); dominated_by, dominates (arms of the front). A cost that is not known in the trials' terms is
-        NaN, and such an arm dominates nothing.
+        """One row a declared arm that is no control or second baseline: arm, seeds; each objective, with bounds of metrics, on the seeds of
+        the front's arms (on its own where they share none); dominated_by, dominates (arms of the front). A cost that is not known in the
+        trials' terms is NaN, and such an arm dominates nothing.
         """
         fresh = {cell.seed for own in self.cells.values() for cell in own}
         points, directions = self.points[list(self.file.names)].to_numpy(dtype=float), self.file.directions
         rows = []
         for arm in self.folder.arms:
             own = [cell for cell in self.folder.main if cell.arm == arm and cell.done]
-            if arm in self.file.arms or not own or self.folder.study.arms[arm].role == "control":
+            if arm in self.file.arms or not own or self.folder.study.arms[arm].role in ("control", "capacity"):
                 continue
             own = [cell for cell in own if cell.seed in fresh] or own
             row: dict[str, Any] = {"arm": arm, "seeds": len(own)}

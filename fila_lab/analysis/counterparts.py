@@ -60,7 +60,7 @@ def _unfused(found: Findings, arm: str) -> dict[str, Any]:
     """What of an arm's configuration a comparison with it holds equal."""
     config = dict(config_of(found, arm))
     ignored = {"learning_rate"} | ({"steps"} if found.folder.study.equalise != "steps" else set())
-    kept = {name: value for name, value in config.items() if name not in ("fusion", "convnext", "seed")}
+    kept = {name: value for name, value in config.items() if name not in ("fusion", "convnext", "seed", "tower_pairs")}
     kept["train"] = {name: value for name, value in (config.get("train") or {}).items() if name not in ignored}
     geometry = config.get("geometry") or {}
     kept["geometry"] = {name: value for name, value in geometry.items() if name not in ("detail_cells", "whole_image", "vit_scale")}
@@ -85,6 +85,19 @@ def twin(found: Findings, arm: str) -> str | None:
         if best is None or differing < best[0]:
             best = (differing, other)
     return best[1] if best else None
+
+
+def second_baseline(found: Findings, arm: str) -> str | None:
+    """The arm of role `capacity` with the arm's fusion: its parameters, and nothing to look at. None where there is none."""
+    fusion = _module(found, arm)
+    arms = [other for other in found.folder.arms if found.folder.study.arms[other].role == "capacity"]
+    return next((other for other in arms if _module(found, other) == fusion and _unfused(found, other) == _unfused(found, arm)), None)
+
+
+def _module(found: Findings, arm: str) -> dict[str, Any]:
+    """What of an arm's fusion makes its parameters."""
+    shown = ("control", "shift", "eval_shift", "detail_resolution", "detail_context", "reach", "resample")
+    return {name: value for name, value in (config_of(found, arm).get("fusion") or {}).items() if name not in shown}
 
 
 def column(found: Findings, metric: str, arm: str) -> pd.Series:

@@ -15,6 +15,7 @@ from fila_lab.analysis import frame as frames
 from fila_lab.analysis.bootstrap import GapInterval, clustered_gap, triplet_table
 from fila_lab.analysis.check import Check
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.pairs import PairContrasts
 from fila_lab.analysis.searched import searched_at
 from fila_lab.analysis.selfcheck import check_study
 from fila_lab.analysis.style import tasks_of
@@ -67,6 +68,12 @@ class Findings:
         wanted = any(family.by for family in study.families.values())
         return Subgroups.of(self.predictions if wanted else None, study.families, study.metric, self.checks if wanted else ())
 
+    @cached_property
+    def pairs(self) -> PairContrasts:
+        """The contrasts pair by pair, where seeds are spread over tower pairs."""
+        study = self.folder.study
+        return PairContrasts.of(self.frame, study.families, study.metric, self.checks if self.folder.tower_pairs else ())
+
     @property
     def metric(self) -> str:
         return self.folder.study.metric
@@ -78,14 +85,18 @@ class Findings:
     @property
     def measured_on(self) -> str:
         """Stands in every table's caption, so that no number travels without it."""
-        return f"{self.folder.study.preset}, one pair of towers"
+        return f"{self.folder.study.preset}, {self._towers}"
 
     @property
     def limits(self) -> str:
         preset = self.folder.study.preset
-        return (
-            f"Measured on `{preset}`, with one pair of towers; it says nothing about {'other presets' if preset == 'paper' else '`paper`'}."
-        )
+        return f"Measured on `{preset}`, with {self._towers}; it says nothing about {'other presets' if preset == 'paper' else '`paper`'}."
+
+    @property
+    def _towers(self) -> str:
+        """Over how many tower pairs the study speaks: those that a finished cell started from."""
+        there = self.frame["pair"].nunique() if "pair" in self.frame else 1
+        return "one pair of towers" if there == 1 else f"{there} tower pairs"
 
     @property
     def testable(self) -> bool:

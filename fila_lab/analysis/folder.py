@@ -152,6 +152,13 @@ class StudyFolder:
         return {cell.arm: cell for cell in reversed(self.main)}
 
     @cached_property
+    def tower_pairs(self) -> int:
+        """How many tower pairs its seeds are spread over, seed s on pair s mod their number; 0 where cells name none, or do not agree."""
+        configs = ((cell.result or {}).get("config") or cell.config for cell in self.main)
+        counts = {len(config.get("tower_pairs") or ()) for config in configs} - {0}
+        return counts.pop() if len(counts) == 1 else 0
+
+    @cached_property
     def tuning(self) -> tuple[Cell, ...]:
         return tuple(cell for cell in self.cells if cell.phase == "tuning")
 

@@ -27,7 +27,8 @@ MEASURED = ("loss", "learning_rate", "validation", VALIDATION_LOSS)
 
 
 def load_study_frame(out: Source) -> pd.DataFrame:
-    """One row per finished main cell: arm, seed, id, every metric by its name, `timing/<part>` in seconds.
+    """One row per finished main cell: arm, seed, id, every metric by its name, `timing/<part>` in seconds; and `pair`, the number of its
+    tower pair, where seeds are spread over several.
 
     Arms are in the study's order. `frame.attrs["notes"]` says what was left out. Errors: FilaError when no main cell is finished.
     """
@@ -44,6 +45,8 @@ def load_study_frame(out: Source) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     order = {arm: i for i, arm in enumerate(folder.arms)}
     frame = frame.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c, kind="stable").reset_index(drop=True)
+    if folder.tower_pairs:
+        frame.insert(frame.columns.get_loc("id") + 1, "pair", frame["seed"] % folder.tower_pairs)  # type: ignore[operator]
     frame.attrs["notes"] = folder.notes()
     return frame
 
@@ -181,14 +184,18 @@ def load_costs(out: Source) -> pd.DataFrame:
 
 
 def load_manifests(out: Source) -> pd.DataFrame:
-    """One row per finished main cell: arm, seed, id, the manifest flattened (`versions.torch`, ...), and its config's `runtime.*`."""
+    """One row per finished main cell: arm, seed, id, the manifest flattened (`versions.torch`, ...), its config's `runtime.*`, and the
+    number of its tower pair where there are several."""
     folder = StudyFolder.open(out)
     rows = []
     for cell in folder.main:
         if cell.done and cell.result is not None:
             runtime = (cell.result.get("config") or {}).get("runtime") or {}
             rows.append({**_key(cell), **_flat(cell.manifest), **_flat({"runtime": runtime})})
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    if folder.tower_pairs and len(frame):
+        frame["pair"] = frame["seed"] % folder.tower_pairs
+    return frame
 
 
 def failures(out: Source) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.gallery import Flip, flips_table, load_flips
 from fila_lab.analysis.headline import headline_of, sentences_of
+from fila_lab.analysis.pair_tables import pair_tables
 from fila_lab.analysis.plots import CAPTIONS
 from fila_lab.analysis.position_tables import POSITION_CAPTIONS, position_tables
 from fila_lab.analysis.resolution import resolution_tables
@@ -93,7 +94,14 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
 
 
 def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
-    tables = all_tables(found) | sweep_tables(found) | benchmark_tables(found) | crossed_tables(found) | subgroup_tables(found)
+    tables = (
+        all_tables(found)
+        | sweep_tables(found)
+        | benchmark_tables(found)
+        | crossed_tables(found)
+        | subgroup_tables(found)
+        | pair_tables(found)
+    )
     tables |= dose_tables(found) | position_tables(found) | resolution_tables(found)
     if alarms:
         raised = alarms_frame(alarms)

@@ -126,8 +126,10 @@ def environment_check(manifests: pd.DataFrame) -> Check:
     texts = manifests[watched].astype(object).where(manifests[watched].notna(), "").astype(str)
     bare = manifests["code_hash"].isna()
     mixed = [name for name in watched if texts.loc[~bare, name].nunique() > 1]
-    # Equal within every arm, so declared: nothing but an arm's own overrides can have made it.
-    own = {name for name in mixed if texts.loc[~bare, name].groupby(manifests["arm"]).nunique().max() == 1}
+    # Equal within every arm (weights: within its tower pair), so declared: nothing but an arm's own overrides can have made it.
+    blocks = [manifests["arm"], *([manifests["pair"]] if "pair" in manifests else [])]
+    of = {name: blocks if name.startswith("weights.") else blocks[:1] for name in mixed}
+    own = {name for name in mixed if texts.loc[~bare, name].groupby([block[~bare] for block in of[name]]).nunique().max() == 1}
     allowed = [name for name in mixed if name in own and not name.startswith(("code_hash", "versions."))]
     wrong = [name for name in mixed if name not in allowed]
     if wrong:
@@ -140,7 +142,8 @@ def environment_check(manifests: pd.DataFrame) -> Check:
         return Check(ENVIRONMENT, False, f"cells differ in {', '.join(wrong)} ({values})", unlike, tuple(map(frozenset, groups.values())))
     if bare.any():
         return Check(ENVIRONMENT, None, f"{int(bare.sum())} of {len(manifests)} cells have no readable manifest; the others agree")
-    return Check(ENVIRONMENT, True, "equal in all cells" + (f"; arms differ in {', '.join(allowed)}" if allowed else ""))
+    what = "arms or tower pairs" if "pair" in manifests else "arms"
+    return Check(ENVIRONMENT, True, "equal in all cells" + (f"; {what} differ in {', '.join(allowed)}" if allowed else ""))
 
 
 def _aa(frame: pd.DataFrame, baseline: str | None, metric: str, margin: float) -> Check:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from fila_lab.analysis.check import listed
 from fila_lab.analysis.contrasts import CEILING, FLOOR
-from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, twin
+from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, second_baseline, twin
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, screen, usable
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
@@ -30,7 +30,8 @@ SPREAD = 2.0
 
 CONTROL_MEANINGS = {
     "foreign": "this much needs nothing of the page: it is capacity",
-    "constant": "this much needs nothing of the page: it is capacity",
+    "constant": "this much needs no detail of the page: it is capacity, or the page's mean",
+    "blank": "this much needs nothing of any page: it is capacity",
     "shifted": "only what a fusion gains beyond this needs every cell in its place",
     "shuffled": "only what a fusion gains beyond this needs every cell in its place",
     "random_window": "only what a fusion gains beyond this needs the right part of the page",
@@ -74,8 +75,13 @@ def over_fusion(found: Findings) -> Applied:
 
 
 def gaining_controls(found: Findings) -> Applied:
-    """Controls above the arm without fusion, and what share of their fusion's gain that is."""
-    controls = [(arm, base) for arm, base in fused(found, "control") if control_of(found, arm) != "oracle_map"]
+    """Controls above the arm without fusion, and what share of their fusion's gain that is; where their fusion's parameters were run with
+    nothing to look at (role `capacity`), those above that."""
+    controls = [
+        (arm, base if control_of(found, arm) == "blank" else second_baseline(found, arm) or base)
+        for arm, base in fused(found, "control", "capacity")
+        if control_of(found, arm) != "oracle_map"
+    ]
     if not controls:
         return Applied(unchecked="no control was run beside an arm without fusion")
     scale = scale_of(found.metric)

@@ -40,7 +40,7 @@ RC: Any = {
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """Colour, marker and label of an arm; controls are drawn hollow."""
+    """Colour, marker and label of an arm; controls and a second baseline are drawn hollow."""
 
     label: str
     colour: str
@@ -66,7 +66,7 @@ def arm_styles(folder: StudyFolder) -> dict[str, ArmStyle]:
             turn = place // len(COLOURS)  # where colours begin anew, markers are one further
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[(place + 1 + turn) % len(MARKERS)]
             place += 1
-        styles[arm] = ArmStyle(folder.label(arm), colour, marker, declared.role != "control")
+        styles[arm] = ArmStyle(folder.label(arm), colour, marker, declared.role not in ("control", "capacity"))
     return styles
 
 

@@ -136,7 +136,7 @@ def _arms(found: Findings) -> Table:
     data = arms_table(found)
     rows = []
     for r in data.to_dict("records"):
-        role = " (control)" if r["role"] == "control" else ""
+        role = {"control": " (control)", "capacity": " (second baseline)"}.get(r["role"], "")
         row = {"arm": found.folder.label(r["arm"]) + role, "seeds": f"{r['seeds']}" + (f" (+{r['failed']} failed)" if r["failed"] else "")}
         kinds = {} if found.metric in {f"exact/{task}" for task in found.tasks} else {found.metric: found.metric}
         for task in found.tasks[:1]:

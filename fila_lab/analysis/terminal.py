@@ -15,6 +15,7 @@ from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import rich_text
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
+from fila_lab.analysis.pair_tables import levels_text
 from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.style import number, quantity, rows_of, scale_of, with_bounds, with_half
 from fila_lab.analysis.subgroups import DEPENDS, level_text
@@ -106,6 +107,8 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
     table.add_column("contrast", no_wrap=True)
     table.add_column("here", justify="right", no_wrap=True)
     table.add_column("verdict")
+    if by_pair := not found.pairs.levels.empty:
+        table.add_column("pair by pair", no_wrap=True)
     if committed is not None:
         table.add_column("published", justify="right", no_wrap=True)
         table.add_column("published verdict")
@@ -124,6 +127,8 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
                 cells += [rich_text(interval), Text("not run", style="dim")]
             else:
                 cells += [rich_text(interval), Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
+            if by_pair and side is ours:
+                cells.append(rich_text("" if row is None else levels_text(found.pairs.of_effect(row))))
         table.add_row(*cells)
     return table
 

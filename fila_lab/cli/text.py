@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fila_lab.cli.pairs import pair_lines
 from fila_lab.config.texts import one_line, width
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
         "",
         *_solved(plan),
         f"cells     {len(plan.cells)}: {done} done, {failed} failed, {left} to do{again}",
+        *pair_lines(plan),
     ]
     if isinstance(plan.search, Sweep):
         lines += _sweep(plan, plan.search, made)

@@ -48,10 +48,24 @@ def presets_show(
 
 def pretrain(
     part: Annotated[str, typer.Argument(metavar="vit|convnext|answers", help="Which part.", show_default=False)],
-    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Whose part: mini or mini_families.")] = "mini",
+    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Whose part: mini, mini_families or a YAML.")] = "mini",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: the package's own.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: the recipe's.", show_default=False)] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Optimiser steps. Default: the recipe's. answers: 0 trains the projector alone.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    split: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=2, help="Of a tower pair: which third of fonts and photos it leaves out. Default: none.", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to train; auto: a GPU if there is one.")] = "cpu",
+    vit: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help="answers: the ViT it is to stand behind. Default: the preset's.", show_default=False),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that draw pages.")] = 1,
     start: Annotated[str, typer.Option(metavar="random|FILE", help="Go on from an earlier file.")] = "random",
@@ -71,13 +85,20 @@ def pretrain(
     fila-lab pretrain convnext
     fila-lab pretrain vit --out towers     then --set vit.weights=towers/mini_vit.safetensors
     fila-lab pretrain answers --preset mini_families --workers 2
+    fila-lab pretrain vit --seed 1 --split 1 --out towers     of the second tower pair: towers/mini_vit_1.safetensors
     """
     parts = ("vit", "convnext", "answers")
     from fila_lab.config import did_you_mean
 
     if part not in parts:
         raise ConfigError(f"PART = {part!r} is unknown{did_you_mean(part, parts)}; choose {', '.join(parts)}")
-    for option, given in (("--learning-rate", learning_rate is not None), ("--solved", solved is not None), ("--compile", compiled)):
+    of_answers = {
+        "--learning-rate": learning_rate is not None,
+        "--solved": solved is not None,
+        "--compile": compiled,
+        "--vit": vit is not None,
+    }
+    for option, given in (of_answers | {"--steps 0": steps == 0}).items():
         if given and part != "answers":
             raise ConfigError(f"{option} is of the answers, and PART = {part!r}; leave it out")
     from fila_lab.cli.progress import Bar
@@ -103,13 +124,26 @@ def pretrain(
                 start=start,
                 learning_rate=learning_rate,
                 recipe=recipe if solved is None else replace(recipe, solved=solved),
+                third=split,
+                vit=vit,
+                device=device,
                 progress=bar,
             )
         else:
             from fila_lab.pretraining.towers import pretrain as train_tower
 
             scores = train_tower(
-                part, folder, steps=steps, seed=seed, threads=threads, workers=workers, preset=preset, start=start, progress=bar
+                part,
+                folder,
+                steps=steps,
+                seed=seed,
+                threads=threads,
+                workers=workers,
+                preset=preset,
+                start=start,
+                third=split,
+                device=device,
+                progress=bar,
             )
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     typer.echo(f"weights and card in {folder}: {listed}")

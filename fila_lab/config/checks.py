@@ -13,7 +13,7 @@ from fila_lab.config.runtime_checks import check_runtime
 from fila_lab.config.seam_pages import check_further_places
 from fila_lab.config.stage_checks import check_stages
 from fila_lab.config.stage_runs import naming, stages_of
-from fila_lab.config.strategies import has_convnext
+from fila_lab.config.strategies import MADE_UP, has_convnext
 from fila_lab.config.suites import SEAM
 from fila_lab.config.tiling import check_whole_image, seen_canvases, tile_layout
 from fila_lab.config.tiling_checks import check_tiling
@@ -52,7 +52,7 @@ def _check_detail_input(config: RunConfig) -> None:
     for field, usual in (("detail_resolution", "high"), ("detail_context", "canvas")):
         shown = getattr(fusion, field)
         if shown != usual and not has_convnext(config):
-            what = "fusion.control = 'oracle_map'" if fusion.control == "oracle_map" else f"fusion.name = {fusion.name!r}"
+            what = f"fusion.control = {fusion.control!r}" if fusion.control in MADE_UP else f"fusion.name = {fusion.name!r}"
             raise ConfigError(f"fusion.{field} = {shown!r} says what the ConvNeXt sees, but {what} has none; leave it out")
     if fusion.detail_context == "tile" and geometry.tiling.overlap:
         raise ConfigError(
@@ -158,6 +158,7 @@ def _check_seam(seam: SeamConfig, tile: int) -> None:
         raise ConfigError(f"data.seam.text_height = [{low}, {high}] is not a range of heights; give [low, high] with 0 < low <= high")
     if high > tile:
         raise ConfigError(f"data.seam.text_height = [{low}, {high}] is higher than a tile of {tile} px; choose smaller text")
+    _check_below(seam)
     least, most = seam.cut_share
     if not CUT_SHARE <= least <= most <= 0.5:
         raise ConfigError(
@@ -169,6 +170,21 @@ def _check_seam(seam: SeamConfig, tile: int) -> None:
         raise ConfigError(f"data.seam.page_aspect = {list(aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
     _check_shares("data.seam.tasks", list(seam.tasks.values()))
     _check_shares("data.seam.code_length", list(seam.code_length))
+
+
+def _check_below(seam: SeamConfig) -> None:
+    """A second range of heights lies below the first, and has a share."""
+    below, low = seam.below_height, seam.text_height[0]
+    if (below is None) != (seam.below_share == 0):
+        raise ConfigError(
+            f"data.seam.below_share = {seam.below_share:g} and data.seam.below_height = {None if below is None else list(below)} belong "
+            "together; give a share above 0 and a range, e.g. 0.5 and [4.4, 6.0], or leave both out"
+        )
+    if below is not None and not 0 < below[0] <= below[1] < low:
+        raise ConfigError(
+            f"data.seam.below_height = {list(below)} is no range below data.seam.text_height, which begins at {low:g}; give [low, high] "
+            f"with 0 < low <= high < {low:g}"
+        )
 
 
 def _check_projector(config: RunConfig) -> None:

@@ -29,6 +29,9 @@ COUNT_TASKS: tuple[str, ...] = ("counting", "grid_counting")
 CENTRE = ("target_x", "target_y")
 """Known columns of items with further places: where on the canvas the middle of the target's plate lies, px."""
 
+HEIGHT_CLASSES: tuple[str, ...] = ("legible", "below")
+"""Values of the known column `height_class`: text of `data.seam.text_height`, or of `below_height`; "" where no fine print is asked for."""
+
 CUT_SHARE = 0.15
 """A target is cut when at least this share of its ink lies on each side of a seam."""
 
@@ -38,6 +41,12 @@ class SeamConfig(Strict):
 
     tasks: dict[SeamTask, Number] = Field(default={"reading": 0.85, "coarse": 0.15}, description="task -> share of items")
     text_height: tuple[Number, Number] = Field(default=(9.0, 13.0), description="range of cap heights, canvas pixels")
+    below_height: tuple[Number, Number] | None = Field(
+        default=None,
+        description="a second range, below what the ViT's tiles can show: cap heights of a share `below_share` of the pages that ask for "
+        "fine print (reading, document, table, chart). Items then say their `height_class`",
+    )
+    below_share: Number = Field(default=0.0, ge=0, le=1, description="share of those pages with text of `below_height`")
     code_length: tuple[Number, Number, Number, Number] = Field(
         default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters"
     )
@@ -96,7 +105,7 @@ class SeamConfig(Strict):
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """Records from before there were these fields stay as they are."""
-        return dumped(self, dump, info, ("further_places", "stride_cells"))
+        return dumped(self, dump, info, ("further_places", "stride_cells", "below_height", "below_share"))
 
 
 with warnings.catch_warnings():

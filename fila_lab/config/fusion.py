@@ -35,7 +35,11 @@ class FusionConfig(Strict):
     resample: Literal["area", "bilinear", "nearest"] = Field(
         default="area", description="operator where a stage map does not divide into the token grid"
     )
-    control: Literal["foreign", "shifted", "shuffled", "constant", "random_weights", "random_window", "oracle_map"] | None = None
+    control: Literal["foreign", "shifted", "shuffled", "constant", "random_weights", "random_window", "blank", "oracle_map"] | None = Field(
+        default=None,
+        description="what stands in place of the detail maps. constant: each map's own mean, which still tells of the page; blank: one "
+        "fixed vector in every cell of every page, so that the fusion's parameters are all that is added, and no ConvNeXt is built",
+    )
     shift: Whole = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
     eval_shift: Whole | None = Field(default=None, description="the same at evaluation; null is fusion.shift")
     detail_resolution: Literal["high", "canvas"] = Field(

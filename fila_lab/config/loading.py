@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error, mistakes
-from fila_lab.config.overrides import apply_overrides
+from fila_lab.config.overrides import apply_overrides, flat_overrides
 from fila_lab.config.run import RunConfig
 from fila_lab.config.source_fields import Layer, with_source_fields
+from fila_lab.config.tower_pairs import paired_layer
 from fila_lab.config.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def resolve_run(preset: str, *overrides: Mapping[str, Any]) -> RunConfig:
         _refuse_preset(content, "")
         layers.append(Layer(content))
     tree: dict[str, Any] = {}
+    layers = _with_pair(layers)
     for layer in layers:
         tree = apply_overrides(tree, layer.content, RunConfig, layer.source)
     tree, given = with_source_fields(tree, layers)
@@ -53,6 +55,17 @@ def resolve_run(preset: str, *overrides: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(f"{refused} ({given})" if given and "geometry" in refused else refused) from None
     check_run(config)
     return config
+
+
+def _with_pair(layers: list[Layer]) -> list[Layer]:
+    """The layers with the weights of the seed's tower pair laid on the layer that names the pairs."""
+    flat = [flat_overrides(layer.content, RunConfig, layer.source) for layer in layers]
+    seed = next((own["seed"] for own in reversed(flat) if "seed" in own), RunConfig.model_fields["seed"].default)
+    found = paired_layer(flat, seed)
+    if found is None:
+        return layers
+    at, content = found
+    return [*layers[: at + 1], Layer(content, layers[at].source, layers[at].shipped), *layers[at + 1 :]]
 
 
 def load_study(path: str | Path) -> StudyConfig:

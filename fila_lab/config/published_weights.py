@@ -40,13 +40,19 @@ class Holding(NamedTuple):
 
 
 def holdings(config: RunConfig) -> list[Holding]:
-    """Each part of a run that starts from something, in the order of the model. Looks at this machine alone."""
-    found = [_tower(tower, getattr(config, tower).weights) for tower in ("vit", "convnext")]
+    """Each part of a run that starts from something, in the order of the model, of every tower pair. Looks at this machine alone."""
+    found = [_tower(tower, weights) for tower in ("vit", "convnext") for weights in _of_pairs(config, tower)]
     language = config.language
-    found.append(_language("language", language.weights))
+    found += [_language("language", weights) for weights in _of_pairs(config, "language")]
     if language.tokenizer not in VOCABULARY:
         found.append(_language("tokenizer", language.tokenizer))
     return found
+
+
+def _of_pairs(config: RunConfig, room: str) -> list[str]:
+    """The weights of a part, each once: the run's own, or those of all its tower pairs."""
+    own: str = getattr(config, room).weights
+    return list(dict.fromkeys(getattr(pair, room) or own for pair in config.tower_pairs)) or [own]
 
 
 def absence_warnings(runs: Iterable[RunConfig]) -> list[str]:

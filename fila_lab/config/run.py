@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from fila_lab.config.base import Seed, Strict
+from fila_lab.config.base import Seed, Strict, dumped
 from fila_lab.config.data import DataConfig
 from fila_lab.config.fusion import FusionConfig
 from fila_lab.config.geometry import GeometryConfig
@@ -18,6 +18,7 @@ from fila_lab.config.language import LanguageConfig
 from fila_lab.config.projector import ProjectorConfig
 from fila_lab.config.runtime import RuntimeConfig
 from fila_lab.config.stages import with_trainable
+from fila_lab.config.tower_pairs import Pairs, check_pairs, pair_of, pair_weights
 from fila_lab.config.towers import ConvNextConfig, VitConfig
 from fila_lab.config.train import TrainConfig
 
@@ -28,6 +29,9 @@ class RunConfig(Strict):
     preset: str = Field(description="name of the preset this run resolves from")
     seed: Seed = 0
     geometry: GeometryConfig
+    tower_pairs: Pairs = Field(
+        default=(), description="blocks of seeds: seed s has the weights of pair s mod their number; empty: all seeds the same"
+    )
     vit: VitConfig
     convnext: ConvNextConfig
     fusion: FusionConfig
@@ -43,6 +47,39 @@ class RunConfig(Strict):
         """With training stages, `trainable` of a tower says whether any of them trains it."""
         return with_trainable(content) if isinstance(content, Mapping) else content
 
+    @model_validator(mode="after")
+    def _has_its_pair(self) -> RunConfig:
+        """What a run loads is what it says: the weights are those of the seed's pair."""
+        try:
+            check_pairs(self.tower_pairs)
+        except ValueError as error:
+            raise ValueError(f"tower_pairs: {error}") from None
+        if (pair := self.pair) is not None:
+            for room, weights in pair_weights(self.tower_pairs[pair]).items():
+                if (said := getattr(self, room).weights) != weights:
+                    raise ValueError(
+                        f"tower_pairs: seed {self.seed} has pair {pair}, whose {room}.weights is {weights!r}, not {said!r}; leave one out"
+                    )
+        return self
 
-NO_MATTER: dict[str, set[str]] = {"data": {"workers"}, "runtime": {"checkpoint_minutes", "checkpoints_kept"}}
-"""Fields that cannot change a result: no part of a cell's id."""
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Records from before there were tower pairs stay as they are."""
+        return dumped(self, dump, info, ("tower_pairs",))
+
+    @property
+    def pair(self) -> int | None:
+        """Number of the tower pair that this run starts from; None where pairs are none."""
+        return pair_of(self.seed, self.tower_pairs)
+
+    def with_seed(self, seed: int) -> RunConfig:
+        """The same run with another seed, and the weights of that seed's tower pair."""
+        changes: dict[str, Any] = {"seed": seed}
+        if (pair := pair_of(seed, self.tower_pairs)) is not None:
+            for room, weights in pair_weights(self.tower_pairs[pair]).items():
+                changes[room] = getattr(self, room).model_copy(update={"weights": weights})
+        return self.model_copy(update=changes)
+
+
+NO_MATTER: dict[str, Any] = {"data": {"workers"}, "runtime": {"checkpoint_minutes", "checkpoints_kept"}, "tower_pairs": True}
+"""Fields that cannot change a result: no part of a cell's id. (The weights of a run's own tower pair are in its parts.)"""

@@ -94,6 +94,10 @@ def fuses_detail(fusion: FusionConfig) -> bool:
     return way_of_looking(fusion) not in ("none", "attend_tokens", *WITHOUT_MAP)
 
 
+MADE_UP = ("oracle_map", "blank")
+"""Controls whose maps no ConvNeXt makes."""
+
+
 def needs_map(config: RunConfig) -> bool:
     """Whether the arm looks at a detail map at all, a ConvNeXt's or the truth: in a fusion, or to hand it to the language model."""
     return fuses_detail(config.fusion) or config.fusion.handoff != "none"
@@ -116,9 +120,9 @@ def visual_width(config: RunConfig) -> int:
 
 def has_convnext(config: RunConfig) -> bool:
     """Whether the arm looks at a detail map that a ConvNeXt makes."""
-    return needs_map(config) and config.fusion.control != "oracle_map"
+    return needs_map(config) and config.fusion.control not in MADE_UP
 
 
 def map_trains(config: RunConfig) -> bool:
     """Whether gradients pass from a detail map into what makes it."""
-    return config.convnext.trainable and config.fusion.control != "oracle_map"
+    return config.convnext.trainable and config.fusion.control not in MADE_UP

@@ -49,10 +49,14 @@ class Match(Strict):
 
 
 class Arm(Strict):
-    """One configuration under comparison: the overrides it makes to the study's base run, as dotted paths; `match` solves one more."""
+    """One configuration under comparison: the overrides it makes to the study's base run, as dotted paths; `match` solves one more.
+
+    role `capacity`: a second baseline, with a fusion's parameters and nothing to look at (fusion.control blank); contrasts against it are
+    free of what parameters alone gain.
+    """
 
     label: str | None = None
-    role: Literal["baseline", "fusion", "control", "rival", "front"] = "fusion"
+    role: Literal["baseline", "fusion", "control", "rival", "capacity", "front"] = "fusion"
     set: dict[str, Any] = Field(default={})
     match: Match | None = None
 

@@ -12,9 +12,9 @@ from fila_lab.config.renamed import renamed_word
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham"), "cross_gap": ("sham", "cross")}
 """Kinds of metric that are, beside every score, means over items, so that a part of the items has one of its own -> the places of which
 they are the accuracy of the first less that of the second."""
-SUBGROUPS = ("place", "task", "length", "addressing", "cut_fraction", "axis", "canvas", "evidence")
-"""What is known of every generated item beside its answer. `length`: characters of a code; `addressing`: how the question names its
-target."""
+SUBGROUPS = ("place", "task", "length", "addressing", "cut_fraction", "axis", "canvas", "evidence", "height_class")
+"""What is known of generated items beside their answers. `length`: characters of a code; `addressing`: how the question names its target;
+`height_class`: whether its text is legible on the canvas, where `data.seam.below_share` asks for both."""
 
 
 def check_by(field: str, by: Sequence[str], metric: str) -> None:

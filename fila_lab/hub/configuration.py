@@ -81,6 +81,7 @@ def computed_run(config: RunConfig) -> dict[str, Any]:
     language = config.language.model_copy(update={"weights": "random", "tokenizer": ".", "lora": None})
     frozen = not stages_of(config)[-1].run.convnext.trainable
     kept = {
+        "tower_pairs": (),
         "vit": config.vit.model_copy(update={"weights": "random"}),
         "convnext": config.convnext.model_copy(update={"weights": "random", "trainable": not frozen}),
         "language": language,

@@ -211,7 +211,8 @@ def spoil(maps: Sequence[Tensor], control: str | None, shift: int) -> list[Tenso
     shifted: moved cyclically along both axes by `shift` stage-4 cells, the same distance in every stage.
     shuffled: stage-4 cells, with the finer cells in them, change places by one permutation for each size of map, see `shuffled`.
     constant: every cell holds the map's mean.
-    (`foreign` is not made here: the data hand over another item's maps, so that it does not depend on how items are batched.)
+    (`foreign` is not made here: the data hand over another item's maps, so that it does not depend on how items are batched; nor is
+    `blank`, which looks at none.)
     """
     if control == "shifted":
         steps = [shift * 2 ** (3 - stage) for stage in range(4)]
@@ -222,6 +223,20 @@ def spoil(maps: Sequence[Tensor], control: str | None, shift: int) -> list[Tenso
     if control == "constant":
         return [m.mean((-2, -1), keepdim=True).expand_as(m) for m in maps]
     return list(maps)
+
+
+def blank_maps(images: int, widths: Sequence[int], sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
+    """The control blank: stage maps [B, C_s, H_s, W_s], bfloat16 as the cache's, whose cells all hold one vector, drawn once for all runs.
+
+    Nothing of any page is in them, so what a fusion gains over none is the work of its parameters alone. Standard normal channels rather
+    than zeros, which would leave every weight that reads the map without a gradient.
+    """
+    maps = []
+    for stage, (channels, size) in enumerate(zip(widths, sizes, strict=True), 1):
+        draw = torch.Generator().manual_seed(component_seed(stage, "blank"))
+        cell = torch.randn(channels, generator=draw).to(device, torch.bfloat16)
+        maps.append(cell.view(1, -1, 1, 1).expand(images, -1, *size))
+    return maps
 
 
 def shuffled(detail: Tensor, blocks: tuple[int, int]) -> Tensor:

@@ -19,7 +19,7 @@ from fila_lab.modeling import fusion as fusions
 from fila_lab.modeling.attention import recomputing
 from fila_lab.modeling.batch import VisionBatch
 from fila_lab.modeling.convnext import ConvNextTower
-from fila_lab.modeling.detail import DetailMaps, random_turns, spoil
+from fila_lab.modeling.detail import DetailMaps, blank_maps, random_turns, spoil
 from fila_lab.modeling.detail_input import stage_maps
 from fila_lab.modeling.fusion.base import Fusion, product_dtype
 from fila_lab.modeling.pixels import normalise
@@ -38,8 +38,8 @@ class HybridEncoder(nn.Module):
 
     All tiles of a batch go through the ViT in one call. The class token is not fused. With a frozen ViT nothing before the first
     fusion point records a gradient; with runtime.checkpointing the layers after it are computed again in backward. `convnext` may be
-    None: for the baseline, for oracle maps, and where cached maps are always given; `vit` where fusion.handoff=replace puts stage-4 means
-    in the place of its tokens.
+    None: for the baseline, for oracle and blank maps, and where cached maps are always given; `vit` where fusion.handoff=replace puts
+    stage-4 means in the place of its tokens.
     """
 
     def __init__(self, config: RunConfig, vit: VitTower | None, convnext: ConvNextTower | None) -> None:
@@ -91,8 +91,8 @@ class HybridEncoder(nn.Module):
             )
 
     def detail_maps(self, batch: VisionBatch) -> DetailMaps | None:
-        """The four stage maps of whole canvases, from truth, cache or ConvNeXt, with the control applied (by the overview's pixels an image
-        is known to it); None where none is needed."""
+        """The four stage maps of whole canvases, from truth, cache, ConvNeXt or nothing, with the control applied (by the overview's
+        pixels an image is known to it); None where none is needed."""
         if not needs_map(self.config):
             return None
         maps = spoil(self._stage_maps(batch), self.control, self.shift)
@@ -108,6 +108,11 @@ class HybridEncoder(nn.Module):
                     "fusion.control='oracle_map': the batch has no truth maps; only suites that render their items can give them"
                 )
             return batch.oracle
+        if self.control == "blank":
+            assert batch.overview is not None  # `encode` refuses rows without images
+            widths = [map_channels(self.config, stage) for stage in (1, 2, 3, 4)]
+            sizes = [(batch.rows * cells, batch.cols * cells) for cells in self.cells]
+            return blank_maps(len(batch), widths, sizes, batch.overview.device)
         if batch.maps is not None:
             return batch.maps
         if batch.detail is None or self.convnext is None:

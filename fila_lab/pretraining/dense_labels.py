@@ -59,7 +59,7 @@ def dense_loss(logits: Tensor, classes: Tensor, colours: Tensor, n_classes: int)
     by_class, by_colour = logits[:, : n_classes + 1], logits[:, n_classes + 1 :]
     losses = []
     for part, target in ((by_class, classes), (by_colour, colours)):
-        weight = torch.ones(part.shape[1])
+        weight = torch.ones(part.shape[1], device=part.device)
         weight[0] = BACKGROUND_WEIGHT
         losses.append(F.cross_entropy(part, target, weight=weight, ignore_index=IGNORE))
     return losses[0] + 0.5 * losses[1]

@@ -84,11 +84,13 @@ def answer_loss(model: FilaModel, visual: Tensor, canvas: tuple[int, int], asked
     end = [closing_token(model.tokenizer)]
     prompts = text_ids(model.tokenizer, [question for question, _ in asked])
     answers = [ids + end for ids in text_ids(model.tokenizer, [answer for _, answer in asked])]
+    place = visual.device
     ids = torch.zeros(len(asked), max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)), dtype=torch.long)
     labels = torch.full_like(ids, IGNORED)
     for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         ids[n, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
         labels[n, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
+    ids, labels = ids.to(place), labels.to(place)
     wanted = labels != IGNORED
     logits = model.text_logits(visual, ids, wanted)
     right = torch.ones_like(wanted)
@@ -108,8 +110,9 @@ class _Pupil:
 
     def answered(self, chosen: list[SymbolicPage], errors: AnswerRecipe) -> tuple[Tensor, Tensor]:
         """Loss, and whether each page's question (one of those that may be asked) is answered right [B]."""
-        with autocast("bf16"):
-            visual = self.truth(page_truth(chosen, self.config, errors, self.generator))
+        place = self.truth.embed.weight.device
+        with autocast("bf16", place.type):
+            visual = self.truth(page_truth(chosen, self.config, errors, self.generator).to(place))
             asked = [page.asked[int(self.generator.integers(len(page.asked)))] for page in chosen]
             return answer_loss(self.model, visual, chosen[0].canvas, asked)
 
@@ -143,7 +146,8 @@ def train_look_up(
     workers: int,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, float]:
-    """Train language model, separator and `truth`; returns exact answers on unseen pages, with errors, and by task without.
+    """Train language model, separator and `truth`, where they lie; returns exact answers on unseen pages, with errors, and by task without.
+    No steps: they are scored as they are.
 
     Tasks are drawn by what they still miss (on pages held out for that): the easy ones are learned long before the others.
     """
@@ -152,8 +156,28 @@ def train_look_up(
     def draw(name: str, count: int, easy: bool = False) -> ByCanvas:
         return _by_canvas(symbolic_pages(seam, config.geometry, count, component_seed(seed, name), workers, easy))
 
-    easy, full = draw("easy pages", recipe.pages // 4, easy=True), draw("pages", recipe.pages)
-    held_out, unseen = draw("held out pages", recipe.unseen // 2), draw("unseen pages", recipe.unseen)
+    unseen = draw("unseen pages", recipe.unseen)
+    pupil = _Pupil(model, truth, config, np.random.default_rng(component_seed(seed, "answers")))
+    certain = replace(recipe, swapped=0.0, dropped=0.0)
+    if steps:
+        easy, full = draw("easy pages", recipe.pages // 4, easy=True), draw("pages", recipe.pages)
+        _lessons(pupil, easy, full, draw("held out pages", recipe.unseen // 2), certain, recipe, steps, progress)
+    scores = {"look_up": pupil.score(unseen, recipe)["look_up"]}
+    return scores | {f"{name}, no errors": value for name, value in pupil.score(unseen, certain).items()}
+
+
+def _lessons(
+    pupil: _Pupil,
+    easy: ByCanvas,
+    full: ByCanvas,
+    held_out: ByCanvas,
+    certain: AnswerRecipe,
+    recipe: AnswerRecipe,
+    steps: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> None:
+    """The optimiser steps. certain: the recipe without errors."""
+    model, truth = pupil.model, pupil.truth
     if recipe.compiled:
         model.language.model.compile(dynamic=True)
     parameters = [p for part in (model.language, model.separator, truth) for p in part.parameters()]
@@ -162,8 +186,6 @@ def train_look_up(
         torch.optim.lr_scheduler.LambdaLR(own, lambda step: min(1.0, (step + 1) / WARMUP, (steps - step) / (0.4 * steps)))
         for own in optimisers
     ]
-    pupil = _Pupil(model, truth, config, np.random.default_rng(component_seed(seed, "answers")))
-    certain = replace(recipe, swapped=0.0, dropped=0.0)
     total, right_share = 0.0, 0.0
     for step in range(steps):
         beginner = step < recipe.easy_share * steps
@@ -184,8 +206,6 @@ def train_look_up(
             pupil.missed = {name.removeprefix("look_up/"): 1 - value + recipe.solved for name, value in found.items()}
         if progress:
             progress("pretrain answers", step + 1, steps)
-    scores = {"look_up": pupil.score(unseen, recipe)["look_up"]}
-    return scores | {f"{name}, no errors": value for name, value in pupil.score(unseen, certain).items()}
 
 
 def _optimisers(model: FilaModel, parameters: list[nn.Parameter], recipe: AnswerRecipe) -> list[torch.optim.Optimizer]:

@@ -7,13 +7,15 @@ those of the suite's own pages, target and distractors alike. Fonts, photos, tab
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS
 from fila_lab.data.seam import content, render, truth
@@ -22,6 +24,7 @@ from fila_lab.data.seam.tasks import get_task
 from fila_lab.data.suite import SPLITS, as_split
 from fila_lab.imaging import prepare
 from fila_lab.imaging.prepare import join_tiles
+from fila_lab.pretraining.thirds import of_third
 
 TILES = 2
 """Tiles a side of a dense page."""
@@ -33,7 +36,9 @@ LEGIBLE = {"code": 6.5, "key": 6.5, "panel": 6.5}
 TOLD_FROM = 3.0
 """The same for marks, objects and bars."""
 CAP_HEIGHTS = (8.0, 15.0)
-"""Range of cap heights, canvas pixels: wider than any item's."""
+"""Range of cap heights, canvas pixels: wider than that of any item whose text the canvas can show."""
+BELOW = 0.8
+"""The lowest text on pages, over the lowest of `data.seam.below_height`."""
 PANEL_SHARE = 0.09
 """Share of blocks that are panels."""
 TASK_SHARE = 0.6
@@ -63,10 +68,19 @@ def resolutions(native: int) -> tuple[int, ...]:
 
 
 def dense_pages(
-    config: RunConfig, split: str, count: int, seed: int, workers: int, progress: Callable[[str, int, int], None] | None = None
+    config: RunConfig,
+    split: str,
+    count: int,
+    seed: int,
+    workers: int,
+    progress: Callable[[str, int, int], None] | None = None,
+    third: int | None = None,
 ) -> DensePages:
-    """Render `count` pages with `workers` processes; the pages depend on split, seed and index alone."""
-    draw = partial(_page, config=config, split=split, seed=seed)
+    """Render `count` pages with `workers` processes; the pages depend on split, seed, third and index alone.
+
+    third: which third of the training fonts and photos `train` leaves out, and `val` shows alone; None: both show all.
+    """
+    draw = partial(_page, config=config, split=split, seed=seed, third=third)
     if workers == 1:
         drawn = list(map(draw, range(count)))
     else:
@@ -84,23 +98,24 @@ def dense_pages(
     return DensePages(np.stack([page[0] for page in drawn]), np.stack([page[2] for page in drawn]), detail)
 
 
-def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _page(index: int, config: RunConfig, split: str, seed: int, third: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Canvas, detail input at this page's resolution, and glyph records."""
     generator = np.random.default_rng([seed, SPLITS.index(as_split(split)), index])
     side = TILES * config.geometry.tile
-    others = _task_blocks(generator, config, split)
+    others = _task_blocks(generator, config, split, third)
+    fonts, photos = (of_third(names, third, split != "train") for names in (content.fonts(split), content.photos(split)))
+    heights = cap_heights(config.data.seam)
     scale = 32 / 14 * config.data.seam.page_scale
     size = round(side * scale)
     if generator.random() < config.data.seam.photo_share:
-        names = content.photos(split)
-        page = render.photo_crop(generator, names[int(generator.integers(len(names)))], size, size)
+        page = render.photo_crop(generator, photos[int(generator.integers(len(photos)))], size, size)
     else:
         page = render.paper(generator, size, size)
     taken: list[render.Box] = []
     records = np.full((MAX_GLYPHS, RECORD), -1, np.float32)
     count = 0
     for _ in range(30):
-        block = next(others) if others and generator.random() < TASK_SHARE else _block(generator, split, scale)
+        block = next(others) if others and generator.random() < TASK_SHARE else _block(generator, fonts, heights, scale)
         width, height = block.size
         if width >= size or height >= size:
             continue
@@ -122,7 +137,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int) -> tuple[np.ndar
     return join_tiles(prepared.tiles, TILES, TILES), prepared.detail, records
 
 
-def _task_blocks(generator: np.random.Generator, config: RunConfig, split: str) -> Iterator[render.Block] | None:
+def _task_blocks(generator: np.random.Generator, config: RunConfig, split: str, third: int | None) -> Iterator[render.Block] | None:
     """Blocks of the suite's pages without end, of tasks beside `reading` and `coarse`; None where there are none."""
     tasks = {name: share for name, share in config.data.seam.tasks.items() if share > 0 and name not in ("reading", "coarse")}
     if not tasks:
@@ -132,24 +147,31 @@ def _task_blocks(generator: np.random.Generator, config: RunConfig, split: str) 
     def blocks() -> Iterator[render.Block]:
         while True:
             index = int(generator.integers(2**31))
-            yield from get_task(suite.heading(split, index)[0]).draft(suite.setup(split, index)).blocks
+            setup = suite.setup(split, index)
+            setup = replace(setup, fonts=of_third(setup.fonts, third, split != "train"))
+            yield from get_task(suite.heading(split, index)[0]).draft(setup).blocks
 
     return blocks()
 
 
-def _block(generator: np.random.Generator, split: str, scale: float) -> render.Block:
+def cap_heights(seam: SeamConfig) -> tuple[float, float]:
+    """Range of the plates' cap heights, canvas pixels: wider than that of any item, of text below the canvas's legibility too."""
+    low, high = CAP_HEIGHTS
+    return (low if seam.below_height is None else min(low, BELOW * seam.below_height[0])), high
+
+
+def _block(generator: np.random.Generator, fonts: Sequence[Path], heights: tuple[float, float], scale: float) -> render.Block:
     plate = render.plate_colour(generator)
     margin = round(scale * generator.uniform(1.0, 2.5))
     if generator.random() < PANEL_SHARE:
         colour = content.PANEL_COLOURS[int(generator.integers(len(content.PANEL_COLOURS)))]
         layout = LAYOUTS[int(generator.integers(len(LAYOUTS)))]
         return render.panel_block(layout, colour, round(scale * generator.uniform(18, 28)), plate, margin)
-    fonts = content.fonts(split)
     font = fonts[int(generator.integers(len(fonts)))]
     colour = list(content.COLOURS)[int(generator.integers(len(content.COLOURS)))]
     lines = []
     for role in ("key", "code") if generator.random() < 0.25 else ("code",):
         length = int(generator.integers(1, 5))
         text = "".join(ALPHABET[int(n)] for n in generator.integers(len(ALPHABET), size=length))
-        lines.append((text, role, round(scale * generator.uniform(*CAP_HEIGHTS))))
+        lines.append((text, role, round(scale * generator.uniform(*heights))))
     return render.text_block(lines, font, colour, plate, margin)

@@ -28,7 +28,9 @@ from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
 from fila_lab.modeling.weights import load_weights, save_weights
 from fila_lab.pretraining.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
+from fila_lab.pretraining.device import chosen_device, made_on
 from fila_lab.pretraining.pages import CLASSES, DensePages, dense_pages
+from fila_lab.pretraining.thirds import left_out
 
 BLURRED = 0.15
 OVERVIEWS = 0.15
@@ -57,6 +59,11 @@ RECIPES = {
     "vit": Recipe(steps=9000, batch_size=256, learning_rate=3e-3),
     "convnext": Recipe(steps=2400, batch_size=64, learning_rate=4e-3),
 }
+
+
+def file_stem(preset: str, part: str, third: int | None) -> str:
+    """Name of a pretrained file without its ending; a preset's path stands for its name."""
+    return f"{Path(preset).stem}_{part}{'' if third is None else f'_{third}'}"
 
 
 def blur(pixels: Tensor, factor: float) -> Tensor:
@@ -146,11 +153,15 @@ def pretrain(
     workers: int = 1,
     preset: str = "mini",
     start: str = "random",
+    third: int | None = None,
+    device: str = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, float]:
     """Pretrain `vit` or `convnext` of a preset; writes OUT/<preset>_<tower>.safetensors and its .json card; returns the scores.
 
-    `start` is where the weights come from: `random`, or a file of an earlier pretraining to go on from.
+    `start` is where the weights come from: `random`, or a file of an earlier pretraining to go on from. `third`: of a tower pair, the third
+    of the training fonts and photos that is left out, and scored on; files are then OUT/<preset>_<tower>_<third>. `device`: as
+    `chosen_device` takes it.
 
     Raises:
         FilaError: unknown tower, or an output folder that cannot be written.
@@ -161,23 +172,24 @@ def pretrain(
     recipe = RECIPES[tower]
     if start != "random":
         recipe = replace(recipe, learning_rate=recipe.learning_rate * LATER_RATE)
-    steps = steps or recipe.steps
+    steps, place = steps or recipe.steps, chosen_device(device)
     config = load_preset(preset)
     torch.set_num_threads(threads)
     started = time.perf_counter()
-    pages = dense_pages(config, "train", recipe.pages, seed, workers, progress)
-    held_out = dense_pages(config, "val", recipe.validation_pages, seed, workers, progress)
+    pages = dense_pages(config, "train", recipe.pages, seed, workers, progress, third)
+    held_out = dense_pages(config, "val", recipe.validation_pages, seed, workers, progress, third)
     with component_rng(seed, f"pretrain_{tower}"):
         task = TASKS[tower](config, pages)
     load_weights(task.tower, start, "start")
+    task.to(place)
     generator = torch.Generator().manual_seed(component_seed(seed, f"pretrain_{tower}_data"))
     optimiser = torch.optim.AdamW(task.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
     running = 0.0
     for step in range(steps):
-        pixels, classes, colours = task.batch(recipe.batch_size, generator)
+        pixels, classes, colours = (part.to(place) for part in task.batch(recipe.batch_size, generator))
         # The plain attention kernel: on sequences this short the fused one's backward takes most of a CPU step.
-        with autocast("bf16"), sdpa_kernel(SDPBackend.MATH):
+        with autocast("bf16", place.type), sdpa_kernel(SDPBackend.MATH):
             logits = task(pixels)
         loss = dense_loss(logits, classes, colours, N_CLASSES)
         optimiser.zero_grad(set_to_none=True)
@@ -193,20 +205,23 @@ def pretrain(
             progress(f"pretrain {tower}", step + 1, steps)
     task.pages = held_out
     scores = evaluate(task, seed)
-    path = out / f"{preset}_{tower}.safetensors"
+    path = out / f"{file_stem(preset, tower, third)}.safetensors"
     with becoming(path) as temporary:
         save_weights(task.tower, temporary)
     card = {
         "tower": tower,
         "parameters": sum(p.numel() for p in task.tower.parameters()),
-        "command": f"fila-lab pretrain {tower} --preset {preset} --steps {steps} --seed {seed} --start {Path(start).name}",
+        "command": f"fila-lab pretrain {tower} --preset {preset} --steps {steps} --seed {seed} --start {Path(start).name}"
+        f"{'' if third is None else f' --split {third}'}",
         "recipe": {**asdict(recipe), "steps": steps, "blurred": BLURRED, "labels": "class and colour per cell, background weight 0.1"},
         "data": "generated pages of random strings, layout panels and what the preset's tasks show; "
         "training fonts (matplotlib) and photos (scikit-image, scikit-learn)",
         "alphabet": ALPHABET,
         "seed": seed,
         "score": {name: round(value, 4) for name, value in scores.items()},
-        "score_on": "pages of the validation split",
+        "score_on": "pages of the validation split" if third is None else "pages of the fonts and photos that were left out",
+        **left_out(third),
+        **made_on(place),
         "seconds": round(time.perf_counter() - started),
         "torch": torch.__version__,
         "sha256": file_sha256(path),
@@ -219,11 +234,12 @@ def pretrain(
 def evaluate(task: VitTask | ConvNextTask, seed: int) -> dict[str, float]:
     """Glyph recall, colour recall and false-alarm rate on held-out pages (fonts and photos of the validation split)."""
     task.eval()
+    place = next(task.parameters()).device
     generator = torch.Generator().manual_seed(component_seed(seed, "pretrain_validation"))
     totals: dict[str, float] = {}
     for _ in range(VALIDATION_BATCHES):
-        pixels, classes, colours = task.batch(128, generator)
-        with autocast("bf16"):
+        pixels, classes, colours = (part.to(place) for part in task.batch(128, generator))
+        with autocast("bf16", place.type):
             logits = task(pixels)
         for name, value in dense_scores(logits, classes, colours, N_CLASSES).items():
             totals[name] = totals.get(name, 0.0) + value

@@ -89,7 +89,7 @@ def estimate(plan: Plan, out: Path | None = None, workers: int = 1) -> Estimate:
     drawn = _drawn(plan) if plan.sweep_cells and plan.provisional else []
     if search_left:
         seconds += search_left * (_mean(drawn) if drawn else _tuning_seconds(plan, arms))
-    first = {cell.arm: cell.config for cell in plan.cells}  # an arm's cells differ in their seed alone
+    first = {(cell.arm, cell.config.pair): cell.config for cell in plan.cells}  # what else an arm's cells differ in is their seed
     features, cache = _features([*first.values(), *drawn], computed=bool(results))
     return Estimate(
         arms=arms,

@@ -100,7 +100,7 @@ def cell_id(config: RunConfig) -> str:
 
 
 def cell_ids(config: RunConfig, seeds: Iterable[int]) -> dict[int, str]:
-    """Seed -> `cell_id` of the run with this seed in place of its own; data and weights, the same for all, are looked at once."""
+    """Seed -> `cell_id` of the run with this seed in place of its own; data are looked at once, weights once a tower pair."""
     fields: dict[str, Any] = config.model_dump(mode="json", exclude=NO_MATTER)
     del fields["preset"]
     data, stages = fields["data"], fields["train"].get("stages", ())
@@ -108,10 +108,21 @@ def cell_ids(config: RunConfig, seeds: Iterable[int]) -> dict[int, str]:
     for suite in (*data["train"], *(data["validate"] or ()), *data["evaluate"].values(), *own):
         for path in ("path", "images", "definition"):
             del suite[path]
-    for name, digest in weights_hashes(config).items():
-        fields[name]["weights"] = f"sha256:{digest}"
     content = {"schema": SCHEMA, "data": data_hash(config)}
-    return {seed: config_hash({**content, "run": {**fields, "seed": seed}}) for seed in seeds}
+    named: dict[int | None, dict[str, Any]] = {}
+    ids = {}
+    for seed in seeds:
+        run = config.with_seed(seed)
+        if run.pair not in named:
+            named[run.pair] = {room: {**fields[room], "weights": weights} for room, weights in _weights_named(run).items()}
+        ids[seed] = config_hash({**content, "run": {**fields, **named[run.pair], "seed": seed}})
+    return ids
+
+
+def _weights_named(config: RunConfig) -> dict[str, str]:
+    """Room -> what stands for its weights: their hash, where they are local files, else what the run says."""
+    said = {room: str(getattr(config, room).weights) for room in ("vit", "convnext", "language")}
+    return said | {room: f"sha256:{digest}" for room, digest in weights_hashes(config).items()}
 
 
 def weights_hashes(config: RunConfig) -> dict[str, str]:

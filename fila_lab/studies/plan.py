@@ -158,16 +158,23 @@ def make_plan(
     cells, matches = [], {}
     for arm in seeds:
         first, solution = resolve_arm(study, budget, arm, chosen.seeds[0], overrides, found.get(arm, {}), step_seconds)
+        runs = {run.pair: run for run in map(first.with_seed, seeds[arm])}
         try:
-            check_checkpoints(first)
-            check_patterns(first)
+            for run in runs.values():
+                check_checkpoints(run)
+                check_patterns(run)
             check_rows(first)
         except ConfigError as error:
             raise ConfigError(f"study {study.name!r}, arm {arm!r}: {error}") from error
+        if study.arms[arm].role == "capacity" and first.fusion.control != "blank":
+            raise ConfigError(
+                f"study {study.name!r}, arms.{arm}.role = 'capacity' is a fusion's with nothing to look at, but its fusion.control is "
+                f"{first.fusion.control!r}; set fusion.control=blank, or choose another role"
+            )
         if solution is not None:
             matches[arm] = solution
         for seed, name in cell_ids(first, seeds[arm]).items():
-            cells.append(CellSpec(name, arm, seed, "main", None, first.model_copy(update={"seed": seed})))
+            cells.append(CellSpec(name, arm, seed, "main", None, first.with_seed(seed)))
     _check_distinct(cells)
     _check_metrics(study, cells, chosen.tune)
     return Plan(
@@ -188,7 +195,7 @@ def make_plan(
 def trial_cells(run: RunConfig, arm: str, phase: Phase, trial: int, seeds: Iterable[int]) -> tuple[CellSpec, ...]:
     """The cells of a search's trial: its run with each of the search's seeds."""
     named = cell_ids(run, seeds)
-    return tuple(CellSpec(name, arm, seed, phase, trial, run.model_copy(update={"seed": seed})) for seed, name in named.items())
+    return tuple(CellSpec(name, arm, seed, phase, trial, run.with_seed(seed)) for seed, name in named.items())
 
 
 def _check_budget(study: StudyConfig, name: str, budget: Budget, overrides: Overrides) -> None:

@@ -105,7 +105,7 @@ def test_controls_do_what_they_say() -> None:
     assert len({tuple((moved[i] - tiles[i, 0]).flatten().tolist()) for i in range(4)}) == 4
 
 
-@pytest.mark.parametrize("control", [None, "foreign", "shifted", "constant", "random_window", "oracle_map"])
+@pytest.mark.parametrize("control", [None, "foreign", "shifted", "constant", "random_window", "blank", "oracle_map"])
 def test_every_control_reaches_the_tokens_in_its_own_way(make_config, make_batch, control) -> None:
     """`foreign` is the data's part: the model fuses the maps it is handed, as without a control."""
     batch, _ = make_batch()

@@ -26,7 +26,10 @@ ARMS = [
     {"name": "mini_gemini", "depth": "after"},
     {"name": "bidirectional"},
     {"name": "cross_tile"},
-    *({"name": "concat", "control": c} for c in ("foreign", "shifted", "constant", "random_weights", "random_window", "oracle_map")),
+    *(
+        {"name": "concat", "control": c}
+        for c in ("foreign", "shifted", "constant", "random_weights", "random_window", "blank", "oracle_map")
+    ),
 ]
 
 

@@ -39,6 +39,33 @@ def test_a_pretrained_tower_is_one_a_run_loads(tmp_path: Path, monkeypatch: pyte
     build_model(resolve_run("mini", paths, {"language.weights": "random"}))
 
 
+@pytest.mark.slow
+def test_a_further_pair_shares_the_language_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `make towers` does: a ViT a pair, one language model, a projector behind each ViT; a run loads those of its seed's pair."""
+    small = towers.Recipe(steps=2, batch_size=8, learning_rate=1e-3, pages=10, validation_pages=10)
+    monkeypatch.setattr(towers, "RECIPES", {"vit": small, "convnext": small})
+    recipe = AnswerRecipe(steps=4, pages=200, unseen=200, projector_steps=4, dense_pages=8, held_out_pages=4)
+    files = {part: [str(tmp_path / f"mini_{part}_{pair}.safetensors") for pair in range(2)] for part in ("vit", "convnext", "answers")}
+    for pair in range(2):
+        for tower in ("vit", "convnext"):
+            towers.pretrain(tower, tmp_path, seed=pair, third=pair)
+        first = {"start": files["answers"][0], "steps": 0} if pair else {}
+        pretrain_answers(tmp_path, seed=pair, third=pair, vit=files["vit"][pair], recipe=recipe, **first)
+    cards = [json.loads(Path(file).with_suffix(".json").read_text(encoding="utf-8")) for file in files["answers"]]
+    assert "--steps 0 --seed 1" in cards[1]["command"]
+    assert [card["split"]["number"] for card in cards] == [0, 1]
+    assert cards[0]["vit"] != cards[1]["vit"]
+    pairs = [{"vit": vit, "convnext": convnext, "language": own} for vit, convnext, own in zip(*files.values(), strict=True)]
+    models = [build_model(resolve_run("mini", {"fusion.name": "none", "tower_pairs": pairs, "seed": seed})) for seed in (0, 1)]
+    same = {part: _alike(*(getattr(model, part) for model in models)) for part in ("language", "separator", "projector")}
+    assert same == {"language": True, "separator": True, "projector": False}
+    assert not _alike(*(model.encoder.vit for model in models))
+
+
+def _alike(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
 def test_an_unknown_tower_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FilaError, match="choose vit or convnext"):
         towers.pretrain("vti", tmp_path)

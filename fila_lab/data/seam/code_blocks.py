@@ -22,8 +22,7 @@ class CodeBlocks:
     def __init__(self, page: PageSetup, keyed: bool = False) -> None:
         self.page, self.keyed = page, keyed
         draw, seam = page.draw, page.seam
-        fonts = content.fonts(page.split, seam.fonts)
-        self.font = fonts[int(draw.integers(len(fonts)))]
+        self.font = page.one_of(page.fonts)
         self.plate = render.plate_colour(draw)
         self.colours = page.shuffled(list(content.COLOURS))
         self.keys = content.draw_keys(draw, page.split, seam.codes_per_page + seam.clutter)

@@ -35,6 +35,7 @@ PNG_LEVEL = 1
 """Compression: higher levels take several times as long to save a few percent."""
 _OF_AN_ITEM = (
     "item_id", "split", "task", "place", "question", "answer", "image_id", "cut_fraction", "axis", "addressing", "length", "evidence",
+    "height_class",
 )  # fmt: skip
 FIELDS: tuple[str, ...] = (*_OF_AN_ITEM, "index", "distractors", "canvas", "image", "x0", "y0", "x1", "y1", "marks")
 

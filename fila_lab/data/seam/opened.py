@@ -73,7 +73,8 @@ class Seam(Suite):
 
     def items(self, split: str, index: int) -> tuple[Item, ...]:
         drawn = self.suite.placed(split, index) if split == "test" else (self.suite.item(split, index),)
-        return tuple(as_item(item, positions=bool(self.data.seam.further_places)) for item in drawn)
+        seam = self.data.seam
+        return tuple(as_item(item, positions=bool(seam.further_places), heights=seam.below_share > 0) for item in drawn)
 
     def identity(self, split: str) -> str:
         return seam_identity(self.data, self.suite.geometry, split)
@@ -82,11 +83,14 @@ class Seam(Suite):
         return code_state()
 
 
-def as_item(item: SeamItem, positions: bool = False) -> Item:
-    """An item of the generator as any suite's. positions: it says where on the canvas its target's centre lies (`CENTRE`), in px."""
+def as_item(item: SeamItem, positions: bool = False, heights: bool = False) -> Item:
+    """An item of the generator as any suite's. positions: it says where on the canvas its target's centre lies (`CENTRE`), in px; heights:
+    it says its `height_class`."""
     known = {name: getattr(item, name) for name in ("cut_fraction", "axis", "addressing", "length", "evidence")}
     if positions:
         known |= dict(zip(CENTRE, item.centre, strict=True))
+    if heights:
+        known["height_class"] = item.height_class
     return Item(
         item_id=item.item_id,
         task=item.task,

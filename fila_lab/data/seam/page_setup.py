@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ MARGIN = 1.5 / 14
 """Plate around the ink, in patches."""
 
 SHRINK = 1.5
-"""Canvas px by which text may be drawn below the text height so that its plate fits."""
+"""Canvas px by which text of `data.seam.text_height` may be drawn lower so that its plate fits."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class PageSetup:
     """Read in a fixed order: an item is a function of its index."""
     by_key: float = 0.0
     """Share of reading pages on this canvas that address by key."""
+    below: bool = False
+    """Whether its text is of `data.seam.below_height`."""
+    fonts: tuple[Path, ...] = ()
+    """Files of the fonts it may be written in."""
 
     @property
     def patch(self) -> int:
@@ -65,24 +70,30 @@ class PageSetup:
         return min(self.seam.codes_per_page, self.axes[0].tiles * self.axes[1].tiles)
 
     @property
+    def heights(self) -> tuple[float, float]:
+        """The range of its cap heights, canvas px."""
+        return self.seam.below_height if self.below and self.seam.below_height is not None else self.seam.text_height
+
+    @property
     def smallest(self) -> int:
         """The smallest cap height at which text may be drawn."""
-        return max(1, round((self.seam.text_height[0] - SHRINK) * self.scale))
+        shrink = SHRINK * (self.heights[0] / self.seam.text_height[0])
+        return max(1, round((self.heights[0] - shrink) * self.scale))
 
     def height(self) -> int:
         """A cap height, drawn from the whole range of the knob."""
-        return round(self.draw.uniform(*self.seam.text_height) * self.scale)
+        return round(self.draw.uniform(*self.heights) * self.scale)
 
     def low_height(self) -> int:
         """A cap height from the lower half of the range: keys, and text that shares its plate."""
-        low, high = self.seam.text_height
+        low, high = self.heights
         return round(self.draw.uniform(low, (low + high) / 2) * self.scale)
 
     def placer(self, block: render.Block) -> Placer:
         """FilaError for a block whose letters are too low to leave ink."""
         if not block.ink.any():
             raise FilaError(
-                f"data.seam.text_height={list(self.seam.text_height)}: letters so low leave no ink with {self.scale:.3g} page px a canvas "
+                f"data.seam.{self._knob}={list(self.heights)}: letters so low leave no ink with {self.scale:.3g} page px a canvas "
                 "px; choose a greater text height"
             )
         if not self.seam.further_places:
@@ -108,11 +119,15 @@ class PageSetup:
 
     def no_room(self) -> FilaError:
         """What to say where nothing can be drawn that fits a tile and can be cut as asked."""
-        text, cut = list(self.seam.text_height), list(self.seam.cut_share)
+        text, cut = list(self.heights), list(self.seam.cut_share)
         return FilaError(
-            f"data.seam.text_height={text}, data.seam.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px "
+            f"data.seam.{self._knob}={text}, data.seam.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px "
             "and can be cut so; choose a smaller text height or a wider range of shares"
         )
+
+    @property
+    def _knob(self) -> str:
+        return "below_height" if self.below else "text_height"
 
     def crossed(self, axis: int) -> bool:
         """Whether the page has a seam along the axis (0: vertical seams, between left and right) that permits a triplet."""

@@ -21,14 +21,15 @@ TEXT = 44
 
 SEAM, PATCH, TARGET = (255, 0, 200), (120, 170, 255), (0, 200, 60)
 SEEN = ("cut, as the ViT sees it", "overview of cut")
+DETAIL = "cut, as the ConvNeXt sees it"
 
 
 def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Sequence[str] = ()) -> None:
     """Writes a picture with `n` triplets of a split: of the suite's own mixture, or of each of `tasks`.
 
     A row shows all places with seams (magenta), patch borders (thin blue) and the target's plate (green), then the cut page at canvas
-    resolution and its overview, both enlarged, and where the tiling has strided tiles or a second grid, the grids of tiles; above it id,
-    question, answer and cut fraction.
+    resolution and its overview, both enlarged; where some text is below the canvas's legibility the detail input, and where the tiling has
+    strided tiles or a second grid, the grids of tiles; above it id, question, answer and cut fraction.
 
     Raises:
         FilaError: it cannot be written, or a file of something else stands there.
@@ -42,7 +43,8 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Seque
     gap, head = 8, 30
     rows = [(source, index) for source in [suite.only(name) for name in tasks] or [suite] for index in range(n)]
     grids = () if suite.geometry.tiling.one_grid else ("cut, the grids of tiles",)
-    columns = (*suite.seam.test_places, *SEEN, *grids)
+    fine = suite.seam.below_share > 0 and suite.geometry.has_detail
+    columns = (*suite.seam.test_places, *SEEN, *((DETAIL,) if fine else ()), *grids)
     sheet = Image.new("RGB", (len(columns) * (CELL + gap) + gap, head + len(rows) * (CELL + TEXT + gap)), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(columns):
@@ -55,6 +57,8 @@ def contact_sheet(suite: SeamSuite, split: str, n: int, path: Path, tasks: Seque
         prepared = prepare(cut.image, suite.geometry)
         plain = Image.fromarray(prepared.canvas)
         pictures = [_marked(item, suite) for item in items] + [_enlarged(plain), _enlarged(Image.fromarray(prepared.overview))]
+        if fine and prepared.detail is not None:
+            pictures.append(_enlarged(Image.fromarray(prepared.detail)))
         if grids:
             pictures.append(_beside([picture for _, picture in grid_pictures(prepared, SEAM)]))
         for column, picture in enumerate(pictures):
@@ -70,6 +74,7 @@ def _words(item: SeamItem) -> str:
     how = f" by {item.addressing}" if item.addressing else ""
     canvas = f"canvas {item.canvas[0]}x{item.canvas[1]}"
     cut = f"cut {item.cut_fraction:.0%} along {item.axis}, {item.evidence}"
+    cut += f"   text {item.height_class}" if item.height_class == "below" else ""
     text = f"{item.item_id}   question  {item.question}   answer  {item.answer}   {how}   {cut}"
     return f"{text}   {canvas}   {item.image_id}   distractors {', '.join(item.shown) or 'none'}"
 

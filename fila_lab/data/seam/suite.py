@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fila_lab.config.base import FilaError
-from fila_lab.config.data import PLACES, SeamConfig
+from fila_lab.config.data import HEIGHT_CLASSES, PLACES, SeamConfig
 from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_pages import PATCH, page_canvases
 from fila_lab.data.seam import content, render
@@ -58,6 +58,8 @@ class SeamItem:
     """The places at which the distractors stand."""
     evidence: str
     """Where the cut runs: `through` the ink of what is asked, or `apart`, between the two parts of the evidence."""
+    height_class: str
+    """One of HEIGHT_CLASSES; "" where no fine print is asked for."""
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -131,6 +133,14 @@ class SeamSuite:
         name = self.tasks[weighted(task, [share for _, share in self.tasks])][0]
         return name, self.canvases[weighted(canvas, weights)], self.seam.places[int(place * len(self.seam.places))]
 
+    def height_class(self, split: str, index: int) -> str:
+        """Whether an item's text is `legible` or `below` (`data.seam.below_share`); "" where its task asks for no fine print. Drawn from a
+        stream of its own: legible items are those that there are without a second range."""
+        if not get_task(self.heading(split, index)[0]).fine_print:
+            return ""
+        below = self.seam.below_share > 0 and self._stream(split, index, "height").random() < self.seam.below_share
+        return HEIGHT_CLASSES[below]
+
     def item(self, split: str, index: int, place: str | None = None) -> SeamItem:
         """One item; without `place`, the place the item draws (those of `data.seam.places` are equally frequent)."""
         page = self._page(split, index)
@@ -189,7 +199,9 @@ class SeamSuite:
     def setup(self, split: str, index: int) -> PageSetup:
         """What the item's task knows of its page, its stream of random numbers at the beginning."""
         canvas = self.heading(split, index)[1]
-        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), self._stream(split, index, "page"), self._by_key(canvas))
+        draw, below = self._stream(split, index, "page"), self.height_class(split, index) == "below"
+        fonts = content.fonts(split, self.seam.fonts)
+        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), draw, self._by_key(canvas), below, fonts)
 
     def _page(self, split: str, index: int) -> _Page:
         task, canvas, _ = self.heading(split, index)
@@ -216,6 +228,7 @@ class SeamSuite:
             "canvas": canvas,
             "shown": tuple(place for place, box in zip(shown, boxes, strict=True) if box is not None),
             "evidence": "apart" if blocks[0].between else "through",
+            "height_class": self.height_class(split, index),
         }
         return _Page(fields, pixels, blocks[0], triplet, glyphs)
 

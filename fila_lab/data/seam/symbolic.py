@@ -85,7 +85,8 @@ def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: Ge
     keyed = not coarse and not easy and tiles == 4 and generator.random() < 2 * seam.by_key
     blocks: list[_Block] = []
     colours = [int(c) for c in generator.permutation(len(COLOUR_NAMES))]
-    height = generator.uniform(*seam.text_height)
+    below = seam.below_height is not None and not coarse and generator.random() < seam.below_share
+    height = generator.uniform(*(seam.below_height if below and seam.below_height is not None else seam.text_height))
     character = (min(10.0, height * generator.uniform(0.6, 0.85)), height)
     for number in range(min(tiles, seam.codes_per_page)):
         panel = LAYOUTS[int(generator.integers(len(LAYOUTS)))] if coarse and number == 0 else ""

@@ -42,6 +42,8 @@ class Task(ABC):
     """The public benchmark it stands for."""
     about: ClassVar[str]
     """One sentence: what is seen, asked and answered."""
+    fine_print: ClassVar[bool] = False
+    """Whether the text height decides if its answer can be read: characters, or a chart's lines."""
     most_marks: ClassVar[int]
     """At most so many glyphs and marks on one block, for the size of the truth records."""
 

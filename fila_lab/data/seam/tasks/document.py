@@ -20,7 +20,7 @@ class FormFields:
 
     def __init__(self, page: PageSetup) -> None:
         self.page, draw = page, page.draw
-        self.font = page.one_of(content.fonts(page.split, page.seam.fonts))
+        self.font = page.one_of(page.fonts)
         self.paper = render.plate_colour(draw)
         self.ink = page.one_of(INKS)
         self.labels = page.shuffled(LABELS)
@@ -37,7 +37,7 @@ class FormFields:
         page, draw = self.page, self.page.draw
         length = 1 if short else 1 + weighted(draw.random(), list(page.seam.code_length))
         cap = page.smallest if short else page.height()
-        label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.seam.text_height[0] * page.scale))
+        label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.heights[0] * page.scale))
         widest = page.tile - 2 * page.margin
         label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest))
         for tries in range(TRIES):
@@ -75,6 +75,7 @@ class Document(Task):
 
     benchmark = "DocVQA"
     about = 'Form fields, a small label above a value; "field tax?" asks for the value under TAX.'
+    fine_print = True
     most_marks = 7
 
     def draft(self, page: PageSetup) -> Draft:

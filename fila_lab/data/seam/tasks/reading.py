@@ -16,6 +16,7 @@ class Reading(Task):
 
     benchmark = "TextVQA"
     about = 'Plates with codes of 1 to 4 characters; "red?" asks for the code in red, "FR?" for the one under the key FR.'
+    fine_print = True
     most_marks = 6
 
     def draft(self, page: PageSetup) -> Draft:

@@ -48,6 +48,7 @@ class Table(Task):
 
     benchmark = "ChartQA (tables)"
     about = 'A table with numbers of real ones; "cell B?", or "cell B CPI?" where its two columns have headers, asks for one.'
+    fine_print = True
     most_marks = MOST_ROWS * (1 + LONGEST * MOST_COLUMNS) + 4 * MOST_COLUMNS
 
     def draft(self, page: PageSetup) -> Draft:
