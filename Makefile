@@ -5,23 +5,41 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK ?= constraints.txt
+QUIET ?= -qq
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants lint clean
+.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv and install the lab into it (other targets do it themselves when it is missing)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCK)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fila_lab needs Python 3.11 or newer: make setup PYTHON=python3.11"; exit 2; }
-	$(BIN)/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@set -e; lock=; own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  if [ -z "$(LOCK)" ]; then how="the newest versions"; \
+	  elif grep -q "for Python $$own " $(LOCK); then how="the versions of $(LOCK)"; lock="-c $(LOCK)"; \
+	  else how="the newest versions, for $(LOCK) is not of Python $$own"; fi; \
+	  trap 'test $$? = 0 || echo "what pip does, step by step: make setup QUIET="' EXIT; \
+	  echo "installing PyTorch into $(VENV) (minutes the first time), $$how"; \
+	  $(PIP) install $(QUIET) $$lock torch==2.14.1 torchvision==0.29.1; \
+	  echo "installing the lab and what it needs"; \
+	  $(PIP) install $(QUIET) $$lock -e '.[dev]'
 	@touch $@
+
+lock: $(STAMP) ## write constraints.txt: the versions that .venv has now (newer ones: rm -r .venv, make setup LOCK=)
+	@{ $(BIN)/python -c 'import platform, sys; print("# Exact versions of everything that `make setup` installs, for Python %d.%d" % sys.version_info[:2], \
+	  "(made on %s, %s); `make lock` writes this file." % (platform.system(), platform.machine()))'; \
+	  echo '# `make setup` follows it where .venv has that Python, and takes the newest versions that pyproject.toml allows under any other.'; \
+	  $(PIP) freeze --all --exclude-editable | grep -v '^pip=='; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+	@touch $(STAMP)
 
 compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, print the table, write the report (BUDGET=full for verdicts)
 	$(BIN)/fila-lab run experiments/fusion_methods.yaml --budget $(BUDGET)
@@ -62,8 +80,9 @@ reports: $(STAMP) ## build pages, tables and galleries of the published studies 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
-lint: $(STAMP) ## ruff and mypy
-	$(BIN)/ruff check .
+lint: $(STAMP) ## style and types: ruff check, ruff format --check, mypy (a minute)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 
 clean: ## remove caches of tools (results in runs/ stay)
