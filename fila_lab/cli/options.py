@@ -41,21 +41,22 @@ class Opened(NamedTuple):
 
 
 def study_path(study: str) -> Path:
-    """The file of a study given as a path or as a name in experiments/."""
-    path = Path(study)
+    """The file of a study given as a path or as a name in experiments/, that of the working directory or the one that is shipped."""
+    from fila_lab.config.shipped import shipped, shipped_studies
+
+    path = shipped(Path(study))
     if path.is_file():
         return path
-    folder = Path("experiments")
-    shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    if study in shipped:
-        return shipped[study]
+    known = shipped_studies()
+    if study in known:
+        return known[study]
     if path.is_dir():
         inside = path / "study.yaml"
         remedy = f"give its study file, {inside}" if inside.is_file() else "give a study's YAML file"
         raise ConfigError(f"STUDY = {study}: is a folder; {remedy} (status, report, sync and ui take result folders too)")
-    hint = did_you_mean(path.stem, shipped)
-    examples = f", e.g. {', '.join(map(str, shipped.values()))}" if shipped else ""
-    raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{examples}")
+    hint = did_you_mean(path.stem, known)
+    names = f", or one of these names: {', '.join(known)}" if known else ""
+    raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{names}")
 
 
 def open_study(study: str, budget: str | None, out: Path | None) -> Opened:
