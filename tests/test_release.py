@@ -37,7 +37,8 @@ def test_the_lock_file_holds_exact_versions_alone_and_all_that_is_asked_for(proj
     locked = {}
     for line in lines:
         if not line.startswith("#"):
-            assert (found := re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!]+)", line)), line
+            found = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!]+)", line)
+            assert found, line
             locked[_canonical(found[1])] = found[2]
     asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     assert not {_canonical(re.split(r"[\[<>=!~; ]", each)[0]) for each in asked} - set(locked)
