@@ -65,5 +65,5 @@ def test_it_works_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
     assert "fusion_methods.yaml" in told("-m", "fila_lab", "--help")
     for study in ("fusion_methods", "experiments/fusion_methods.yaml"):
         assert "12 to do" in told("-m", "fila_lab", "plan", study)
-    assert "llava15" in told("-m", "fila_lab", "presets", "show", "experiments/recipes/llava15.yaml")
+    assert "instruct" in told("-m", "fila_lab", "presets", "show", "experiments/recipes/llava15.yaml")
     assert not list(elsewhere.iterdir())

@@ -78,7 +78,7 @@ def lab(
 
     \b
     Change anything for one run:  --set train.steps=300 --set fusion.hidden=48
-    See what can be changed:      fila-lab presets show mini
+    See what can be changed:      fila-lab presets show mini, fila-lab keys fusion
     """
     _state["debug"] = _state["debug"] or debug
 
