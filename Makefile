@@ -12,7 +12,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants lint clean
+.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants reference lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ reports: $(STAMP) ## build pages, tables and galleries of the published studies 
 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
+
+reference: $(STAMP) ## write docs/reference/keys.md and verbs.md from the models and the command line
+	@$(BIN)/python docs/reference.py
 
 lint: $(STAMP) ## style and types: ruff check, ruff format --check, mypy (a minute)
 	$(BIN)/ruff check --quiet .
