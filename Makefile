@@ -12,7 +12,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants reference lint clean
+.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants reference docs lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ bench: $(STAMP) ## measure the encoder at paper scale against bare library calls
 bench-gpu: $(STAMP) ## the same on a GPU: times, memory and ratios of encoder, training step and generation (BENCH='--preset base' etc.)
 	$(BIN)/python -m benchmarks.gpu --out runs/bench $(BENCH)
 
-simulate: $(STAMP) ## how often verdicts are wrong: simulate families of known truth, write docs/verdicts_simulation.md (half an hour)
+simulate: $(STAMP) ## how often verdicts are wrong: simulate families of known truth, write docs/explanation/verdicts_simulation.md (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.verdicts
 
 test: $(STAMP) ## run the tests (minutes); what takes longer: test-slow, test-studies
@@ -80,8 +80,13 @@ reports: $(STAMP) ## build pages, tables and galleries of the published studies 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
-reference: $(STAMP) ## write docs/reference/keys.md and verbs.md from the models and the command line
+reference: $(STAMP) ## write docs/reference/keys.md, verbs.md and python.md from what the code says
 	@$(BIN)/python docs/reference.py
+
+docs: $(STAMP) ## build the site of docs/ into build/site, strictly (installs mkdocs-material and mkdocstrings where they are missing)
+	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || $(PIP) install $(QUIET) -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --clean
+	@echo "build/site/index.html"
 
 lint: $(STAMP) ## style and types: ruff check, ruff format --check, mypy (a minute)
 	$(BIN)/ruff check --quiet .

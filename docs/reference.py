@@ -1,7 +1,8 @@
-"""Writes docs/reference: every key of a run and of a study from the models, every verb from the command line (`make reference`)."""
+"""Writes docs/reference: every key of a run and of a study, every verb, every public name; from what the code says (`make reference`)."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
@@ -16,6 +17,7 @@ from fila_lab.config.keys import Key, run_keys, study_keys
 from fila_lab.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "fila_lab"
 MOST_STUDIES = 3
 """So many studies are named beside a key, the others are counted."""
 
@@ -23,7 +25,7 @@ MOST_STUDIES = 3
 def pages() -> dict[Path, str]:
     """File -> what it should hold."""
     folder = ROOT / "docs" / "reference"
-    return {folder / "keys.md": keys_page(), folder / "verbs.md": verbs_page()}
+    return {folder / "keys.md": keys_page(), folder / "verbs.md": verbs_page(), folder / "python.md": python_page()}
 
 
 def keys_page() -> str:
@@ -66,10 +68,17 @@ def _table(keys: Iterable[Key], studies: Mapping[str, tuple[str, ...]] | None = 
     for key in keys:
         name = f"`{key.path}`" + (f" ({key.where})" if key.where else "")
         default = "" if not key.type else "*required*" if key.default is None else f"`{key.default}`"
-        cells = [name, _escaped(key.meaning), f"`{key.takes}`" if key.takes else "", default]
+        cells = [name, _escaped(key.meaning), _takes(key), default]
         if studies is not None:
             cells.append(_named(studies.get(key.path, ())))
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _takes(key: Key) -> str:
+    """Words as they are to be typed stand as code, what is no word as text."""
+    if key.choices and key.takes == " | ".join(key.choices):
+        return ", ".join(f"`{choice}`" for choice in key.choices)
+    return _escaped(re.sub(r"[\w-]+( \| [\w-]+)+", lambda found: found[0].replace(" | ", "/"), key.takes))
 
 
 def _named(studies: tuple[str, ...]) -> str:
@@ -146,7 +155,7 @@ def _verb(name: str, command: Any) -> Iterator[str]:
         else:
             yield _escaped(" ".join(paragraph.split()))
     if arguments or options:
-        yield from ("", "| | | default |", "|---|---|---|")
+        yield from ("", "| argument | meaning | default |", "|---|---|---|")
     for each in [*arguments, *options]:
         if each.param_type_name == "argument":
             said = f"`{_usage(each)}`"
@@ -171,6 +180,45 @@ def _escaped(text: str) -> str:
 def _usage(argument: Any) -> str:
     name = argument.metavar or argument.name.upper()
     return name if argument.required else f"[{name}]"
+
+
+def python_page() -> str:
+    """Every public name of `import fila_lab`, by the room it comes from; mkdocstrings puts docstrings there."""
+    lines = [
+        "# From Python",
+        "",
+        "`import fila_lab` offers these names, and loads each on first use; `dir(fila_lab)` lists them. On the site each stands with its",
+        "signature and docstring. This page is written by `make reference`.",
+    ]
+    rooms: dict[str, list[str]] = {}
+    for module, name in _handed_on(PACKAGE):
+        if module and name != "__version__":
+            rooms.setdefault(module.partition(".")[0], []).append(_home(f"{module}.{name}"))
+    for room, homes in rooms.items():
+        lines += ["", f"## fila_lab.{room}"]
+        for home in homes:
+            lines += ["", f"::: fila_lab.{home}"]
+    return "\n".join(lines) + "\n"
+
+
+def _handed_on(folder: Path) -> list[tuple[str, str]]:
+    """(module, name) of what a package takes from its own modules; from its stub, where it has one."""
+    stub = folder / "__init__.pyi"
+    tree = ast.parse((stub if stub.exists() else folder / "__init__.py").read_text(encoding="utf-8"))
+    found = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    inside = ".".join(folder.relative_to(PACKAGE.parent).parts)
+    return [((node.module or "").removeprefix(f"{inside}."), alias.name) for node in found for alias in node.names]
+
+
+def _home(name: str) -> str:
+    """Where a name, dotted below the package, is defined: through every package that hands it on."""
+    module, _, last = name.rpartition(".")
+    folder = PACKAGE / module.replace(".", "/")
+    if folder.is_dir():
+        for below, handed in _handed_on(folder):
+            if handed == last and below:
+                return _home(f"{module}.{below}.{last}")
+    return name
 
 
 if __name__ == "__main__":

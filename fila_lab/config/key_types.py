@@ -60,8 +60,8 @@ def inner_model(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
     if get_origin(base) is dict:
         return inner_model(get_args(base)[1])[0], True
     if get_origin(base) is tuple and get_args(base)[-1] is Ellipsis:
-        found = inner_model(get_args(base)[0])[0]
-        return found, found is not None and "name" in found.model_fields
+        entry, _ = inner_model(get_args(base)[0])
+        return entry, entry is not None and "name" in entry.model_fields
     if _union(base):
         return next((found for part in get_args(base) if (found := inner_model(part))[0] is not None), (None, False))
     return None, False
