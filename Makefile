@@ -12,7 +12,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu reports mutants reference docs lint clean
+.PHONY: help setup lock compare bench bench-gpu simulate test test-slow test-studies test-gpu test-oldest reports mutants reference docs lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,13 @@ test-studies: $(STAMP) ## run every study of experiments/ at a tiny budget: plan
 
 test-gpu: $(STAMP) ## run the tests that need a GPU (without one they are skipped, and say so)
 	$(BIN)/python -m pytest -q -rs -m gpu
+
+test-oldest: ## run the tests with the oldest versions that pyproject.toml allows, in .venv-oldest (gigabytes to fetch; then minutes)
+	@test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
+	@$(VENV)-oldest/bin/python tests/oldest.py > $(VENV)-oldest/constraints.txt
+	@echo "installing into $(VENV)-oldest:"; sed 's/^/  /' $(VENV)-oldest/constraints.txt
+	@$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install $(QUIET) -c $(VENV)-oldest/constraints.txt -e '.[dev]'
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal
 
 reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and study files (minutes)
 	@for plan in experiments/results/*/plan.json; do folder=$$(dirname $$plan); \

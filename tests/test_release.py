@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from fila_lab.cli import main
 
@@ -44,6 +46,19 @@ def test_the_lock_file_holds_exact_versions_alone_and_all_that_is_asked_for(proj
     assert not {_canonical(re.split(r"[\[<>=!~; ]", each)[0]) for each in asked} - set(locked)
     installed = re.findall(r"(torch\w*)==([\d.]+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert [locked[name] for name, _ in installed] == [version for _, version in installed]
+
+
+def test_the_locked_versions_are_within_the_range_that_is_supported(project: dict[str, Any]) -> None:
+    locked = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line)
+    versions = {_canonical(name): version for name, version in locked.items()}
+    for each in map(Requirement, project["dependencies"]):
+        assert each.specifier.contains(versions[_canonical(each.name)], prereleases=True), each
+
+
+def test_the_oldest_versions_are_those_of_the_lower_bounds() -> None:
+    given = ["torch>=2.6", "torchvision", "lightning>=2.5,!=2.6.2,!=2.6.3", "threadpoolctl>=3", "ray[client]>=2.9.1"]
+    oldest = runpy.run_path(str(ROOT / "tests" / "oldest.py"))["oldest"]
+    assert list(oldest(given)) == ["torch>=2.6,<2.7", "lightning>=2.5,<2.6,!=2.6.2,!=2.6.3", "threadpoolctl>=3,<4", "ray>=2.9.1,<2.9.2"]
 
 
 def test_continuous_integration_runs_what_a_user_can_run() -> None:
