@@ -1,5 +1,5 @@
 """How often are verdicts wrong? Families of contrasts with a known truth and the noise of a published study, judged by the laboratory's own
-rules. `python -m benchmarks.verdicts` (`make simulate`) writes docs/verdicts_simulation.md."""
+rules. `python -m benchmarks.verdicts` (`make simulate`) writes docs/explanation/verdicts_simulation.md."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _shown(rate: dict[str, float], name: str, images: bool) -> str:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Markdown file to write")] = Path("docs/verdicts_simulation.md"),
+    out: Annotated[Path, typer.Option(help="Markdown file to write")] = Path("docs/explanation/verdicts_simulation.md"),
     families: Annotated[int, typer.Option(help="families drawn a row", min=1)] = 1200,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
 ) -> None:

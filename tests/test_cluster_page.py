@@ -12,7 +12,7 @@ import pytest
 from fila_lab.cli.verbs import app
 from fila_lab.studies.lock import Shard
 
-PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "how_to" / "cluster.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
 
 

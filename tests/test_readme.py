@@ -19,7 +19,7 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/sweeps.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first_steps.md", "docs/how_to/sweeps.md"])
 def test_every_study_shown_can_be_planned(page: str, tmp_path: Path) -> None:
     studies = [block for block in blocks(page) if re.search(r"^arms:", block, flags=re.MULTILINE)]
     assert studies
@@ -31,7 +31,7 @@ def test_every_study_shown_can_be_planned(page: str, tmp_path: Path) -> None:
 
 
 def test_the_sweep_shown_can_be_planned_in_a_study(tmp_path: Path) -> None:
-    shown, tuned = map(yaml.safe_load, blocks("docs/sweeps.md"))
+    shown, tuned = map(yaml.safe_load, blocks("docs/how_to/sweeps.md"))
     del tuned["tuning"]
     path = tmp_path / "swept.yaml"
     path.write_text(yaml.safe_dump({**tuned, **shown}, sort_keys=False), encoding="utf-8")
@@ -40,7 +40,7 @@ def test_the_sweep_shown_can_be_planned_in_a_study(tmp_path: Path) -> None:
 
 
 def test_the_suite_shown_gives_items(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "how_to" / "benchmarks.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     names: dict[str, type] = {}
     exec(code, names)
     config = resolve_run("mini")

@@ -56,9 +56,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from fila_lab.version import __version__
+
+        typer.echo(f"fila-lab {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def lab(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake (anywhere on the line).")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
     """A laboratory for one question: how should a vision-language model fuse a ViT that looks at tiles with a ConvNeXt that looks at the
     whole image?
@@ -71,7 +80,7 @@ def lab(
 
     \b
     Change anything for one run:  --set train.steps=300 --set fusion.hidden=48
-    See what can be changed:      fila-lab presets show mini
+    See what can be changed:      fila-lab presets show mini, fila-lab keys fusion
     """
     _state["debug"] = _state["debug"] or debug
 

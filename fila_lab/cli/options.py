@@ -41,14 +41,15 @@ class Opened(NamedTuple):
 
 
 def study_path(study: str) -> Path:
-    """The file of a study given as a path or as a name in experiments/."""
-    path = Path(study)
+    """The file of a study given as a path or as a name in experiments/, that of the working directory or the one that is shipped."""
+    from fila_lab.config.shipped import shipped, shipped_studies
+
+    path = shipped(Path(study))
     if path.is_file():
         return path
-    folder = Path("experiments")
-    shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    if study in shipped:
-        return shipped[study]
+    known = shipped_studies()
+    if study in known:
+        return known[study]
     if given := _preset_named(study):
         from fila_lab.config.loading import preset_given
 
@@ -57,23 +58,26 @@ def study_path(study: str) -> Path:
         inside = path / "study.yaml"
         remedy = f"give its study file, {inside}" if inside.is_file() else "give a study's YAML file"
         raise ConfigError(f"STUDY = {study}: is a folder; {remedy} (status, report, sync and ui take result folders too)")
-    hint = did_you_mean(path.stem, shipped)
-    examples = f", e.g. {', '.join(map(str, shipped.values()))}" if shipped else ""
-    raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{examples}")
+    hint = did_you_mean(path.stem, known)
+    names = f", or one of these names: {', '.join(known)}" if known else ""
+    raise ConfigError(f"STUDY = {study}: no such file{hint}; give the path of a study{names}")
 
 
 def _preset_named(name: str) -> str | None:
     """The preset of a name, or the recipe that lies in experiments/recipes; None where there is none."""
     from fila_lab.config import preset_names
+    from fila_lab.config.shipped import shipped
 
-    recipe = Path("experiments/recipes", f"{name}.yaml")
+    recipe = shipped(Path("experiments/recipes", f"{name}.yaml"))
     return name if name in preset_names() else str(recipe) if recipe.is_file() else None
 
 
 def recipe_of(name: str) -> str:
     """What a RECIPE means: a preset's name, the name of one in experiments/recipes, or a file. ConfigError for a study's name."""
     if Path(name).suffix or "/" in name or (own := _preset_named(name)) is None:
-        if Path("experiments", f"{name}.yaml").is_file():
+        from fila_lab.config.shipped import shipped_studies
+
+        if name in shipped_studies():
             from fila_lab.config.loading import study_given
 
             raise ConfigError(f"RECIPE = {study_given(name)}")

@@ -28,22 +28,20 @@ def presets_list() -> None:
 def presets_show(
     name: Annotated[str, typer.Argument(metavar="PRESET", help="mini, base, paper, or a YAML file.", show_default=False)], sets: Sets = None
 ) -> None:
-    """A preset with everything it inherits and all defaults: every key that --set knows.
+    """A preset with everything it inherits and all defaults: every key that --set knows, with what it means and takes. What is printed is a
+    preset file itself.
 
     \b
     fila-lab presets show mini
     fila-lab presets show mini --set geometry.detail_cells=4
     """
-    import yaml
-
+    from fila_lab.cli.keys import commented
     from fila_lab.config import parse_set, resolve_run
+    from fila_lab.config.keys import run_keys
 
-    config = resolve_run(name, parse_set(sets or []))
-    typer.echo(
-        yaml.safe_dump(
-            config.model_dump(mode="json", context={"whole": True}), sort_keys=False, default_flow_style=None, width=110
-        ).rstrip()
-    )
+    content = resolve_run(name, parse_set(sets or [])).model_dump(mode="json", exclude={"preset"}, context={"whole": True})
+    known = {key.path: key for key in run_keys() if not key.where}
+    typer.echo("\n".join(commented(content, known)))
 
 
 def pretrain(

@@ -12,6 +12,7 @@ from fila_lab.cli import (
     data,
     doctor,
     evaluate,
+    keys,
     probe,
     save,
     score,
@@ -46,6 +47,7 @@ for _verb in (
     tools.calibrate,
     tools.pretrain,
     weights.weights,
+    keys.keys,
     doctor.doctor,
 ):
     app.command()(_verb)

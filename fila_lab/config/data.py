@@ -78,7 +78,7 @@ class SeamConfig(Strict):
         default=0.0, ge=0, le=1, description="share of items asked by key, label or row whose seam runs between it and the value"
     )
     page_scale: Positive = Field(default=2, description="page pixels per native detail pixel (32/14 of the canvas)")
-    seed: Seed = 0
+    seed: Seed = Field(default=0, description="of what the pools hold; the same for all arms and seeds of a run")
 
     @field_validator("further_places")
     @classmethod

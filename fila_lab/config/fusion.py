@@ -22,23 +22,25 @@ Reach = Literal["canvas", "tile"]
 class FusionConfig(Strict):
     """Which fusion, where, and how wide; `control` replaces the detail maps by something that should not help (or, oracle_map, must)."""
 
-    name: str = "concat"
+    name: str = Field(default="concat", description="the strategy; a package may bring its own (entry-point group `fila_lab.fusions`)")
     depth: Literal["last", "multi", "after"] | tuple[tuple[Whole, Whole | Literal["after"]], ...] = Field(
         default="multi",
         description="`last`, `multi`, `after` (behind the feature layer), or a list of [stage 1-4, after ViT layer or `after`] pairs",
     )
     hidden: Positive | None = Field(default=None, description="hidden width; null is the ViT width")
     heads: Positive = Field(default=4, description="attention heads, where the strategy has a number of them")
-    aggregate: Aggregate | None = Field(default=None, description="overrides the strategy's factor")
-    combine: Combine | None = None
-    gate: Flag | None = None
+    aggregate: Aggregate | None = Field(default=None, description="how a token reads its window of cells: overrides the strategy's factor")
+    combine: Combine | None = Field(default=None, description="how what was read joins the token: overrides the strategy's factor")
+    gate: Flag | None = Field(default=None, description="whether a gate scales what is added: overrides the strategy's factor")
     resample: Literal["area", "bilinear", "nearest"] = Field(
         default="area", description="operator where a stage map does not divide into the token grid"
     )
     control: Literal["foreign", "shifted", "shuffled", "constant", "random_weights", "random_window", "blank", "oracle_map"] | None = Field(
         default=None,
-        description="what stands in place of the detail maps. constant: each map's own mean, which still tells of the page; blank: one "
-        "fixed vector in every cell of every page, so that the fusion's parameters are all that is added, and no ConvNeXt is built",
+        description="what replaces the detail maps. foreign: another image's; shifted, shuffled: their own, spoilt; constant: each map's own "
+        "mean, which still tells of the page; blank: one fixed vector in every cell of every page, so that the fusion's parameters are all that "
+        "is added, and no ConvNeXt is built; random_window: a token reads any window; random_weights: an untrained ConvNeXt; oracle_map: the "
+        "truth, the ceiling. null: nothing",
     )
     shift: Whole = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
     eval_shift: Whole | None = Field(default=None, description="the same at evaluation; null is fusion.shift")

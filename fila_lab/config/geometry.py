@@ -25,9 +25,9 @@ class SecondGridConfig(Strict):
     images of one canvas share the second; and where nothing is left, a run is refused instead of given a second overview.
     """
 
-    rule: Literal["cip"] = "cip"
-    min_tiles: Layers = 3
-    max_tiles: Layers = 7
+    rule: Literal["cip"] = Field(default="cip", description="how its canvas is chosen: the grid of nearest aspect ratio")
+    min_tiles: Layers = Field(default=3, description="fewest tiles of the second grid")
+    max_tiles: Layers = Field(default=7, description="most tiles of the second grid")
     exclusion: Literal["both", "either", "none"] = Field(
         default="both", description="grids that are left out: both, either of columns and rows divide the first grid's; none"
     )
@@ -54,7 +54,11 @@ class TilingConfig(Strict):
     canvases: tuple[Size, ...] | None = Field(
         default=None, description="canvases to choose from, (width, height) in pixels; null is geometry.canvases (internvl: max_tiles)"
     )
-    rule: Literal["llava_next", "internvl"] = "llava_next"
+    rule: Literal["llava_next", "internvl"] = Field(
+        default="llava_next",
+        description="how an image's canvas is chosen. llava_next: by what it keeps of the image, then by what it wastes; internvl: by the "
+        "nearest aspect ratio",
+    )
     max_tiles: Layers = Field(default=12, description="for rule internvl: canvases are all grids of up to so many tiles")
     fit: Literal["pad", "stretch"] = Field(default="pad", description="pad: the aspect ratio stays; stretch: the image fills the canvas")
     overlap: Whole = Field(
@@ -91,10 +95,10 @@ class TilingConfig(Strict):
 class GeometryConfig(Strict):
     """How an image becomes a canvas, tiles, an overview and a detail input."""
 
-    tile: Positive = 336
-    patch: Positive = 14
+    tile: Positive = Field(default=336, description="side of a tile, px: what the ViT sees at a time")
+    patch: Positive = Field(default=14, description="side of a ViT patch, px; a tile has whole patches")
     canvases: tuple[Size, ...] = Field(min_length=1, description="allowed canvases, (width, height) in pixels")
-    canvas_rule: Literal["llava_next"] = "llava_next"
+    canvas_rule: Literal["llava_next"] = Field(default="llava_next", description="how a page of a generated suite gets its canvas")
     resample: Literal["bicubic", "bilinear", "area", "bicubic_torch"] = Field(
         default="bicubic",
         description="how pixels are resampled; bicubic_torch is PyTorch's kernel, as Hugging Face's image processors use it: twice as fast",

@@ -17,17 +17,20 @@ class LanguageConfig(Strict):
     a folder or hub name.
     """
 
-    architecture: Literal["llama", "qwen2"] = "llama"
-    width: Positive = 96
-    layers: Layers = 2
-    heads: Positive = 4
-    kv_heads: Positive | None = None
-    intermediate: Positive = 256
+    architecture: Literal["llama", "qwen2"] = Field(default="llama", description="the class of transformers that is built from numbers")
+    width: Positive = Field(default=96, description="channels of a token")
+    layers: Layers = Field(default=2, description="how many it has")
+    heads: Positive = Field(default=4, description="attention heads of a layer")
+    kv_heads: Positive | None = Field(default=None, description="heads of keys and values; null: as many as heads")
+    intermediate: Positive = Field(default=256, description="hidden width of a layer's MLP")
     tokenizer: str = Field(
         default="characters", description="`characters`, `words` (of the seam suite, else characters), or a folder or hub name"
     )
-    weights: str = "random"
-    trainable: Flag = True
+    weights: str = Field(
+        default="random",
+        description="`random`, `package:NAME`, a file of `fila-lab pretrain answers`, or a folder or hub name of transformers",
+    )
+    trainable: Flag = Field(default=True, description="whether it trains; with training stages they say it")
     answer_tokens: Positive = Field(default=32, description="most tokens of an answer, its end included")
     dtype: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="type of its weights; null: float32 where they train, the checkpoint's own where they are frozen"

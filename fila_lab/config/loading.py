@@ -15,6 +15,7 @@ from fila_lab.config.checks import check_run
 from fila_lab.config.errors import config_error, mistakes
 from fila_lab.config.overrides import apply_overrides, flat_overrides
 from fila_lab.config.run import RunConfig
+from fila_lab.config.shipped import shipped
 from fila_lab.config.source_fields import Layer, with_source_fields
 from fila_lab.config.tower_pairs import paired_layer
 from fila_lab.config.yaml_files import read_yaml
@@ -150,7 +151,7 @@ def _is_path(name: str) -> bool:
 def _preset_layers(name: str, above: tuple[str, ...], base: Path | None = None) -> list[Layer]:
     """The layers a preset is made of, its ancestors' first; a path is relative to the file that extends it."""
     if _is_path(name):
-        path = (base / name) if base is not None and not Path(name).is_absolute() else Path(name)
+        path = (base / name) if base is not None and not Path(name).is_absolute() else shipped(Path(name))
     else:
         path = PRESETS / f"{name}.yaml"
         if not path.exists():

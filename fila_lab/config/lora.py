@@ -16,7 +16,7 @@ ALL: Literal["all-linear"] = "all-linear"
 class LoraConfig(Strict):
     """Beside each linear map W that is named, dropout, A and B of low rank: W x + alpha / rank * B A x. W is frozen, A and B train."""
 
-    rank: Positive
+    rank: Positive = Field(description="of A and B: channels between them")
     alpha: Number = Field(gt=0, description="scale of what the adapters add, times the rank")
     dropout: Number = Field(default=0.0, ge=0, lt=1, description="of the adapters' inputs, while training")
     targets: Literal["all-linear"] | tuple[str, ...] = Field(

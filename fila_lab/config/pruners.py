@@ -41,15 +41,15 @@ class PercentilePruner(Ranked):
     """As the median, with another share: the best `percentile` percent go on."""
 
     name: Literal["percentile"] = "percentile"
-    percentile: Number = Field(default=25.0, ge=0, le=100)
+    percentile: Number = Field(default=25.0, ge=0, le=100, description="percent of the trials that go on")
 
 
 class ThresholdPruner(Strict):
     """Stops a trial whose validation lies outside the limits."""
 
     name: Literal["threshold"] = "threshold"
-    lower: Number | None = None
-    upper: Number | None = None
+    lower: Number | None = Field(default=None, description="validation below which a trial is stopped; null: none")
+    upper: Number | None = Field(default=None, description="validation above which a trial is stopped; null: none")
     n_warmup_steps: Count = Field(default=0, description="training steps before which none is stopped")
     interval_steps: Positive = Field(default=1, description="at most one decision in so many training steps")
 
@@ -67,8 +67,8 @@ class SuccessiveHalvingPruner(Strict):
 
     name: Literal["successive_halving"] = "successive_halving"
     min_resource: Positive | None = Field(default=None, description="training steps before the first decision; null: the first validation")
-    reduction_factor: Factor = 3
-    min_early_stopping_rate: Count = 0
+    reduction_factor: Factor = Field(default=3, description="one of so many trials goes on from a rung")
+    min_early_stopping_rate: Count = Field(default=0, description="rungs that are left out at the beginning")
     bootstrap_count: Count = Field(default=0, description="trials that a rung needs before any passes it")
 
 
@@ -78,7 +78,7 @@ class HyperbandPruner(Strict):
     name: Literal["hyperband"] = "hyperband"
     min_resource: Positive | None = Field(default=None, description="training steps before the first decision; null: the first validation")
     max_resource: Positive | None = Field(default=None, description="training steps of a whole trial; null: train.steps")
-    reduction_factor: Factor = 3
+    reduction_factor: Factor = Field(default=3, description="one of so many trials goes on from a rung")
     bootstrap_count: Count = Field(default=0, description="trials that a rung needs before any passes it")
 
 

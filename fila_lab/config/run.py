@@ -27,7 +27,7 @@ class RunConfig(Strict):
     """One cell's configuration: with the hashes of data and weights, its result is a pure function of this."""
 
     preset: str = Field(description="name of the preset this run resolves from")
-    seed: Seed = 0
+    seed: Seed = Field(default=0, description="of everything that is drawn: weights, order of items, dropout; cells have the study's seeds")
     geometry: GeometryConfig
     tower_pairs: Pairs = Field(
         default=(), description="blocks of seeds: seed s has the weights of pair s mod their number; empty: all seeds the same"

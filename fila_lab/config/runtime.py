@@ -18,9 +18,9 @@ class RuntimeConfig(Strict):
     """How the numbers are computed; in the cell's id, because it can change the last bit (but for what only says how often it is saved)."""
 
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="bf16", description="of products; fp16 scales the loss, on GPUs alone")
-    attention: Attention = "math"
-    threads: Positive = 1
-    accelerator: Literal["cpu", "gpu"] = "cpu"
+    attention: Attention = Field(default="math", description="the backend of attention; auto: by shape and phase")
+    threads: Positive = Field(default=1, description="CPU threads of a cell")
+    accelerator: Literal["cpu", "gpu"] = Field(default="cpu", description="what cells compute on")
     devices: Positive = Field(default=1, description="of each machine")
     compile: Flag = Field(default=False, description="the ViT layer by layer and the ConvNeXt stage by stage; wants a C++ compiler")
     feature_cache: Flag = Field(default=True, description="read a frozen ConvNeXt's maps from the cache; false: compute them in every step")

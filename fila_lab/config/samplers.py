@@ -23,10 +23,12 @@ class TpeArguments(Strict):
     """Tree-structured Parzen estimator."""
 
     n_startup_trials: Positive | None = Field(default=None, description="random trials first; null: a third of the trials, at least 2")
-    n_ei_candidates: Positive = 24
-    multivariate: Flag = True
-    group: Flag | None = Field(default=None, description="null: where some field is searched under a condition")
-    constant_liar: Flag = False
+    n_ei_candidates: Positive = Field(default=24, description="points of which the best is tried")
+    multivariate: Flag = Field(default=True, description="fields are drawn together, not one by one")
+    group: Flag | None = Field(
+        default=None, description="fields of one condition are drawn together; null: where some field is searched under a condition"
+    )
+    constant_liar: Flag = Field(default=False, description="trials under way count as bad ones")
 
 
 class NsgaArguments(Strict):
@@ -35,21 +37,21 @@ class NsgaArguments(Strict):
     population_size: Annotated[int, Field(strict=True, ge=2, le=10000)] | None = Field(
         default=None, description="trials of a generation; null: a quarter of the trials, at least 4"
     )
-    mutation_prob: Share | None = Field(default=None, description="null: one over the number of fields")
-    crossover_prob: Share = 0.9
-    swapping_prob: Share = 0.5
+    mutation_prob: Share | None = Field(default=None, description="of a field to be drawn anew; null: one over the number of fields")
+    crossover_prob: Share = Field(default=0.9, description="of a child to have two parents")
+    swapping_prob: Share = Field(default=0.5, description="of a field to come from the other parent")
 
 
 class CmaArguments(Strict):
     """CMA-ES, of ranges alone."""
 
-    n_startup_trials: Positive = 1
-    sigma0: Annotated[Number, Field(gt=0)] | None = Field(default=None, description="null: a sixth of the smallest range")
-    popsize: Positive | None = Field(default=None, description="null: 4 + 3 ln(number of fields)")
-    consider_pruned_trials: Flag = False
-    use_separable_cma: Flag = False
-    with_margin: Flag = False
-    lr_adapt: Flag = False
+    n_startup_trials: Positive = Field(default=1, description="random trials first")
+    sigma0: Annotated[Number, Field(gt=0)] | None = Field(default=None, description="first step size; null: a sixth of the smallest range")
+    popsize: Positive | None = Field(default=None, description="trials of a generation; null: 4 + 3 ln(number of fields)")
+    consider_pruned_trials: Flag = Field(default=False, description="pruned trials count by their last validation")
+    use_separable_cma: Flag = Field(default=False, description="only the diagonal of the covariance is learned")
+    with_margin: Flag = Field(default=False, description="keeps a chance for every whole number")
+    lr_adapt: Flag = Field(default=False, description="its own learning rate adapts")
 
 
 SAMPLERS: dict[str, type[Strict]] = {

@@ -47,9 +47,9 @@ class SearchConfig(Strict):
     """What any search has: trials over a space, by a sampler, from a seed."""
 
     space: dict[str, Any] = Field(description="dotted path -> [a, b, c], {low, high, step | log}, or {if: ..., choices | low, high}")
-    trials: Positive = 4
+    trials: Positive = Field(default=4, description="how many; a budget may say otherwise")
     sampler: Named = Field(default="tpe", description="a name (tpe, random, grid, nsga2, cmaes), or {name: ..., argument: value}")
-    seed: Seed = 0
+    seed: Seed = Field(default=0, description="of the sampler")
     set: dict[str, Any] = Field(default={}, description="overrides of its trials")
 
     @cached_property
@@ -139,7 +139,7 @@ class Sweep(SearchConfig):
     objectives: tuple[str, ...] | dict[str, Direction] = Field(
         description=f"metrics of validation items, and costs ({', '.join(COSTS)}); a mapping says maximize or minimize"
     )
-    trials: Positive = 60
+    trials: Positive = Field(default=60, description="how many; a budget may say otherwise")
     batch: Positive = Field(default=4, description="trials asked together: what makes a search repeatable whatever the workers")
     pruner: Pruner = Field(default=NoPruner(), description="a name (none, median, hyperband, ...), or {name: ..., argument: value}")
     run_seeds: tuple[Seed, ...] = Field(default=(1000,), min_length=1, description="of a trial's cells, apart from the budgets' seeds")

@@ -48,9 +48,9 @@ class StageConfig(Strict):
     epochs: Number | None = Field(default=None, gt=0, description="passes over the rows of the stage; or give steps")
     batch_size: Positive | None = Field(default=None, description="rows of one forward pass")
     accumulate: Positive | None = Field(default=None, description="forward passes a step")
-    schedule: Schedule | None = None
+    schedule: Schedule | None = Field(default=None, description="the learning rate after the warm-up")
     warmup: Warmup | None = Field(default=None, description="share of the stage's steps")
-    weight_decay: Number | None = Field(default=None, ge=0)
+    weight_decay: Number | None = Field(default=None, ge=0, description="of matrices: norms and biases have none")
     template: str | None = Field(default=None, description="how turns are put into words for training; validation is asked as the run says")
     max_tokens: Positive | None = Field(default=None, description="longest sequence of image and text that is trained on")
 

@@ -55,10 +55,14 @@ class Arm(Strict):
     free of what parameters alone gain.
     """
 
-    label: str | None = None
-    role: Literal["baseline", "fusion", "control", "rival", "capacity", "front"] = "fusion"
-    set: dict[str, Any] = Field(default={})
-    match: Match | None = None
+    label: str | None = Field(default=None, description="what tables call it; null: its name")
+    role: Literal["baseline", "fusion", "control", "rival", "capacity", "front"] = Field(
+        default="fusion",
+        description="baseline: what the study's gains are over, one arm has it; capacity: the second baseline, parameters alone; control, "
+        "rival: told apart in reports",
+    )
+    set: dict[str, Any] = Field(default={}, description="overrides of the study's run: dotted path -> value")
+    match: Match | None = Field(default=None, description="what the arm is made equal in; null: it is taken as it is")
 
 
 class Family(Strict):
@@ -67,8 +71,8 @@ class Family(Strict):
     A pair (A, B) asks for the contrast A - B, four arms (A, B, C, D) for the interaction (A - B) - (C - D).
     """
 
-    contrasts: tuple[tuple[str, str], ...] = ()
-    interactions: tuple[tuple[str, str, str, str], ...] = ()
+    contrasts: tuple[tuple[str, str], ...] = Field(default=(), description="pairs of arms [A, B]: A - B")
+    interactions: tuple[tuple[str, str, str, str], ...] = Field(default=(), description="four arms [A, B, C, D]: (A - B) - (C - D)")
     metric: str | None = Field(default=None, description="what this family is judged by; null is the study's primary metric")
     by: tuple[str, ...] = Field(default=(), description="columns that split every contrast: place, task, length, ...")
 
@@ -96,12 +100,12 @@ class Family(Strict):
 class Budget(Strict):
     """How much to run. `set` overrides run fields for all arms; `tune` false reuses the committed winners; `sweep` runs the sweep first."""
 
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="every arm runs with each of them")
     arms: tuple[str, ...] | None = Field(default=None, description="subset of arms; null is all")
-    set: dict[str, Any] = Field(default={})
-    tune: Flag = False
-    workers: Positive = 2
-    sweep: Flag = False
+    set: dict[str, Any] = Field(default={}, description="overrides of the run, for every arm of this budget")
+    tune: Flag = Field(default=False, description="whether the study's tuning runs first; false: its committed winners are used")
+    workers: Positive = Field(default=2, description="cells at a time, unless --workers says otherwise")
+    sweep: Flag = Field(default=False, description="whether the study's sweep runs first")
     trials: Positive | None = Field(default=None, description="trials of its search; null: the search's own")
 
     @model_serializer(mode="wrap")
@@ -112,19 +116,21 @@ class Budget(Strict):
 class StudyConfig(Strict):
     """A study file."""
 
-    name: str
-    question: str
-    preset: str = "mini"
+    name: str = Field(description="of the study and its result folders; the file's name where it is left out")
+    question: str = Field(description="what it asks, in a sentence")
+    preset: str = Field(default="mini", description="what its runs are made from: the name of a preset, or a YAML file")
     set: dict[str, Any] = Field(default={}, description="overrides of the preset for every arm")
-    arms: dict[str, Arm] = Field(min_length=1)
-    families: dict[str, Family] = Field(default={}, description="may be left out where there is a sweep")
+    arms: dict[str, Arm] = Field(min_length=1, description="what is compared: name -> arm")
+    families: dict[str, Family] = Field(
+        default={}, description="contrasts judged together, by name; may be left out where there is a sweep"
+    )
     metric: str = Field(default="exact/reading", description="primary metric, mean over the three places")
     margin: Number = Field(gt=0, description="smallest effect of interest, in the metric's units (accuracy: share)")
     equalise: Literal["steps", "flops", "time"] = Field(default="steps", description="what arms get equally; the baseline sets how much")
     step_seconds: dict[str, Number] = Field(default={}, description="arm -> measured seconds a step, for `equalise: time`")
-    budgets: dict[str, Budget]
-    tuning: Tuning | None = None
-    sweep: Sweep | None = None
+    budgets: dict[str, Budget] = Field(description="how much to run: name -> budget; `small` is what verbs take without --budget")
+    tuning: Tuning | None = Field(default=None, description="a search that every arm gets alike; null: none")
+    sweep: Sweep | None = Field(default=None, description="a search over any fields; null: none")
     winners: dict[str, dict[str, Any]] = Field(default={}, description="arm -> tuned overrides, committed")
     grid: Grid | None = Field(default=None, exclude=True, description="crossed factors; they expand into `arms` and `factors`")
     factors: Factors = Field(default={}, description="arm -> factor -> level, of arms that are crossed; a grid fills it")

@@ -15,8 +15,8 @@ Channels = tuple[Number, Number, Number]
 class PixelsConfig(Strict):
     """What a tower was trained to see: pixels between 0 and 1, less a mean, over a standard deviation."""
 
-    mean: Channels
-    std: Channels
+    mean: Channels = Field(description="of each channel, pixels between 0 and 1")
+    std: Channels = Field(description="standard deviation of each channel")
 
     @model_validator(mode="after")
     def _check(self) -> PixelsConfig:
@@ -32,14 +32,17 @@ class VitConfig(Strict):
     """An open_clip VisionTransformer. weights: `random`, `package:NAME`, a file or folder of published weights,
     `open_clip:MODEL/TAG`, or `hf:OWNER/NAME`."""
 
-    width: Positive
-    layers: Layers
-    heads: Positive
-    mlp_ratio: Number = Field(default=4.0, gt=0, le=1000)
-    quick_gelu: Flag = False
+    width: Positive = Field(description="channels of a token")
+    layers: Layers = Field(description="how many it has")
+    heads: Positive = Field(description="attention heads of a layer")
+    mlp_ratio: Number = Field(default=4.0, gt=0, le=1000, description="hidden width of a layer's MLP over its width")
+    quick_gelu: Flag = Field(default=False, description="x * sigmoid(1.702 x) for GELU, as in OpenAI's CLIP")
     feature_layer: Whole = Field(default=-2, description="layer whose patch tokens go on; -1 is the last")
-    weights: str = "random"
-    trainable: Flag = False
+    weights: str = Field(
+        default="random",
+        description="`random`, `package:NAME`, a file or folder of published weights, `open_clip:MODEL/TAG` or `hf:OWNER/NAME`",
+    )
+    trainable: Flag = Field(default=False, description="whether it trains; with training stages they say it")
     positions: Literal["exact", "interpolate"] = Field(
         default="exact", description="interpolate: positional embeddings of weights with another grid are resampled to the run's"
     )
@@ -55,12 +58,16 @@ class ConvNextConfig(Strict):
     """A timm ConvNeXt trunk. weights: `random`, `package:NAME`, a file or folder of published weights, `timm:MODEL.TAG`,
     `open_clip:MODEL/TAG`, or `hf:OWNER/NAME`."""
 
-    depths: tuple[Layers, Layers, Layers, Layers]
-    dims: tuple[Positive, Positive, Positive, Positive]
-    conv_mlp: Flag = False
+    depths: tuple[Layers, Layers, Layers, Layers] = Field(description="blocks of each stage")
+    dims: tuple[Positive, Positive, Positive, Positive] = Field(description="channels of each stage")
+    conv_mlp: Flag = Field(default=False, description="MLPs as 1x1 convolutions: timm's argument, the same numbers in another layout")
     norm_eps: Number = Field(default=1e-6, gt=0, description="epsilon of its norms")
-    weights: str = "random"
-    trainable: Flag = False
+    weights: str = Field(
+        default="random",
+        description="`random`, `package:NAME`, a file or folder of published weights, `timm:MODEL.TAG`, `open_clip:MODEL/TAG` or "
+        "`hf:OWNER/NAME`",
+    )
+    trainable: Flag = Field(default=False, description="whether it trains; with training stages they say it")
     pixels: PixelsConfig | None = Field(default=None, description=_PIXELS)
 
     @model_serializer(mode="wrap")

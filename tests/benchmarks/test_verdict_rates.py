@@ -1,4 +1,4 @@
-"""Families of known truth get wrong words at no more than the promised rate; the long form is docs/verdicts_simulation.md's own table."""
+"""Families of known truth get wrong words at no more than the promised rate; docs/explanation/verdicts_simulation.md has the long form."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_page_says_every_condition_once() -> None:
 
 
 def test_the_committed_table_has_every_condition() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "verdicts_simulation.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "verdicts_simulation.md").read_text(encoding="utf-8")
     assert text.count("\n| ") == len(list(conditions())) + 1
 
 

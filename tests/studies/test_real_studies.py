@@ -15,7 +15,7 @@ from fila_lab.cost.closed.pages import page_training_flops
 from fila_lab.studies.arms import resolve_arm
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "real_models.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how_to" / "real_models.md").read_text(encoding="utf-8")
 ROWS = {"align": 558_000, "instruct": 665_000}
 PEAK = 989e12
 """Of an H100 or H200 in bfloat16, FLOP/s."""

@@ -56,8 +56,8 @@ def test_alignment_has_every_distance_in_training_in_evaluation_and_in_both() ->
 
 
 def test_context_is_a_family_of_twins() -> None:
-    """As docs/rivals.md declares it: what an arm and its twin differ in is reach alone, whatever else the study's budget sets."""
-    page = (Path(__file__).parents[2] / "docs" / "rivals.md").read_text(encoding="utf-8")
+    """As docs/explanation/rivals.md declares it: an arm and its twin differ in reach alone, whatever else the study's budget sets."""
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "rivals.md").read_text(encoding="utf-8")
     declared = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
     study = StudyConfig.model_validate(
         {"name": "twins", "question": "?", "set": RANDOM, "margin": 0.02, "budgets": {"small": {"seeds": [0, 1]}}, **declared}

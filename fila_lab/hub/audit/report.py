@@ -110,7 +110,7 @@ def markdown(subject: Subject, audits: Sequence[Audit]) -> str:
         f"# Seam audit of {subject.name}",
         "",
         f"{subject.model}, images through {subject.processor} ({subject.tiling}); {setting}.",
-        "Generated pages; places and intervals as in docs/audit.md.",
+        "Generated pages; places and intervals as in docs/how_to/audit.md.",
     ]
     for audit in audits:
         lines += ["", f"## {audit.task}", "", conclusion(audit), "", *(f"- {line}" for line in [*facts(audit), *remarks(audit)])]
