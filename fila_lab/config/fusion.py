@@ -37,10 +37,10 @@ class FusionConfig(Strict):
     )
     control: Literal["foreign", "shifted", "shuffled", "constant", "random_weights", "random_window", "blank", "oracle_map"] | None = Field(
         default=None,
-        description="what replaces the detail maps. foreign: another image's; shifted, shuffled: their own, spoilt; constant: each map's own "
-        "mean, which still tells of the page; blank: one fixed vector in every cell of every page, so that the fusion's parameters are all that "
-        "is added, and no ConvNeXt is built; random_window: a token reads any window; random_weights: an untrained ConvNeXt; oracle_map: the "
-        "truth, the ceiling. null: nothing",
+        description="what replaces the detail maps. foreign: another image's; shifted, shuffled: their own, spoilt; constant: each map's "
+        "own mean, which still tells of the page; blank: one fixed vector in every cell of every page, so that the fusion's parameters are "
+        "all that is added, and no ConvNeXt is built; random_window: a token reads any window; random_weights: an untrained ConvNeXt; "
+        "oracle_map: the truth, the ceiling. null: nothing",
     )
     shift: Whole = Field(default=1, description="stage-4 cells by which `shifted` moves the maps, cyclically")
     eval_shift: Whole | None = Field(default=None, description="the same at evaluation; null is fusion.shift")
