@@ -132,8 +132,10 @@ def load_tuning(out: Source) -> pd.DataFrame:
     if (frame.empty or frame["value"].isna().all()) and table.exists():
         frame = pd.read_csv(table, dtype=str, keep_default_na=False).rename(columns=present_path)  # an arm may be named NA or 010
         space = {path: one for path, one in space.items() if path in frame}
-        for path in [*(path for path, one in space.items() if isinstance(one, Range)), *(name for name in ("trial",) if name in frame)]:
-            frame[path] = pd.to_numeric(frame[path], errors="coerce")
+        if "trial" in frame:
+            frame["trial"] = pd.to_numeric(frame["trial"], errors="coerce")
+        for path in [path for path, one in space.items() if isinstance(one, Range)]:
+            frame[path] = frame[path].map(_float)
         for path in [path for path, one in space.items() if not isinstance(one, Range)]:
             frame[path] = frame[path].where(frame[path] != "", None)
         if not {"arm", "value"} <= set(frame.columns):
@@ -141,7 +143,7 @@ def load_tuning(out: Source) -> pd.DataFrame:
             raise FilaError(f"{table}: columns arm and value are needed, found {found}; remove the file or write it again")
     if frame.empty:
         return pd.DataFrame(columns=["arm", "trial", "id", "status", *space, "value", "winner", "edge"])
-    frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
+    frame["value"] = frame["value"].map(_float)
     best = frame.dropna(subset=["value"]).groupby("arm")["value"].idxmax()
     frame["winner"] = frame.index.isin(best)
     frame["edge"] = ""
@@ -164,6 +166,14 @@ def load_curves(out: Source) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "seed", "id", "step", *MEASURED]).astype(dict.fromkeys(MEASURED, float))
 
 
+def _float(text: object) -> float:
+    """The number a text writes, to its last bit, as pandas' own readers give it from 3 on; NaN where it writes none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return float("nan")
+
+
 def load_costs(out: Source) -> pd.DataFrame:
     """Costs indexed by arm, columns COST_COLUMNS (counts, FLOPs, milliseconds, MiB); NaN where unmeasured. Errors: FilaError if damaged."""
     folder = StudyFolder.open(out)
@@ -178,8 +188,7 @@ def load_costs(out: Source) -> pd.DataFrame:
         rows = {arm: check_numbers(costs.get(arm), arm) for arm in folder.arms}
     except (ValueError, AttributeError) as error:
         raise FilaError(f"{path}: {error}; delete it and run the study again") from error
-    frame = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(COST_COLUMNS)).astype(float)
-    frame.index.name = "arm"
+    frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="arm"), columns=list(COST_COLUMNS), dtype=float)
     return frame
 
 
