@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -122,6 +123,10 @@ def test_what_holds_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
         fila_lab.load(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "fila"}', encoding="utf-8")
     with pytest.raises(FilaError, match="cannot be loaded as a saved model"):
+        fila_lab.load(tmp_path)
+    index = {"weight_map": {"encoder.a": "../elsewhere.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(FilaError, match=r"names '\.\./elsewhere\.safetensors', outside its folder"):
         fila_lab.load(tmp_path)
     for door in (fila_lab.load, fila_lab.encoder):
         with pytest.raises(FilaError, match="= None is no path; give the folder"):
