@@ -49,7 +49,7 @@ def data_preview(
 @data_app.command("export")
 def data_export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to make.", show_default=False)],
-    items: Annotated[int, typer.Option("--items", "-n", min=1, help="Items; of the test split, triplets of three pages each.")] = 1000,
+    items: Annotated[int, typer.Option("--items", "-n", min=1, help="Items; of the test split, triplets: a page for each place.")] = 1000,
     preset: Preset = "mini",
     sets: Sets = None,
     split: Split = "test",
