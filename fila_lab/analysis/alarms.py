@@ -13,6 +13,7 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import Cell
 from fila_lab.analysis.pair_tables import pair_alarms
 from fila_lab.analysis.signatures import check_signatures
+from fila_lab.analysis.stride_phases import apart_text
 from fila_lab.analysis.sweep_alarms import sweep_alarms
 from fila_lab.analysis.training_checks import crossing_contrasts
 from fila_lab.config.published import altered
@@ -35,7 +36,7 @@ def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alar
 def _own_alarms(found: Findings) -> list[Alarm]:
     sources = (
         *(_altered, _declaration, _checks, _cells, _left_out, _unsaid),
-        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, pair_alarms, _signatures),
+        *(_dropped_seeds, _trials, _declared_training, _not_run, _sweep, pair_alarms, _signatures, _stride_phase),
     )
     return [alarm for source in sources for alarm in source(found)]
 
@@ -170,6 +171,12 @@ def _signatures(found: Findings) -> Iterator[Alarm]:
     for outcome in check_signatures(found):
         if outcome.signs:
             yield Alarm(outcome.rule.name, "; ".join(f"{sign.where}: {sign.numbers}" for sign in outcome.signs), "warning")
+
+
+def _stride_phase(found: Findings) -> Iterator[Alarm]:
+    """Seam gaps that are of another phase towards the ConvNeXt's stride, too."""
+    if text := apart_text(found):
+        yield Alarm("phase of the stride", text, "note")
 
 
 def _other_code(found: Findings, committed: Findings) -> list[Alarm]:

@@ -10,6 +10,7 @@ from fila_lab.analysis.counterparts import column
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, Screen
 from fila_lab.analysis.statistics import Interval
+from fila_lab.analysis.stride_phases import arms_apart
 from fila_lab.analysis.style import number, scale_of, with_bounds
 from fila_lab.config.metrics import is_share, parse_metric
 
@@ -56,6 +57,8 @@ def compared(found: Findings, where: str, what: str, metric: str, arm: str, base
     if kind == "fragmentation" and (sham := f"exact/{task}/sham") in found.frame:
         a, b = (number(column(found, sham, name).mean() * 100) for name in (arm, base))
         text += f" (right at the sham place, so able to break: {a} against {b})"
+    if kind in ("seam_gap", "fragmentation") and arm in arms_apart(found):
+        text += "; its cut and sham places do not always share the phase of the ConvNeXt's stride, so the seam need not be the cause"
     return Sign(where, text, gap.mean * scale, gap.low * scale, gap.high * scale, limit * scale, unit_of(metric))
 
 

@@ -139,6 +139,7 @@ def plan_text(plan: Plan, made: Estimate, out: Path) -> str:
     ]
     if study.factors:
         lines.append(_crossing(plan))
+    lines += _phase(plan)
     dropped = sum(len(family.comparisons) for family in study.families.values()) - sum(len(pairs) for pairs in plan.families.values())
     if dropped:
         lines.append(f"          {dropped} contrasts of the study have an arm that this budget leaves out")
@@ -284,6 +285,14 @@ def _crossing(plan: Plan) -> str:
     verdict = "enough" if len(plan.seeds) >= needed else f"{len(plan.seeds)} cannot be tested: estimates and intervals only"
     shown = " x ".join(f"{factor} ({len(levels[factor])})" for factor in crossed) or "none in this budget"
     return f"crossed   {shown}: {effects} effects need {needed} seeds; {verdict}"
+
+
+def _phase(plan: Plan) -> list[str]:
+    """Arms whose seam gaps will not be of seams alone."""
+    from fila_lab.config.stride_phase import phase_note
+
+    note = phase_note({arm: next(cell.config for cell in plan.cells if cell.arm == arm) for arm in plan.arms})
+    return [f"phase     {one_line(note)}"] if note else []
 
 
 def _solved(plan: Plan) -> list[str]:

@@ -17,6 +17,7 @@ from synthetic import write_study
 from fila_lab import analysis
 from fila_lab.analysis import report
 from fila_lab.analysis.findings import Findings
+from fila_lab.analysis.stride_phases import arms_apart
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.published import Mark, altered, renew_mark, write_mark
 
@@ -81,6 +82,19 @@ def _speechless(out: Path) -> None:
         _result(out, f"concat-000{seed}", lambda result, counts=counts: result.update(answers=counts))
 
 
+def _coarser(out: Path) -> None:
+    """concat at k = 2, in plan and results."""
+
+    def plan(content: dict[str, Any]) -> None:
+        for cell in content["cells"]:
+            if cell["arm"] == "concat":
+                cell["config"]["geometry"]["detail_cells"] = 2
+
+    _edit(out / "plan.json", plan)
+    for seed in range(4):
+        _result(out, f"concat-000{seed}", lambda result: result["config"]["geometry"].update(detail_cells=2))
+
+
 TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a failed cell": (
         lambda out: _result(out, "addition-0002", _fail),
@@ -130,6 +144,10 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
         "Warning, answers cut off: concat: 3 of 288 answers to test are cut off; raise language.answer_tokens",
     ),
     "empty answers": (_speechless, "Warning, empty answers: concat: 145 of 288 answers to test say nothing; see whether it was trained"),
+    "another phase of the stride": (
+        _coarser,
+        "Note, phase of the stride: cut and sham places of concat (k = 2) never share the phase of the ConvNeXt's stride: what differs",
+    ),
     "a stray result": (
         lambda out: shutil.copytree(out / "cells" / "none-0003", out / "cells" / "stray"),
         "Warning, results: 1 results belong to no cell of this plan",
@@ -151,7 +169,7 @@ def test_each_trouble_is_an_alarm_before_any_verdict(out: Path, trouble: str) ->
 
 def test_every_output_shows_the_one_list_first(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_figures", lambda found, target: [])  # they take most of a report's time
-    for trouble in ("a dropped seed", "an edited metric", "an arm never tuned", "predictions gone", "a stray result"):
+    for trouble in ("a dropped seed", "an edited metric", "an arm never tuned", "predictions gone", "another phase of the stride"):
         TROUBLES[trouble][0](out)
     made = analysis.find_alarms(Findings.of(out))
     assert len({alarm.kind for alarm in made}) >= 6
@@ -186,6 +204,21 @@ def test_what_a_budget_leaves_out_is_a_note(small_study: Path) -> None:
     assert note.kind == "declared, not run"
     assert "5 declared contrasts" in note.text
     assert "this budget leaves out addition, cross_attention, foreign, oracle_map" in note.text
+
+
+def test_arms_without_seam_gaps_have_no_phase_to_tell_of(out: Path) -> None:
+    _coarser(out)
+    found = Findings.of(out)
+    assert arms_apart(found) == {"concat"}
+    without = Findings(found.folder, found.frame[[name for name in found.frame if not name.startswith("seam_gap/")]])
+    assert arms_apart(without) == frozenset()
+    assert "phase of the stride" not in {alarm.kind for alarm in analysis.find_alarms(without)}
+
+
+def test_a_record_that_is_no_run_of_todays_is_passed_over(out: Path) -> None:
+    _coarser(out)
+    _result(out, "concat-0000", lambda result: result["config"]["geometry"].update(detail_cells=0))
+    assert arms_apart(Findings.of(out)) == frozenset()
 
 
 def test_the_gravest_stand_first(out: Path) -> None:

@@ -96,6 +96,17 @@ def test_more_fragmentation_errors_than_without_fusion(simulated: Findings) -> N
     assert "able to break" in signs["addition, reading"].numbers
 
 
+def test_a_gap_of_another_phase_of_the_stride_is_no_seams_by_itself(simulated: Findings, tmp_path: Path) -> None:
+    """concat at k = 2 and addition at native k both have a wider gap and more errors; of concat's nobody says that a seam is the cause."""
+    out = _edited(simulated.folder.out, tmp_path / "out", "concat-*", lambda result: result["config"]["geometry"].update(detail_cells=2))
+    wide = dict.fromkeys(("concat", "addition"), (0.65, 0.07, 0.12, 0.8))
+    outcome = _outcome(_study(Findings.of(out), **wide), "seam errors")
+    said = [(sign.where, sign.numbers.endswith("so the seam need not be the cause")) for sign in outcome.signs]
+    assert sorted(said) == [("addition, reading", False)] * 2 + [("concat, reading", True)] * 2
+    over = _signs(_study(Findings.of(out), concat=(0.65, 0.02, 0.06, 0.75)), "over-fusion")
+    assert "the seam" not in over["concat, coarse"].numbers, "places together are not concerned"
+
+
 def test_a_loss_beyond_the_margin_on_coarse_items(simulated: Findings) -> None:
     signs = _signs(_study(simulated, concat=(0.65, 0.02, 0.06, 0.75), addition=(0.64, 0.03, 0.07, 0.78)), "over-fusion")
     assert list(signs) == ["concat, coarse"], "addition loses 2 points, the margin is 3"

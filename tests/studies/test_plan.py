@@ -249,6 +249,15 @@ def test_cells_on_several_devices_are_told_the_memory_of_each_by_every_strategy(
     assert "on each of" not in plan_text(alone, estimate(alone), Path("out"))
 
 
+def test_arms_whose_seam_gaps_are_not_of_seams_alone_are_named() -> None:
+    arms = {"none": {"set": {"fusion.name": "none"}}, "k2": {"set": {"geometry.detail_cells": 2}}, "k3": {}}
+    plan = make_plan(study(arms=arms, families={}, tuning=None, budgets={"small": {"seeds": [0, 1]}}))
+    (line,) = (line for line in plan_text(plan, estimate(plan), Path("out")).splitlines() if line.startswith("phase"))
+    assert line.startswith("phase     cut and sham places of k2 (k = 2) never share the phase of the ConvNeXt's stride")
+    native = make_plan(study())
+    assert "\nphase " not in plan_text(native, estimate(native), Path("out"))
+
+
 def test_a_plan_that_compares_nothing_says_so() -> None:
     for fields, budget, words in (
         ({"families": {}}, "small", "effect    none to find: the study declares no contrasts"),
