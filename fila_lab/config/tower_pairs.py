@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from fila_lab.config.base import ConfigError, Strict
 
@@ -18,9 +18,9 @@ class TowerPair(Strict):
     """The weights of one pair, as `vit.weights` and `convnext.weights` take them; and of the answer model that was pretrained behind its
     ViT, where pairs have one each."""
 
-    vit: str
-    convnext: str
-    language: str | None = None
+    vit: str = Field(description="weights of the ViT, as `vit.weights` takes them")
+    convnext: str = Field(description="weights of the ConvNeXt, as `convnext.weights` takes them")
+    language: str | None = Field(default=None, description="weights of the pair's own answer model; null: the run's `language.weights`")
 
 
 Pairs = tuple[TowerPair, ...]

@@ -62,7 +62,7 @@ def test_what_can_split() -> None:
 
 
 def test_every_column_stands_in_the_predictions() -> None:
-    run = resolve_run("mini")
+    run = resolve_run("mini", {"data.seam.below_height": [6, 8], "data.seam.below_share": 0.5})
     (item,) = Seam(run.data, run.geometry).items("val", 0)
     assert set(SUBGROUPS) <= {"task", "place", "canvas", *item.known}
 
