@@ -36,7 +36,7 @@ class SuiteConfig(Strict):
 
 
 class EvaluationConfig(SuiteConfig):
-    """A suite that arms are tested on; its task is named by the entry's name where it has but one."""
+    """A suite that arms are tested on; its task is named by the entry's name where it has but one (the seam suite's keep their names)."""
 
     suite: str = Field(default="", description="its name; the entry's own where none is given")
 

@@ -62,7 +62,7 @@ def _opened(field: str, name: str, config: SuiteConfig, data: DataConfig, geomet
     if wanted is None:
         remedy = "give data.validate, or for files the option validate_share" if split == "val" else "give another path"
         raise ConfigError(f"{field}: suite {config.suite!r} has {', '.join(there)} and no rows for {split}; {remedy}")
-    if name and len(suite.tasks()) == 1 and name not in suite.tasks():
+    if name and config.suite != SEAM and len(suite.tasks()) == 1 and name not in suite.tasks():
         suite = Renamed(suite, name)
     return Source(field, config, suite, wanted)
 
