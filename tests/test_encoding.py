@@ -57,7 +57,7 @@ def test_names_and_questions_of_any_script_are_planned_in_every_locale(locale: s
         assert "Größe ± 日本 🦊?".encode() in done.stdout
 
 
-@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("locale", [pytest.param(name, marks=() if name == "C" else pytest.mark.slow) for name in LOCALES])
 @pytest.mark.parametrize(
     "arguments", [["plan", "grö日.yaml"], ["report", "no", "--out", "é🦊"], ["predict", "é.png", "ß?", "--cell", "日"]]
 )

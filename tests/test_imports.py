@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -92,10 +93,14 @@ def room_of(module: str) -> str | None:
     return wing if wing in BELOW else parts[1]
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 def imports(path: Path, lazily: bool = True) -> Iterator[tuple[int, str]]:
     """(line, dotted module) of every import; `lazily` false leaves out those in functions and under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    stack: list[ast.AST] = [tree]
+    stack: list[ast.AST] = [parsed(path)]
     while stack:
         node = stack.pop()
         if not lazily and (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _type_checking(node)):
@@ -134,7 +139,9 @@ def test_imports_run_one_way(room: str) -> None:
 def test_what_is_to_be_done_one_way_is_done_in_one_file(used: str, home: str) -> None:
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        if used.rpartition(".")[2] not in path.read_text(encoding="utf-8"):
+            continue
+        calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
         if any(ast.unparse(call.func) == used for call in calls):
             found.add(path.relative_to(PACKAGE).as_posix())
     assert found == {home}
@@ -198,9 +205,8 @@ def dotted(path: Path) -> str:
 def homes_of(init: Path) -> dict[str, str]:
     """Name that a package hands on -> its full dotted name; from its stub where it has one."""
     stub = init.with_suffix(".pyi")
-    tree = ast.parse((stub if stub.exists() else init).read_text(encoding="utf-8"))
     found = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(stub if stub.exists() else init)):
         if isinstance(node, ast.ImportFrom):
             base = ".".join(filter(None, (dotted(init) if node.level else "", node.module)))
             found |= {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}

@@ -9,7 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+
+from fila_lab.config.base import FilaError
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "01_fusion_methods.ipynb"
@@ -45,8 +46,12 @@ def test_on_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_results_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CellExecutionError, match="no results there; run `make compare`"):
-        _execute(tmp_path / "nowhere", monkeypatch)
+    """By its first cell, which needs no kernel of its own for that."""
+    monkeypatch.setenv("FILA_LAB_RESULTS", str(tmp_path / "nowhere"))
+    first = next(cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code")
+    python = "\n".join(line for line in first.splitlines() if not line.startswith("%"))
+    with pytest.raises(FilaError, match="no results there; run `make compare`"):
+        exec(compile(python, str(NOTEBOOK), "exec"), {})
 
 
 def test_it_is_committed_without_outputs() -> None:

@@ -59,7 +59,10 @@ def test_everything_holds_on_a_study_as_it_was_run(three: Path) -> None:
     assert made == dict.fromkeys([PLANNED, TRAINING, TUNING, ITEMS, RECOMPUTED, ENVIRONMENT], True)
 
 
-@pytest.mark.parametrize("study", STUDIES)
+QUICK = ("calibration", "families", "fusion_matched_small", "remove_fusion")
+
+
+@pytest.mark.parametrize("study", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in STUDIES])
 def test_everything_holds_on_the_committed_results(study: str) -> None:
     checks = _checks(RESULTS / study)
     assert {name: check.text for name, check in checks.items() if check.passed is False} == {}
@@ -72,8 +75,11 @@ METRICS = [
 ]
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("edit", ["raised", "null", "gone"])
+EDITS = [("raised", metric) for metric in METRICS] + [(edit, "exact/reading/cut") for edit in ("null", "gone")]
+MORE_EDITS = [(edit, metric) for edit in ("null", "gone") for metric in METRICS if metric != "exact/reading/cut"]
+
+
+@pytest.mark.parametrize(("edit", "metric"), [*EDITS, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE_EDITS)])
 def test_every_metric_edited_in_a_result_is_noticed(out: Path, metric: str, edit: str) -> None:
     def change(result: dict[str, Any]) -> None:
         if edit == "gone":

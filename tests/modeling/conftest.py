@@ -23,7 +23,7 @@ DIMS = (8, 12, 16, 20)
 torch.set_num_threads(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config() -> Callable[..., RunConfig]:
     """A run with g = 3 and four fusion points after layers 1, 2, 3, 5; keywords are fusion fields, `k` the stage-4 cells per tile side."""
 
@@ -42,7 +42,7 @@ def make_config() -> Callable[..., RunConfig]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_batch() -> Callable[..., tuple[VisionBatch, torch.Tensor]]:
     """(batch, labels): random pixels, cached maps and truth maps, prompts of different lengths."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -25,6 +26,19 @@ ARMS += [
 ]
 ARMS += [("concat", {"resample": operator}) for operator in ("bilinear", "nearest")]
 IDS = ["-".join([name, *fusion.values()]) for name, fusion in ARMS]
+BOTH_WAYS = ("concat", "cross_attention", "bidirectional")
+"""Whose arms are tried in more ways than one by quick tests: means, windows, and maps that are written to."""
+
+
+def cases(quick: Callable[[str, dict, Any], bool], ways: Sequence[Any]) -> list[Any]:
+    """Every arm in each way; those that are not `quick` (name, its further fields, way) take longer than they tell."""
+    return [
+        pytest.param(name, fusion, way, id=f"{label}-{way}", marks=() if quick(name, fusion, way) else pytest.mark.slow)
+        for way in ways
+        for (name, fusion), label in zip(ARMS, IDS, strict=True)
+    ]
+
+
 TOLERANCE = {torch.float64: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.15}
 """From exact to coarse: what one type rounds away is gone for those after it."""
 
@@ -39,8 +53,7 @@ def woken(config):
     return model
 
 
-@pytest.mark.parametrize("k", [3, 4])
-@pytest.mark.parametrize(("name", "fusion"), ARMS, ids=IDS)
+@pytest.mark.parametrize(("name", "fusion", "k"), cases(lambda name, fusion, k: k == 4 or (name in BOTH_WAYS and not fusion), (3, 4)))
 def test_every_arm_says_the_same_in_every_floating_type(make_config, make_batch, name: str, fusion: dict, k: int) -> None:
     model, (batch, labels) = woken(make_config(name, k=k, **fusion)), make_batch(k=k)
     with torch.no_grad():
@@ -54,7 +67,14 @@ def test_every_arm_says_the_same_in_every_floating_type(make_config, make_batch,
             model.float()
 
 
-@pytest.mark.parametrize(("name", "fusion"), ARMS, ids=IDS)
+TRAINED = [
+    pytest.param(name, fusion, id=label, marks=pytest.mark.slow if {"control", "resample"} & set(fusion) else ())
+    for (name, fusion), label in zip(ARMS, IDS, strict=True)
+]
+"""Controls and operators change what the tower's maps are, not what leads back through the fusion: quick tests do without them."""
+
+
+@pytest.mark.parametrize(("name", "fusion"), TRAINED)
 def test_every_arm_trains_in_every_floating_type_and_from_pixels(make_config, make_batch, name: str, fusion: dict) -> None:
     config, (batch, _) = make_config(name, k=4, **fusion), make_batch(images=2, k=4)
     detail = torch.randint(0, 256, (2, 128, 256, 3), dtype=torch.uint8) if needs_map(config) else None
@@ -68,8 +88,11 @@ def test_every_arm_trains_in_every_floating_type_and_from_pixels(make_config, ma
             assert any(p.grad is not None and p.grad.any() for p in model.fusions.parameters())
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("name", "fusion"), ARMS, ids=IDS)
+def bfloat16_first(name: str, fusion: dict, dtype: torch.dtype) -> bool:
+    return dtype is torch.bfloat16 or (name in BOTH_WAYS and not fusion)
+
+
+@pytest.mark.parametrize(("name", "fusion", "dtype"), cases(bfloat16_first, (torch.bfloat16, torch.float16)))
 def test_autocast_rounds_products_and_leaves_tokens_float32(make_config, make_batch, name: str, fusion: dict, dtype: torch.dtype) -> None:
     config, (batch, _) = make_config(name, k=4, **fusion), make_batch(k=4)
     encoder = woken(config).encoder
@@ -81,8 +104,12 @@ def test_autocast_rounds_products_and_leaves_tokens_float32(make_config, make_ba
     assert (cast - plain).norm() < 0.1 * plain.norm()
 
 
-@pytest.mark.parametrize("grid", [1, 2])
-@pytest.mark.parametrize("cells", [1, 2, 3])
+SIZES = [(1, 1), (2, 2), (3, 2)]
+"""(cells a side, tokens a side): one of each, whole windows, and cells that do not divide."""
+MORE_SIZES = [(2, 1), (3, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(("cells", "grid"), [*SIZES, *(pytest.param(*size, marks=pytest.mark.slow) for size in MORE_SIZES)])
 @pytest.mark.parametrize("name", FUSIONS)
 def test_gradients_are_those_of_finite_differences(name: str, cells: int, grid: int) -> None:
     """In float64, of the tokens, of the whole canvas's map (through `area`, splitting and windows) and of every parameter."""

@@ -81,7 +81,7 @@ class TestContract:
         factor = fusion.get_submodule(zero.pop())
         assert all(p.grad is not None and p.grad.abs().max() > 0 for p in factor.parameters())
 
-    @pytest.mark.parametrize("grid", [1, 2, GRID])
+    @pytest.mark.parametrize("grid", [1, pytest.param(2, marks=pytest.mark.slow), GRID])
     def test_every_parameter_moves_within_three_steps(self, name: str, factors: dict, window: int, grid: int) -> None:
         """At one token a tile as well: what has no effect there (a choice among one key) is no parameter."""
         if name == "shifted_window" and grid == 1:

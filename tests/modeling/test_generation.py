@@ -36,12 +36,13 @@ def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(rows, 24, WIDTH, generator=draw), lengths
 
 
+@pytest.mark.parametrize("batches", [2, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("attention", ["math", "flash"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @torch.inference_mode()
-def test_an_answer_does_not_depend_on_what_stands_beside_it(architecture: str, attention: str, make_config) -> None:
+def test_an_answer_does_not_depend_on_what_stands_beside_it(architecture: str, attention: str, batches: int, make_config) -> None:
     model = sharp_model(make_config, architecture, attention)
-    for seed in range(8):
+    for seed in range(batches):
         prompts, lengths = drawn(seed)
         free = greedy(model.reader, prompts, lengths, [], LIMIT)
         assert [len(ids) for ids in free] == [LIMIT] * len(lengths)

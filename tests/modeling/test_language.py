@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from collections.abc import Callable
@@ -72,17 +73,23 @@ def make_language(family: str, **more: Any) -> PreTrainedModel:
     return model
 
 
+def written(folder: Path, family: str, dtype: torch.dtype = torch.float32, **more: Any) -> dict[str, Any]:
+    """Fields of `language` for a tiny model of a family, saved with the character tokenizer."""
+    make_language(family, **more).to(dtype).save_pretrained(folder)
+    character_tokenizer().save_pretrained(folder)
+    return {"weights": str(folder), "tokenizer": str(folder)}
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Fields of `language` for a tiny model of a family, saved with the character tokenizer."""
+    return lambda family, *dtype, **more: written(tmp_path / family, family, *dtype, **more)
 
-    def save(family: str, dtype: torch.dtype = torch.float32, **more: Any) -> dict[str, Any]:
-        folder = tmp_path / family
-        make_language(family, **more).to(dtype).save_pretrained(folder)
-        character_tokenizer().save_pretrained(folder)
-        return {"weights": str(folder), "tokenizer": str(folder)}
 
-    return save
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """As `saved`, each family once. Read only."""
+    folder = tmp_path_factory.mktemp("families")
+    return functools.cache(lambda family: written(folder / family, family))
 
 
 def chosen(batch: VisionBatch, rows: list[int]) -> VisionBatch:
@@ -106,12 +113,13 @@ def test_loading_says_nothing(saved, make_config, capfd: pytest.CaptureFixture) 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_are_the_class_own(family: str, saved, make_config, make_batch) -> None:
+def test_logits_are_the_class_own(family: str, kept, make_config, make_batch) -> None:
     batch, labels = make_batch()
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         warnings.simplefilter("error", DeprecationWarning)
-        model = build_model(make_config("none", language=saved(family))).eval()
+        model = build_model(make_config("none", language=kept(family))).eval()
+        torch.manual_seed(0)
         with torch.no_grad():
             everywhere, wanted = model(batch), model(batch, labels)
             ids = torch.randint(3, 90, (2, 9))
@@ -136,12 +144,19 @@ def left_padded(rows: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, t
     return found, mask
 
 
-@pytest.mark.parametrize(("ends", "lengths"), [("one", (5, 5, 5, 5)), ("many", (3, 7, 1, 5)), ("none", (3, 7, 1, 5))])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_answers_are_those_of_generate_and_of_each_alone(family: str, lengths, ends: str, saved, make_config, make_batch) -> None:
+LENGTHS = {"many": (3, 7, 1, 5), "one": (5, 5, 5, 5), "none": (3, 7, 1, 5)}
+QUICK = {"many": tuple(FAMILIES), "one": ("llama", "gemma2", "mamba"), "none": ("llama",)}
+"""Prompts of different lengths with several end tokens are what a family may do otherwise; the rest is the laboratory's own loop."""
+ENDINGS = [pytest.param(family, ends, marks=() if family in QUICK[ends] else pytest.mark.slow) for family in FAMILIES for ends in LENGTHS]
+
+
+@pytest.mark.parametrize(("family", "ends"), ENDINGS)
+def test_greedy_answers_are_those_of_generate_and_of_each_alone(family: str, ends: str, kept, make_config, make_batch) -> None:
     batch, _ = make_batch(images=4)
+    lengths = LENGTHS[ends]
     batch = replace(batch, prompt_lengths=torch.tensor(lengths))
-    model = build_model(make_config("none", language=saved(family))).eval()
+    model = build_model(make_config("none", language=kept(family))).eval()
+    torch.manual_seed(0)
     with torch.no_grad():
         embeddings = given_to_language(model, batch)
         own = [embeddings.shape[1] - 7 + length for length in lengths]

@@ -9,7 +9,7 @@ import torch
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.seam_words import WORDS
-from fila_lab.modeling import build_model
+from fila_lab.modeling import FilaModel, build_model
 from fila_lab.modeling.language import character_tokenizer, word_tokenizer
 
 ARMS = [
@@ -33,11 +33,17 @@ ARMS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def none(make_config) -> FilaModel:
+    """The baseline of seed 3. Read only."""
+    return build_model(make_config("none", seed=3))
+
+
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: "-".join(arm.values()))
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_step_0_is_bit_identical_to_none_and_shared_weights_are_equal(make_config, make_batch, arm, precision) -> None:
+def test_step_0_is_bit_identical_to_none_and_shared_weights_are_equal(make_config, make_batch, none: FilaModel, arm, precision) -> None:
     batch, labels = make_batch()
-    models = [build_model(make_config(**a, seed=3)) for a in ({"name": "none"}, arm)]
+    models = [none, build_model(make_config(**arm, seed=3))]
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         outputs = [model(batch, labels) for model in models]
     assert torch.equal(outputs[0].logits, outputs[1].logits)

@@ -9,18 +9,22 @@ import math
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fila_lab.config import RunConfig, config_hash
 from fila_lab.config.journal import Journal
 from fila_lab.config.renamed import SCHEMA
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+IN_WORKER = getattr(sys.modules["__main__"].__spec__, "name", "") == "fila_lab.studies.engines.worker"
+"""Whether this process is one of the process engine's, which passes on what cells say by pickle."""
 BEST = {"none": 1e-3, "concat": 2e-3, "addition": 9e-3}
 """The learning rate at which each fusion does best."""
 
@@ -30,6 +34,22 @@ class Outcome:
     result: dict[str, Any]
     predictions: pd.DataFrame | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Later:
+    """A table that is made where it is unpickled: a worker that loads no pandas is there in half the time."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.columns = columns
+
+    def __reduce__(self) -> Any:
+        return table, (self.columns,)
+
+
+def table(columns: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns)
 
 
 def run_cell(
@@ -103,8 +123,9 @@ def run_cell(
     } | ({"pruned": stopped} if stopped is not None and not failing else {})
     right = stream.random() < 0.5
     given = {"prediction": ["A" if right else "X", "B"], "correct": [right, True]}
-    frame = pd.DataFrame({"item_id": ["a", "b"], "task": "reading", "place": "cut", "image_id": "page", "answer": ["A", "B"], **given})
-    return Outcome(result, frame if done and test else None, {"data_hash": {"train": "0"}, "curve_times": times})
+    columns = {"item_id": ["a", "b"], "task": "reading", "place": "cut", "image_id": "page", "answer": ["A", "B"], **given}
+    told: Any = Later(columns) if IN_WORKER else table(columns)
+    return Outcome(result, told if done and test else None, {"data_hash": {"train": "0"}, "curve_times": times})
 
 
 def measure(configs: dict[str, RunConfig], out: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:

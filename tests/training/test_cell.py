@@ -42,7 +42,8 @@ def test_the_same_cell_twice_gives_the_same_numbers_to_the_last_bit(cache_dir: P
 
 
 def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> None:
-    cells = [run_cell(tiny(seed=seed, fusion__name="none"), workdir=tmp_path / str(seed), cache_dir=cache_dir).result for seed in (0, 1)]
+    configs = [tiny(seed=seed, fusion__name="none", train__steps=2, train__validate_every=2) for seed in (0, 1)]
+    cells = [run_cell(config, workdir=tmp_path / str(config.seed), cache_dir=cache_dir, test=False).result for config in configs]
     assert cells[0]["curve"][0]["loss"] != cells[1]["curve"][0]["loss"]
 
 
@@ -126,13 +127,14 @@ def test_the_weights_of_a_cell_are_those_it_started_from(cache_dir: Path, tmp_pa
     starts = [weights_used(config, FilaModule.from_config(config).model) for config in (shipped, shipped.model_copy(update={"seed": 2}))]
     assert starts[0] == starts[1]
     assert set(starts[0]) == {"vit", "language"}
-    assert set(run_cell(tiny(), workdir=tmp_path, cache_dir=cache_dir).provenance["weights"]) == {"vit", "convnext"}
+    short = tiny(train__steps=1, train__validate_every=1)
+    assert set(run_cell(short, workdir=tmp_path, cache_dir=cache_dir, test=False).provenance["weights"]) == {"vit", "convnext"}
 
 
 def test_a_validation_stands_at_its_own_step(cache_dir: Path, tmp_path: Path) -> None:
     """Also where it does not fall on a step that is logged, or comes before the first of them."""
     config = tiny(train__steps=6, train__log_every=5, train__validate_every=2)
-    curve = run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result["curve"]
+    curve = run_cell(config, workdir=tmp_path, cache_dir=cache_dir, test=False).result["curve"]
     assert [(point["step"], point["validation"] is not None) for point in curve] == [(2, True), (4, True), (5, False), (6, True)]
     assert all(point["loss"] > 0 for point in curve)
 

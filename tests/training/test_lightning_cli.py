@@ -95,7 +95,7 @@ def fitted(config: RunConfig, cache_dir: Path, watch: Watch, accumulate: int = 1
     return module
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_fit_goes_on_with_the_next_batch(accumulate: int, tmp_path: Path, cache_dir: Path) -> None:
     """Past the end of the first pass over 20 rows, too."""
     config = tiny(fusion__name="concat", runtime__precision="fp32", data__train_items=20, train__steps=6)
@@ -112,7 +112,7 @@ def test_an_interrupted_fit_goes_on_with_the_next_batch(accumulate: int, tmp_pat
 
 def test_it_is_the_run_s_own_data(tmp_path: Path, cache_dir: Path) -> None:
     """A seed of its own draws other rows; a dictionary is a DataConfig; what it is fitted with gives the rest."""
-    config = tiny(fusion__name="none", seed=5)
+    config = tiny(fusion__name="none", seed=5, train__steps=2, train__validate_every=2)
     rows = {}
     for seed in (None, 5, 6):
         watch = Watch()

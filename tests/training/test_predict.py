@@ -21,12 +21,17 @@ from fila_lab.training.questions import examples_if_unlike, unknown_tokens
 CONFIG = tiny(fusion__name="concat", data__seam__tasks={"reading": 0.5, "chart": 0.5}, language__tokenizer="words")
 
 
-@pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """predict(image size, question, out) with an untrained model."""
+@pytest.fixture(scope="module")
+def untrained() -> FilaModel:
+    """Read only."""
     torch.manual_seed(0)
-    model = build_model(CONFIG)
-    monkeypatch.setattr(module, "load_trained", lambda cell: model)
+    return build_model(CONFIG)
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: FilaModel):
+    """predict(image size, question, out) with an untrained model."""
+    monkeypatch.setattr(module, "load_trained", lambda cell: untrained)
 
     def call(question: str, size: tuple[int, int] = (300, 150), out: Path | None = None) -> list[str]:
         Image.new("RGB", size, "white").save(tmp_path / "page.png")
@@ -104,11 +109,10 @@ def test_a_question_too_long_to_be_read_is_refused_at_once(ask, length: int) -> 
     assert time.process_time() - began < 10
 
 
-def test_positions_of_the_model_bound_a_question_too(ask, tmp_path: Path) -> None:
-    model: FilaModel = module.load_trained(tmp_path)
-    model.language.config.max_position_embeddings = 120
+def test_positions_of_the_model_bound_a_question_too(ask, untrained: FilaModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untrained.language.config, "max_position_embeddings", 120)
     with pytest.raises(FilaError, match="the model has 120 positions"):
-        ask("red " * 40)
+        ask("red " * 60)
     assert ask("red?")
 
 
@@ -157,7 +161,7 @@ def test_a_question_of_another_task_and_an_empty_answer_are_said(ask, monkeypatc
 
 def test_an_answer_that_is_cut_off_says_so(ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FilaModel, "answer", lambda self, batch, limit, ends: [Answer("A" * limit, whole=False)])
-    assert "note: the answer was cut off after 32 tokens (language.answer_tokens)" in ask("red?")
+    assert "note: the answer was cut off after 4 tokens (language.answer_tokens)" in ask("red?")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from fila_lab.data.suite import Turn
 from fila_lab.modeling import VisionBatch
 from fila_lab.modeling.answers import Truth
 from fila_lab.modeling.sharding import whole
-from fila_lab.training import run_cell
+from fila_lab.training import ranks, run_cell
 from fila_lab.training.batches import Batch, Collator
 from fila_lab.training.data import open_data
 from fila_lab.training.module import FilaModule
@@ -207,7 +207,10 @@ def _kill(rank: int, how: signal.Signals, when: threading.Event | None) -> threa
 
 
 @pytest.mark.parametrize("rank", range(WORLD))
-def test_a_rank_that_dies_before_it_joins_ends_the_cell_undone(rank: int, cache_dir: Path, tmp_path: Path) -> None:
+def test_a_rank_that_dies_before_it_joins_ends_the_cell_undone(
+    rank: int, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "SETTLING", 0.2)  # the other has not joined either, and can tell nothing
     started = time.monotonic()
     killer = _kill(rank, signal.SIGKILL, None)
     with pytest.raises(MachineError, match=rf"rank {rank} of 2 was ended from outside \(signal 9"):

@@ -66,10 +66,12 @@ def table(result: dict[str, object]) -> dict[str, object]:
     return {name: result[name] for name in ("status", "metrics", "validation", "curve", "failure")}
 
 
-HOOKS = [("on_train_batch_end", step) for step in range(1, 8)] + [("on_validation_end", 3), ("on_train_end", 7)]
+HOOKS = [("on_train_batch_end", 3), ("on_validation_end", 3), ("on_train_end", 7)]
+"""Before a validation that is due, after it, and when nothing is left to train."""
+MORE = [("on_train_batch_end", step) for step in (1, 2, 4, 5, 6, 7)]
 
 
-@pytest.mark.parametrize(("hook", "step"), HOOKS)
+@pytest.mark.parametrize(("hook", "step"), [*HOOKS, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE)])
 def test_a_resumed_cell_has_the_curve_and_numbers_of_an_undisturbed_one(
     hook: str, step: int, cache_dir: Path, tmp_path: Path, undisturbed: dict[str, object]
 ) -> None:
@@ -127,26 +129,34 @@ def damaged(content: bytes, how: str) -> bytes:
 
 @pytest.mark.parametrize("how", ["empty", "cut", "short", "garbage", "text", "zeros", "flipped", "one bit", "folder", "other"])
 def test_a_checkpoint_that_cannot_be_trusted_is_set_aside_with_one_warning(
-    how: str, cache_dir: Path, tmp_path: Path, undisturbed: dict[str, object], caplog: pytest.LogCaptureFixture, half: Path
+    how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, half: Path
 ) -> None:
-    config, last = tiny(**CONFIG), tmp_path / FOLDER / "last.ckpt"
+    last = tmp_path / FOLDER / "last.ckpt"
     last.parent.mkdir()
-    content = half.read_bytes()
+    content = b""
     if how == "folder":
         last.mkdir()
     elif how == "other":
         torch.save({"step": 3}, last)
     else:
-        last.write_bytes(content := damaged(content, how))
+        last.write_bytes(content := damaged(half.read_bytes(), how))
     with caplog.at_level(logging.WARNING, "fila_lab"):
-        result = run_cell(config, workdir=tmp_path, cache_dir=cache_dir).result
-    assert table(result) == undisturbed
+        assert [resumable(tmp_path, tiny(**CONFIG)) for _ in range(2)] == [None, None]
     warnings = [record.getMessage() for record in caplog.records if "cannot be resumed from" in record.getMessage()]
     assert len(warnings) == 1
-    aside = last.with_name("last.ckpt.unreadable-1")
-    assert aside.exists()
+    (aside,) = last.parent.iterdir()
+    assert aside.name == "last.ckpt.unreadable-1"
     if how not in ("folder", "other"):
         assert aside.read_bytes() == content
+
+
+def test_a_cell_whose_checkpoint_cannot_be_trusted_begins_anew(
+    half: Path, cache_dir: Path, tmp_path: Path, undisturbed: dict[str, object]
+) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "last.ckpt").write_bytes(damaged(half.read_bytes(), "one bit"))
+    assert table(run_cell(tiny(**CONFIG), workdir=tmp_path, cache_dir=cache_dir).result) == undisturbed
+    assert (tmp_path / FOLDER / "last.ckpt.unreadable-1").exists()
 
 
 @pytest.fixture(scope="module")

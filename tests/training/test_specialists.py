@@ -27,12 +27,9 @@ def test_a_specialist_trains_on_its_part_of_the_generalists_items_and_is_tested_
     assert sorted(np.concatenate([rows["reading",], rows["coarse",]])) == sorted(rows[None])
     assert [row for row in rows[None] if row in set(rows["coarse",])] == list(rows["coarse",]), "in the generalist's order"
 
-    outcomes = [
-        run_cell(
-            tiny(fusion__name="none", data__seam__tasks=SHARES, data__train_tasks=own), workdir=tmp_path / str(own), cache_dir=cache_dir
-        )
-        for own in (None, ["coarse"])
-    ]
+    short = {"train__steps": 1, "train__validate_every": 1}
+    configs = [tiny(fusion__name="none", data__seam__tasks=SHARES, data__train_tasks=own, **short) for own in (None, ["coarse"])]
+    outcomes = [run_cell(config, workdir=tmp_path / str(number), cache_dir=cache_dir) for number, config in enumerate(configs)]
     assert [outcome.result["failure"] for outcome in outcomes] == [None, None]
     everybody, specialist = (outcome.predictions for outcome in outcomes)
     assert everybody is not None

@@ -294,7 +294,7 @@ def test_passes_that_share_a_step_are_one_batch(rows: int, cache_dir: Path, tmp_
     results, states = [], []
     for number, config in enumerate((whole, parts)):
         folder = tmp_path / str(number)
-        outcome = run_cell(config, workdir=folder / "work", cache_dir=cache_dir, checkpoint=folder / TRAINED_PARTS)
+        outcome = run_cell(config, workdir=folder / "work", cache_dir=cache_dir, test=False, checkpoint=folder / TRAINED_PARTS)
         assert outcome.result["failure"] is None
         results.append(outcome.result)
         states.append(trained_parts(folder)[1])

@@ -30,7 +30,7 @@ TILINGS: dict[str, dict[str, Any]] = {
         "geometry__tiling__padding_tokens": "drop",
     },
 }
-MORE = ("strided", "grids")
+MORE = ("larger", "stretched", "strided", "grids")
 SAID = [channel for channel, meaning in enumerate(TRUTH_CHANNELS) if not meaning.startswith("no ")]
 """Channels that say what lies in a cell, not that nothing does."""
 PAGES = {

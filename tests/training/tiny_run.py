@@ -15,6 +15,7 @@ TINY: dict[str, Any] = {
     "convnext.dims": [8, 8, 16, 16],
     "language.width": 32,
     "language.intermediate": 64,
+    "language.answer_tokens": 4,
     "data.train_pool": 48,
     "data.train_items": 40,
     "data.val_pool": 16,

@@ -232,6 +232,14 @@ def test_a_model_answers_several_pages_together_as_one_by_one(family: str, tmp_p
     assert all(alone)
 
 
+@pytest.fixture(scope="module")
+def weightless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model whose weights are gone. Read only."""
+    folder = saved("llava_next", tmp_path_factory.mktemp("weightless") / "model")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -247,14 +255,12 @@ def test_a_model_answers_several_pages_together_as_one_by_one(family: str, tmp_p
     ],
 )
 def test_mistakes_are_one_message_before_weights_are_read(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, weightless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = saved("llava_next", tmp_path / "model")
-    (folder / "model.safetensors").unlink()
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "audit.md").write_text("mine", encoding="utf-8")
-    named = {"MODEL": str(folder), "FOREIGN": str(foreign)}
+    named = {"MODEL": str(weightless), "FOREIGN": str(foreign)}
     with pytest.raises(SystemExit) as stop:
         main(["audit", *(named.get(word, word) for word in arguments)])
     assert stop.value.code == 2
