@@ -48,11 +48,16 @@ class Prompts:
     limit: int
 
     @classmethod
-    def drawn(cls, config: RunConfig, count: int, limit: int, ended: bool, device: str = "cpu") -> Prompts:
+    def drawn(cls, config: RunConfig, count: int, limit: int, ended: bool) -> Prompts:
+        """The same by the run's own model and weights."""
+        torch.manual_seed(0)
+        return cls.asked(build_model(config, detail_branch=False).eval(), config, count, limit, ended)
+
+    @classmethod
+    def asked(cls, model: FilaModel, config: RunConfig, count: int, limit: int, ended: bool) -> Prompts:
         """Noise on the preset's largest canvas, and questions of random characters. ended: answers end where the model ends them, else all
         at the limit."""
-        torch.manual_seed(0)
-        model = build_model(config, detail_branch=False).eval().to(device)
+        device = next(model.parameters()).device
         rng = np.random.default_rng(0)
         questions = ["".join(rng.choice(ALPHABET, size=size)) for size in rng.integers(SHORTEST, LONGEST + 1, size=count)]
         ids = text_ids(model.tokenizer, questions)

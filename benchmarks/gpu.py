@@ -1,44 +1,51 @@
 """`make bench-gpu`: encoder, training step and generation on a GPU, over the bare library calls on the same pixels, weights and prompts.
 
-`python -m benchmarks.gpu --preset base`: milliseconds, peak memory and ratios; nothing else on the device; writes gpu.json.
+`python -m benchmarks.gpu --preset base`: milliseconds, peak memory and ratios, and of a training step its memory in closed form; nothing
+else on the device; writes gpu.json. Weights are random and the tokenizer is of characters, so nothing is downloaded.
 """
 
 from __future__ import annotations
 
+import gc
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
 
 from benchmarks.generation import Prompts
+from benchmarks.gpu_training import BareStep, Step, lack
 from benchmarks.report import write_record
-from benchmarks.scene import Scene, benchmark_config
-from fila_lab.config import FilaError, RunConfig
-from fila_lab.cost import synthetic_batch
-from fila_lab.modeling import FilaModel, build_model
+from benchmarks.scene import Scene
+from benchmarks.subjects import COMPILED
+from fila_lab.config import FilaError, RunConfig, parse_set, resolve_run
+from fila_lab.config.runtime_checks import check_compiler
+from fila_lab.cost import build_subject
 from fila_lab.modeling.precision import autocast
 
 Call = Callable[[], object]
 BARE = "bare"
 ARMS = ("concat", "cross_attention")
 """Those that look at what both bare towers do."""
+UNLOADED = {"vit.weights": "random", "convnext.weights": "random"}
+"""Over a preset: costs do not depend on what weights say. The language model's name stays, for it says which of its weights are tied;
+`build_subject` loads none."""
 WARM_UP = 2
-"""Rounds before those that count: kernels are chosen, memory is reserved."""
+"""Rounds before those that count: kernels are chosen, memory is reserved, towers are compiled."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One call of a section: median milliseconds, their range, median over `bare` of the same round, and the most memory that the device
-    held beyond what lay there before the call (weights, moments), GiB (NaN on a CPU, which keeps no count)."""
+    held beyond what lay there before the call (weights, gradients, moments), GiB (NaN on a CPU, which keeps no count). Of an arm's training
+    step also all that it holds, that peak included, and the same in closed form."""
 
     section: str
     name: str
@@ -47,6 +54,26 @@ class Row:
     most: float
     ratio: float
     peak_gib: float
+    step_gib: float | None = None
+    closed_gib: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all sections are measured by. compiled: the encoder's arms once more, their towers compiled."""
+
+    config: RunConfig
+    precision: str
+    rounds: int
+    images: int
+    device: str
+    compiled: bool = False
+
+    def of(self, arm: str) -> RunConfig:
+        """The run of an arm."""
+        runtime = self.config.runtime.model_copy(update={"precision": self.precision})
+        fusion = self.config.fusion.model_copy(update={"name": arm})
+        return self.config.model_copy(update={"fusion": fusion, "runtime": runtime})
 
 
 def main(
@@ -55,6 +82,9 @@ def main(
     precision: Annotated[str, typer.Option(help="bf16, fp16 or fp32")] = "bf16",
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds that count")] = 10,
     images: Annotated[int, typer.Option(min=1, help="images a batch")] = 8,
+    compiled: Annotated[bool, typer.Option(help="measure the encoder's arms compiled too")] = True,
+    only: Annotated[list[str] | None, typer.Option(help="a section to measure, by name; repeatable")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a field of the preset; repeatable")] = None,
 ) -> None:
     """Measure; nothing else should run on the device."""
     console = Console()
@@ -63,128 +93,111 @@ def main(
         raise typer.Exit(2)
     card, capability = torch.cuda.get_device_name(), ".".join(map(str, torch.cuda.get_device_capability()))
     try:
-        rows = measure(benchmark_config(preset), precision, rounds, images, "cuda")
-    except torch.OutOfMemoryError as error:
-        console.print(f"{card}: {error}; lower --images (now {images}), or choose --preset base", style="red", markup=False)
-        raise typer.Exit(2) from None
+        if unknown := set(only or []) - SECTIONS.keys():
+            raise FilaError(f"--only {min(unknown)!r} is no section; choose {', '.join(SECTIONS)}")
+        config = resolve_run(preset, UNLOADED, {"runtime.accelerator": "gpu"}, parse_set(sets or []))
+        check_compiler(config.runtime.model_copy(update={"compile": compiled}))
     except FilaError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from None
-    table = Table(
-        "", "", "ms", "range", "time / bare", "GiB at its peak, over weights", title=f"{card}, {preset}, {precision}, {images} images"
-    )
+    rows, left_out = measure(Setting(config, precision, rounds, images, "cuda", compiled), only or [])
+    for line in left_out:
+        console.print(f"left out: {line}", style="red", markup=False)
+    table = Table(title=f"{card}, {', '.join((preset, *(sets or [])))}, {precision}, {images} images")
+    for header in ("", "", "ms", "range", "time / bare", "GiB at its peak, over what lay there", "all it holds, GiB", "in closed form"):
+        table.add_column(header, justify="right" if header else "left")
     for row in rows:
         spread = f"{row.least:.1f} to {row.most:.1f}"
-        table.add_row(row.section, row.name, f"{row.milliseconds:.1f}", spread, f"{row.ratio:.2f}", f"{row.peak_gib:.2f}")
+        held = ("" if value is None else f"{value:.2f}" for value in (row.peak_gib, row.step_gib, row.closed_gib))
+        table.add_row(row.section, row.name, f"{row.milliseconds:.1f}", spread, f"{row.ratio:.2f}", *held)
     console.print(table)
-    settings = {"preset": preset, "precision": precision, "rounds": rounds, "images": images, "card": card, "capability": capability}
-    settings |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    settings = {"preset": preset, "set": sets or [], "precision": precision, "rounds": rounds, "images": images, "card": card}
+    settings |= {"capability": capability, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "left_out": left_out}
     console.print(f"written: {write_record(out, 'gpu', settings, rows=[asdict(row) for row in rows])}", highlight=False, markup=False)
+    if not rows:
+        raise typer.Exit(2)
 
 
-def measure(config: RunConfig, precision: str, rounds: int, images: int, device: str) -> list[Row]:
-    """All three sections, one after the other, so that each has the device's memory for itself."""
-    rows = []
-    for section, calls in (("encoder", encoder_calls), ("training step", training_calls), ("generation", generation_calls)):
-        rows += _rows(section, calls(config, images, device), precision, rounds, device)
-        if device == "cuda":
+def measure(setting: Setting, sections: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
+    """Rows of the sections (default: all), one after the other, so that each has the device's memory for itself; and of each that was left
+    out for its memory a line."""
+    rows: list[Row] = []
+    left_out: list[str] = []
+    for section in sections or SECTIONS:
+        try:
+            rows += SECTIONS[section](setting)
+        except (torch.OutOfMemoryError, FilaError) as error:
+            left_out.append(f"{section}: {' '.join(str(error).split())}")
+        gc.collect()
+        if setting.device == "cuda":
             torch.cuda.empty_cache()
-    return rows
+    return rows, left_out
 
 
-def encoder_calls(config: RunConfig, images: int, device: str) -> Mapping[str, Call]:
+def encoder_rows(setting: Setting) -> list[Row]:
     """Bare: open_clip's ViT on tiles and overviews, and timm's ConvNeXt on the canvases; arms: from bytes to visual tokens."""
-    made = Scene.build(config, images)
-    scene = Scene(config, made.vit.to(device), made.convnext.to(device), made.batch.to(device), made.canvas)
+    made, device = Scene.build(setting.config, setting.images), setting.device
+    scene = Scene(setting.config, made.vit.to(device), made.convnext.to(device), made.batch.to(device), made.canvas)
     scene.prepare()
     arms = {arm: scene.encoder(arm).to(device) for arm in ARMS}
+    if setting.compiled:
+        arms |= {arm + COMPILED: scene.compiled.encoder(arm).to(device) for arm in ARMS}
 
     def bare() -> object:
         return scene.bare_vit(), scene.bare_convnext()
 
     without_gradients = {BARE: bare} | {arm: lambda encoder=encoder: scene.encode(encoder) for arm, encoder in arms.items()}
-    return {name: torch.inference_mode()(call) for name, call in without_gradients.items()}
+    return _rows("encoder", {name: torch.inference_mode()(call) for name, call in without_gradients.items()}, setting)
 
 
-def training_calls(config: RunConfig, images: int, device: str) -> Mapping[str, Call]:
-    """A step: forward with frozen towers, backward through projector and language model, clip, AdamW. Bare: the libraries' towers,
-    PyTorch's projector, transformers' own loss over as many tokens."""
-    return {BARE: BareStep(config, images, device).step} | {arm: Step(_with(config, arm), images, device).step for arm in ARMS}
+def training_rows(setting: Setting) -> list[Row]:
+    """A step: forward with frozen towers, backward through what trains, clip, AdamW. Bare: the libraries' towers, PyTorch's projector,
+    transformers' own loss over as many tokens.
+
+    Raises:
+        FilaError: they do not fit beside each other.
+    """
+    configs, images, device = {arm: setting.of(arm) for arm in ARMS}, setting.images, setting.device
+    if device == "cuda" and (why := lack([configs[ARMS[0]], *configs.values()], images, torch.cuda.mem_get_info()[0])):
+        raise FilaError(why)
+    steps = {BARE: BareStep(configs[ARMS[0]], images, device)}
+    steps |= {arm: Step(config, images, device) for arm, config in configs.items()}
+    rows = _rows("training step", {name: one.step for name, one in steps.items()}, setting)
+    return [
+        row
+        if row.name == BARE
+        else replace(row, step_gib=row.peak_gib + steps[row.name].held_gib(), closed_gib=steps[row.name].closed_gib())
+        for row in rows
+    ]
 
 
-class Step:
-    """An arm's model, a batch, and an optimiser of what trains."""
-
-    def __init__(self, config: RunConfig, images: int, device: str) -> None:
-        torch.manual_seed(0)
-        self.model: FilaModel = build_model(config).to(device)
-        self.batch = synthetic_batch(config, images).to(device)
-        self.labels = self.batch.input_ids.clone()
-        self.labels[:, : int(self.batch.prompt_lengths[0])] = -100
-        self.trained = list(self.model.trainable_parameters())
-        self.optimiser = torch.optim.AdamW(self.trained, lr=1e-6, fused=device == "cuda")
-
-    def loss(self) -> Tensor:
-        """Of the batch."""
-        loss = self.model(self.batch, self.labels).loss
-        assert loss is not None
-        return loss
-
-    def step(self) -> None:
-        """One."""
-        self.optimiser.zero_grad()
-        self.loss().backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimiser.step()
-
-
-class BareStep(Step):
-    """The same without this package's encoder, sequence and loss: as many visual tokens, whatever stands in them."""
-
-    def __init__(self, config: RunConfig, images: int, device: str) -> None:
-        super().__init__(_with(config, "none"), images, device)
-        made = Scene.build(config, images)
-        self.scene = Scene(config, made.vit.to(device), made.convnext.to(device), made.batch.to(device), made.canvas)
-        self.scene.prepare()
-        with torch.inference_mode():
-            self.visual = self.model.see(self.batch).shape[1]
-        width, hidden = config.vit.width, config.language.width
-        self.projector = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden)).to(device)
-        self.trained = [*self.projector.parameters(), *(value for value in self.model.language.parameters() if value.requires_grad)]
-        self.optimiser = torch.optim.AdamW(self.trained, lr=1e-6, fused=device == "cuda")
-
-    def loss(self) -> Tensor:
-        """Of the batch, by the library's class."""
-        with torch.no_grad():
-            tokens = self.scene.bare_vit()
-            self.scene.bare_convnext()
-        seen = self.projector(tokens).unflatten(0, (len(self.batch), -1)).flatten(1, 2)
-        seen = nn.functional.pad(seen, (0, 0, 0, self.visual - seen.shape[1]))  # where row separators stand
-        language: Any = self.model.language
-        text = language.get_input_embeddings()(self.batch.input_ids)
-        labels = nn.functional.pad(self.labels, (self.visual, 0), value=-100)
-        loss: Tensor = language(inputs_embeds=torch.cat([seen.to(text.dtype), text], dim=1), labels=labels).loss
-        return loss
-
-
-def generation_calls(config: RunConfig, images: int, device: str) -> Mapping[str, Call]:
+def generation_rows(setting: Setting) -> list[Row]:
     """Greedy answers to questions of mixed length: ours, and transformers' `generate`."""
-    prompts = Prompts.drawn(_with(config, "none"), images, config.language.answer_tokens, ended=False, device=device)
+    torch.manual_seed(0)
+    config = setting.of("none")
+    prompts = Prompts.asked(
+        build_subject(config, setting.device).eval(), config, setting.images, config.language.answer_tokens, ended=False
+    )
     prompts.prepare()
-    return {BARE: torch.inference_mode()(prompts.library), "ours": torch.inference_mode()(prompts.ours)}
+    calls = {BARE: torch.inference_mode()(prompts.library), "ours": torch.inference_mode()(prompts.ours)}
+    return _rows("generation", calls, setting)
 
 
-def _with(config: RunConfig, arm: str) -> RunConfig:
-    return config.model_copy(update={"fusion": config.fusion.model_copy(update={"name": arm})})
+SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
+    "encoder": encoder_rows,
+    "training step": training_rows,
+    "generation": generation_rows,
+}
+"""Name in the table -> what measures it."""
 
 
-def _rows(section: str, calls: Mapping[str, Call], precision: str, rounds: int, device: str) -> list[Row]:
+def _rows(section: str, calls: Mapping[str, Call], setting: Setting) -> list[Row]:
     """Rounds in which each call is made once, in an order of the round's own."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     peaks = dict.fromkeys(calls, float("nan"))
-    for turn in range(-WARM_UP, rounds):
+    for turn in range(-WARM_UP, setting.rounds):
         for name in random.Random(turn).sample(list(calls), len(calls)):
-            took, peak = _timed(calls[name], precision, device)
+            took, peak = _timed(calls[name], setting.precision, setting.device)
             if turn >= 0:
                 seconds[name].append(took)
                 peaks[name] = peak

@@ -63,7 +63,8 @@ def arm_styles(folder: StudyFolder) -> dict[str, ArmStyle]:
         if declared.role == "baseline":
             colour, marker = BASELINE, "o"
         else:
-            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[(place + 1) % len(MARKERS)]
+            turn = place // len(COLOURS)  # where colours begin anew, markers are one further
+            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[(place + 1 + turn) % len(MARKERS)]
             place += 1
         styles[arm] = ArmStyle(folder.label(arm), colour, marker, declared.role != "control")
     return styles

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.runtime import RuntimeConfig
@@ -69,7 +68,7 @@ def check_installed(runtime: RuntimeConfig) -> None:
 
 
 def check_compiler(runtime: RuntimeConfig) -> None:
-    """Refuse compilation without a compiler, or by a torch that is too old for it.
+    """Refuse compilation without a compiler.
 
     Raises:
         ConfigError: with the compiler that is looked for.
@@ -77,10 +76,6 @@ def check_compiler(runtime: RuntimeConfig) -> None:
     if not runtime.compile:
         return
     without = "or set runtime.compile=false"
-    if not _torch_keeps_graphs_apart():
-        raise ConfigError(
-            f"runtime.compile = true: the installed torch cannot compile parts of a model apart; `pip install -U torch`, {without}"
-        )
     if runtime.accelerator == "gpu":  # Triton builds its launchers
         variable, language, usual = "CC", "C", ["gcc", "clang"]
     else:
@@ -93,14 +88,3 @@ def check_compiler(runtime: RuntimeConfig) -> None:
         raise ConfigError(
             f"runtime.compile = true: no {language} compiler is here ({' or '.join(usual)}); install one, name it in {variable}, {without}"
         )
-
-
-def _torch_keeps_graphs_apart() -> bool:
-    """Whether torch.compile knows `isolate_recompiles`, from its source, which is read and not imported."""
-    found = find_spec("torch")
-    if found is None or not found.origin:
-        return False
-    try:
-        return "isolate_recompiles" in Path(found.origin).read_text(encoding="utf-8")
-    except OSError:
-        return True  # torch itself will say

@@ -21,6 +21,7 @@ from fila_lab.config.tiling import seen_canvases, tile_layout
 from fila_lab.config.vocabulary import VOCABULARY
 from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
+from fila_lab.modeling.language import weights_dtype
 
 
 def largest_canvas(config: RunConfig) -> Size:
@@ -48,12 +49,14 @@ def build_subject(config: RunConfig, device: str = "cpu") -> FilaModel:
         model = build_model(randomly_weighted(config))
         language = config.language
         if language.tokenizer != "characters":
-            words = VOCABULARY[language.architecture]
-            embedding, head = nn.Embedding(words, language.width), nn.Linear(language.width, words, bias=False)
+            words, kind = VOCABULARY[language.architecture], weights_dtype(language)
+            embedding = nn.Embedding(words, language.width, dtype=kind)
+            head = nn.Linear(language.width, words, bias=False, dtype=kind)
             if language.architecture == "qwen2" and language.weights != "random":
                 head.weight = embedding.weight
             model.language.set_input_embeddings(embedding)
             model.language.set_output_embeddings(head)
+            model.language.config.vocab_size = words
             for part in (embedding, head):
                 part.requires_grad_(language.weights_train)
     return model

@@ -25,10 +25,10 @@ def judged(predictions: pd.DataFrame, rules: Mapping[str, TaskRule]) -> pd.DataF
     for task, rows in frame.groupby("task", sort=False, observed=True):
         rule = SCORES[rules[str(task)].score]
         columns = [name for name in (*rule.known, *rule.may_know) if name in rows]
-        known = [{str(name): value for name, value in own.items()} for own in rows[columns].to_dict("records")]
+        asked = rows[["prediction", *columns]].to_dict("records")  # of no columns at all, pandas before 3.1 makes no records
         scores[rows.index.to_numpy()] = [
-            rule(prediction, tuple(answers), own) if len(answers) else np.nan
-            for prediction, answers, own in zip(rows["prediction"], several[rows.index], known, strict=True)
+            rule(row["prediction"], tuple(answers), {name: row[name] for name in columns}) if len(answers) else np.nan
+            for row, answers in zip(asked, several[rows.index], strict=True)
         ]
     return frame.assign(score=scores, correct=scores == 1.0)
 

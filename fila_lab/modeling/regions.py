@@ -6,7 +6,9 @@ parameters keep their names.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -37,6 +39,23 @@ class Regions:
     def __call__(self, part: nn.Module, given: Tensor, attention: str = "") -> Tensor:
         """`part(given)`. attention: the backend in effect, which a graph is made for and torch does not check again."""
         if attention not in self._compiled:
-            own: dict[str, Any] = {"recompile_limit": GRAPHS_AT_MOST, "isolate_recompiles": True}
-            self._compiled[attention] = torch.compile(run, fullgraph=True, dynamic=True, backend=self._backend, **own)
+            self._compiled[attention] = compiled_apart(self._backend)
         return self._compiled[attention](part, given)
+
+
+def compiled_apart(backend: str | Callable[..., Any]) -> Callable[[nn.Module, Tensor], Tensor]:
+    """`run`, compiled; no other compiled `run` of this process shares its graphs.
+
+    A torch whose compile does not know `isolate_recompiles` keeps graphs by code object alone: there each has one of its own.
+    """
+    told: dict[str, Any] = {"fullgraph": True, "dynamic": True, "backend": backend}
+    if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
+        told |= {"recompile_limit": GRAPHS_AT_MOST, "isolate_recompiles": True}
+        return torch.compile(run, **told)
+    own = torch.compile(FunctionType(run.__code__.replace(), run.__globals__, run.__name__), **told)
+
+    def limited(part: nn.Module, given: Tensor) -> Tensor:
+        with torch._dynamo.config.patch(recompile_limit=GRAPHS_AT_MOST):
+            return own(part, given)
+
+    return limited

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from fila_lab.analysis.plots import curves_plot
 from fila_lab.analysis.style import arm_styles, number, quantity, with_bounds
 from fila_lab.analysis.tables import all_tables
 from fila_lab.config.base import FilaError
+from fila_lab.config.study import Arm
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +220,13 @@ def test_an_arm_keeps_its_colour_under_every_budget(full_study: Path, small_stud
     full, small = (arm_styles(analysis.StudyFolder.open(out)) for out in (full_study, small_study))
     assert full == small
     assert len({(style.colour, style.marker) for style in full.values()}) == len(full)
+
+
+def test_no_two_arms_look_alike_however_many_there_are(full_study: Path) -> None:
+    folder = analysis.StudyFolder.open(full_study)
+    arms = {f"a{number}": Arm(role="rival") for number in range(40)}
+    styles = arm_styles(replace(folder, study=folder.study.model_copy(update={"arms": arms})))
+    assert len({(style.colour, style.marker) for style in styles.values()}) == 40
 
 
 def test_numbers_for_people() -> None:

@@ -15,6 +15,7 @@ from benchmarks.__main__ import chosen, main
 from benchmarks.arrangements import ARRANGEMENTS, TileLoop, UpsampleAndWindow
 from benchmarks.files import WARM_UP, Waiting, files_config, read_through, waiting, write_index
 from benchmarks.generation import BY_LENGTH, OURS, Prompts, generation_speeds
+from benchmarks.gpu_training import BareStep, Step, lack
 from benchmarks.lines import Line, rows
 from benchmarks.memory import grown_gib
 from benchmarks.preparation import ALL, TILES, picture, preparation_ratios, processor
@@ -27,6 +28,7 @@ from benchmarks.training import STEPS, training_config, training_speeds
 from fila_lab.config import FilaError, resolve_run
 from fila_lab.config.counts import detail_size
 from fila_lab.cost.closed.fusion import fusion_point_costs
+from fila_lab.cost.closed.memory import memory_parts
 from fila_lab.cost.closed.parts import convnext_cost, vit_cost
 from fila_lab.data.seam.export import export
 from fila_lab.imaging import prepare
@@ -244,17 +246,35 @@ def test_a_fit_on_files_is_timed(tmp_path: Path) -> None:
 
 
 def test_what_a_gpu_is_measured_by_runs_on_a_cpu_too() -> None:
-    """Never run on a GPU here, so at least run; the bare step trains the language model over as many tokens."""
+    """Never run on a GPU here, so at least run; nothing is asked of a hub, whatever tokenizer the preset names; the bare step trains the
+    language model over as many tokens."""
     torch.set_num_threads(1)
-    rows = gpu.measure(benchmark_config("mini"), "fp32", 1, 2, "cpu")
+    absent = {"language.tokenizer": "no/such", "language.weights": "no/such"}
+    config = resolve_run("mini", gpu.UNLOADED, absent, {"language.answer_tokens": 4})
+    rows, left_out = gpu.measure(gpu.Setting(config, "fp32", 1, 2, "cpu"))
     arms = (gpu.BARE, *gpu.ARMS)
     wanted = [("encoder", arms), ("training step", arms), ("generation", (gpu.BARE, "ours"))]
     assert [(row.section, row.name) for row in rows] == [(section, name) for section, names in wanted for name in names]
+    assert not left_out
     assert all(row.ratio == 1 for row in rows if row.name == gpu.BARE)
     assert all(0 < row.least <= row.milliseconds <= row.most for row in rows)
-    step = gpu.BareStep(benchmark_config("mini"), 2, "cpu")
+    step = BareStep(config, 2, "cpu")
     step.step()
     assert all(value.grad is not None for value in step.trained)
+
+
+def test_what_a_step_holds_is_the_state_of_the_closed_form() -> None:
+    """Weights, gradients and moments; what does not fit is said with its remedy."""
+    torch.set_num_threads(1)
+    config = benchmark_config("mini")
+    step = Step(config.model_copy(update={"runtime": config.runtime.model_copy(update={"precision": "fp32"})}), 2, "cpu")
+    step.step()
+    state = sum(part.state for part in memory_parts(step.config).values())
+    assert step.held_gib() * 2**30 == pytest.approx(state, rel=0.02)
+    assert lack([config], 2, 2**30) is None
+    assert "3 models beside each other need about" in (why := lack([resolve_run("paper")] * 3, 1, 78 * 2**30) or "")
+    assert "78 GiB are free; of one, the language model alone takes" in why
+    assert "language.lora" in why
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, to be measured")

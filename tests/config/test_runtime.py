@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,13 +81,6 @@ def test_compilation_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPat
         check_installed(compiled)
     monkeypatch.setenv("CXX", "clang -stdlib=libc++")
     check_installed(compiled)
-
-
-def test_a_torch_that_shares_graphs_between_models_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("def compile(model, recompile_limit=None): ...", encoding="utf-8")
-    monkeypatch.setattr("fila_lab.config.runtime_checks.find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "torch.py")))
-    with pytest.raises(ConfigError, match="pip install -U torch"):
-        check_installed(run(runtime__compile=True).runtime)
 
 
 def test_ranks_on_other_machines_are_a_launchers_to_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,17 @@ def test_a_stage_is_one_graph_for_all_canvases(make_config) -> None:
     assert len(traced.graphs) == 4
 
 
-def test_each_attention_backend_and_each_model_has_graphs_of_its_own(make_config) -> None:
-    """torch does not see that the backend has changed, and would go on with the graph of another cell of the process."""
+@pytest.mark.parametrize("older", [False, True])
+def test_each_attention_backend_and_each_model_has_graphs_of_its_own(make_config, monkeypatch: pytest.MonkeyPatch, older: bool) -> None:
+    """torch does not see that the backend has changed, and would go on with the graph of another cell of the process. older: by a torch
+    whose compile keeps no graphs apart."""
+    if older:
+        whole = torch.compile
+        monkeypatch.setattr(
+            torch,
+            "compile",
+            lambda model, *, fullgraph, dynamic, backend: whole(model, fullgraph=fullgraph, dynamic=dynamic, backend=backend),
+        )
     traced, part = Traced(), torch.nn.Identity()
     for regions in (Regions(traced), Regions(traced)):
         for name in ("math", "flash", "math"):
