@@ -160,7 +160,7 @@ def training_rows(setting: Setting) -> list[Row]:
     configs, images, device = {arm: setting.of(arm) for arm in ARMS}, setting.images, setting.device
     if device == "cuda" and (why := lack([configs[ARMS[0]], *configs.values()], images, torch.cuda.mem_get_info()[0])):
         raise FilaError(why)
-    steps = {BARE: BareStep(configs[ARMS[0]], images, device)}
+    steps: dict[str, Step] = {BARE: BareStep(configs[ARMS[0]], images, device)}
     steps |= {arm: Step(config, images, device) for arm, config in configs.items()}
     rows = _rows("training step", {name: one.step for name, one in steps.items()}, setting)
     return [

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from fila_lab.cli.verbs import app
-from fila_lab.config.keys import Key, run_keys, study_keys
+from fila_lab.config.keys import Key, benchmark_keys, run_keys, study_keys
 from fila_lab.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +33,9 @@ def keys_page() -> str:
     lines = [
         "# Keys",
         "",
-        "Every key of a run, then every key of a study file. `fila-lab keys PATH` prints the same for a key or the beginning of keys,",
-        "and `fila-lab presets show mini` what a preset says. A key without a default must be said; *NAME* stands for a name of yours,",
-        "and in a list of entries that have names for an entry's. This page is written by `make reference`.",
+        "Every key of a run, of a study file, of a benchmark's YAML. `fila-lab keys PATH` prints the same for a key or the beginning of",
+        "keys, and `fila-lab presets show mini` what a preset says. A key without a default must be said; *NAME* stands for a name of",
+        "yours, and in a list of entries that have names for an entry's. This page is written by `make reference`.",
         "",
         "## Of a run",
         "",
@@ -46,6 +46,9 @@ def keys_page() -> str:
     lines += ["", "## Of a study file"]
     for title, keys in _parts(study_keys()):
         lines += ["", f"### {title or 'The study itself'}", "", *_table(keys)]
+    lines += ["", "## Of a benchmark", "", "A YAML of one's own: [Benchmarks](../how_to/benchmarks.md) shows some."]
+    for title, keys in _parts(benchmark_keys()):
+        lines += ["", f"### {title or 'The benchmark itself'}", "", *_table(keys)]
     return "\n".join(lines) + "\n"
 
 

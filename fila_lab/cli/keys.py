@@ -22,12 +22,14 @@ def keys(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A key, or the beginning of keys.", show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
 ) -> None:
-    """Every key of a run and of a study file: what it takes, its default, and what it means. Keys of a run are those of presets and --set.
+    """Every key of a run (those of presets and --set), of a study file, and of a benchmark's YAML: what it takes, its default, and what it
+    means.
 
     \b
     fila-lab keys fusion                  all keys of one part
     fila-lab keys train.stages            NAME stands for a name of yours
     fila-lab keys budgets                 of a study file
+    fila-lab keys layouts                 of a benchmark's YAML
     """
     from fila_lab.config.keys import find_keys
 

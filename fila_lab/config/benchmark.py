@@ -43,8 +43,12 @@ class FieldsConfig(Strict):
     question: Expression = Field(description="a field, a text with {field} in it, or a list of these of which the first counts")
     answers: Expression | None = Field(default=None, description="a field with one answer or a list of them")
     image: Expression | None = Field(default=None, description="a path, bytes, or base64; a list of one of them")
-    id: Expression | None = Field(default=None, description="null: the row's number, from 0 over the files of a split")
-    image_id: Expression | None = Field(default=None, description="equal where rows show one image; null: the image's path, or the id")
+    id: Expression | None = Field(
+        default=None, description="what a row is known by; null: the row's number, from 0 over the files of a split"
+    )
+    image_id: Expression | None = Field(
+        default=None, description="what an image is known by: equal where rows show one image; null: the image's path, or the id"
+    )
     options: str | tuple[str, ...] | None = Field(
         default=None, description="a field that is a list, or a list of fields with one option each"
     )
@@ -53,15 +57,15 @@ class FieldsConfig(Strict):
 class JoinConfig(Strict):
     """Another file whose rows complete those of the first."""
 
-    file: str
-    rows: str = ""
+    file: str = Field(description="pattern of its path below the folder")
+    rows: str = Field(default="", description="where the rows stand in a JSON file; empty: all of it")
     match: dict[str, str] = Field(min_length=1, max_length=1, description="field of the first -> field of the other with the same value")
 
 
 class LayoutConfig(Strict):
     """One way in which a benchmark lies on a disk."""
 
-    name: str = "files"
+    name: str = Field(default="files", description="what messages call it")
     file: Expression = Field(description="patterns of paths below the folder: *, {split}, {any_name}; the first that is there counts")
     rows: str = Field(default="", description="where the rows stand in a JSON file, e.g. data; empty: all of it")
     columns: tuple[str, ...] = Field(default=(), description="names of the columns of a text file without a header")
@@ -69,7 +73,7 @@ class LayoutConfig(Strict):
         default={"train": "train", "val": ("val", "validation", "dev"), "test": "test"}, description="split -> its name in the files"
     )
     split_ids: str | None = Field(default=None, description="a JSON file that lists the keys of each split")
-    join: JoinConfig | None = None
+    join: JoinConfig | None = Field(default=None, description="another file whose rows complete those of the first; null: none")
     where: dict[str, Expression] = Field(default={}, description="field -> value that the rows of this benchmark have there")
     fields: FieldsConfig
     known: dict[str, Expression] = Field(default={}, description="further columns of a frame, each with the field where it stands")
@@ -113,15 +117,18 @@ class LayoutConfig(Strict):
 class Benchmark(Strict):
     """A benchmark: how it is asked and judged, and the layouts in which it is found."""
 
-    title: str = ""
+    title: str = Field(default="", description="its name in tables")
     split: Split = Field(default="test", description="the split that is evaluated, and that files without a split in their name are")
-    score: str
-    aggregate: str = "mean"
+    score: str = Field(description="how an answer is judged: the name of a score")
+    aggregate: str = Field(default="mean", description="what becomes of the scores: the name of an aggregate")
     by: tuple[str, ...] = Field(default=(), description="known columns whose levels get figures of their own")
     ending: str = Field(default="", description="what stands behind every question")
     before: str = Field(default="", description="what stands before a question, with {field}; left out where the field is empty")
     drop: str = Field(default="", description="a text that is taken out of every question")
-    layouts: tuple[LayoutConfig, ...] = Field(min_length=1)
+    layouts: tuple[LayoutConfig, ...] = Field(
+        min_length=1,
+        description="ways in which it lies on a disk, the first that is there counts; a single one's keys may stand outside it",
+    )
 
     @model_validator(mode="before")
     @classmethod

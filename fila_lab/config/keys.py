@@ -1,4 +1,4 @@
-"""Every key of a run and of a study: what it means, what it takes, what it is where nothing is said; read from the models."""
+"""Every key of a run, a study and a benchmark: what it means, what it takes, what it is where nothing is said; from the models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fila_lab.config.base import ConfigError, did_you_mean
+from fila_lab.config.benchmark import Benchmark
 from fila_lab.config.fusion_options import OPTIONS
 from fila_lab.config.key_types import choices_of, inner_model, type_words
 from fila_lab.config.loading import preset_names
@@ -18,6 +19,7 @@ from fila_lab.config.prompts import TEMPLATES
 from fila_lab.config.pruners import PRUNERS
 from fila_lab.config.run import RunConfig
 from fila_lab.config.samplers import SAMPLERS
+from fila_lab.config.score_names import AGGREGATES, SCORES
 from fila_lab.config.strategies import FUSIONS
 from fila_lab.config.study import StudyConfig
 
@@ -27,6 +29,8 @@ NAMED: dict[str, tuple[str, ...]] = {
     "sweep.sampler": tuple(SAMPLERS),
     "tuning.sampler": tuple(SAMPLERS),
     "sweep.pruner": tuple(PRUNERS),
+    "score": tuple(SCORES),
+    "aggregate": tuple(AGGREGATES),
 }
 """Keys whose texts are names that are known."""
 OF_ITS_NAME: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
@@ -74,21 +78,24 @@ def study_keys() -> tuple[Key, ...]:
     return tuple(_keys(StudyConfig, ""))
 
 
+def benchmark_keys() -> tuple[Key, ...]:
+    """The keys of a YAML that describes a benchmark."""
+    return tuple(_keys(Benchmark, ""))
+
+
 def find_keys(path: str) -> tuple[Key, ...]:
-    """The keys at and below a dotted path, of a run before those of a study; all of them for an empty path.
+    """The keys at and below a dotted path, of a run, of a study, of a benchmark; all of them for an empty path.
 
     Raises:
         ConfigError: no key of this path, with the nearest.
     """
-    known = (*run_keys(), *study_keys())
+    known = (*run_keys(), *study_keys(), *benchmark_keys())
     if not path:
         return known
     wanted = path.split(".")
     found = tuple(key for key in known if _begins(key.path.split("."), wanted))
     if not found:
-        raise ConfigError(
-            f"PATH = {path}: no key of a run or a study{did_you_mean(path, [key.path for key in known])}; see `fila-lab keys`"
-        )
+        raise ConfigError(f"PATH = {path}: no such key{did_you_mean(path, [key.path for key in known])}; see `fila-lab keys`")
     return found
 
 

@@ -12,9 +12,9 @@ from fila_lab.cli.keys import commented
 from fila_lab.config import ConfigError, RunConfig, resolve_run
 from fila_lab.config.base import Positive
 from fila_lab.config.key_types import choices_of, inner_model, type_words
-from fila_lab.config.keys import Key, find_keys, run_keys, study_keys
+from fila_lab.config.keys import Key, benchmark_keys, find_keys, run_keys, study_keys
 
-KEYS = (*run_keys(), *study_keys())
+KEYS = (*run_keys(), *study_keys(), *benchmark_keys())
 
 
 def test_every_key_has_a_meaning_and_says_what_it_takes() -> None:
