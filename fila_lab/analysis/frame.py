@@ -46,7 +46,7 @@ def load_study_frame(out: Source) -> pd.DataFrame:
     order = {arm: i for i, arm in enumerate(folder.arms)}
     frame = frame.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c, kind="stable").reset_index(drop=True)
     if folder.tower_pairs:
-        frame.insert(frame.columns.get_loc("id") + 1, "pair", frame["seed"] % folder.tower_pairs)  # type: ignore[operator]
+        frame.insert(list(frame.columns).index("id") + 1, "pair", frame["seed"] % folder.tower_pairs)
     frame.attrs["notes"] = folder.notes()
     return frame
 

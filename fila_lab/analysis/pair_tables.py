@@ -21,9 +21,11 @@ def pair_tables(found: Findings) -> dict[str, Table]:
     if split.effects.empty:
         return {}
     rows: list[dict[str, Any]] = []
+    whole = {tuple(getattr(r, name) for name in KEYS): r for r in rows_of(found.verdicts)}
     for r in rows_of(split.effects):
-        scale = scale_of(r.metric)
+        scale, seeds = scale_of(r.metric), whole[r.family, r.metric, r.a, r.b]
         row = {"family": r.family, "A − B": f"{r.a} − {r.b}"}
+        row["all seeds [95 %]"] = with_bounds(seeds.difference * scale, seeds.low * scale, seeds.high * scale)
         for level in rows_of(split.of_effect(r)):
             row[f"pair {level.pair} (seeds)"] = f"{number(level.difference * scale, sign=True)} ({level.n})"
         row["mean of pairs"] = number(r.difference * scale, sign=True)
@@ -32,9 +34,9 @@ def pair_tables(found: Findings) -> dict[str, Table]:
         row |= {"p": p_text(r.p), "Holm p": p_text(r.p_holm), "do pairs differ?": r.verdict, "detectable sd": number(r.detectable * scale)}
         rows.append(row)
     caption = (
-        "Contrasts pair by pair: mean paired difference over each tower pair's seeds, points where a metric is a share. Pairs as blocks "
-        "= 95 % t interval over the pairs' means, for other pairs pretrained alike; the intervals over seeds of the other tables are for "
-        "other seeds on these pairs. p: exact permutation test that the difference is the same for all pairs, Holm over the family; "
+        "Contrasts pair by pair: mean paired difference over each tower pair's seeds, points where a metric is a share. All seeds = the "
+        "verdicts' own difference, for other seeds on these pairs; pairs as blocks = 95 % t interval over the pairs' means, for others "
+        "pretrained alike. p: exact permutation test that the difference is the same for all pairs, Holm over the family; "
         "detectable sd = the smallest sd between pairs that it finds with 80 % power. "
     )
     data = split.levels.merge(split.effects, on=KEYS, suffixes=("", "_all"))

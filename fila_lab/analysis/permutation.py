@@ -76,8 +76,7 @@ def _spreads(x: Floats, sizes: Sequence[int]) -> Iterator[Floats]:
     def dealt(rest: list[int], sizes: Sequence[int], so_far: float) -> Iterator[Floats]:
         first, *others = sizes
         if len(others) == 1:
-            chosen = np.array(list(itertools.combinations(rest, first)))
-            sums = x[chosen].sum(axis=1)
+            sums = x[np.array(list(itertools.combinations(rest, first)))].sum(axis=1)
             yield so_far + sums**2 / first + (x[rest].sum() - sums) ** 2 / others[0]
             return
         for chosen in itertools.combinations(rest, first):

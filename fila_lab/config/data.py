@@ -44,7 +44,7 @@ class SeamConfig(Strict):
     below_height: tuple[Number, Number] | None = Field(
         default=None,
         description="a second range, below what the ViT's tiles can show: cap heights of a share `below_share` of the pages that ask for "
-        "fine print (reading, document, table, chart). Items then say their `height_class`",
+        "characters (reading, document, table), spaced as legible ones are. Items then say their `height_class`",
     )
     below_share: Number = Field(default=0.0, ge=0, le=1, description="share of those pages with text of `below_height`")
     code_length: tuple[Number, Number, Number, Number] = Field(

@@ -19,6 +19,7 @@ from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS
 from fila_lab.data.seam import content, render, truth
+from fila_lab.data.seam.page_setup import PITCH
 from fila_lab.data.seam.suite import SeamSuite
 from fila_lab.data.seam.tasks import get_task
 from fila_lab.data.suite import SPLITS, as_split
@@ -103,7 +104,7 @@ def _page(index: int, config: RunConfig, split: str, seed: int, third: int | Non
     generator = np.random.default_rng([seed, SPLITS.index(as_split(split)), index])
     side = TILES * config.geometry.tile
     others = _task_blocks(generator, config, split, third)
-    fonts, photos = (of_third(names, third, split != "train") for names in (content.fonts(split), content.photos(split)))
+    fonts, photos = of_third(content.fonts(split), third, split != "train"), of_third(content.photos(split), third, split != "train")
     heights = cap_heights(config.data.seam)
     scale = 32 / 14 * config.data.seam.page_scale
     size = round(side * scale)
@@ -115,7 +116,9 @@ def _page(index: int, config: RunConfig, split: str, seed: int, third: int | Non
     records = np.full((MAX_GLYPHS, RECORD), -1, np.float32)
     count = 0
     for _ in range(30):
-        block = next(others) if others and generator.random() < TASK_SHARE else _block(generator, fonts, heights, scale)
+        block = (
+            next(others) if others and generator.random() < TASK_SHARE else _block(generator, fonts, heights, scale, config.geometry.patch)
+        )
         width, height = block.size
         if width >= size or height >= size:
             continue
@@ -160,7 +163,7 @@ def cap_heights(seam: SeamConfig) -> tuple[float, float]:
     return (low if seam.below_height is None else min(low, BELOW * seam.below_height[0])), high
 
 
-def _block(generator: np.random.Generator, fonts: Sequence[Path], heights: tuple[float, float], scale: float) -> render.Block:
+def _block(generator: np.random.Generator, fonts: Sequence[Path], heights: tuple[float, float], scale: float, patch: int) -> render.Block:
     plate = render.plate_colour(generator)
     margin = round(scale * generator.uniform(1.0, 2.5))
     if generator.random() < PANEL_SHARE:
@@ -174,4 +177,5 @@ def _block(generator: np.random.Generator, fonts: Sequence[Path], heights: tuple
         length = int(generator.integers(1, 5))
         text = "".join(ALPHABET[int(n)] for n in generator.integers(len(ALPHABET), size=length))
         lines.append((text, role, round(scale * generator.uniform(*heights))))
-    return render.text_block(lines, font, colour, plate, margin)
+    spaced = max(cap for _, _, cap in lines) < scale * CAP_HEIGHTS[0]
+    return render.text_block(lines, font, colour, plate, margin, pitch=round(scale * PITCH * patch) if spaced else 0)

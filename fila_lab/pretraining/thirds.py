@@ -25,5 +25,6 @@ def left_out(third: int | None) -> dict[str, Any]:
     """What a card says of the split: its number, and the training fonts and photos that were not trained on; empty without one."""
     if third is None:
         return {}
-    fonts, photos = (of_third(names, third, held_out=True) for names in (content.fonts("train"), content.photos("train")))
-    return {"split": {"number": third, "of": THIRDS, "fonts_left_out": [path.stem for path in fonts], "photos_left_out": list(photos)}}
+    fonts = [path.stem for path in of_third(content.fonts("train"), third, held_out=True)]
+    photos = list(of_third(content.photos("train"), third, held_out=True))
+    return {"split": {"number": third, "of": THIRDS, "fonts_left_out": fonts, "photos_left_out": photos}}

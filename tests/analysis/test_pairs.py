@@ -20,6 +20,7 @@ from fila_lab.analysis.pair_tables import pair_alarms, pair_tables
 from fila_lab.analysis.pairs import ALIKE, DIFFER, PairContrasts
 from fila_lab.analysis.permutation import between_groups, deals, detectable_spread, least_p
 from fila_lab.analysis.statistics import t_quantile
+from fila_lab.analysis.style import number
 from fila_lab.config.study import Family
 
 TOWERS = [{"vit": f"v{n}.safetensors", "convnext": f"c{n}.safetensors"} for n in range(3)]
@@ -125,6 +126,10 @@ def test_every_table_says_over_how_many_pairs_it_speaks(study: Path) -> None:
     table = pair_tables(found)["pairs"]
     assert found.measured_on in table.caption
     assert [name for name in table.shown if name.startswith("pair ")] == [f"pair {n} (seeds)" for n in range(3)]
+    shown = table.shown.set_index(["family", "A − B"])["all seeds [95 %]"]
+    for row in found.verdicts.itertuples():
+        if row.n:
+            assert shown[row.family, f"{row.a} − {row.b}"].startswith(number(row.difference * 100, sign=True))
     assert set(table.shown["A − B"]) >= {"concat − none", "addition − none"}
 
 

@@ -39,10 +39,10 @@ class CodeBlocks:
         head = [(self.keys.pop(), "key", key_cap)] if self.keyed else []
         for tries in range(TRIES):
             code = content.draw_code(draw, page.split, max(1, length - tries // 20))
-            fitting = fit(code, self.font, cap, page.smallest, page.tile - 2 * page.margin)
+            fitting = fit(code, self.font, cap, page.smallest, page.tile - 2 * page.margin, page.pitch)
             if code in self.used or fitting is None:
                 continue
-            block = render.text_block([*head, (code, "code", fitting)], self.font, colour, self.plate, page.margin, self.apart)
+            block = render.text_block([*head, (code, "code", fitting)], self.font, colour, self.plate, page.margin, self.apart, page.pitch)
             if page.fits(block):
                 self.used.add(code)
                 return block
@@ -68,14 +68,14 @@ def check_colours(seam: SeamConfig) -> None:
         )
 
 
-def fit(code: str, font: Path, cap: int, smallest: int, widest: int) -> int | None:
+def fit(code: str, font: Path, cap: int, smallest: int, widest: int, pitch: int = 0) -> int | None:
     """The largest cap height up to `cap` at which the code is at most `widest` wide, or None under `smallest`."""
-    width = render.draw_text(code, font, cap).coverage.shape[1]
+    width = render.draw_text(code, font, cap, pitch).coverage.shape[1]
     while width > widest:
         cap = min(cap - 1, int(cap * widest / width))
         if cap < smallest:
             return None
-        width = render.draw_text(code, font, cap).coverage.shape[1]
+        width = render.draw_text(code, font, cap, pitch).coverage.shape[1]
     return cap
 
 

@@ -25,6 +25,9 @@ TRIES = 100
 MARGIN = 1.5 / 14
 """Plate around the ink, in patches."""
 
+PITCH = 0.54
+"""Distance of characters that are too small for the canvas, in patches."""
+
 SHRINK = 1.5
 """Canvas px by which text of `data.seam.text_height` may be drawn lower so that its plate fits."""
 
@@ -75,10 +78,15 @@ class PageSetup:
         return self.seam.below_height if self.below and self.seam.below_height is not None else self.seam.text_height
 
     @property
+    def pitch(self) -> int:
+        """Least distance of characters, and of lines, on a page whose text is below legibility: half a patch and a little, about what it is
+        between legible ones. So the two differ in the size of glyphs alone, and no two share a quarter of a token. 0 elsewhere."""
+        return round(PITCH * self.patch) if self.below else 0
+
+    @property
     def smallest(self) -> int:
-        """The smallest cap height at which text may be drawn."""
-        shrink = SHRINK * (self.heights[0] / self.seam.text_height[0])
-        return max(1, round((self.heights[0] - shrink) * self.scale))
+        """The smallest cap height at which text may be drawn: of text below legibility no lower than it says."""
+        return max(1, round((self.heights[0] - (0 if self.below else SHRINK)) * self.scale))
 
     def height(self) -> int:
         """A cap height, drawn from the whole range of the knob."""

@@ -82,13 +82,15 @@ def _glyph(path: Path, cap: int, character: str) -> tuple[np.ndarray, int, int, 
 
 
 @lru_cache(maxsize=4096)
-def draw_text(text: str, path: Path, cap: int) -> Line:
-    """`text` with capitals `cap` page pixels high, every character at a whole pixel."""
+def draw_text(text: str, path: Path, cap: int, pitch: int = 0) -> Line:
+    """`text` with capitals `cap` page pixels high, every character at a whole pixel; `pitch`: narrower characters are spaced out to it,
+    page pixels."""
     pen, placed = 0, []
     for character in text:
         mask, left, top, advance = _glyph(path, cap, character)
-        placed.append((mask, pen + left, top))
-        pen += advance
+        room = max(0, pitch - advance)
+        placed.append((mask, pen + room // 2 + left, top))
+        pen += advance + room
     left, top = min(x for _, x, _ in placed), min(y for _, _, y in placed)
     right, bottom = max(x + m.shape[1] for m, x, _ in placed), max(y + m.shape[0] for m, _, y in placed)
     coverage = np.zeros((bottom - top, right - left), np.uint8)
@@ -111,15 +113,22 @@ def paint(rgb: np.ndarray, coverage: np.ndarray, x: int, y: int, colour: tuple[i
 
 
 def text_block(
-    lines: Sequence[tuple[str, str, int]], path: Path, colour: str, plate: tuple[int, int, int], margin: int, apart: bool = False
+    lines: Sequence[tuple[str, str, int]],
+    path: Path,
+    colour: str,
+    plate: tuple[int, int, int],
+    margin: int,
+    apart: bool = False,
+    pitch: int = 0,
 ) -> Block:
     """Lines of (text, role, cap height in page px) centred one above the other on a plate; the ink is that of the `code` lines.
 
-    `apart`: the evidence is all lines, and a seam runs between the last two.
+    `apart`: the evidence is all lines, and a seam runs between the last two. `pitch`: least distance of characters and of lines.
     """
-    drawn = [(draw_text(text, path, cap), text, role) for text, role, cap in lines]
+    drawn = [(draw_text(text, path, cap, pitch), text, role) for text, role, cap in lines]
     width = max(line.coverage.shape[1] for line, _, _ in drawn) + 2 * margin
-    height = sum(line.coverage.shape[0] for line, _, _ in drawn) + margin * (len(drawn) + 1)
+    gap = max(margin, pitch - min(line.coverage.shape[0] for line, _, _ in drawn))
+    height = sum(line.coverage.shape[0] for line, _, _ in drawn) + 2 * margin + gap * (len(drawn) - 1)
     rgb = np.empty((height, width, 3), np.uint8)
     rgb[:] = plate
     ink = np.zeros((height, width), bool)
@@ -133,9 +142,9 @@ def text_block(
             ink[y : y + line_height, x : x + line_width] |= line.coverage > 127
         boxes = ((x + x0, y + y0, x + x1, y + y1) for x0, y0, x1, y1 in line.boxes)
         marks += [Mark(character, colour, role, box) for character, box in zip(text, boxes, strict=True)]
-        y += line_height + margin
+        y += line_height + gap
     last = height - margin - drawn[-1][0].coverage.shape[0]
-    return Block(rgb, ink, tuple(marks), (1, last - margin, last) if apart else None)
+    return Block(rgb, ink, tuple(marks), (1, last - gap, last) if apart else None)
 
 
 @lru_cache(maxsize=512)

@@ -17,6 +17,7 @@ from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS, QUESTIONS
 from fila_lab.data.parallel import in_chunks
 from fila_lab.data.seam import content
+from fila_lab.data.seam.page_setup import PITCH
 from fila_lab.data.seam.suite import SeamSuite
 from fila_lab.data.seam.truth import CLASSES, records_of
 
@@ -88,6 +89,8 @@ def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: Ge
     below = seam.below_height is not None and not coarse and generator.random() < seam.below_share
     height = generator.uniform(*(seam.below_height if below and seam.below_height is not None else seam.text_height))
     character = (min(10.0, height * generator.uniform(0.6, 0.85)), height)
+    if below:  # spaced as on the suite's pages
+        character = (PITCH * geometry.patch, PITCH * geometry.patch - PLATE)
     for number in range(min(tiles, seam.codes_per_page)):
         panel = LAYOUTS[int(generator.integers(len(LAYOUTS)))] if coarse and number == 0 else ""
         # Where keys address, the suite's blocks may share a colour.

@@ -43,7 +43,7 @@ class Task(ABC):
     about: ClassVar[str]
     """One sentence: what is seen, asked and answered."""
     fine_print: ClassVar[bool] = False
-    """Whether the text height decides if its answer can be read: characters, or a chart's lines."""
+    """Whether its answer is characters, which the text height decides if they can be read."""
     most_marks: ClassVar[int]
     """At most so many glyphs and marks on one block, for the size of the truth records."""
 

@@ -32,7 +32,6 @@ class Chart(Task):
         f'A bar chart of 3 or 4 colours over {LEVELS} grid lines; "bar red?" asks for the line a bar reaches. Bars are consecutive rows of '
         f"a real table's column, its range cut into {LEVELS} equal steps."
     )
-    fine_print = True
     most_marks = 6
 
     def draft(self, page: PageSetup) -> Draft:

@@ -39,13 +39,13 @@ class FormFields:
         cap = page.smallest if short else page.height()
         label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.heights[0] * page.scale))
         widest = page.tile - 2 * page.margin
-        label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest))
+        label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest, page.pitch))
         for tries in range(TRIES):
             value = content.draw_code(draw, page.split, max(1, length - tries // 20))
-            fitting = fit(value, self.font, cap, page.smallest, widest)
+            fitting = fit(value, self.font, cap, page.smallest, widest, page.pitch)
             if value in self.used or fitting is None:
                 continue
-            block = self._block(label, fit(label, self.font, label_cap, 1, widest) or 1, value, fitting)
+            block = self._block(label, fit(label, self.font, label_cap, 1, widest, page.pitch) or 1, value, fitting)
             if page.fits(block):
                 self.used.add(value)
                 self.first = self.first or label
@@ -59,15 +59,16 @@ class FormFields:
         return self.field(short=True)
 
     def _block(self, label: str, label_cap: int, value: str, cap: int) -> render.Block:
-        head, line = (render.draw_text(text, self.font, height) for text, height in ((label, label_cap), (value, cap)))
-        margin = self.page.margin
+        margin, pitch = self.page.margin, self.page.pitch
+        head, line = (render.draw_text(text, self.font, height, pitch) for text, height in ((label, label_cap), (value, cap)))
         width = max(head.coverage.shape[1], line.coverage.shape[1]) + 2 * margin
-        top = margin + head.coverage.shape[0] + margin
+        gap = max(margin, pitch - min(head.coverage.shape[0], line.coverage.shape[0]))
+        top = margin + head.coverage.shape[0] + gap
         plate = Plate(width, top + line.coverage.shape[0] + margin, self.paper)
         plate.frame(self.rule)
         plate.write(head, label, self.ink, "key", margin, margin, asked=self.apart)
         plate.write(line, value, self.ink, "code", margin, top, asked=True)
-        return plate.block((1, top - margin, top) if self.apart else None)
+        return plate.block((1, top - gap, top) if self.apart else None)
 
 
 class Document(Task):

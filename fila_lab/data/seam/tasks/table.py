@@ -107,13 +107,14 @@ def draw_table(page: PageSetup, codes: CodeBlocks, cells: Cells, asked: tuple[in
     if layout is None:
         return None
     cap, widths, height, size = layout
-    margin, gap, rule = page.margin, 2 * page.margin, max(1, round(0.5 * page.scale))
+    margin, gap, rule = page.margin, _gap(page), max(1, round(0.5 * page.scale))
+    step = _step(page, height)
     plate = Plate(*size, codes.plate)
     edge = margin + widths[0] + gap // 2
     plate.fill((edge, 0, edge + rule, size[1]), LINE)
     first = len(lines) - len(cells.rows)
     if first:
-        below = margin + height + margin // 2
+        below = step + margin // 2
         plate.fill((0, below, size[0], below + rule), LINE)
     seam = (0, 0)
     for row, texts in enumerate(lines):
@@ -122,11 +123,11 @@ def draw_table(page: PageSetup, codes: CodeBlocks, cells: Cells, asked: tuple[in
             right += widths[column] + (gap if column else 0)
             if not text:
                 continue
-            line = render.draw_text(text, codes.font, cap)
+            line = render.draw_text(text, codes.font, cap, page.pitch)
             here = row - first == asked[0]
             name, value = here and column == 0, here and column - 1 == asked[1]
             role = "code" if column and row >= first else "key"
-            at = (right - line.coverage.shape[1], margin + row * (height + margin))
+            at = (right - line.coverage.shape[1], margin + row * step)
             box = plate.write(line, text, colour, role, *at, asked=value or (name and apart))
             seam = (box[2] if name else seam[0], box[0] if value else seam[1])
     return plate.block((0, *seam) if apart else None)
@@ -134,17 +135,28 @@ def draw_table(page: PageSetup, codes: CodeBlocks, cells: Cells, asked: tuple[in
 
 def _layout(page: PageSetup, font: Path, lines: list[tuple[str, ...]]) -> tuple[int, list[int], int, tuple[int, int]] | None:
     """Cap height, widths of the columns, height of a line and size of the plate; the largest that fits, None where none does."""
-    margin, most = page.margin, FILLED * page.tile
+    margin, gap, most = page.margin, _gap(page), FILLED * page.tile
     cap = page.low_height()
     while cap >= page.smallest:
-        boxes = [[render.draw_text(text, font, cap).coverage.shape if text else (0, 0) for text in line] for line in lines]
+        boxes = [[render.draw_text(text, font, cap, page.pitch).coverage.shape if text else (0, 0) for text in line] for line in lines]
         widths = [max(box[1] for box in column) for column in zip(*boxes, strict=True)]
         height = max(box[0] for line in boxes for box in line)
-        size = (sum(widths) + 2 * margin * len(widths), len(lines) * (height + margin) + margin)
+        step = _step(page, height)
+        size = (sum(widths) + gap * (len(widths) - 1) + 2 * margin, (len(lines) - 1) * step + height + 2 * margin)
         if max(size) <= most:
             return cap, widths, height, size
         cap = min(cap - 1, int(cap * most / max(size)))
     return None
+
+
+def _gap(page: PageSetup) -> int:
+    """Between two columns."""
+    return max(2 * page.margin, page.pitch)
+
+
+def _step(page: PageSetup, height: int) -> int:
+    """From a line of this height to the next."""
+    return max(height + page.margin, page.pitch)
 
 
 def likeliest_number(split: str, most: int) -> float:
