@@ -225,12 +225,12 @@ def test_a_matched_width_stands_in_the_cells_config_and_the_plan_says_how_near_i
     assert "matched   tiles: geometry.vit_scale = 2 for the FLOPs of concat" in text
 
 
-def test_a_matched_width_that_cannot_run_is_refused_as_any_other() -> None:
+def test_a_match_that_no_scale_can_reach_is_refused_with_what_stands_in_the_way() -> None:
     """Enlarged canvases and a second grid of tiles both add tiles."""
     fields = {"fusion.name": "none", "geometry.tiling.second": {"max_tiles": 7}}
     tiles = {"set": fields, "match": {"flops": 5e8, "tolerance": 0.9}}
     arms = {"none": {"role": "baseline", "set": {"fusion.name": "none"}}, "concat": tiles}
-    with pytest.raises(ConfigError, match=r"geometry\.tiling\.second and geometry\.vit_scale = 3"):
+    with pytest.raises(ConfigError, match=r"with geometry\.tiling\.second the ViT's scale cannot add tiles too"):
         make_plan(study(arms=arms))
 
 
