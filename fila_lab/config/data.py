@@ -65,8 +65,9 @@ class SeamConfig(Strict):
     )
     further_places: tuple[FurtherPlace, ...] = Field(
         default=(),
-        description="places of test items beside the three. cross: on two seams, in four tiles, in the phase of cut and sham; shift_1, "
-        "shift_2: sham moved by so many canvas pixels, a noise floor. Items then say where on the canvas their target lies",
+        description="places of test items beside the three. cross: on two seams, in four tiles, in the phase of cut and sham; all pages, "
+        "of training too, then have canvases with such a place; shift_1, shift_2: sham moved by so many canvas pixels, a noise floor. "
+        "Items then say where on the canvas their target lies",
     )
     stride_cells: tuple[Positive, ...] = Field(
         default=(),
