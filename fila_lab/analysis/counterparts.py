@@ -29,6 +29,11 @@ def fused(found: Findings, *roles: str) -> Iterator[tuple[str, str]]:
             yield arm, base
 
 
+def fuses(found: Findings, arm: str) -> bool:
+    """Whether an arm has a fusion at all: rivals by other tiles, or by another tower alone, have none."""
+    return (config_of(found, arm).get("fusion") or {}).get("name") != "none"
+
+
 def longer(found: Findings) -> list[tuple[str, str]]:
     """(arm, base): arms without fusion that differ from one another in nothing but steps, the one with more first."""
     bases = [arm for arm in found.folder.arms if _is_base(found, arm)]
@@ -45,8 +50,7 @@ def _without_steps(found: Findings, arm: str) -> dict[str, Any]:
 
 def _is_base(found: Findings, arm: str) -> bool:
     """Whether an arm is one without fusion, and no rival or control."""
-    without = (config_of(found, arm).get("fusion") or {}).get("name") == "none"
-    return without and found.folder.study.arms[arm].role in ("baseline", "fusion")
+    return not fuses(found, arm) and found.folder.study.arms[arm].role in ("baseline", "fusion")
 
 
 def config_of(found: Findings, arm: str) -> Mapping[str, Any]:

@@ -47,11 +47,14 @@ def _doses(found: Findings) -> Table:
             row[title] = with_half(ends[0], interval.half * 100) if share else with_bounds(*ends)
         rows.append(row)
     caption = "Accuracy over none, one and two seams through the target, percent ± half of the 95 % t interval over seeds; the three "
-    caption += "places share the phase towards ViT patches, overview and native stride along both axes. In points [95 % t]: seam gap = "
     caption += (
-        "sham − cut; second seam = cut − cross; their noise floor is the shift gap, sham − sham moved by less than a patch, as the shift "
+        "places share the phase towards ViT patches, overview and native stride along both axes. In points, 95 % t intervals in brackets: "
     )
-    caption += f"error (right at the sham place, wrong when shifted) is that of fragmentation. {found.measured_on}"
+    caption += "seam gap = sham − cut; second seam = cut − cross"
+    if any("shift gap" in record for record in data):
+        caption += "; their noise floor is the shift gap, sham − sham moved by less than a patch, as the shift error (right at the sham "
+        caption += "place, wrong when shifted) is that of fragmentation"
+    caption += f". {found.measured_on}"
     return Table("doses", caption, pd.DataFrame(data), pd.DataFrame(rows).fillna("–"))
 
 
@@ -77,8 +80,9 @@ def count_errors(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _counts(found: Findings) -> Table:
-    caption = "Counts that are too great and too small, percent of answers that are a number, and the mean of counted − true [95 % t over "
-    caption += "seeds]. What is seen in two tiles and counted twice makes counts too great where it is cut, and not at the sham place: the "
+    caption = "Counts that are too great and too small, percent of answers that are a number, and the mean of counted − true with its "
+    caption += "95 % t interval over seeds. What is seen in two tiles and counted twice makes counts too great where it is cut, and not at "
+    caption += "the sham place: the "
     caption += f"signature of overlapping tiles. {found.measured_on}"
     own = pd.DataFrame() if found.predictions is None else found.predictions[found.predictions["task"].isin(COUNT_TASKS)]
     if own.empty or "answer" not in own:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from fila_lab.analysis.check import listed
 from fila_lab.analysis.contrasts import CEILING, FLOOR
-from fila_lab.analysis.counterparts import column, control_of, difference, fused, longer, second_baseline, twin
+from fila_lab.analysis.counterparts import column, control_of, difference, fused, fuses, longer, second_baseline, twin
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.screening import LEAST_SEEDS, LEVEL, screen, usable
 from fila_lab.analysis.signs import TOO_FEW, Applied, Sign, compared, reach_text, unit_of
@@ -63,7 +63,7 @@ def over_fusion(found: Findings) -> Applied:
     if not is_share(found.metric):
         return Applied(unchecked=f"the margin is in units of {found.metric}, accuracies are shares")
     margin = found.folder.study.margin
-    keys = [(arm, base, task) for arm, base in fused(found, "fusion", "rival") for task in tasks]
+    keys = [(arm, base, task) for arm, base in fused(found, "fusion", "rival") if fuses(found, arm) for task in tasks]
     made = screen({key: difference(found, f"exact/{key[2]}", key[0], key[1]) for key in keys}, side=-1)
     if not made.tested:
         return Applied(unchecked=TOO_FEW)

@@ -74,6 +74,10 @@ def test_a_dose_stands_beside_its_noise_floor(found: Any) -> None:
     assert row["second seam"] == pytest.approx((own["exact/counting/cut"] - own["exact/counting/cross"]).mean())
     assert row["shift gap"] == pytest.approx(own["shift_gap/counting"].mean())
     assert list(table.shown["arm"]) == ["seamed", "whole"]
+    assert "noise floor" in table.caption
+    columns = [name for name in found.frame if not name.startswith("shift_")]
+    unmoved: Any = SimpleNamespace(**{**vars(found), "frame": found.frame[columns]})
+    assert "noise floor" not in dose_tables(unmoved)["doses"].caption
 
 
 def test_counts_have_signs(found: Any, predictions: pd.DataFrame) -> None:

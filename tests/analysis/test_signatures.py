@@ -107,6 +107,14 @@ def test_a_gap_of_another_phase_of_the_stride_is_no_seams_by_itself(simulated: F
     assert "the seam" not in over["concat, coarse"].numbers, "places together are not concerned"
 
 
+def test_an_arm_without_a_fusion_does_not_fuse_too_much(simulated: Findings, tmp_path: Path) -> None:
+    """A rival by other tiles may lose as much: that is another matter."""
+    out = _edited(simulated.folder.out, tmp_path / "out", "concat-*", lambda result: result["config"]["fusion"].update(name="none"))
+    lost = _study(Findings.of(out), concat=(0.65, 0.02, 0.06, 0.75))
+    lost.folder.study.arms["concat"] = lost.folder.study.arms["concat"].model_copy(update={"role": "rival"})
+    assert not _signs(lost, "over-fusion")
+
+
 def test_a_loss_beyond_the_margin_on_coarse_items(simulated: Findings) -> None:
     signs = _signs(_study(simulated, concat=(0.65, 0.02, 0.06, 0.75), addition=(0.64, 0.03, 0.07, 0.78)), "over-fusion")
     assert list(signs) == ["concat, coarse"], "addition loses 2 points, the margin is 3"
