@@ -7,6 +7,7 @@ does not, for targets lie anywhere towards patches.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -49,6 +50,10 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return middle - half, middle + half
 
 
+TITLE_CHARACTERS = 22
+"""Of a line over a panel: longer labels would run into their neighbours'."""
+
+
 def map_figure(maps: Mapping[str, pd.DataFrame]) -> Figure:
     """Label -> frame of `position_map`, a panel each, a row a canvas; seams in red; fields with few answers are left white."""
     canvases = sorted({str(name) for table in maps.values() for name in table["canvas"]})
@@ -61,7 +66,7 @@ def map_figure(maps: Mapping[str, pd.DataFrame]) -> Figure:
                 panel.set_xticks([])
                 panel.set_yticks([])
                 if row == 0:
-                    panel.set_title(plot_text(label))
+                    panel.set_title(fill(plot_text(label), TITLE_CHARACTERS), fontsize=8)
                 if column == 0:
                     panel.set_ylabel(canvas)
                 if own.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -157,3 +158,12 @@ def test_seams_lie_between_fields(sizes: tuple[int, int]) -> None:
     assert list(table["col"]) == [fields - 1, fields]
     assert (tile // patch) % fields == 0
     assert set(table["canvas"]) == {f"{2 * tile}x{tile}"}
+
+
+def test_long_labels_over_a_map_run_into_no_neighbour(found: Any, predictions: pd.DataFrame) -> None:
+    table = position_map(predictions.assign(correct=True), 42, 14)
+    labels = [f"strided tiles (INF-LLaVA), no fusion, number {number}" for number in range(4)]
+    figure = map_figure(dict.fromkeys(labels, table))
+    figure.draw_without_rendering()
+    boxes = [axis.get_tightbbox() for axis in figure.axes[:4]]
+    assert all(one is not None and other is not None and one.x1 <= other.x0 for one, other in pairwise(boxes))
