@@ -13,6 +13,7 @@ import torch
 
 from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.run import RunConfig
+from fila_lab.modeling.precision import fast_bf16
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -71,11 +72,6 @@ class Setting:
             yield
         finally:
             torch.set_num_threads(before)
-
-
-def fast_bf16() -> bool:
-    """Whether the CPU's matrix library takes bfloat16 without emulating it."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
 
 
 def processor() -> str:

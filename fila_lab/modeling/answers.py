@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,11 +39,17 @@ def unexplained(given: Tensor, wanted: Tensor) -> Tensor:
     return F.mse_loss(given.float(), wanted) / wanted.flatten(0, -2).var(0, unbiased=False).mean()
 
 
-def save_answer_parts(parts: nn.ModuleDict, config: LanguageConfig, path: Path, more: Mapping[str, nn.Module] | None = None) -> None:
+def save_answer_parts(
+    parts: nn.ModuleDict,
+    config: LanguageConfig,
+    path: Path,
+    more: Mapping[str, nn.Module] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write the three parts as safetensors, and `more` modules by name, which a model does not load."""
     whole = dict(parts.items()) | dict(more or {})
     states = ((f"{part}.{name}", value) for part, own in whole.items() for name, value in own.state_dict().items())
-    save_file({name: value.detach().cpu().contiguous() for name, value in states}, path, _facts(config))
+    save_file({name: value.detach().cpu().to(dtype).contiguous() for name, value in states}, path, _facts(config))
     set_usual_mode(path)
 
 

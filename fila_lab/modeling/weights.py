@@ -51,10 +51,10 @@ def load_weights(tower: Tower, spec: str, field: str) -> None:
         tower.trunk.load_state_dict(require_fit(field, spec, tower.trunk.state_dict(), given, remedy=remedy))
 
 
-def save_weights(tower: Tower, path: Path) -> None:
+def save_weights(tower: Tower, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write the tower's trunk as safetensors, in the form `load_weights` reads, with what its tensors do not tell in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().cpu().contiguous() for name, value in tower.trunk.state_dict().items()}
+    state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in tower.trunk.state_dict().items()}
     usual = isinstance(tower, ConvNextTower) and tower.config.norm_eps == type(tower.config).model_fields["norm_eps"].default
     save_file(state, path, {} if usual else _facts(tower))
     set_usual_mode(path)

@@ -33,7 +33,8 @@ from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.weights import weights_sha256
-from fila_lab.pretraining.device import chosen_device, made_on
+from fila_lab.pretraining.device import chosen_device, made_on, products
+from fila_lab.pretraining.halves import STORED, round_as_stored
 from fila_lab.pretraining.look_up import AnswerRecipe, page_truth, train_look_up
 from fila_lab.pretraining.pages import DensePages, dense_pages
 from fila_lab.pretraining.thirds import left_out
@@ -93,7 +94,7 @@ def pretrain_answers(
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{file_stem(preset, 'answers', third)}.safetensors"
     with becoming(path) as temporary:
-        save_answer_parts(model.answer_parts, config.language, temporary, {"truth": truth})
+        save_answer_parts(model.answer_parts, config.language, temporary, {"truth": truth}, STORED)
     card = {
         "parts": "language model, row separator, projector",
         "parameters": sum(p.numel() for part in (model.language, model.separator, model.projector) for p in part.parameters()),
@@ -149,6 +150,7 @@ def _train_projector(
         schedule.step()
         if progress:
             progress("pretrain projector", step + 1, recipe.projector_steps)
+    round_as_stored(model.projector)
     tokens, wanted = seen["val"]
     with torch.inference_mode():
         return float(unexplained(model.projector(tokens), wanted))
@@ -168,7 +170,7 @@ def _tokens_and_truth(model: FilaModel, truth: Truth, config: RunConfig, pages: 
         tiles = canvas.view(count, across, tile, across, tile, 3).transpose(2, 3).reshape(count, across * across, tile, tile, 3)
         overview = F.interpolate(canvas.permute(0, 3, 1, 2).float(), size=(tile, tile), mode="area").permute(0, 2, 3, 1)
         images = torch.cat([overview.round().to(torch.uint8)[:, None], tiles], dim=1).flatten(0, 1)
-        with autocast("bf16", place.type), attention_backend(config.runtime.attention, device=place.type):
+        with autocast(products(place), place.type), attention_backend(config.runtime.attention, device=place.type):
             features = vit(normalise(images.to(place))).float()
         tokens.append(raster(features.unflatten(0, (count, -1)), TileLayout.side_by_side(geometry.grid, across, across)).flatten(0, 1))
         found = [_symbolic(record, side) for record in pages.records[start : start + 100]]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fila_lab.config import FilaError
+from fila_lab.modeling.precision import fast_bf16
 
 DEVICES = ("cpu", "cuda", "auto")
 
@@ -24,7 +25,13 @@ def chosen_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def products(device: torch.device) -> str:
+    """The type of products there: `bf16` where the device has instructions for it, else `fp32`."""
+    return "bf16" if fast_bf16(device.type) else "fp32"
+
+
 def made_on(device: torch.device) -> dict[str, Any]:
     """What a card says of it. The same command gives the same bits on one kind of device alone."""
     kind = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    return {"device": kind, "precision": "products in bfloat16 (autocast), weights and optimiser in float32"}
+    words = {"bf16": "products in bfloat16 (autocast), weights and optimiser in float32", "fp32": "float32"}
+    return {"device": kind, "precision": words[products(device)]}

@@ -19,6 +19,8 @@ from fila_lab.modeling import FilaModel, component_seed
 from fila_lab.modeling.answers import Truth
 from fila_lab.modeling.language import closing_token, text_ids
 from fila_lab.modeling.precision import autocast
+from fila_lab.pretraining.device import products
+from fila_lab.pretraining.halves import round_as_stored
 
 IGNORED = -100
 REPORT = 200
@@ -111,7 +113,7 @@ class _Pupil:
     def answered(self, chosen: list[SymbolicPage], errors: AnswerRecipe) -> tuple[Tensor, Tensor]:
         """Loss, and whether each page's question (one of those that may be asked) is answered right [B]."""
         place = self.truth.embed.weight.device
-        with autocast("bf16", place.type):
+        with autocast(products(place), place.type):
             visual = self.truth(page_truth(chosen, self.config, errors, self.generator).to(place))
             asked = [page.asked[int(self.generator.integers(len(page.asked)))] for page in chosen]
             return answer_loss(self.model, visual, chosen[0].canvas, asked)
@@ -162,6 +164,8 @@ def train_look_up(
     if steps:
         easy, full = draw("easy pages", recipe.pages // 4, easy=True), draw("pages", recipe.pages)
         _lessons(pupil, easy, full, draw("held out pages", recipe.unseen // 2), certain, recipe, steps, progress)
+        for part in (model.language, model.separator, truth):
+            round_as_stored(part)
     scores = {"look_up": pupil.score(unseen, recipe)["look_up"]}
     return scores | {f"{name}, no errors": value for name, value in pupil.score(unseen, certain).items()}
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fila_lab.config import FilaError, RunConfig, load_preset
 from fila_lab.config.files import becoming, write_atomically
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES
+from fila_lab.modeling.attention import attention_backend
 from fila_lab.modeling.convnext import ConvNextTower
 from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.precision import autocast
@@ -28,7 +28,8 @@ from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
 from fila_lab.modeling.weights import load_weights, save_weights
 from fila_lab.pretraining.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
-from fila_lab.pretraining.device import chosen_device, made_on
+from fila_lab.pretraining.device import chosen_device, made_on, products
+from fila_lab.pretraining.halves import STORED, round_as_stored
 from fila_lab.pretraining.pages import CLASSES, DensePages, dense_pages
 from fila_lab.pretraining.thirds import left_out
 
@@ -119,7 +120,7 @@ class ConvNextTask(nn.Module):
 
     def __init__(self, config: RunConfig, pages: DensePages) -> None:
         super().__init__()
-        self.tower = ConvNextTower(config.convnext)
+        self.tower = ConvNextTower(config.convnext).to(memory_format=torch.channels_last)
         self.head = MapHead(config.convnext.dims, CHANNELS)
         self.pages = pages
 
@@ -137,7 +138,7 @@ class ConvNextTask(nn.Module):
         return pixels, classes, colours
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.tower(pixels))
+        return self.head(self.tower(pixels.contiguous(memory_format=torch.channels_last)))
 
 
 TASKS: dict[str, type[VitTask] | type[ConvNextTask]] = {"vit": VitTask, "convnext": ConvNextTask}
@@ -188,8 +189,7 @@ def pretrain(
     running = 0.0
     for step in range(steps):
         pixels, classes, colours = (part.to(place) for part in task.batch(recipe.batch_size, generator))
-        # The plain attention kernel: on sequences this short the fused one's backward takes most of a CPU step.
-        with autocast("bf16", place.type), sdpa_kernel(SDPBackend.MATH):
+        with autocast(products(place), place.type), attention_backend("auto", config.geometry.grid**2 + 1, place.type):
             logits = task(pixels)
         loss = dense_loss(logits, classes, colours, N_CLASSES)
         optimiser.zero_grad(set_to_none=True)
@@ -204,10 +204,11 @@ def pretrain(
         if progress:
             progress(f"pretrain {tower}", step + 1, steps)
     task.pages = held_out
+    round_as_stored(task.tower)
     scores = evaluate(task, seed)
     path = out / f"{file_stem(preset, tower, third)}.safetensors"
     with becoming(path) as temporary:
-        save_weights(task.tower, temporary)
+        save_weights(task.tower, temporary, STORED)
     card = {
         "tower": tower,
         "parameters": sum(p.numel() for p in task.tower.parameters()),
@@ -239,7 +240,7 @@ def evaluate(task: VitTask | ConvNextTask, seed: int) -> dict[str, float]:
     totals: dict[str, float] = {}
     for _ in range(VALIDATION_BATCHES):
         pixels, classes, colours = (part.to(place) for part in task.batch(128, generator))
-        with autocast("bf16", place.type):
+        with autocast(products(place), place.type):
             logits = task(pixels)
         for name, value in dense_scores(logits, classes, colours, N_CLASSES).items():
             totals[name] = totals.get(name, 0.0) + value

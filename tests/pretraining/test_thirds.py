@@ -11,6 +11,7 @@ import pytest
 from fila_lab.config import FilaError, load_preset, resolve_run
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.symbolic import symbolic_page
+from fila_lab.modeling.precision import fast_bf16
 from fila_lab.pretraining.answers import pretrain_answers
 from fila_lab.pretraining.device import chosen_device, made_on
 from fila_lab.pretraining.pages import cap_heights, dense_pages
@@ -56,7 +57,7 @@ def test_pages_show_text_as_low_as_items_ask_for() -> None:
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert chosen_device("auto").type == "cpu"
-    assert "bfloat16" in made_on(chosen_device("cpu"))["precision"]
+    assert ("bfloat16" in made_on(chosen_device("cpu"))["precision"]) == fast_bf16("cpu")
     with pytest.raises(FilaError, match="no GPU that torch can use"):
         chosen_device("cuda")
     with pytest.raises(FilaError, match="choose cpu, cuda, auto"):

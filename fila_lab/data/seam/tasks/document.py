@@ -37,7 +37,7 @@ class FormFields:
         page, draw = self.page, self.page.draw
         length = 1 if short else 1 + weighted(draw.random(), list(page.seam.code_length))
         cap = page.smallest if short else page.height()
-        label_cap = page.smallest if short else round(draw.uniform(page.smallest, page.heights[0] * page.scale))
+        label_cap = page.smallest if short else round(draw.uniform(page.smallest, max(page.smallest, page.heights[0] * page.scale)))
         widest = page.tile - 2 * page.margin
         label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest, page.pitch))
         for tries in range(TRIES):
