@@ -28,6 +28,8 @@ print(found.value if cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(
 """
 """Asks the driver, which heeds CUDA_VISIBLE_DEVICES. In another process: after cuInit no fork of this one could use a GPU."""
 SECONDS = 20
+BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""What a processor says (x86 and ARM) that multiplies in bfloat16 itself."""
 
 
 def check_machine(plan: Plan, workers: int, force: bool = False, elsewhere: bool = False) -> list[str]:
@@ -51,7 +53,29 @@ def check_machine(plan: Plan, workers: int, force: bool = False, elsewhere: bool
         if not force:
             raise
         messages.append(str(error))
-    return [*messages, *check_memory_of(plan, workers, force)]
+    return [*messages, *emulation_warning(cell.config for cell in plan.cells), *check_memory_of(plan, workers, force)]
+
+
+def processor_flags() -> set[str]:
+    """What the processor says it can do; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.lower().startswith(("flags", "features"))), set())
+
+
+def emulation_warning(runs: Iterable[RunConfig]) -> list[str]:
+    """What is to be said where runs multiply in bfloat16 on a processor that has no instructions for it."""
+    flags = processor_flags()
+    if not flags or flags.intersection(BF16):
+        return []
+    if not any(run.runtime.accelerator == "cpu" and run.runtime.precision == "bf16" for run in runs):
+        return []
+    return [
+        "runtime.precision = 'bf16': this processor has no bfloat16 instructions, and PyTorch emulates them, up to 80 times slower than "
+        "float32; use --set runtime.precision=fp32 (cells of their own), or a machine that has them"
+    ]
 
 
 def template_warnings(runs: Iterable[RunConfig]) -> list[str]:

@@ -9,12 +9,10 @@ from fila_lab.config import resolve_run
 from fila_lab.cost.closed.memory import memory_bytes
 from fila_lab.studies.doctor.finding import Finding, looked
 from fila_lab.studies.estimate import usable_memory
-from fila_lab.studies.machine import gpus
+from fila_lab.studies.machine import BF16, gpus, processor_flags
 from fila_lab.studies.manifest import machine
 
 GIB = 2**30
-BF16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""What a processor says (x86 and ARM) that multiplies in bfloat16 itself."""
 SHARED_GIB = 1.0
 """Of /dev/shm, through which processes that make batches hand them over."""
 
@@ -30,7 +28,7 @@ def hardware() -> list[Finding]:
 def _processor() -> list[Finding]:
     import torch
 
-    flags = _flags()
+    flags = processor_flags()
     told = f"{machine()['processor']}, torch computes with {torch.backends.cpu.get_cpu_capability()}"
     if not flags:
         return [Finding("processor", "ok", f"{told}; whether it has bfloat16 is not told here")]
@@ -39,14 +37,6 @@ def _processor() -> list[Finding]:
         return [Finding("processor", "ok", f"{told}; bfloat16 by {', '.join(native)}")]
     remedy = "on the CPU, --set runtime.precision=fp32 is quicker (cells of their own)"
     return [Finding("processor", "warn", f"{told}; no bfloat16 of its own, which is emulated", remedy)]
-
-
-def _flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.lower().startswith(("flags", "features"))), set())
 
 
 def cores() -> int:
