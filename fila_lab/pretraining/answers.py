@@ -33,6 +33,7 @@ from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.projector import raster
 from fila_lab.modeling.seeds import component_rng
 from fila_lab.modeling.weights import weights_sha256
+from fila_lab.pretraining.checkpoint import Checkpoint
 from fila_lab.pretraining.device import chosen_device, made_on, products
 from fila_lab.pretraining.halves import STORED, round_as_stored
 from fila_lab.pretraining.look_up import AnswerRecipe, page_truth, train_look_up
@@ -66,7 +67,7 @@ def pretrain_answers(
     the pages that the projector learns on; files are then OUT/<preset>_answers_<third>. `steps` 0: the language model stays as it is in
     `start`, and only the projector is trained, as for a further tower pair. `device`: as `chosen_device` takes it. `start`: `random`, or a
     file of an earlier pretraining whose language model goes on, without easy pages and, where no `learning_rate` is given, at 2/3 of the
-    recipe's.
+    recipe's. Stopped, it goes on from the last checkpoint of its language model (OUT/<preset>_answers.part) with the same call.
     FilaError where that file cannot be read, fits another model, or does not hold the truth's embedding.
     """
     recipe = recipe or AnswerRecipe()
@@ -77,6 +78,7 @@ def pretrain_answers(
     steps, place = recipe.steps if steps is None else steps, chosen_device(device)
     if not steps and start == "random":
         raise FilaError("steps=0 leaves the language model as it starts, which is random; name a file to start from")
+    out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
     started = time.perf_counter()
     alone = {} if vit is None else {"tower_pairs": [], "vit.weights": vit}
@@ -89,10 +91,11 @@ def pretrain_answers(
         load_truth(truth, start)
     model.to(place)
     truth.to(place)
-    scores = train_look_up(model, truth, config, recipe, steps, seed, workers, progress)
-    scores["projector_error"] = _train_projector(model, truth, config, recipe, seed, workers, progress, third)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{file_stem(preset, 'answers', third)}.safetensors"
+    told = {"config": config.model_dump_json(), "recipe": asdict(recipe), "steps": steps, "seed": seed, "third": third}
+    checkpoint = Checkpoint(path, told | {"start": weights_sha256(start), "torch": torch.__version__, **made_on(place)})
+    scores = train_look_up(model, truth, config, recipe, steps, seed, workers, progress, checkpoint)
+    scores["projector_error"] = _train_projector(model, truth, config, recipe, seed, workers, progress, third)
     with becoming(path) as temporary:
         save_answer_parts(model.answer_parts, config.language, temporary, {"truth": truth}, STORED)
     card = {
@@ -116,6 +119,7 @@ def pretrain_answers(
         "sha256": file_sha256(path),
     }
     write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
+    checkpoint.remove()
     return scores
 
 

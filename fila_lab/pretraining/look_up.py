@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,7 @@ from fila_lab.modeling import FilaModel, component_seed
 from fila_lab.modeling.answers import Truth
 from fila_lab.modeling.language import closing_token, text_ids
 from fila_lab.modeling.precision import autocast
+from fila_lab.pretraining.checkpoint import Checkpoint
 from fila_lab.pretraining.device import products
 from fila_lab.pretraining.halves import round_as_stored
 
@@ -147,6 +149,7 @@ def train_look_up(
     seed: int,
     workers: int,
     progress: Callable[[str, int, int], None] | None,
+    checkpoint: Checkpoint,
 ) -> dict[str, float]:
     """Train language model, separator and `truth`, where they lie; returns exact answers on unseen pages, with errors, and by task without.
     No steps: they are scored as they are.
@@ -163,7 +166,7 @@ def train_look_up(
     certain = replace(recipe, swapped=0.0, dropped=0.0)
     if steps:
         easy, full = draw("easy pages", recipe.pages // 4, easy=True), draw("pages", recipe.pages)
-        _lessons(pupil, easy, full, draw("held out pages", recipe.unseen // 2), certain, recipe, steps, progress)
+        _lessons(pupil, easy, full, draw("held out pages", recipe.unseen // 2), certain, recipe, steps, progress, checkpoint)
         for part in (model.language, model.separator, truth):
             round_as_stored(part)
     scores = {"look_up": pupil.score(unseen, recipe)["look_up"]}
@@ -179,6 +182,7 @@ def _lessons(
     recipe: AnswerRecipe,
     steps: int,
     progress: Callable[[str, int, int], None] | None,
+    checkpoint: Checkpoint,
 ) -> None:
     """The optimiser steps. certain: the recipe without errors."""
     model, truth = pupil.model, pupil.truth
@@ -190,8 +194,17 @@ def _lessons(
         torch.optim.lr_scheduler.LambdaLR(own, lambda step: min(1.0, (step + 1) / WARMUP, (steps - step) / (0.4 * steps)))
         for own in optimisers
     ]
-    total, right_share = 0.0, 0.0
-    for step in range(steps):
+    total, right_share, first = 0.0, 0.0, 0
+    taught: dict[str, nn.Module] = {"language": model.language, "separator": model.separator, "truth": truth}
+    if (stands := checkpoint.read()) is not None:
+        for name, part in taught.items():
+            part.load_state_dict(stands[name])
+        for name, ours in (("optimisers", optimisers), ("schedules", schedules)):
+            for own, state in zip(ours, stands[name], strict=True):
+                own.load_state_dict(state)
+        pupil.generator.bit_generator.state = json.loads(stands["generator"])
+        pupil.missed, total, right_share, first = stands["missed"], stands["total"], stands["right_share"], stands["step"]
+    for step in range(first, steps):
         beginner = step < recipe.easy_share * steps
         loss, right = pupil.answered(pupil.drawn(easy if beginner else full, recipe.batch_size), certain if beginner else recipe)
         model.zero_grad(set_to_none=True)
@@ -208,6 +221,17 @@ def _lessons(
         if (step + 1) % (5 * REPORT) == 0 and not beginner:
             found = pupil.score(held_out, certain)
             pupil.missed = {name.removeprefix("look_up/"): 1 - value + recipe.solved for name, value in found.items()}
+        if checkpoint.due(step + 1, steps):
+            checkpoint.write(
+                step=step + 1,
+                total=total,
+                right_share=right_share,
+                missed=pupil.missed,
+                generator=json.dumps(pupil.generator.bit_generator.state),
+                optimisers=[own.state_dict() for own in optimisers],
+                schedules=[own.state_dict() for own in schedules],
+                **{name: part.state_dict() for name, part in taught.items()},
+            )
         if progress:
             progress("pretrain answers", step + 1, steps)
 

@@ -26,7 +26,8 @@ from fila_lab.modeling.pixels import normalise
 from fila_lab.modeling.precision import autocast
 from fila_lab.modeling.seeds import component_rng, component_seed
 from fila_lab.modeling.vit import VitTower
-from fila_lab.modeling.weights import load_weights, save_weights
+from fila_lab.modeling.weights import load_weights, save_weights, weights_sha256
+from fila_lab.pretraining.checkpoint import Checkpoint
 from fila_lab.pretraining.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
 from fila_lab.pretraining.device import chosen_device, made_on, products
 from fila_lab.pretraining.halves import STORED, round_as_stored
@@ -162,7 +163,7 @@ def pretrain(
 
     `start` is where the weights come from: `random`, or a file of an earlier pretraining to go on from. `third`: of a tower pair, the third
     of the training fonts and photos that is left out, and scored on; files are then OUT/<preset>_<tower>_<third>. `device`: as
-    `chosen_device` takes it.
+    `chosen_device` takes it. Stopped, it goes on from its last checkpoint (OUT/<preset>_<tower>.part) with the same call.
 
     Raises:
         FilaError: unknown tower, or an output folder that cannot be written.
@@ -186,8 +187,17 @@ def pretrain(
     generator = torch.Generator().manual_seed(component_seed(seed, f"pretrain_{tower}_data"))
     optimiser = torch.optim.AdamW(task.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
-    running = 0.0
-    for step in range(steps):
+    running, first = 0.0, 0
+    path = out / f"{file_stem(preset, tower, third)}.safetensors"
+    told = {"config": config.model_dump_json(), "recipe": asdict(recipe), "steps": steps, "seed": seed, "third": third}
+    checkpoint = Checkpoint(path, told | {"start": weights_sha256(start), "torch": torch.__version__, **made_on(place)})
+    if (stands := checkpoint.read()) is not None:
+        task.load_state_dict(stands["task"])
+        optimiser.load_state_dict(stands["optimiser"])
+        schedule.load_state_dict(stands["schedule"])
+        generator.set_state(stands["generator"])
+        running, first = stands["running"], stands["step"]
+    for step in range(first, steps):
         pixels, classes, colours = (part.to(place) for part in task.batch(recipe.batch_size, generator))
         with autocast(products(place), place.type), attention_backend("auto", config.geometry.grid**2 + 1, place.type):
             logits = task(pixels)
@@ -201,12 +211,20 @@ def pretrain(
         if (step + 1) % 200 == 0:
             print(f"{tower} step {step + 1}/{steps} loss {running / 200:.3f} {time.perf_counter() - started:.0f} s", flush=True)
             running = 0.0
+        if checkpoint.due(step + 1, steps):
+            checkpoint.write(
+                step=step + 1,
+                running=running,
+                task=task.state_dict(),
+                optimiser=optimiser.state_dict(),
+                schedule=schedule.state_dict(),
+                generator=generator.get_state(),
+            )
         if progress:
             progress(f"pretrain {tower}", step + 1, steps)
     task.pages = held_out
     round_as_stored(task.tower)
     scores = evaluate(task, seed)
-    path = out / f"{file_stem(preset, tower, third)}.safetensors"
     with becoming(path) as temporary:
         save_weights(task.tower, temporary, STORED)
     card = {
@@ -228,6 +246,7 @@ def pretrain(
         "sha256": file_sha256(path),
     }
     write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
+    checkpoint.remove()
     return scores
 
 
