@@ -14,7 +14,7 @@ from scipy import optimize
 from fila_lab.analysis.columns import numbered
 from fila_lab.analysis.statistics import CONFIDENCE, EQUAL, t_quantile, t_upper
 from fila_lab.config.data import FURTHER_PLACES, PLACES
-from fila_lab.config.metrics import ACCURACY, is_score, parse_metric
+from fila_lab.config.metrics import ACCURACY, AVERAGES, averaged, is_score, parse_metric
 from fila_lab.config.subgroups import GAPS
 
 DRAWS = 1000
@@ -155,13 +155,12 @@ def _terms(predictions: pd.DataFrame, metric: str) -> list[tuple[float, NDArray[
         found = [(1.0, own & (places == high).to_numpy()), (-1.0, own & (places == low).to_numpy())]
     elif not is_score(kind) or (kind != ACCURACY and "score" not in predictions):
         return None
-    elif place:
-        found = [(1.0, ((tasks == task) & (places == place)).to_numpy())]
     else:
-        wanted = list(tasks.unique()) if task == "mean" else [task]
+        rows = places == place if place else pd.Series(True, predictions.index)
+        wanted = averaged(task, tasks[rows].unique()) if task in AVERAGES else [task]
         found = []
         for name in wanted:
-            at = tasks == name
+            at = rows & (tasks == name)
             there = places[at].unique()
             own = [one for one in there if one not in FURTHER_PLACES] or list(there)  # of one further place alone: itself
             found += [(1 / len(wanted) / len(own), (at & (places == one)).to_numpy()) for one in own]

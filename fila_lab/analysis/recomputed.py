@@ -11,7 +11,7 @@ import pandas as pd
 from fila_lab.analysis.check import Check, listed
 from fila_lab.analysis.columns import ByPlace, equal
 from fila_lab.config.data import FURTHER_PLACES, PLACES, SHIFTS
-from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
+from fila_lab.config.metrics import ACCURACY, AVERAGES, averaged, is_score, parse_metric
 
 NAME = "metrics recomputed from predictions"
 TOLERANCE = 1e-6
@@ -23,7 +23,8 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
 
     judged_by: the score of tasks that are not judged by `exact`: their worth is the column `score`. Elsewhere right is what equals the
     answer, where the answers are there; `correct` alone else. `<score>/<task>` is the mean over its places (further ones apart),
-    `exact/mean` over the tasks judged so; gaps and fragmentation errors are over items at all three places.
+    `exact/mean` over the tasks judged so, `exact/fine` over those with fine detail, by place too; gaps and fragmentation errors are over
+    items at all three places.
     """
     frame = predictions[["id", "task", "place"]].assign(right=_worth(predictions, judged_by))
     by_place = frame.groupby(["id", "task", "place"])["right"].mean().unstack("place")  # [cells x tasks, places]
@@ -31,8 +32,11 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
     score_of = {task: judged_by.get(str(task), ACCURACY) for task in by_task}
     parts = {f"{score_of[task]}/{task}/{place}": by_place[place].unstack("task")[task] for task in by_task for place in by_place if place}
     parts |= {f"{score_of[task]}/{task}": by_task[task] for task in by_task}
-    if exact := [task for task in by_task if score_of[task] == ACCURACY]:
-        parts[MEAN] = by_task[exact].mean(axis=1)
+    exact = [task for task in by_task if score_of[task] == ACCURACY]
+    for average in AVERAGES:
+        if own := averaged(average, exact):
+            parts[f"{ACCURACY}/{average}"] = by_task[own].mean(axis=1)
+            parts |= {f"{ACCURACY}/{average}/{place}": by_place[place].unstack("task")[own].mean(axis=1) for place in by_place if place}
     further = [place for place in FURTHER_PLACES if place in by_place.columns]
     aside = ByPlace.of(predictions, ["id", "task", "item_id"], [*PLACES, *further], frame["right"])
     of = [frame[name].iloc[aside.first].reset_index(drop=True) for name in ("id", "task")]

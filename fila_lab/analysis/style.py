@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.config.metrics import is_share
+from fila_lab.config.metrics import AVERAGES, is_share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,8 @@ def si_prefix(largest: float) -> tuple[float, str]:
 
 def tasks_of(columns: Sequence[str], primary: str) -> list[str]:
     """Tasks that have accuracies, the primary metric's first."""
-    found = [name.split("/")[1] for name in columns if name.startswith("exact/") and name.count("/") == 1 and name != "exact/mean"]
+    found = [name.split("/")[1] for name in columns if name.startswith("exact/") and name.count("/") == 1]
+    found = [task for task in found if task not in AVERAGES]
     first = primary.split("/")[1] if primary.count("/") else ""
     return sorted(dict.fromkeys(found), key=lambda task: (task != first, task != "reading", task))
 

@@ -20,7 +20,7 @@ from fila_lab.analysis.style import rows_of, scale_of, with_bounds
 from fila_lab.analysis.verdicts import relation
 from fila_lab.config import power
 from fila_lab.config.data import FURTHER_PLACES, PLACES
-from fila_lab.config.metrics import ACCURACY, parse_metric
+from fila_lab.config.metrics import ACCURACY, AVERAGES, averaged, parse_metric
 from fila_lab.config.study import Family
 
 MOST_LEVELS = 12
@@ -226,7 +226,8 @@ def _parts(predictions: pd.DataFrame, column: str, metric: str) -> dict[str, _Pa
     _, task, place = parse_metric(metric)
     needed = dict.fromkeys(("arm", "seed", "item_id", "image_id", "task", "place", "correct", "score", column))
     predictions = predictions[[name for name in needed if name in predictions]]
-    own = predictions if task == "mean" else predictions[predictions["task"] == task]
+    tasks = averaged(task, predictions["task"].unique()) if task in AVERAGES else [task]
+    own = predictions[predictions["task"].isin(tasks)]
     own = own[own["place"] == place] if place else own
     if column not in own or own.empty:
         return {}

@@ -14,6 +14,9 @@ SeamTask = Literal["reading", "document", "table", "chart", "counting", "spatial
 SEAM_TASKS: tuple[SeamTask, ...] = get_args(SeamTask)
 """The tasks of the seam suite; `fila_lab.data.seam.tasks` has a module for each."""
 
+FINE_TASKS: tuple[SeamTask, ...] = tuple(task for task in SEAM_TASKS if task not in ("presence", "coarse"))
+"""Those that ask for fine detail, which a seam can cut."""
+
 Place = Literal["cut", "sham", "intact"]
 PLACES: tuple[str, ...] = get_args(Place)
 """Where a target stands, in the order of a triplet."""

@@ -1,25 +1,28 @@
 """The names of a cell's metrics, torch-free: which of them a run's data can give, and what their unit is. The one place that reads them.
 
-A name is `<kind>/<task>`; where the kind is a score (config.score_names), also `<score>/<task>/<place>`. `exact/mean` is the mean over
-tasks. Tests hold the names equal to what `fila_lab.evaluation` computes.
+A name is `<kind>/<task>`; where the kind is a score (config.score_names), also `<score>/<task>/<place>`. In place of a task, `exact/mean`
+is the mean over tasks, `exact/fine` that over the seam suite's tasks with fine detail (config.data.FINE_TASKS). Tests hold the names equal
+to what `fila_lab.evaluation` computes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from fila_lab.config.base import ConfigError, did_you_mean
-from fila_lab.config.data import FURTHER_PLACES, SEAM_TASKS, SHIFTS, SeamConfig
+from fila_lab.config.data import FINE_TASKS, FURTHER_PLACES, SEAM_TASKS, SHIFTS, SeamConfig
 from fila_lab.config.run import RunConfig
 from fila_lab.config.score_names import SCORES, score_names
 from fila_lab.config.suites import SEAM, SuiteConfig
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
-MEAN = "exact/mean"
 ACCURACY = "exact"
+MEAN = "exact/mean"
+AVERAGES = ("mean", "fine")
+"""What stands for several tasks in place of one."""
 BY_TRIPLET = ("seam_gap", "sham_gap", "fragmentation", "fragmentation_reverse")
 """Kinds that compare an item's three places, so only the test pool has them."""
 SHIFTED = ("shift_gap", "shift_error")
@@ -42,6 +45,13 @@ def parse_metric(name: str) -> Metric:
     """`exact/reading/cut` -> (exact, reading, cut). What is no metric is taken apart too: `check_metric` refuses it."""
     kind, task, place = (*name.split("/", 2), "", "")[:3]
     return Metric(kind, task, place)
+
+
+def averaged(name: str, tasks: Iterable[str]) -> list[str]:
+    """Which of these tasks an average is over; none where `name` is no average."""
+    if name == "mean":
+        return list(tasks)
+    return [task for task in tasks if task in FINE_TASKS] if name == "fine" else []
 
 
 def is_score(kind: str) -> bool:
@@ -72,6 +82,9 @@ def metric_names(config: RunConfig, validation: bool = False, further: Mapping[s
     places = tuple(place for place in seam.test_places if place in seam.places) if validation else seam.test_places
     tasks = tasks_of(config, validation)
     names = [MEAN] if tasks or ACCURACY in further.values() else []
+    names += [f"{MEAN}/{place}" for place in places if tasks]
+    if averaged("fine", tasks):
+        names += [f"{ACCURACY}/fine", *(f"{ACCURACY}/fine/{place}" for place in places)]
     for task in tasks:
         names += [f"{ACCURACY}/{task}", *(f"{ACCURACY}/{task}/{place}" for place in places), f"{COUNT}/{task}"]
         if not validation:
@@ -149,6 +162,6 @@ def _why_not(name: str, config: RunConfig, validation: bool, known: Sequence[str
         places = [place for place in config.data.seam.test_places if f"{ACCURACY}/{own[0]}/{place}" in known]
         grammar.append(
             ", ".join([f"{ACCURACY}/TASK[/{'|'.join(places)}]", *(f"{kind}/TASK" for kind in kinds)])
-            + f" with TASK one of {', '.join(own)}"
+            + f" with TASK one of {', '.join((*own, *AVERAGES))}"
         )
     return f"is no metric{did_you_mean(name, usable)}; give {', '.join([*([MEAN] if MEAN in known else []), *grammar])}"

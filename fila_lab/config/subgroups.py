@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fila_lab.config.base import did_you_mean
 from fila_lab.config.data import SEAM_TASKS
-from fila_lab.config.metrics import ACCURACY, MEAN, is_score, parse_metric
+from fila_lab.config.metrics import ACCURACY, AVERAGES, MEAN, is_score, parse_metric
 from fila_lab.config.renamed import renamed_word
 
 GAPS = {"seam_gap": ("sham", "cut"), "sham_gap": ("intact", "sham"), "cross_gap": ("sham", "cross")}
@@ -29,12 +29,12 @@ def check_by(field: str, by: Sequence[str], metric: str) -> None:
         remedy = f"split a score ({ACCURACY}/...) or {', '.join(GAPS)}"
         raise ValueError(f"{field}: metric {metric!r} is no mean over items, so no part of them has one; {remedy}")
     for at, column in enumerate(by):
-        if column not in SUBGROUPS and (task in SEAM_TASKS or metric == MEAN or not is_score(kind)):
+        if column not in SUBGROUPS and (task in SEAM_TASKS or task in AVERAGES or not is_score(kind)):
             unknown = renamed_word(column) or f"unknown column {column!r}{did_you_mean(column, SUBGROUPS)}"
             raise ValueError(f"{field}: {unknown}; columns are {', '.join(SUBGROUPS)}")
         if column in by[:at]:
             raise ValueError(f"{field}: {column!r} stands there twice; remove one")
-        if column == "task" and metric != MEAN:
+        if column == "task" and task not in AVERAGES:
             raise ValueError(f"{field}: 'task' cannot split {metric!r}, whose items are all of the task {task}; use the metric {MEAN}")
         if column == "place" and (place or kind != ACCURACY):
             other = f"{ACCURACY}/{task}"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import FURTHER_PLACES, PLACES, SHIFTS
-from fila_lab.config.metrics import ACCURACY, MEAN
+from fila_lab.config.metrics import ACCURACY, AVERAGES, averaged
 
 
 def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None) -> dict[str, float]:
     """Metrics of a predictions frame (columns item_id, task, place, correct; one row an item and place), all shares except `n/`.
 
     `scores`: the score by which a task is judged, `exact` where none is named; the mean of another is that of the column `score`.
-    `<score>/<task>` is the mean over its places of `<score>/<task>/<place>`, and `exact/mean` the mean over the tasks judged so. Gaps and
-    fragmentation errors are over triplets; a task whose items have one place each, or none, has none: those names are then absent.
+    `<score>/<task>` is the mean over its places of `<score>/<task>/<place>`; `exact/mean` the mean over the tasks judged so, `exact/fine`
+    over those of them with fine detail, both by place too. Gaps and fragmentation errors are over triplets; a task whose items have one
+    place each, or none, has none: those names are then absent.
     Places beside a triplet's count in no mean over places. What two seams cost is `cross_gap`, accuracy(sham) - accuracy(cross); what sham
     places lose by a shift of less than a patch is the noise floor of the gaps and errors, `shift_gap` and `shift_error` (right at the sham
     place, wrong when shifted), each the mean over the shifts.
@@ -42,8 +43,18 @@ def summarise(predictions: pd.DataFrame, scores: Mapping[str, str] | None = None
             metrics[f"sham_gap/{task}"] = float(intact.mean() - sham.mean())
             metrics[f"fragmentation/{task}"] = float((sham & ~cut).mean())
             metrics[f"fragmentation_reverse/{task}"] = float((~sham & cut).mean())
-    exact = [metrics[f"{ACCURACY}/{task}"] for task in frame["task"].unique() if task not in judged_by]
-    return metrics | ({MEAN: float(np.mean(exact))} if exact else {})
+    return metrics | _averages(metrics, [str(task) for task in frame["task"].unique() if task not in judged_by])
+
+
+def _averages(metrics: Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
+    """Means over tasks, and over those that have a place, by place."""
+    found = {}
+    for average in AVERAGES:
+        for end in ("", *(f"/{place}" for place in (*PLACES, *FURTHER_PLACES))):
+            values = [metrics[name] for task in averaged(average, tasks) if (name := f"{ACCURACY}/{task}{end}") in metrics]
+            if values:
+                found[f"{ACCURACY}/{average}{end}"] = float(np.mean(values))
+    return found
 
 
 def _checked(predictions: pd.DataFrame, *columns: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from scipy import stats
 from fila_lab.analysis import statistics
 from fila_lab.analysis.contrasts import Contrast
 from fila_lab.analysis.new_items import ItemError, NewItems
-from fila_lab.analysis.recomputed import recomputed_check
+from fila_lab.analysis.recomputed import recompute, recomputed_check
 from fila_lab.analysis.verdicts import BEYOND, WITHIN, judge
 from fila_lab.config.study import Family
 
@@ -59,6 +59,25 @@ def test_metrics_are_recomputed_from_the_items(frame: pd.DataFrame, metric: str)
     }[metric].unstack()
     assert found.observed == pytest.approx(wanted.to_numpy())
     assert found.drawn.mean(axis=0) == pytest.approx(wanted.to_numpy(), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("metric", "tasks"), [("exact/fine/cut", ["reading", "chart"]), ("exact/fine", ["reading", "chart"]), ("exact/mean/cut", None)]
+)
+def test_a_mean_over_tasks_weighs_them_alike_and_fine_leaves_out_the_easy_ones(
+    frame: pd.DataFrame, metric: str, tasks: list[str] | None
+) -> None:
+    """Of a frame whose tasks have unlike numbers of items."""
+    number = frame["item_id"].str.removeprefix("item-").astype(int)
+    frame = frame.assign(task=np.select([number < 10, number < 30], ["coarse", "chart"], "reading"))
+    found = NewItems.of(frame, metric)
+    assert found is not None
+    own = frame if tasks is None else frame[frame["task"].isin(tasks)]
+    own = own[own["place"] == "cut"] if metric.endswith("/cut") else own
+    wanted = own.groupby(["arm", "seed", "task"])["correct"].mean().groupby(["arm", "seed"]).mean().unstack()
+    assert found.observed == pytest.approx(wanted.to_numpy())
+    ours = recompute(frame.assign(id=frame["arm"] + frame["seed"].astype(str)))[metric]
+    assert sorted(ours) == pytest.approx(sorted(wanted.to_numpy().ravel()))
 
 
 def test_a_task_has_its_own_images_and_its_mean_is_over_these(frame: pd.DataFrame) -> None:

@@ -37,6 +37,7 @@ def study(primary: str = "exact/reading", **family: Any) -> StudyConfig:
         (["place", "place"], "exact/reading", "'place' stands there twice"),
         (["task"], "exact/reading", "'task' cannot split 'exact/reading', whose items are all of the task reading"),
         (["place"], "exact/reading/cut", "'place' cannot split 'exact/reading/cut', which names its places itself"),
+        (["place"], "exact/fine/cut", "'place' cannot split 'exact/fine/cut', which names its places itself"),
         (["place"], "seam_gap/reading", "'place' cannot split 'seam_gap/reading'"),
         (["place"], "cross_gap/reading", "'place' cannot split 'cross_gap/reading'"),
         (["length"], "fragmentation/reading", "is no mean over items"),
@@ -56,6 +57,7 @@ def test_what_can_split() -> None:
     assert study(by=["axis"], metric="cross_gap/reading").families["f"].by == ("axis",)
     assert study(by=None).families["f"].by == ()
     assert study("exact/mean", by=["task", "place"]).families["f"].by == ("task", "place")
+    assert study("exact/fine/cut", by=["task"]).families["f"].by == ("task",)
     assert study("exact/mean", by=["place"], metric="exact/table").families["f"].by == ("place",)
     assert study("anls/docvqa", by=["question_type"]).families["f"].by == ("question_type",)
     assert study("exact/mine", by=["task_of_mine", "canvas"]).families["f"].by == ("task_of_mine", "canvas")

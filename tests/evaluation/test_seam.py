@@ -52,6 +52,13 @@ def test_summary_counted_by_hand() -> None:
             "fragmentation/coarse": 0.0,
             "fragmentation_reverse/coarse": 0.0,
             "exact/mean": (2 / 3 + 0.5) / 2,
+            "exact/mean/cut": 0.45,
+            "exact/mean/sham": 0.55,
+            "exact/mean/intact": 0.75,
+            "exact/fine": 2 / 3,  # of reading alone
+            "exact/fine/cut": 0.4,
+            "exact/fine/sham": 0.6,
+            "exact/fine/intact": 1.0,
         }
     )
     assert all(isinstance(value, float) for value in metrics.values())
@@ -63,7 +70,7 @@ def test_a_task_is_judged_by_its_own_score() -> None:
     metrics = summarise(rows, {"reading": "exact", "chart": "anls"})
     assert {
         name: value for name, value in metrics.items() if name.count("/") == 1 and not name.startswith(("n/", "s", "f"))
-    } == pytest.approx({"exact/reading": 2 / 3, "anls/chart": 0.25, "exact/mean": 2 / 3})
+    } == pytest.approx({"exact/reading": 2 / 3, "anls/chart": 0.25, "exact/mean": 2 / 3, "exact/fine": 2 / 3})
 
 
 def test_seam_gap_is_the_difference_of_the_two_error_rates_whatever_the_data() -> None:
@@ -87,7 +94,12 @@ def test_items_with_one_place_have_accuracies_and_no_gaps() -> None:
     )
     metrics = summarise(predictions)
     assert metrics == pytest.approx(
-        {"exact/reading/cut": 1 / 3, "exact/reading/intact": 1.0, "exact/reading": 2 / 3, "n/reading": 4, "exact/mean": 2 / 3}
+        {
+            f"exact/{name}{end}": value
+            for name in ("reading", "mean", "fine")
+            for end, value in (("/cut", 1 / 3), ("/intact", 1.0), ("", 2 / 3))
+        }
+        | {"n/reading": 4}
     )
 
 
@@ -102,15 +114,10 @@ def test_further_places_counted_by_hand() -> None:
     ]
     metrics = summarise(pd.concat([frame(reading=READING), pd.DataFrame(rows)]))
     assert {name: metrics[name] for name in plain} == plain
+    further = {"cross": 0.2, "shift_1": 0.6, "shift_2": 0.4}
     assert {name: value for name, value in metrics.items() if name not in plain} == pytest.approx(
-        {
-            "exact/reading/cross": 0.2,
-            "exact/reading/shift_1": 0.6,
-            "exact/reading/shift_2": 0.4,
-            "cross_gap/reading": 0.4,
-            "shift_gap/reading": 0.1,
-            "shift_error/reading": 0.2,
-        }
+        {f"exact/{name}/{place}": share for name in ("reading", "mean", "fine") for place, share in further.items()}
+        | {"cross_gap/reading": 0.4, "shift_gap/reading": 0.1, "shift_error/reading": 0.2}
     )
     with pytest.raises(FilaError, match="item 'r4' of task 'reading' lacks the place 'cross', which others have"):
         summarise(pd.concat([frame(reading=READING), pd.DataFrame(rows[:4])]))
