@@ -87,6 +87,12 @@ def run(
     system_metrics: Annotated[bool, typer.Option("--system-metrics", help="Record this machine's load in the MLflow mirror.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run recorded failures again.")] = False,
     allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Accept results of other code in the folder.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="DIR", help="Take over the cells that another result folder holds, published or not.", show_default=False
+        ),
+    ] = None,
     costs: Annotated[
         bool | None,
         typer.Option("--costs/--no-costs", help="Measure what arms cost, after the cells. Default: if none failed.", show_default=False),
@@ -112,6 +118,7 @@ def run(
     \b
     fila-lab run experiments/fusion_methods.yaml
     fila-lab run fusion_methods --budget full --workers 2
+    fila-lab run fusion_methods --budget full --from experiments/results/fusion_methods    only what was not published
     fila-lab run fusion_methods --shard 0/4        one of four drivers on a shared folder: 0/4, 1/4, 2/4, 3/4
     fila-lab run fusion_methods --engine inline    in this process, for debugging
     fila-lab run fusion_methods --engine ray --address auto --workers 32 --cell-gpus 0.5
@@ -146,6 +153,7 @@ def run(
         system_metrics=system_metrics,
         retry_failed=retry_failed,
         allow_mixed=allow_mixed,
+        source=source,
         costs=costs,
         sweep_storage=sweep_storage,
         sweep_key=sweep_key,

@@ -33,6 +33,8 @@ class Options:
     """Whether the mirror records the load of the driver's machine."""
     retry_failed: bool = False
     allow_mixed: bool = False
+    source: Path | None = None
+    """Another result folder, published or not, whose cells need not be run again."""
     cache_dir: Path | None = None
     checkpoints: bool = True
     costs: bool | None = None

@@ -23,6 +23,7 @@ from fila_lab.studies.plan import Plan, make_plan
 from fila_lab.studies.session import StudyRun
 from fila_lab.studies.step_times import find_step_seconds
 from fila_lab.studies.store import ResultStore
+from fila_lab.studies.take_over import take_over
 
 
 def run_study(
@@ -128,5 +129,7 @@ def _drive(study_file: bytes, root: Path, plan: Plan, options: Options, console:
         store.repair(alone)
         code = code_hash({suite for cell in plan.cells for suite in suites_of(cell.config)})
         check_code(store, code, options.allow_mixed)
+        if options.source is not None:
+            take_over(options.source, plan, store, code, options.allow_mixed)
         write_atomically(root / "study.yaml", study_file)
         return StudyRun(plan, store, options, code, console or Console(stderr=True)).run()
