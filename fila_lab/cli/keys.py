@@ -57,9 +57,11 @@ def commented(content: Mapping[str, Any], keys: Mapping[str, Key], above: str = 
     indent = "  " * above.count(".")
     for name, value in content.items():
         path = f"{above}{name}"
-        key, section = keys.get(path), isinstance(value, Mapping) and f"{path}." in {other[: len(path) + 1] for other in keys}
+        key, below = keys.get(path), any(other.startswith(f"{path}.") for other in keys)
+        section = below and isinstance(value, Mapping)
         line = f"{indent}{name}:" if section and value else f"{indent}{name}: {as_yaml(value)}"
-        takes = f" ({key.takes})" if key is not None and key.takes else ""
+        more = f"; its keys: fila-lab keys {path}" if below and not section else ""
+        takes = f" ({key.takes}{more})" if key is not None and key.takes else ""
         words = f"{key.meaning}{takes}" if key is not None else ""
         yield from _beside(line, words)
         if section and isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What is committed under experiments/results is whole, small, and says what the README cites."""
+"""What is committed under experiments/results is whole and small."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fila_lab import analysis
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.json_files import read_json
 from fila_lab.config.published import MANIFEST, read_mark
@@ -40,20 +39,3 @@ def test_every_file_is_the_one_that_was_published_and_none_is_beside_them(study:
     figures = re.findall(r"\]\((figures/\w+\.png)\)", text)
     assert 2 <= len(figures) <= 3
     assert set(figures) == {name for name in there if name.startswith("figures/")}
-
-
-def test_the_readmes_table_of_arms_is_what_the_committed_cells_give() -> None:
-    """fusion_methods: reading with its half-width, cut, sham, intact, seam gap, in percent and points."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    line = re.compile(r"^\| ([^|]+) \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| [\d.]+ M \|", re.MULTILINE)
-    cited = {name: numbers for name, *numbers in line.findall(text)}
-    table = analysis.arms_table(RESULTS / "fusion_methods")
-    columns = [
-        "exact/reading",
-        "exact/reading half",
-        *(f"exact/reading/{place}" for place in ("cut", "sham", "intact")),
-        "seam_gap/reading",
-    ]
-    given = sorted([f"{100 * value:.1f}" for value in row] for row in table[columns].to_numpy())
-    assert sorted(cited.values()) == given
-    assert len(cited) == 8

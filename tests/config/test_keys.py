@@ -82,3 +82,5 @@ def test_what_is_shown_of_a_preset_is_that_preset(preset: str) -> None:
     lines = list(commented(content, {key.path: key for key in run_keys() if not key.where}))
     assert yaml.safe_load("\n".join(lines)) == content
     assert any(line.startswith("  depth: multi") and "# `last`, `multi`" in line for line in lines)
+    told = " ".join(line.partition("# ")[2] for line in lines)
+    assert all(f"its keys: fila-lab keys {path})" in told for path in ("geometry.tiling.second", "data.train", "tower_pairs"))
