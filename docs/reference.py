@@ -186,17 +186,23 @@ def _usage(argument: Any) -> str:
 
 
 def python_page() -> str:
-    """Every public name of `import fila_lab`, by the room it comes from; mkdocstrings puts docstrings there."""
+    """Every public name of `import fila_lab` and of its room of results, by the room it comes from; mkdocstrings puts docstrings there."""
     lines = [
         "# From Python",
         "",
-        "`import fila_lab` offers these names, and loads each on first use; `dir(fila_lab)` lists them. On the site each stands with its",
-        "signature and docstring. This page is written by `make reference`.",
+        "`import fila_lab` offers these names, and loads each on first use; `dir(fila_lab)` lists them, and `dir(fila_lab.analysis)` those",
+        "of the room of results, which stand here too. On the site each stands with its signature and docstring. This page is written by",
+        "`make reference`.",
+        "",
+        "`fila_lab.analysis.load(FOLDER)` is the door to results, running or published, as tidy frames: `cells`, `scores`, `costs`,",
+        "`items`, `predictions`, `contrasts`, `curves`; `show(ITEM, fila_lab.draw_item)` draws an item's page with all arms' answers,",
+        "and `interval_plot`, `profile_plot` and `improvement_plot` draw `scores`. The notebooks work through these names.",
     ]
     rooms: dict[str, list[str]] = {}
     for module, name in _handed_on(PACKAGE):
         if module and name != "__version__":
             rooms.setdefault(module.partition(".")[0], []).append(_home(f"{module}.{name}"))
+    rooms["analysis"] = [_home(f"analysis.{module}.{name}") for module, name in _handed_on(PACKAGE / "analysis")]
     for room, homes in rooms.items():
         lines += ["", f"## fila_lab.{room}"]
         for home in homes:

@@ -65,6 +65,7 @@ from .modeling.fusion import FusionSpec as FusionSpec
 from .modeling.fusion import register as register
 from .studies import Plan as Plan
 from .studies import ResultStore as ResultStore
+from .studies import draw_item as draw_item
 from .studies import make_plan as make_plan
 from .studies import run_plan as run_plan
 from .studies import run_study as run_study

@@ -1,4 +1,8 @@
-"""From a folder of results to numbers, verdicts, plots and a report; importing it is light, pandas and matplotlib load on first use."""
+"""From a folder of results to numbers, verdicts, plots and a report; importing it is light, pandas and matplotlib load on first use.
+
+`load(FOLDER)` is the door: a study's folder as tidy frames. Examples in docstrings begin after `from fila_lab.analysis import *`, at the
+root of the repository, whose published results they read.
+"""
 
 import lazy_loader
 

@@ -1,3 +1,9 @@
+from .aggregate_plots import improvement_plot as improvement_plot
+from .aggregate_plots import interval_plot as interval_plot
+from .aggregate_plots import profile_plot as profile_plot
+from .aggregates import aggregate_intervals as aggregate_intervals
+from .aggregates import improvement_probabilities as improvement_probabilities
+from .aggregates import performance_profiles as performance_profiles
 from .alarm import Alarm as Alarm
 from .alarms import find_alarms as find_alarms
 from .bootstrap import GapInterval as GapInterval
@@ -24,6 +30,7 @@ from .importance import importances as importances
 from .probes import load_probe as load_probe
 from .report import write_report as write_report
 from .report import write_summary as write_summary
+from .score_frame import task_scores as task_scores
 from .selfcheck import aa_rate as aa_rate
 from .signatures import check_signatures as check_signatures
 from .statistics import holm as holm
@@ -31,6 +38,8 @@ from .statistics import paired_interval as paired_interval
 from .statistics import probability_greater as probability_greater
 from .statistics import sign_flip as sign_flip
 from .statistics import tost as tost
+from .study_frames import StudyFrames as StudyFrames
+from .study_frames import load as load
 from .subgroups import Subgroups as Subgroups
 from .sweep import SweepFindings as SweepFindings
 from .tables import arms_table as arms_table

@@ -12,7 +12,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Alarm:
-    """`kind` groups alarms of one sort, `text` says with names and numbers what is wrong."""
+    """`kind` groups alarms of one sort, `text` says with names and numbers what is wrong.
+
+    Example:
+        >>> Alarm("failed cells", "2 of 16 cells failed", "error").line()
+        'Error, failed cells: 2 of 16 cells failed'
+    """
 
     kind: str
     text: str

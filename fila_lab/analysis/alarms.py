@@ -25,7 +25,13 @@ EMPTY = 0.5
 
 
 def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alarm]:
-    """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any."""
+    """Every alarm of a study, the gravest first. committed: the results shown beside it, when there are any.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> {alarm.severity for alarm in find_alarms(found)} <= {"error", "warning", "note"}
+        True
+    """
     made = list(found.once(_own_alarms))
     if committed is not None:
         made += [*_other_code(found, committed), *_altered(committed)]

@@ -17,7 +17,14 @@ FEW_CLUSTERS = 20
 
 @dataclass(frozen=True)
 class GapInterval:
-    """accuracy(high place) - accuracy(low place) over triplets, with a 95 % percentile interval over test images; seeds are held fixed."""
+    """accuracy(high place) - accuracy(low place) over triplets, with a 95 % percentile interval over test images; seeds are held fixed.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> gap = found.gaps["none", "reading", "seam"]
+        >>> gap.low < gap.gap < gap.high
+        True
+    """
 
     gap: float
     low: float
@@ -50,6 +57,13 @@ def clustered_gap(triplets: pd.DataFrame, high: str = "sham", low: str = "cut", 
 
     triplets: rows of `triplet_table` for one arm and task. One image's items and all its seeds are drawn together, so that neither
     items on one page nor seeds on one item count as independent. Draws are weights [draws, images], one matrix product for all.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> triplets = found.triplets
+        >>> own = triplets[(triplets["arm"] == "none") & (triplets["task"] == "reading")]
+        >>> clustered_gap(own).seeds == own["seed"].nunique()
+        True
     """
     nothing = float("nan")
     if triplets.empty:

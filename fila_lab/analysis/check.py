@@ -13,6 +13,11 @@ class Check:
     `affects`: the arms whose every contrast a failure makes incomparable, None for all arms. `apart`: groups of arms that are alike
     within themselves and differ from the others (other items, other steps); a failure makes contrasts across groups incomparable.
     `needed`: whether not being able to make it is worth an alarm.
+
+    Example:
+        >>> check = Check("same items", False, "none answered other items", affects=frozenset({"none"}))
+        >>> check.spoils(["concat", "none"]), check.spoils(["concat", "addition"])
+        (True, False)
     """
 
     name: str

@@ -30,7 +30,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Findings:
-    """A study's frame and, on demand, all that follows from it and from the predictions. Made by `Findings.of(out)`."""
+    """A study's frame and, on demand, all that follows from it and from the predictions. Made by `Findings.of(out)`.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> found.metric, found.tasks
+        ('exact/reading/cut', ['reading', 'coarse'])
+    """
 
     folder: StudyFolder
     frame: pd.DataFrame
@@ -167,6 +173,11 @@ def find_published(folder: StudyFolder, published: Path | None = None) -> Findin
 
     None when there are none, or when they are `folder` itself or (part of) the same cells: a run says nothing beside its own copy.
     Errors: FilaError when a folder named explicitly cannot be read.
+
+    Example:
+        >>> out = "experiments/results/remove_fusion"
+        >>> find_published(StudyFolder.open(out)) is None  # it is the published one itself
+        True
     """
     inside = Path("experiments") / "results" / folder.study.name
     starts = [*folder.out.resolve().parents, Path.cwd(), Path(fila_lab.__file__).resolve().parents[1]]

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A result that exists and could not be used."""
+    """A result that exists and could not be used.
+
+    Example:
+        >>> out = "experiments/results/remove_fusion"
+        >>> [f"{one.id}: {one.reason}" for one in StudyFolder.open(out).skipped]
+        []
+    """
 
     id: str
     reason: str
@@ -87,7 +93,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """A result folder as read once. `StudyFolder.open(out)` raises FilaError where there is no readable plan."""
+    """A result folder as read once. `StudyFolder.open(out)` raises FilaError where there is no readable plan.
+
+    Example:
+        >>> folder = StudyFolder.open("experiments/results/remove_fusion")
+        >>> folder.arms, folder.baseline, all(cell.done for cell in folder.main)
+        (('none', 'concat'), 'none', True)
+    """
 
     out: Path
     study: StudyConfig

@@ -31,6 +31,11 @@ def load_study_frame(out: Source) -> pd.DataFrame:
     tower pair, where seeds are spread over several.
 
     Arms are in the study's order. `frame.attrs["notes"]` says what was left out. Errors: FilaError when no main cell is finished.
+
+    Example:
+        >>> frame = load_study_frame("experiments/results/remove_fusion")
+        >>> frame.groupby("arm", sort=False)["exact/reading/cut"].mean().index.tolist()
+        ['none', 'concat']
     """
     folder = StudyFolder.open(out)
     rows = [
@@ -56,6 +61,10 @@ def load_predictions(out: Source, arm: str | None = None) -> pd.DataFrame:
     columns, those of text are categorical.
 
     Cells without readable predictions are left out and named in `attrs["notes"]`. Errors: FilaError when there is none at all.
+
+    Example:
+        >>> load_predictions("experiments/results/remove_fusion", arm="concat")["arm"].unique().tolist()
+        ['concat']
     """
     folder = StudyFolder.open(out)
     if arm is not None and arm not in folder.arms:
@@ -109,6 +118,11 @@ def load_tuning(out: Source) -> pd.DataFrame:
 
     Committed folders may carry `tuning/trials.csv` in place of the cells; it is read when no tuning cell has a value.
     Empty frame without either.
+
+    Example:
+        >>> trials = load_tuning("experiments/results/fusion_methods")
+        >>> bool((trials[trials["winner"]].groupby("arm").size() == 1).all())
+        True
     """
     folder = StudyFolder.open(out)
     space = dict(folder.study.tuning.dimensions) if folder.study.tuning else {}
@@ -155,7 +169,12 @@ def load_tuning(out: Source) -> pd.DataFrame:
 
 
 def load_curves(out: Source) -> pd.DataFrame:
-    """One row per logged step of a finished main cell: arm, seed, id, step, and the measures of MEASURED (NaN where not measured)."""
+    """One row per logged step of a finished main cell: arm, seed, id, step, and the measures of MEASURED (NaN where not measured).
+
+    Example:
+        >>> load_curves("experiments/results/remove_fusion").columns.tolist()
+        ['arm', 'seed', 'id', 'step', 'loss', 'learning_rate', 'validation', 'validation_loss']
+    """
     folder = StudyFolder.open(out)
     rows = [
         {**_key(cell), **{name: point.get(name) for name in ("step", *MEASURED)}}
@@ -175,7 +194,12 @@ def _float(text: object) -> float:
 
 
 def load_costs(out: Source) -> pd.DataFrame:
-    """Costs indexed by arm, columns COST_COLUMNS (counts, FLOPs, milliseconds, MiB); NaN where unmeasured. Errors: FilaError if damaged."""
+    """Costs indexed by arm, columns COST_COLUMNS (counts, FLOPs, milliseconds, MiB); NaN where unmeasured. Errors: FilaError if damaged.
+
+    Example:
+        >>> load_costs("experiments/results/remove_fusion").index.tolist()
+        ['none', 'concat']
+    """
     folder = StudyFolder.open(out)
     path = folder.out / "costs.json"
     costs: dict[str, Any] = {}
@@ -194,7 +218,12 @@ def load_costs(out: Source) -> pd.DataFrame:
 
 def load_manifests(out: Source) -> pd.DataFrame:
     """One row per finished main cell: arm, seed, id, the manifest flattened (`versions.torch`, ...), its config's `runtime.*`, and the
-    number of its tower pair where there are several."""
+    number of its tower pair where there are several.
+
+    Example:
+        >>> "versions.torch" in load_manifests("experiments/results/remove_fusion")
+        True
+    """
     folder = StudyFolder.open(out)
     rows = []
     for cell in folder.main:
@@ -208,7 +237,12 @@ def load_manifests(out: Source) -> pd.DataFrame:
 
 
 def failures(out: Source) -> pd.DataFrame:
-    """One row per failed cell, tuning included: arm, seed, phase, trial, id, kind, message."""
+    """One row per failed cell, tuning included: arm, seed, phase, trial, id, kind, message.
+
+    Example:
+        >>> failures("experiments/results/remove_fusion").columns.tolist()
+        ['arm', 'seed', 'id', 'phase', 'trial', 'kind', 'message']
+    """
     folder = StudyFolder.open(out)
     rows = [{**_key(cell), "phase": cell.phase, "trial": cell.trial, **_failure(cell)} for cell in folder.cells if cell.failed]
     return pd.DataFrame(rows, columns=["arm", "seed", "id", "phase", "trial", "kind", "message"])

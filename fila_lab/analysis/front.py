@@ -21,7 +21,12 @@ Floats = NDArray[np.float64]
 
 
 def non_dominated(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_]:
-    """Which points [points] no other dominates."""
+    """Which points [points] no other dominates.
+
+    Example:
+        >>> non_dominated([[0.6, 2.0], [0.5, 1.0], [0.5, 3.0]], ["maximize", "minimize"]).tolist()
+        [True, True, False]
+    """
     losses = _losses(values, directions)
     on_front = np.zeros(len(losses), dtype=bool)
     front = np.empty((0, losses.shape[1]))
@@ -54,6 +59,10 @@ def reference_point(values: ArrayLike, directions: Sequence[str]) -> Floats:
     """The point [objectives] that hypervolume is measured from, by REFERENCE_RULE; rows that are not finite are left out.
 
     An objective without a span is moved off by BEYOND of its value, and by 1 where that is 0.
+
+    Example:
+        >>> reference_point([[0.6, 2.0], [0.5, 1.0]], ["maximize", "minimize"]).round(3).tolist()
+        [0.49, 2.1]
     """
     losses = _finite(_losses(values, directions))
     worst = losses.max(axis=0)
@@ -67,12 +76,21 @@ def hypervolume(values: ArrayLike, directions: Sequence[str], reference: ArrayLi
     """The volume, in the product of the objectives' units, of what lies between the points and the reference point: exact.
 
     A point that is not better than the reference in every objective adds nothing.
+
+    Example:
+        >>> hypervolume([[1, 2], [2, 1]], ["minimize", "minimize"], [3, 3])
+        3.0
     """
     return _covered(_gains(values, directions, reference))
 
 
 def hypervolume_history(values: ArrayLike, directions: Sequence[str], reference: ArrayLike) -> Floats:
-    """Hypervolume of the first 1, 2, ... points [points]."""
+    """Hypervolume of the first 1, 2, ... points [points].
+
+    Example:
+        >>> hypervolume_history([[1, 2], [2, 1]], ["minimize", "minimize"], [3, 3]).tolist()
+        [2.0, 3.0]
+    """
     front = np.empty((0, len(directions)))
     total, history = 0.0, []
     for gain in _gains(values, directions, reference, keep=True):
@@ -111,7 +129,12 @@ def median_draws(rounds: ArrayLike, draws: int, rng: np.random.Generator) -> Flo
 
 
 def front_shares(draws: ArrayLike, directions: Sequence[str]) -> Floats:
-    """Share of `draws` [draws, points, objectives] in which each point [points] is on the front of its draw."""
+    """Share of `draws` [draws, points, objectives] in which each point [points] is on the front of its draw.
+
+    Example:
+        >>> front_shares([[[0.6, 2.0], [0.5, 1.0]], [[0.6, 2.0], [0.7, 1.0]]], ["maximize", "minimize"]).tolist()
+        [0.5, 1.0]
+    """
     losses = np.asarray(draws, dtype=float) * _signs(directions)
     kept = [~_dominates(losses, losses[:, index : index + 1]).any(axis=1) for index in range(losses.shape[1])]
     return np.array([own.mean() for own in kept])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +69,20 @@ def flips_table(folder: StudyFolder, flips: list[Flip]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _flip(item: str, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder, gallery: Path) -> Flip:
+def answers_of(rows: pd.DataFrame, arms: Sequence[str], places: Sequence[str]) -> dict[str, dict[str, Answer]]:
+    """Arm -> place -> what it answered; of those that did. rows: predictions of one item."""
     answers: dict[str, dict[str, Answer]] = {}
-    for arm in folder.arms:
-        for place in PLACES:
+    for arm in arms:
+        for place in places:
             own = rows[(rows["arm"] == arm) & (rows["place"] == place)]
             if len(own):
                 text = str(own["prediction"].mode().iloc[0])
                 answers.setdefault(arm, {})[place] = Answer(text, int(own["correct"].sum()), len(own))
+    return answers
+
+
+def _flip(item: str, entry: dict[str, Any] | None, rows: pd.DataFrame, folder: StudyFolder, gallery: Path) -> Flip:
+    answers = answers_of(rows, folder.arms, PLACES)
     first = rows.iloc[0]
     cut = rows.loc[rows["place"] == "cut", "cut_fraction"] if "cut_fraction" in rows else pd.Series(dtype=float)
     fraction = float(entry["cut_fraction"]) if entry else float(cut.max()) if len(cut) else float("nan")

@@ -13,7 +13,13 @@ SAID = (*((word, size) for word in ("better", "worse") for size in (BEYOND, OPEN
 
 
 def headline_of(found: Findings, committed: Findings | None = None) -> list[str]:
-    """Every alarm, then what was found. committed: the results shown beside it, when there are any."""
+    """Every alarm, then what was found. committed: the results shown beside it, when there are any.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> print(headline_of(found)[-1])
+        Smallest true difference these seeds find with 80 % power: ...
+    """
     return [alarm.line() for alarm in find_alarms(found, committed)] + sentences_of(found)
 
 

@@ -39,6 +39,14 @@ def importances(
         values: of each trial, its value in one objective.
         space: every field that was searched.
         shuffles: how many.
+
+    Example:
+        >>> from fila_lab.config.space import Range
+        >>> space = {"train.learning_rate": Range(low=1e-3, high=1e-2, log=True)}
+        >>> trials = [{"train.learning_rate": 0.001 * (step + 1)} for step in range(10)]
+        >>> table = importances(trials, [0.5 + 0.01 * step for step in range(10)], space, shuffles=1)
+        >>> table[["parameter", "trials"]].values.tolist()
+        [['train.learning_rate', 10]]
     """
     found: dict[str, dict[str, float]] = {}
     active = {path: tuple(index for index, own in enumerate(parameters) if path in own) for path in space}

@@ -25,7 +25,14 @@ FAR = 8
 
 
 def load_probe(folder: Path) -> dict[str, pd.DataFrame]:
-    """The frames `fila-lab probe` left in a folder. FilaError where one is missing."""
+    """The frames `fila-lab probe` left in a folder. FilaError where one is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> load_probe(Path("experiments"))  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        FilaError: experiments: no tokens.parquet; make it with `fila-lab probe ... --out experiments`
+    """
     missing = [name for name in FRAMES if not (folder / f"{name}.parquet").is_file()]
     if missing:
         raise FilaError(f"{folder}: no {missing[0]}.parquet; make it with `fila-lab probe ... --out {folder}`")

@@ -57,6 +57,12 @@ def write_report(out: Path | str | StudyFolder | Findings, published: Path | Non
 
     Raises:
         FilaError: no main cell is finished, or the folder cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> write_report("experiments/results/remove_fusion", to=Path(tempfile.mkdtemp())).name
+        'report.html'
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)
@@ -84,6 +90,14 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
     Raises:
         FilaError: no main cell is finished.
         OSError: it cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_summary("experiments/results/remove_fusion", folder)
+        >>> (folder / "report.md").is_file()
+        True
     """
     found = Findings.of(out)
     context = _context(found, None, [])

@@ -41,6 +41,11 @@ def aa_rate(values: ArrayLike, margin: float, repeats: int = 1000, seed: int = 0
     `rate` counts sign-flip p < .05; `equivalent` counts TOST p < .05. None when the pool has too few values for one testable
     A/A comparison (12). The splits share the pool: the rate checks the verdict machinery on this pool's values, ties and
     all; it is no independent repetition of the study.
+
+    Example:
+        >>> rate = aa_rate([0.50, 0.52, 0.51, 0.49, 0.53, 0.50, 0.51, 0.52, 0.48, 0.50, 0.51, 0.49], margin=0.05, repeats=100)
+        >>> rate.pairs, rate.equivalent
+        (6, 1.0)
     """
     pool = np.asarray(values, dtype=float)
     pairs = pool.size // 2

@@ -112,7 +112,13 @@ RULES: tuple[Rule, ...] = (
 
 
 def check_signatures(found: Findings) -> list[Outcome]:
-    """Every rule, in the order of RULES."""
+    """Every rule, in the order of RULES.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> check_signatures(found)[0].rule.name
+        'seam errors'
+    """
     return list(found.once(_apply_rules))
 
 

@@ -49,7 +49,13 @@ class Interval:
 
 
 def paired_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
-    """Student-t interval of the mean of `values` [n] (for a contrast: the paired differences)."""
+    """Student-t interval of the mean of `values` [n] (for a contrast: the paired differences).
+
+    Example:
+        >>> interval = paired_interval([0.10, 0.12, 0.11])
+        >>> round(interval.mean, 3), round(interval.low, 3), round(interval.high, 3)
+        (0.11, 0.085, 0.135)
+    """
     x = _vector(values)
     if x.size < 2:
         mean = float(x.mean()) if x.size else float("nan")
@@ -63,6 +69,10 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
     """Two-sided sign-flip p of the mean paired difference [n]: exact up to EXACT_UP_TO, else Monte Carlo with the observed one counted.
 
     The null: each difference is symmetric about zero. The smallest possible p is 2 / 2^n.
+
+    Example:
+        >>> sign_flip([0.10, 0.12, 0.11])
+        0.25
     """
     d = _vector(differences)
     if not 0 < d.size <= EXACT_UP_TO:
@@ -130,7 +140,12 @@ def helmert(levels: int) -> NDArray[np.float64]:
 
 
 def holm(p_values: Sequence[float], size: int | None = None) -> list[float]:
-    """Holm-adjusted p values. `size` is the declared family's size when some of its contrasts have no p; NaN stays NaN and still counts."""
+    """Holm-adjusted p values. `size` is the declared family's size when some of its contrasts have no p; NaN stays NaN and still counts.
+
+    Example:
+        >>> holm([0.01, 0.04])
+        [0.02, 0.04]
+    """
     p = np.asarray(p_values, dtype=float)
     m = max(size or 0, p.size)
     adjusted = np.full(p.size, np.nan)
@@ -142,13 +157,23 @@ def holm(p_values: Sequence[float], size: int | None = None) -> list[float]:
 
 
 def probability_greater(a: ArrayLike, b: ArrayLike) -> float:
-    """Share of seeds at which A exceeds B, ties counted half. a, b [n] in the same seed order."""
+    """Share of seeds at which A exceeds B, ties counted half. a, b [n] in the same seed order.
+
+    Example:
+        >>> probability_greater([0.7, 0.6, 0.5], [0.6, 0.6, 0.6])
+        0.5
+    """
     first, second = _vector(a), _vector(b)
     return float(np.mean((first > second) + 0.5 * (first == second))) if first.size else float("nan")
 
 
 def tost(differences: ArrayLike, margin: float) -> float:
-    """p of the paired two one-sided t tests: small when the mean difference lies within (-margin, margin). NaN for n < 2."""
+    """p of the paired two one-sided t tests: small when the mean difference lies within (-margin, margin). NaN for n < 2.
+
+    Example:
+        >>> tost([0.01, 0.0, -0.01, 0.0], margin=0.03) < 0.05
+        True
+    """
     d = _vector(differences)
     if d.size < 2:
         return float("nan")

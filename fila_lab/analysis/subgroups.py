@@ -46,6 +46,13 @@ class Subgroups:
     `reversal`: arms change places, by t tests: in the level `up` A is ahead of B and in `down` behind it. p_reversal is the greater of the
     two sides' smallest p times the number of levels, Holm over the contrasts: so of families in which no contrast is ahead in one level and
     behind in another at most 5 % get the word. `mark`: it holds for this test pool only.
+
+    Example:
+        >>> from fila_lab.config.study import Family
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> asked = {"fusion": Family(contrasts=(("concat", "none"),), by=("place",))}
+        >>> sorted(Subgroups.of(found.predictions, asked, "exact/reading").levels["level"])
+        ['cut', 'intact', 'sham']
     """
 
     levels: pd.DataFrame

@@ -21,7 +21,13 @@ from fila_lab.config.space import choice_text
 
 @dataclass(frozen=True)
 class SweepFindings:
-    """Made by `SweepFindings.of(folder, costs)`."""
+    """Made by `SweepFindings.of(folder, costs)`.
+
+    Example:
+        >>> sweep = Findings.of("experiments/results/accuracy_cost").sweep
+        >>> len(sweep.trials) == sum(sweep.counts.values())
+        True
+    """
 
     folder: StudyFolder
     file: TrialsFile

@@ -50,7 +50,13 @@ class Table:
 
 
 def arms_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:
-    """One row per arm, numbers: seeds, failed; per task and place mean and 95 % t half-width; gaps, fragmentation; costs."""
+    """One row per arm, numbers: seeds, failed; per task and place mean and 95 % t half-width; gaps, fragmentation; costs.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> arms_table(found)[["arm", "role", "failed"]].values.tolist()
+        [['none', 'baseline', 0], ['concat', 'fusion', 0]]
+    """
     found = findings if isinstance(findings, Findings) else Findings.of(findings)
     failed = frames.failures(found.folder).query("phase == 'main'").groupby("arm").size()
     rows = []
@@ -70,7 +76,13 @@ def arms_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:
 
 
 def per_seed_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFrame:
-    """Primary metric, one row per seed, one column per arm."""
+    """Primary metric, one row per seed, one column per arm.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> per_seed_table(found).columns.tolist()
+        ['seed', 'none', 'concat']
+    """
     found = findings if isinstance(findings, Findings) else Findings.of(findings)
     wide = found.frame.pivot(index="seed", columns="arm", values=found.metric)
     return wide[[arm for arm in found.folder.arms if arm in wide]].rename_axis(columns=None).reset_index()

@@ -38,6 +38,12 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
 
     Raises:
         FilaError: there is nothing to show.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> from rich.console import Console
+        >>> console = Console(width=100, record=True, quiet=True)
+        >>> console.print(terminal_summary(found))
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)

@@ -40,7 +40,7 @@ def planned_check(folder: StudyFolder) -> Check:
         if recorded.get("seed", cell.seed) != cell.seed:
             own.append(f"{where}: it ran with seed {recorded['seed']!r}")
         train = recorded.get("train")
-        steps, last = _planned_steps(train) if isinstance(train, Mapping) else None, _last_step(cell)
+        steps, last = planned_steps(train) if isinstance(train, Mapping) else None, last_step(cell)
         if steps == BY_ROWS and last is not None:
             continue
         if last is None or steps is None:
@@ -70,7 +70,7 @@ def training_check(folder: StudyFolder) -> Check:
         free = own | ({"train.steps"} if study.equalise != "steps" else set())
         keys[arm] = (*((path, str(config.get(path))) for path in watched if not _within(path, free)), ("spent", spent.get(arm)))
     groups = _alike(keys)
-    steps = _spans({arm: _planned_steps(_train_of(config)) for arm, config in trained.items()})
+    steps = _spans({arm: planned_steps(_train_of(config)) for arm, config in trained.items()})
     if len(groups) > 1:
         paths = sorted({path for path in watched if len({dict(key).get(path, "") for key in keys.values()}) > 1})
         what = ", ".join(f"{path} ({_spans({arm: config.get(path) for arm, config in trained.items()})})" for path in paths)
@@ -172,13 +172,13 @@ def _first_configs(folder: StudyFolder) -> dict[str, dict[str, Any]]:
 
 
 def _train_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a flattened configuration what `_planned_steps` reads."""
+    """Of a flattened configuration what `planned_steps` reads."""
     heads = [path.removesuffix(".trains") for path in config if path.startswith("train.stages.") and path.endswith(".trains")]
     stages = [{name: config.get(f"{head}.{name}") for name in ("steps", "epochs")} for head in heads]
     return {"steps": config.get("train.steps"), "stages": stages}
 
 
-def _planned_steps(train: Mapping[str, Any]) -> Any:
+def planned_steps(train: Mapping[str, Any]) -> Any:
     """Steps of a recorded `train`, of all its stages together."""
     stages = train.get("stages")
     if not stages:
@@ -188,7 +188,7 @@ def _planned_steps(train: Mapping[str, Any]) -> Any:
     return sum(stage.get("steps") or train.get("steps") for stage in stages)
 
 
-def _last_step(cell: Cell) -> int | None:
+def last_step(cell: Cell) -> int | None:
     curve = (cell.result or {}).get("curve")
     steps = [point.get("step") for point in curve if isinstance(point, Mapping)] if isinstance(curve, list) else []
     known = [step for step in steps if isinstance(step, int)]

@@ -22,6 +22,11 @@ def load_trials(out: Path | str | StudyFolder) -> pd.DataFrame:
 
     Raises:
         FilaError: as of `StudyFolder.open`; there is no sweep in the folder; its trials are damaged.
+
+    Example:
+        >>> trials = load_trials("experiments/results/accuracy_cost")
+        >>> set(trials["standing"]) <= {"front", "dominated", ""}
+        True
     """
     folder = StudyFolder.open(out)
     file = read_trials_file(folder.out)

@@ -78,6 +78,12 @@ def judge(
     A contrast that a failed one of `checks` spoils is `not comparable`, and gets no adjusted p.
     A family with a metric of its own is judged by that, and named with it.
     Contrasts of arms that were not run stay in the family's size. Errors: FilaError when the metric is unknown.
+
+    Example:
+        >>> found = Findings.of("experiments/results/remove_fusion")
+        >>> study = found.folder.study
+        >>> judge(found.frame, study.families, study.metric, study.margin)[["family", "a", "b"]].values.tolist()
+        [['fusion', 'concat', 'none']]
     """
     for name in (metric, *(declared.metric for declared in families.values() if declared.metric)):
         if name not in frame:

@@ -1,5 +1,6 @@
 from .folder import default_cache as default_cache
 from .folder import default_out as default_out
+from .item_pages import draw_item as draw_item
 from .lock import Shard as Shard
 from .mirror.tracking import sync as sync
 from .plan import CellSpec as CellSpec
