@@ -1,4 +1,4 @@
-"""Triplets whose answers flip between arms or places: with page pictures where the run left some, else as a table."""
+"""Triplets whose answers flip between arms or places, and some drawn at random: with page pictures where there are some."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.config.data import PLACES
-from fila_lab.config.flips import most_divided, shares_right
+from fila_lab.config.flips import drawn_at_random, most_divided, shares_right
 from fila_lab.config.json_files import read_json
 
 
@@ -56,6 +56,17 @@ def load_flips(folder: StudyFolder, predictions: pd.DataFrame | None, gallery: P
     best = most_divided(shares_right(chosen))
     flips = [_flip(item, entries.get(item), chosen[chosen["item_id"] == item], folder, gallery) for item in best]
     return [flip for flip in flips if flip.flips or len({a.mark for p in flip.answers.values() for a in p.values()}) > 1]
+
+
+def load_sample(folder: StudyFolder, predictions: pd.DataFrame | None, gallery: Path | None = None) -> list[Flip]:
+    """Triplets drawn at random from all that have places, whatever was answered; pictures as in `load_flips`."""
+    if predictions is None:
+        return []
+    gallery = gallery or folder.out / "gallery"
+    entries = _entries(gallery)
+    placed = predictions[predictions["place"].isin(PLACES)]
+    drawn = drawn_at_random(placed["item_id"].unique())
+    return [_flip(item, entries.get(item), placed[placed["item_id"] == item], folder, gallery) for item in drawn]
 
 
 def flips_table(folder: StudyFolder, flips: list[Flip]) -> pd.DataFrame:

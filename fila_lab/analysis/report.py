@@ -3,47 +3,68 @@
 from __future__ import annotations
 
 import base64
-import io
+import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
+import pandas as pd
 
 from fila_lab.analysis.alarm import Alarm
 from fila_lab.analysis.alarms import alarms_frame, find_alarms, other_code
+from fila_lab.analysis.answer import answer_of
 from fila_lab.analysis.benchmark_tables import benchmark_tables
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.dose_tables import dose_tables
 from fila_lab.analysis.escape import Raw, markdown_text
+from fila_lab.analysis.family_rows import RANKS, family_rows
+from fila_lab.analysis.figures import SUMMARY_FIGURES, SWEEP_SUMMARY_FIGURES, draw_figures
 from fila_lab.analysis.findings import Findings, find_published
 from fila_lab.analysis.folder import StudyFolder
-from fila_lab.analysis.gallery import Flip, flips_table, load_flips
-from fila_lab.analysis.headline import headline_of, sentences_of
+from fila_lab.analysis.forest import forest_of
+from fila_lab.analysis.gallery import Flip, flips_table, load_flips, load_sample
+from fila_lab.analysis.headline import headline_of, sentences_of, verdict_sentences
+from fila_lab.analysis.heat_map import heat_map, task_table
 from fila_lab.analysis.pair_tables import pair_tables
-from fila_lab.analysis.plots import CAPTIONS
-from fila_lab.analysis.position_tables import POSITION_CAPTIONS, position_tables
+from fila_lab.analysis.position_tables import position_tables
 from fila_lab.analysis.resolution import resolution_tables
+from fila_lab.analysis.schemes import in_dark
 from fila_lab.analysis.signatures import check_signatures, multiplicity, signatures_table
-from fila_lab.analysis.style import RC, arm_styles, number, scale_of, unique_text
+from fila_lab.analysis.style import arm_styles, number, scale_of, unique_text
 from fila_lab.analysis.subgroup_tables import subgroup_tables
-from fila_lab.analysis.sweep_plots import SWEEP_CAPTIONS
 from fila_lab.analysis.sweep_tables import sweep_tables
 from fila_lab.analysis.tables import Table, all_tables, published_table
+from fila_lab.analysis.words import words_of
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import PLACES
 from fila_lab.config.texts import one_line
 
 SUMMARY = "report.md"
-DRAWN = {**SWEEP_CAPTIONS, **CAPTIONS, **POSITION_CAPTIONS}
-"""Every figure, in the order in which they stand in the page of a text."""
-SUMMARY_FIGURES = ("contrasts", "gaps", "cost")
-"""What is published of a report; the rest is built from the published results."""
-SWEEP_SUMMARY_FIGURES = ("front", "hypervolume", "cost")
-"""The same of a sweep's report."""
+VERDICT_WORDS = ("better", "worse", "equivalent", "inconclusive", "not testable", "not comparable")
+TITLES = {
+    "front": "Front of the sweep",
+    "fresh_seeds": "What the search saw, and fresh seeds",
+    "importance": "Importance of searched fields",
+    "verdicts": "Verdicts",
+    "pairs": "Pair by pair",
+    "subgroups": "By kinds of items",
+    "effects": "Crossed factors",
+    "effect_contrasts": "Contrasts of levels",
+    "tasks": "Tasks and arms",
+    "arms": "Arms",
+    "benchmarks": "Benchmarks",
+    "set_aside": "Rows that could not be used",
+    "matches": "Matched arms",
+    "gaps": "Gaps",
+    "doses": "Doses of a seam",
+    "count_errors": "Errors of counts",
+    "positions": "Positions on the canvas",
+    "resolutions": "Over page resolutions",
+    "failures": "Failures",
+}
+"""Tables of the Markdown page in their order, and their headings."""
 
 
 def write_report(out: Path | str | StudyFolder | Findings, published: Path | None = None, to: Path | None = None) -> Path:
@@ -71,11 +92,13 @@ def write_report(out: Path | str | StudyFolder | Findings, published: Path | Non
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
         gallery = target / "gallery"
-        flips = load_flips(found.folder, found.predictions, gallery if gallery.is_dir() else None)
-        context = _context(found, committed, flips)
+        own = gallery if gallery.is_dir() else None
+        flips, sampled = (load(found.folder, found.predictions, own) for load in (load_flips, load_sample))
+        context = _context(found, committed, flips) | {"sampled": sampled}
         for table in context["tables"].values():
             table.write(target / "tables", found.folder.study.preset)
-        context["figures"] = _figures(found, target / "figures")
+        context["figures"] = draw_figures(found, target / "figures")
+        context["csv_of"] = {name: _data_uri(table.csv(found.folder.study.preset)) for name, table in context["tables"].items()}
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context), encoding="utf-8")
         (target / SUMMARY).write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
@@ -102,7 +125,9 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
     found = Findings.of(out)
     context = _context(found, None, [])
     (folder / "figures").mkdir(exist_ok=True)
-    context["figures"] = _figures(found, folder / "figures", SUMMARY_FIGURES if found.sweep is None else SWEEP_SUMMARY_FIGURES, ("png",))
+    context["figures"] = draw_figures(
+        found, folder / "figures", SUMMARY_FIGURES if found.sweep is None else SWEEP_SUMMARY_FIGURES, ("png",)
+    )
     text = _environment(html=False).get_template("report.md.j2").render(context | {"summary": True})
     (folder / SUMMARY).write_text(text, encoding="utf-8")
 
@@ -117,6 +142,9 @@ def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alar
         | pair_tables(found)
     )
     tables |= dose_tables(found) | position_tables(found) | resolution_tables(found)
+    tasks = task_table(found)
+    if len(tasks.data):
+        tables["tasks"] = tasks
     if alarms:
         raised = alarms_frame(alarms)
         tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
@@ -142,13 +170,21 @@ def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> 
     alarms, outcomes = find_alarms(found, committed), check_signatures(found)
     study, scale = found.folder.study, scale_of(found.metric)
     budget = study.budgets.get(found.folder.budget)
+    tables, styles = _tables(found, committed, flips, alarms), arm_styles(found.folder)
     return {
         "study": study,
         "folder": found.folder,
         "found": found,
+        "answer": answer_of(found),
+        "words": words_of(found),
         "headline": sentences_of(found),
+        "verdict_sentences": verdict_sentences(found),
+        "forest": forest_of(found),
+        "heat": heat_map(found, tables["tasks"]) if "tasks" in tables else None,
+        "families": family_rows(found, tables["verdicts"]) if "verdicts" in tables else [],
+        "alarm_kinds": [(kind, list(own)) for kind, own in itertools.groupby(alarms, key=lambda alarm: alarm.kind)],
         "alarms": alarms,
-        "tables": _tables(found, committed, flips, alarms),
+        "tables": tables,
         "flips": flips,
         "outcomes": outcomes,
         "multiplicity": multiplicity(outcomes),
@@ -162,44 +198,23 @@ def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> 
         "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),
         "winners": found.searched_values,
         "places": PLACES,
-        "styles": arm_styles(found.folder),
+        "styles": styles,
+        "arm_numbers": {arm: number for number, arm in enumerate(styles)},
+        "in_dark": in_dark,
+        "ranks": RANKS,
+        "verdict_words": VERDICT_WORDS,
+        "titles": TITLES | ({"front": "Best trial of the sweep"} if found.sweep is not None and not found.sweep.several else {}),
         "planned": len(found.folder.main),
         "hours": found.frame["timing/total"].sum() / 3600 if "timing/total" in found.frame else None,
     }
 
 
-def _figures(
-    found: Findings, target: Path, names: Sequence[str] = tuple(DRAWN), formats: Sequence[str] = ("png", "svg")
-) -> list[dict[str, str]]:
-    """Draw and save in the formats; hand back what the page embeds (SVG as data URI: sharp, and no ids that clash)."""
-    drawn = []
-    with matplotlib.rc_context(RC):
-        for name in names:
-            draw, caption = DRAWN[name]
-            if (name == "contrasts" and found.verdicts.empty) or (name in (*CAPTIONS, *POSITION_CAPTIONS) and found.frame.empty):
-                continue
-            figure = draw(found)
-            if figure is None:
-                continue
-            # Layout is the costly part: solved once, then kept for all formats.
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            about = {"name": name, "caption": caption, "width": str(round(figure.get_size_inches()[0] * 90))}
-            if "png" in formats:
-                figure.savefig(target / f"{name}.png", dpi=160 if "svg" in formats else 110)
-            if "svg" in formats:
-                vector = io.BytesIO()
-                figure.savefig(vector, format="svg", metadata={"Date": None})
-                (target / f"{name}.svg").write_bytes(vector.getvalue())
-                about["data"] = "data:image/svg+xml;base64," + base64.b64encode(vector.getvalue()).decode()
-            drawn.append(about)
-    return drawn
+def _data_uri(text: str) -> str:
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
 
 
-def _manifest(found: Findings) -> Any:
+def _manifest(found: Findings) -> pd.DataFrame:
     """Field and value; where cells differ, every value with its count."""
-    import pandas as pd
-
     folder, manifests = found.folder, found.manifests
     rows = [
         ("study", folder.study.name),
@@ -218,6 +233,8 @@ def _manifest(found: Findings) -> Any:
     return pd.DataFrame(rows, columns=["field", "value"])
 
 
+_INTERVAL = re.compile(r"[+−]?[\d.]+ \[[^\]]*\]")
+"""What a line should not break."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """What a page cannot hold."""
 
@@ -230,5 +247,6 @@ def _environment(html: bool) -> jinja2.Environment:
     else:
         environment.finalize = lambda value: value if isinstance(value, Raw) else markdown_text(value)
         environment.filters["ours"] = Raw  # sentences of this program, with their own code marks
+    environment.filters["kept_together"] = lambda text: _INTERVAL.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
     environment.tests["numeric"] = lambda text: str(text)[:1] in "+−0123456789[.<–" and len(str(text)) < 30
     return environment

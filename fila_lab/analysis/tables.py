@@ -41,9 +41,14 @@ class Table:
         rows = [[markdown_text(value) for value in row] for row in self.shown.itertuples(index=False)]
         return Raw("\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)))
 
+    def csv(self, preset: str) -> str:
+        """The numbers, with the preset in the first column."""
+        text: str = self.data.assign(preset=preset)[["preset", *self.data.columns]].to_csv(index=False)
+        return text
+
     def write(self, folder: Path, preset: str) -> None:
-        """`<name>.csv` and `<name>.tex` (booktabs). The CSV carries the preset in its first column."""
-        self.data.assign(preset=preset)[["preset", *self.data.columns]].to_csv(folder / f"{self.name}.csv", index=False)
+        """`<name>.csv` and `<name>.tex` (booktabs)."""
+        (folder / f"{self.name}.csv").write_text(self.csv(preset), encoding="utf-8", newline="")
         shown = self.shown.astype(object).map(latex_text).set_axis([latex_text(column) for column in self.shown.columns], axis=1)
         text = shown.to_latex(index=False, escape=False, caption=latex_text(self.caption), label=f"tab:{self.name}")
         (folder / f"{self.name}.tex").write_text(text, encoding="utf-8")

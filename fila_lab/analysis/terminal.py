@@ -10,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fila_lab.analysis.alarms import find_alarms
+from fila_lab.analysis.answer import answer_of
 from fila_lab.analysis.crossed import too_few_seeds
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import rich_text
 from fila_lab.analysis.findings import Findings, find_published
+from fila_lab.analysis.fitted import Column, Fitted
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.pair_tables import levels_text
 from fila_lab.analysis.signatures import check_signatures
@@ -47,7 +49,10 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
     """
     found = Findings.of(out)
     committed = find_published(found.folder, published)
-    parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold"), *_alarms(found, committed)]
+    parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold")]
+    if found.sweep is None and len(found.verdicts):
+        parts += [rich_text(sentence) for sentence in answer_of(found)]
+    parts += _alarms(found, committed)
     parts += _sweep(found)
     parts.append(_arms(found))
     if found.sweep is None or found.folder.study.families:
@@ -76,7 +81,7 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
     return Group(*parts)
 
 
-def _arms(found: Findings) -> Table:
+def _arms(found: Findings) -> Fitted:
     data = arms_table(found)
     task = found.tasks[0] if found.tasks else ""
     scale = scale_of(found.metric)
@@ -89,35 +94,28 @@ def _arms(found: Findings) -> Table:
     columns |= {other: f"exact/{other}" for other in found.tasks[1:]}
     columns = {title: name for title, name in columns.items() if name in data}
     title = f"{found.metric} in percent ± half of the 95 % interval over seeds; {found.measured_on}"
-    table = Table(title=rich_text(title), title_justify="left", title_style="", header_style="bold")
-    table.add_column("arm", no_wrap=True)
-    for name in ("seeds", found.metric.removeprefix("exact/"), *columns, "FLOPs", "ms", "MiB"):
-        table.add_column(rich_text(name), justify="right", no_wrap=True)
+    whole = [Column("arm", name=True), Column("seeds", 1), Column(found.metric.removeprefix("exact/"))]
+    whole += [Column(name, {"sham": 5, "intact": 4, "cut": 2, "seam gap": 3}.get(name, 6)) for name in columns]
+    table = Fitted(title, [*whole, Column("FLOPs", 2), Column("ms", 7), Column("MiB", 8)])
     for row in data.to_dict("records"):
         primary = with_half(row[found.metric] * scale, row[f"{found.metric} half"] * scale)
         middle = [number(row[name] * 100) for name in columns.values()]
         seeds = f"{row['seeds']}" + (f" (+{row['failed']} failed)" if row["failed"] else "")
         costs = [quantity(row["flops"]), number(row["latency_ms"]), number(row["peak_memory_mib"], 0)]
-        table.add_row(rich_text(found.folder.label(row["arm"])), seeds, primary, *middle, *costs)
+        table.rows.append((rich_text(found.folder.label(row["arm"])), *map(rich_text, (seeds, primary, *middle, *costs))))
     return table
 
 
-def _contrasts(found: Findings, committed: Findings | None) -> Table:
+def _contrasts(found: Findings, committed: Findings | None) -> Fitted:
     scale = scale_of(found.metric)
-    table = Table(
-        title=rich_text(f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}"), title_justify="left", title_style=""
-    )
     named = found.folder.study.own_metrics  # the same contrast then stands in several families
-    if named:
-        table.add_column("family", no_wrap=True)
-    table.add_column("contrast", no_wrap=True)
-    table.add_column("here", justify="right", no_wrap=True)
-    table.add_column("verdict")
+    columns = [Column("family", name=True)] if named else []
+    columns += [Column("contrast", name=True), Column("here"), Column("verdict", words=True)]
     if by_pair := not found.pairs.levels.empty:
-        table.add_column("pair by pair", no_wrap=True)
+        columns.append(Column("pair by pair", 2))
     if committed is not None:
-        table.add_column("published", justify="right", no_wrap=True)
-        table.add_column("published verdict")
+        columns += [Column("published", 1), Column("published verdict", words=True)]
+    table = Fitted(f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}", columns)
     ours = {(r.family, r.a, r.b): r for r in rows_of(found.verdicts)}
     named_here = {(r.metric, r.a, r.b): key for key, r in ours.items()}
     theirs: dict[tuple[str, str, str], Any] = {}
@@ -125,7 +123,7 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
         key = (r.family, r.a, r.b)  # whatever its family is called there
         theirs[key if key in ours else named_here.get((r.metric, r.a, r.b), key)] = r
     for key in dict.fromkeys([*ours, *theirs]):
-        cells: list[RenderableType] = [*([rich_text(key[0])] if named else []), rich_text(f"{key[1]} − {key[2]}")]
+        cells: list[Text] = [*([rich_text(key[0])] if named else []), rich_text(f"{key[1]} − {key[2]}")]
         for side in (ours, theirs) if committed is not None else (ours,):
             row = side.get(key)
             interval = with_bounds(row.difference * scale, row.low * scale, row.high * scale) if row is not None else "–"
@@ -135,7 +133,7 @@ def _contrasts(found: Findings, committed: Findings | None) -> Table:
                 cells += [rich_text(interval), Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
             if by_pair and side is ours:
                 cells.append(rich_text("" if row is None else levels_text(found.pairs.of_effect(row))))
-        table.add_row(*cells)
+        table.rows.append(cells)
     return table
 
 

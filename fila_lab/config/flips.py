@@ -1,14 +1,18 @@
-"""Which triplets tell most: one choice for the run that draws them and for the report that shows them."""
+"""Which triplets tell most, and which are drawn at random: one choice for the run that draws them and for the report that shows them."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 12
-"""Triplets in a gallery."""
+"""Triplets in a gallery that tell most."""
+SAMPLED = 6
+"""Triplets beside them that nobody chose."""
 
 
 def shares_right(predictions: pd.DataFrame) -> pd.Series:
@@ -31,3 +35,9 @@ def most_divided(shares: pd.Series) -> list[str]:
     between_arms = share.mean(axis=1).unstack("arm").std(axis=1).fillna(0)
     score = (between_places + between_arms).sort_values(ascending=False, kind="stable")
     return [str(item) for item in score[score > 0].index[:SHOWN]]
+
+
+def drawn_at_random(item_ids: Iterable[str]) -> list[str]:
+    """SAMPLED of the item ids, the same of the same pool whatever was answered."""
+    pool = sorted(set(map(str, item_ids)))
+    return random.Random(0).sample(pool, min(SAMPLED, len(pool)))

@@ -1,4 +1,4 @@
-"""The gallery: pages of triplets on which arms or places disagree, for the report to show."""
+"""The gallery: pages of triplets on which arms or places disagree, and of some drawn at random, for the report to show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fila_lab.config import FilaError, RunConfig, config_hash
 from fila_lab.config.data import PLACES
 from fila_lab.config.files import write_atomically
-from fila_lab.config.flips import most_divided
+from fila_lab.config.flips import drawn_at_random, most_divided
 from fila_lab.config.json_files import read_json
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.plan import Plan
@@ -100,7 +100,7 @@ def _pools(arms: Mapping[str, str], store: ResultStore) -> list[_Pool]:
 
 
 def _draw(config: RunConfig, pools: Sequence[_Pool], folder: Path) -> int:
-    """Draw the triplets that tell most; 0 where no item has a place, as a benchmark's have none."""
+    """Draw the triplets that tell most, and some at random; 0 where no item has a place, as a benchmark's have none."""
     import pandas as pd
 
     parts = [
@@ -114,7 +114,8 @@ def _draw(config: RunConfig, pools: Sequence[_Pool], folder: Path) -> int:
     predictions = pd.concat(placed)
     counts = predictions.groupby(["item_id", "arm", "place"])[["right", "cells"]].sum()
     asked = predictions.drop_duplicates("item_id").set_index("item_id").reindex(columns=SAID)
-    entries = draw_triplets(config, most_divided(counts["right"] / counts["cells"]), folder)
+    chosen = [*most_divided(counts["right"] / counts["cells"]), *drawn_at_random(predictions["item_id"])]
+    entries = draw_triplets(config, list(dict.fromkeys(chosen)), folder)
     same = [entry for entry in entries if all(asked.at[entry["item_id"], name] in (entry[name], None) for name in SAID)]
     if len(same) < len(entries):
         log.warning("%d of %d pictures are left out: today's suite draws other items", len(entries) - len(same), len(entries))

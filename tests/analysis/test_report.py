@@ -47,8 +47,8 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
     links = _Links()
     links.feed(page)
     assert links.sources
-    assert all(source.startswith("data:image/") for source in links.sources)
-    assert "http" not in re.sub(r"data:image/[^\"]*", "", page)
+    assert all(source.startswith(("data:image/", "data:text/csv", "#alarms")) for source in links.sources)
+    assert "http" not in re.sub(r"data:[a-z]+/[^\"]*", "", page)
     for said in (
         "Which fusion reads codes that a seam cuts",
         "±3.0 points",
@@ -72,7 +72,7 @@ def test_the_page_is_self_contained_and_says_everything(reported: Path) -> None:
 
 def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Path) -> None:
     tables = reported / "report" / "tables"
-    names = {"verdicts", "arms", "gaps", "secondary", "per_seed", "tuning", "failures", "flips", "manifest", "alarms", "subgroups"}
+    names = {"verdicts", "arms", "tasks", "gaps", "secondary", "per_seed", "tuning", "failures", "flips", "manifest", "alarms", "subgroups"}
     assert {path.stem for path in tables.glob("*.csv")} == {path.stem for path in tables.glob("*.tex")} == names
     verdicts = pd.read_csv(tables / "verdicts.csv")
     assert (verdicts["preset"] == "mini").all()
@@ -82,7 +82,7 @@ def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Pat
     assert r"cross\_attention" in text
     figures = {path.stem for path in (reported / "report" / "figures").glob("*.svg")}
     assert figures == {path.stem for path in (reported / "report" / "figures").glob("*.png")}
-    assert figures == {"contrasts", "seeds", "gaps", "cost", "curves", "tuning"}
+    assert figures == {"contrasts", "differences", "seeds", "gaps", "cost", "curves", "progress", "tuning"}
 
 
 def test_arms_table_holds_means_by_hand_and_costs(full_study: Path) -> None:
