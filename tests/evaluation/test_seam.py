@@ -135,6 +135,9 @@ def test_mistakes_are_named() -> None:
         summarise(good.assign(correct=0.5))
     with pytest.raises(FilaError, match="task have empty values"):
         summarise(good.assign(task=None))
+    for column in ("item_id", "task", "place", "correct"):
+        with pytest.raises(FilaError, match=f"{column} have empty values"):
+            summarise(good.assign(**{column: [None, *good[column].iloc[1:]]}))
     with pytest.raises(FilaError, match="appears twice"):
         summarise(pd.concat([good, good.iloc[:1]]))
     with pytest.raises(FilaError, match="1 of 5 items of task 'reading' lack a place"):

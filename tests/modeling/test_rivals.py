@@ -177,12 +177,16 @@ def test_every_cell_of_a_window_is_changed_as_its_mean_is() -> None:
     assert fusion(tokens, detail, maps.context(1, read_again=False)).detail is None
 
 
-@pytest.mark.parametrize(
-    ("name", "factor", "value"), [("llava_hr", "combine", "add"), ("mini_gemini", "gate", True), ("bidirectional", "aggregate", "pool")]
+FACTORS = {"aggregate": "pool", "combine": "add", "gate": True}
+WITHOUT = {"llava_hr": ("aggregate", "combine")} | dict.fromkeys(
+    ("none", "mini_gemini", "bidirectional", "slice_restore", "shifted_window", "tile_summary"), tuple(FACTORS)
 )
-def test_factors_a_strategy_does_not_have_are_refused(name: str, factor: str, value: object) -> None:
+
+
+@pytest.mark.parametrize(("name", "factor"), [(name, factor) for name, factors in WITHOUT.items() for factor in factors])
+def test_factors_a_strategy_does_not_have_are_refused(name: str, factor: str) -> None:
     with pytest.raises(FilaError, match=f"fusion.{factor}=.* has no meaning with fusion.name='{name}'"):
-        create(name, token_width=8, detail_width=4, grid=3, cells=6, **{factor: value})
+        create(name, token_width=8, detail_width=4, grid=3, cells=6, **{factor: FACTORS[factor]})
 
 
 @pytest.mark.parametrize("control", [None, "oracle_map", "random_window", "constant"])

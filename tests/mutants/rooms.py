@@ -23,6 +23,9 @@ _ENCODER = (
     "test_batch_independence",
     "test_alignment_controls",
     "test_fast_paths",
+    "test_rivals",
+    "test_convnext_only",
+    "test_regions",
 )
 _DETAIL = ("test_detail_input", "test_resample", *_ENCODER)
 

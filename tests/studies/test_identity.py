@@ -130,7 +130,7 @@ def test_a_files_hash_follows_its_bytes(tmp_path: Path) -> None:
         assert known_sha256(path) == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("suites", [{"seam"}, {"llava"}, {"docvqa"}, {"seam", "llava", "pope", "vqav2"}])
+@pytest.mark.parametrize("suites", [{"seam"}, {"llava"}, {"entity_grid"}, {"docvqa"}, {"benchmarks"}, {"seam", "llava", "pope", "vqav2"}])
 def test_code_is_the_hash_of_the_files_that_cells_on_these_suites_can_run(suites: set[str]) -> None:
     """In their order; a benchmark more outdates no result on generated items."""
     package = Path(fila_lab.__file__).parent
@@ -141,9 +141,14 @@ def test_code_is_the_hash_of_the_files_that_cells_on_these_suites_can_run(suites
     assert not names & set(identity.NOT_SHAPING)
     assert all((package / name).is_file() for name in identity.NOT_SHAPING), "what is left out is there to be left out"
     assert {"training/cell.py", "data/pool.py", "modeling/model.py", "evaluation/seam.py", "evaluation/scores/texts.py"} <= names
-    used = {"seam": "seam" in suites, "llava": "llava" in suites, "benchmarks": bool(suites - {"seam", "llava"})}
+    others = {"seam", "llava", "entity_grid"}
+    used = {**{wing: wing in suites for wing in others}, "benchmarks": bool(suites - others)}
+    drawn = {f"data/seam/{name}.py" for name in ("content", "plates", "render")}
     for wing, there in used.items():
-        assert any(name.startswith(f"data/{wing}/") for name in names) == there
+        assert any(name.startswith(f"data/{wing}/") for name in names - drawn) == there
     assert ("config/benchmarks/docvqa.yaml" in names) == ("evaluation/scores/letters.py" in names) == used["benchmarks"]
+    assert bool(drawn & names) == (drawn <= names) == (used["seam"] or used["entity_grid"]), "what two wings share is any's that is used"
+    assert ("evaluation/aggregates/base.py" in names) == (used["entity_grid"] or used["benchmarks"])
+    assert shaping_files(sorted(suites)) == files, "of suites in whatever collection"
     lines = [f"{path.relative_to(package).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files]
     assert code_hash(suites) == hashlib.sha256("".join(lines).encode()).hexdigest()[:16]

@@ -64,6 +64,14 @@ def test_cut_places_are_those_of_a_search_over_every_start(axis: Axis, data: st.
     assert found == wanted
 
 
+def test_cuts_of_exactly_the_least_and_the_greatest_share_count() -> None:
+    """In eighths, which are exact: eight px of equal ink, of which the seam may leave a quarter to a half on its smaller side."""
+    (table,) = cut_tables(Axis(2, 4, 3), np.ones(8, int), (0.25, 0.5))
+    assert table.before == [2, 3, 4, 5, 6]
+    (table,) = cut_tables(Axis(2, 4, 3), np.ones(8, int), (0.25, 0.375))
+    assert table.before == [2, 3, 5, 6]
+
+
 @settings(deadline=None, max_examples=60)
 @given(AXES, AXES, st.data())
 def test_intact_places_are_those_whose_ink_crosses_the_fewest_patches(x: Axis, y: Axis, data: st.DataObject) -> None:
