@@ -111,7 +111,7 @@ def improvement_plot(
         for y, row in enumerate(rows_of(table)):
             error = np.clip([[row.probability - row.low], [row.high - row.probability]], 0, None) * 100
             style = known[row.a]
-            mark = {"fmt": style.marker, "color": style.colour, "mfc": style.face, "ms": 8, "elinewidth": 2.2, "mew": 1.6}
+            mark: dict[str, Any] = {"fmt": style.marker, "color": style.colour, "mfc": style.face, "ms": 8, "elinewidth": 2.2, "mew": 1.6}
             panel.errorbar(row.probability * 100, y, xerr=error, clip_on=False, zorder=4, **mark)
         panel.set_yticks(range(len(table)), [plot_text(f"{known[row.a].label} > {known[row.b].label}") for row in rows_of(table)])
         panel.set_xlim(-2, 102)

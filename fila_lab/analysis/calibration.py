@@ -88,7 +88,7 @@ def _measured(out: Path | str) -> _Measured:
     frame = load_study_frame(folder)
     arms = {str(arm): own.set_index("seed") for arm, own in frame.groupby("arm")}
     if "exact/mean" not in frame:
-        means = [name for name in frame if name.startswith("exact/") and name.count("/") == 1]
+        means = [name for name in map(str, frame) if name.startswith("exact/") and name.count("/") == 1]
         arms = {arm: own.assign(**{"exact/mean": own[means].mean(axis=1)}) for arm, own in arms.items()}
     predictions = load_predictions(folder, "none")
     return _Measured(folder, arms, predictions, triplet_table(predictions))

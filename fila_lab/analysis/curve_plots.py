@@ -144,7 +144,7 @@ def _curve(panel: Axes, by: pd.DataFrame, style: ArmStyle, name: str) -> None:
     few = len(by) < (2 if name == "loss" else 30)  # a line of one point is none
     panel.fill_between(by.index, by["min"], by["max"], color=style.colour, alpha=0.13, lw=0)
     dash: Any = "-" if style.filled else (0, (4, 2))
-    marks = {"marker": style.marker, "ms": 5, "mfc": style.face} if few else {}
+    marks: dict[str, Any] = {"marker": style.marker, "ms": 5, "mfc": style.face} if few else {}
     panel.plot(by.index, by["mean"], color=style.colour, lw=1.5, ls=dash, label=plot_text(style.label), **marks)
 
 

@@ -78,7 +78,8 @@ def item_figure(item: ItemAnswers, pictures: Mapping[str, Image.Image], styles: 
     above = min(3.2, 0.5 + width / len(drawn) * tallest) if drawn else 0.3
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(width, above + below), layout="constrained")
-        head, foot = figure.subfigures(2, 1, height_ratios=(above, below)) if drawn else (None, figure)
+        parts: Any = figure.subfigures(2, 1, height_ratios=(above, below)) if drawn else (None, figure)
+        head, foot = parts
         if head is not None:
             for axes, place in zip(head.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
                 axes.imshow(pictures[place])

@@ -32,7 +32,7 @@ def recompute(predictions: pd.DataFrame, judged_by: Mapping[str, str] = MappingP
     score_of = {task: judged_by.get(str(task), ACCURACY) for task in by_task}
     parts = {f"{score_of[task]}/{task}/{place}": by_place[place].unstack("task")[task] for task in by_task for place in by_place if place}
     parts |= {f"{score_of[task]}/{task}": by_task[task] for task in by_task}
-    exact = [task for task in by_task if score_of[task] == ACCURACY]
+    exact = [str(task) for task in by_task if score_of[task] == ACCURACY]
     for average in AVERAGES:
         if own := averaged(average, exact):
             parts[f"{ACCURACY}/{average}"] = by_task[own].mean(axis=1)

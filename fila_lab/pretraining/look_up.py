@@ -199,9 +199,10 @@ def _lessons(
     if (stands := checkpoint.read()) is not None:
         for name, part in taught.items():
             part.load_state_dict(stands[name])
-        for name, ours in (("optimisers", optimisers), ("schedules", schedules)):
-            for own, state in zip(ours, stands[name], strict=True):
-                own.load_state_dict(state)
+        for own, state in zip(optimisers, stands["optimisers"], strict=True):
+            own.load_state_dict(state)
+        for schedule, state in zip(schedules, stands["schedules"], strict=True):
+            schedule.load_state_dict(state)
         pupil.generator.bit_generator.state = json.loads(stands["generator"])
         pupil.missed, total, right_share, first = stands["missed"], stands["total"], stands["right_share"], stands["step"]
     for step in range(first, steps):
