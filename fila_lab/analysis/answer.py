@@ -92,7 +92,8 @@ def _clauses(rows: pd.DataFrame, several: bool) -> list[str]:
         shared = own.groupby("b")["a"].transform("size") > 1
         for b, group in own[shared].groupby("b", sort=False):
             made.append(f"{_listed(_entry(r.a, r) for r in rows_of(group))} are {ending.format(b=str(b))}")
-        for a, group in own[~shared].groupby("a", sort=False):
+        for name, group in own[~shared].groupby("a", sort=False):
+            a = str(name)
             made.append(f"{a} is {ending.format(b=_listed(_entry(r.b, r) for r in rows_of(group)))}")
     return made
 
