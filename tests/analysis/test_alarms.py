@@ -168,7 +168,7 @@ def test_each_trouble_is_an_alarm_before_any_verdict(out: Path, trouble: str) ->
 
 
 def test_every_output_shows_the_one_list_first(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])  # they take most of a report's time
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
     for trouble in ("a dropped seed", "an edited metric", "an arm never tuned", "predictions gone", "another phase of the stride"):
         TROUBLES[trouble][0](out)
     made = analysis.find_alarms(Findings.of(out))
@@ -181,13 +181,13 @@ def test_every_output_shows_the_one_list_first(out: Path, monkeypatch: pytest.Mo
     table = (out / "report" / "tables" / "alarms.csv").read_text(encoding="utf-8")
     for alarm in made:
         assert 0 <= shown.index(alarm.line()) < shown.index("A − B")
-        assert 0 < page.index("<b>Alarms</b>") < page.index(alarm.text) < page.index("Not comparable: ") < page.index("<h2>Verdicts")
+        assert 0 < page.index("<h2>Alarms</h2>") < page.index(alarm.text) < page.index("<h2>Contrasts by family")
         assert 0 < markdown.index("## Alarms") < markdown.index(alarm.text) < markdown.index("## What was found")
         assert alarm.text.replace('"', '""') in table
 
 
 def test_a_study_without_trouble_says_so(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
 
     def complete(plan: dict[str, Any]) -> None:
         plan["study"]["families"] = {"methods": {"contrasts": [["concat", "none"], ["addition", "none"]]}}
@@ -248,7 +248,7 @@ def test_a_comparison_of_other_training_says_so_though_it_was_declared(out: Path
 
 
 def test_results_of_other_code_are_not_put_side_by_side_in_silence(study: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
     _edit(out / "plan.json", lambda plan: plan["cells"].__setitem__(0, plan["cells"][0] | {"id": "another"}))
     same = "\n".join(analysis.headline_of(Findings.of(out), Findings.of(study)))
     assert "other code beside" not in same

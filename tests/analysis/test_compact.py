@@ -122,7 +122,7 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
 
 def _said(out: Path, to: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Report, tables and terminal."""
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])  # they take most of a report's time
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
     analysis.write_report(out, to=to)
     console = Console(width=500, record=True, file=io.StringIO())
     console.print(analysis.terminal_summary(out, page=to / "none"))

@@ -128,7 +128,7 @@ def test_joint_sign_flip_against_all_assignments_by_hand() -> None:
 
 @pytest.mark.slow
 def test_report_and_terminal_show_effects_and_say_what_seeds_cannot_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
     out = write_study(tmp_path / "out", arms=("none", "concat", "addition", "cross_attention"), seeds=(0, 1, 2), triplets=12, tuning=False)
     plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
     corners = itertools.product(("low", "high"), ("one", "two"))

@@ -95,7 +95,7 @@ def _said(out: Path) -> str:
 
 @pytest.fixture
 def out(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])  # they take most of a report's time
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
     return Path(shutil.copytree(whole, tmp_path / "out"))
 
 

@@ -248,7 +248,7 @@ def test_a_single_seed_is_said_to_be_unchecked(tmp_path: Path) -> None:
 
 
 def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])  # they take most of a report's time
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
 
     def fast(result: dict[str, Any]) -> None:
         result["config"]["train"]["learning_rate"] = 9.9e-3

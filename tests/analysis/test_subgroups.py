@@ -202,7 +202,7 @@ def test_the_published_comparison_of_fusions_depends_on_place_and_length() -> No
 
 
 def test_a_reversal_is_a_signature_and_stands_in_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
     accuracy = {"none": (0.75, 0.5, 0.3), "concat": (0.4, 0.5, 0.7)}
     out = write_study(tmp_path / "out", arms=("none", "concat"), triplets=120, tuning=False, accuracy=accuracy)
     found = Findings.of(out)

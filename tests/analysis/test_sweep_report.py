@@ -54,7 +54,7 @@ def test_the_report_holds_the_sweep_in_every_form(swept: Path) -> None:
     points = f"Front of {len(sweep_of(swept).points)} points in"
     for text in ("<h2>Sweep</h2>", points, "Winner&#39;s curse", "Every trial of the sweep", "does not fit", "above noise"):
         assert text in html, text
-    assert "<h2>Verdicts</h2>" not in html
+    assert "<h2>Contrasts by family</h2>" not in html
     assert "too few seeds for a test" not in html
     assert "## Front of the sweep" in markdown
     assert "nothing to judge" not in html + markdown

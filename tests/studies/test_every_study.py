@@ -74,7 +74,7 @@ def test_a_study_runs_from_plan_to_report(file: Path, tmp_path: Path, cache_dir:
     loaded = load_study(study)
     assert all(result.metrics[loaded.metric] is not None for result in results.values())
     page = (out / "report" / "report.html").read_text(encoding="utf-8")
-    for section in ("Verdicts", "Failure signatures", "Arms: quality and cost", "Self-checks"):
+    for section in ("Contrasts by family", "Failure signatures", "Arms: quality and cost", "Self-checks"):
         assert f"<h2>{section}</h2>" in page, section
     assert ("Crossed factors" in page) == bool(loaded.factors)
     assert '<b class="wrong">FAILED</b>' not in page
