@@ -6,11 +6,12 @@ from fila_lab.config.base import ConfigError, did_you_mean
 from fila_lab.config.counts import llm_tokens
 from fila_lab.config.data import CUT_SHARE, SeamConfig
 from fila_lab.config.fusion_checks import check_fusion
+from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.idle_controls import check_control
 from fila_lab.config.prompts import check_template
 from fila_lab.config.run import RunConfig
 from fila_lab.config.runtime_checks import check_runtime
-from fila_lab.config.seam_pages import check_further_places
+from fila_lab.config.seam_pages import PATCH, check_further_places, check_heights
 from fila_lab.config.stage_checks import check_stages
 from fila_lab.config.stage_runs import naming, stages_of
 from fila_lab.config.strategies import MADE_UP, has_convnext
@@ -140,7 +141,7 @@ def _check_data(config: RunConfig) -> None:
         raise ConfigError(
             f"train.batch_size = {train.batch_size}{times} is more than data.train_items = {data.train_items}; shrink the batch"
         )
-    _check_seam(data.seam, config.geometry.tile)
+    _check_seam(data.seam, config.geometry)
     check_further_places(config)
     known = [name for name, share in data.seam.tasks.items() if share > 0]
     for name in data.train_tasks or () if all(suite.suite == SEAM for suite in data.train) else ():
@@ -152,13 +153,14 @@ def _check_data(config: RunConfig) -> None:
         raise ConfigError("data.train_tasks = []: nothing would be trained on; name tasks, or leave it null for all")
 
 
-def _check_seam(seam: SeamConfig, tile: int) -> None:
-    low, high = seam.text_height
+def _check_seam(seam: SeamConfig, geometry: GeometryConfig) -> None:
+    (low, high), tile = seam.text_height, geometry.tile
     if not 0 < low <= high:
         raise ConfigError(f"data.seam.text_height = [{low}, {high}] is not a range of heights; give [low, high] with 0 < low <= high")
     if high > tile:
         raise ConfigError(f"data.seam.text_height = [{low}, {high}] is higher than a tile of {tile} px; choose smaller text")
     _check_below(seam)
+    check_heights(seam, PATCH * seam.page_scale / geometry.patch)
     least, most = seam.cut_share
     if not CUT_SHARE <= least <= most <= 0.5:
         raise ConfigError(

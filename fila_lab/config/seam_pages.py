@@ -55,6 +55,20 @@ def has_sham_place(tiles: int, grid: int, step: int | None = None) -> bool:
     return any(0 < border < length and border % grid for border in borders)
 
 
+def check_heights(seam: SeamConfig, scale: float) -> None:
+    """Refuse text that is less than a page px high; `scale`: page px a canvas px.
+
+    Raises:
+        ConfigError: with the least height that can be drawn.
+    """
+    for field, heights in (("text_height", seam.text_height), ("below_height", seam.below_height if seam.below_share > 0 else None)):
+        if heights is not None and round(heights[0] * scale) < 1:
+            raise ConfigError(
+                f"data.seam.{field} = {list(heights)}: letters so low leave no ink with {scale:.3g} page px a canvas px; choose more than "
+                f"{0.5 / scale:.3g}"
+            )
+
+
 def check_further_places(config: RunConfig) -> None:
     """Refuse further places, or a phase of sham places, that no canvas of the run has.
 

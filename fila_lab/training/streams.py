@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.util import Finalize
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -15,6 +17,10 @@ from fila_lab.training.texts import IGNORE
 
 AHEAD = 2
 """Batches that each worker process makes before they are asked for."""
+FEEDER = "QueueFeederThread"
+"""What Python calls the thread that empties a queue's buffer into its pipe."""
+HAND_OVER = 4.0
+"""Seconds: the loader kills a process that has not ended five seconds after it was asked to."""
 
 
 class Stream(IterableDataset):
@@ -108,15 +114,28 @@ def _loader(stream: Stream, workers: int) -> DataLoader:
         prefetch_factor=AHEAD,
         persistent_workers=True,
         multiprocessing_context="spawn",
-        worker_init_fn=one_thread,
+        worker_init_fn=begin,
     )
 
 
-def one_thread(worker: int) -> None:
-    """A process that makes batches leaves the other cores to training: NumPy's products would take them all."""
+def begin(worker: int) -> None:
+    """A process that makes batches leaves the other cores to training, NumPy's products would take them all, and hands over what it has
+    made before it ends."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)
+    Finalize(None, hand_over, exitpriority=0)
+
+
+def hand_over() -> None:
+    """Wait for the thread that copies batches into shared memory, at most HAND_OVER seconds.
+
+    The loader has closed its queue by then, and forgets the thread. But an interpreter that ends while the thread copies, which it does
+    without the interpreter's lock, aborts the process: "terminate called without an active exception".
+    """
+    for thread in threading.enumerate():
+        if thread.name == FEEDER:
+            thread.join(HAND_OVER)
 
 
 def reads_files(collator: Collator) -> bool:

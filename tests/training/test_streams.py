@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
+import threading
+import time
 from itertools import islice, zip_longest
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
@@ -168,6 +172,50 @@ def test_files_are_read_by_other_processes_and_what_is_stored_by_none() -> None:
     for pool, workers, processes in ((Rows.pool, 2, 0), (Files(), 2, 2), (Files(), 0, 0)):
         collator = SimpleNamespace(pool=pool)
         assert loader(Stream(collator, np.arange(3), 2, None), workers).num_workers == processes  # type: ignore[arg-type]
+
+
+class Heavy:
+    """What takes a while to be written into a pipe, as a batch takes to be copied into shared memory."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[()]]:
+        time.sleep(0.2)
+        return int, ()
+
+
+def test_a_process_that_makes_batches_waits_for_the_thread_that_hands_them_over() -> None:
+    """The loader's process closes its queue and forgets the thread, in these words."""
+    queue = multiprocessing.get_context("spawn").Queue()
+    queue.put(Heavy())
+    (feeder,) = (thread for thread in threading.enumerate() if thread.name == streams.FEEDER)
+    queue.cancel_join_thread()
+    queue.close()
+    assert feeder.is_alive()
+    streams.hand_over()
+    assert not feeder.is_alive()
+
+
+class Endless:
+    """Batches so large that one is always on its way when the loader is given up."""
+
+    pool = HandPool([(84, 84)] * 4, split="train")
+
+    def __call__(self, rows: np.ndarray, training: bool, spare: bool = False) -> torch.Tensor:
+        return torch.ones(30_000_000)
+
+
+@pytest.mark.slow
+def test_a_loader_that_is_given_up_ends_its_processes_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By their own end: on a busy machine the loader would sooner kill them."""
+    monkeypatch.setattr(streams, "reads_files", lambda collator: True)
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 120.0)
+    batches = iter(loader(Stream(Endless(), np.arange(4), 2, 0), 1))  # type: ignore[arg-type]
+    processes = batches._workers  # type: ignore[union-attr]
+    assert next(batches).shape == next(batches).shape
+    batches._shutdown_workers()  # type: ignore[union-attr]
+    assert [process.exitcode for process in processes] == [0]
+    assert "terminate" not in capfd.readouterr().err
 
 
 def test_a_specialist_trains_on_its_own_tasks_of_the_same_draw(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,9 +182,20 @@ def keys(split: str) -> tuple[str, ...]:
     return tuple(key for key in _tables()[1] if split_of(key) == split)
 
 
+@cache
+def most_keys(split: str) -> int:
+    """How many different keys `draw_keys` can draw; in training made-up ones too."""
+    return sum(split_of(a + b) == split for a in ALPHABET[:26] for b in ALPHABET[:26]) if split == "train" else len(keys(split))
+
+
 def draw_keys(generator: np.random.Generator, split: str, count: int) -> list[str]:
-    """`count` different keys."""
+    """`count` different keys. FilaError where there are not so many."""
     known = keys(split)
+    if count > (most := most_keys(split)):
+        raise FilaError(
+            f"data.seam.codes_per_page + data.seam.clutter = {count}: split {split} has only {most} keys, and no two blocks of a page "
+            "share one; choose less clutter"
+        )
     drawn: list[str] = []
     while len(drawn) < count:
         made_up = split == "train" and generator.random() < MADE_UP

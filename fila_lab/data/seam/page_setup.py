@@ -130,7 +130,7 @@ class PageSetup:
         text, cut = list(self.heights), list(self.seam.cut_share)
         return FilaError(
             f"data.seam.{self._knob}={text}, data.seam.cut_share={cut}: nothing can be drawn that fits into a tile of {self.tile} page px "
-            "and can be cut so; choose a smaller text height or a wider range of shares"
+            "and can be cut so; choose a smaller text height, larger tiles, or a wider range of shares"
         )
 
     @property

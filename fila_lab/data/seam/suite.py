@@ -21,7 +21,7 @@ from PIL import Image
 from fila_lab.config.base import FilaError
 from fila_lab.config.data import HEIGHT_CLASSES, PLACES, SeamConfig
 from fila_lab.config.geometry import GeometryConfig
-from fila_lab.config.seam_pages import PATCH, page_canvases
+from fila_lab.config.seam_pages import PATCH, check_heights, page_canvases
 from fila_lab.data.seam import content, render
 from fila_lab.data.seam.code_blocks import weighted
 from fila_lab.data.seam.page_setup import PageSetup
@@ -89,7 +89,7 @@ class _Page:
 
 
 class SeamSuite:
-    """Items of the seam suite for one data and geometry configuration. FilaError where no canvas permits a triplet."""
+    """Items of the seam suite for one data and geometry configuration. FilaError where no canvas permits a triplet, or no page its text."""
 
     def __init__(self, seam: SeamConfig, geometry: GeometryConfig, patch: int | None = None) -> None:
         """`patch`: page px a ViT patch; None: by `data.seam.page_scale`."""
@@ -102,6 +102,7 @@ class SeamSuite:
             )
         for name, _ in self.tasks:
             get_task(name).check(seam)
+        check_heights(seam, self.patch / geometry.patch)
         self.canvases = page_canvases(geometry, seam)
         if not self.canvases:
             raise FilaError(

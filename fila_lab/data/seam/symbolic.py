@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fila_lab.config.base import FilaError
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.geometry import GeometryConfig
 from fila_lab.config.seam_words import ALPHABET, COLOUR_NAMES, LAYOUTS, QUESTIONS
@@ -25,6 +26,7 @@ LETTERS = 26
 PLATE = 1.5
 """Plate around the ink, canvas pixels."""
 TRIES = 30
+"""Places of a block, and pages, drawn before one is given up."""
 CHUNK = 200
 """Pages drawn from one stream of random numbers."""
 _OWN = ("reading", "coarse")
@@ -73,7 +75,22 @@ class _Pages:
 
 
 def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: GeometryConfig, easy: bool = False) -> SymbolicPage:
-    """One page, to be asked about any of its blocks. `easy`: codes of one character, asked by colour; what a beginner can find out."""
+    """One page, to be asked about any of its blocks. `easy`: codes of one character, asked by colour; what a beginner can find out.
+
+    FilaError where no block fits on a canvas of two tiles a side at most, or there is none.
+    """
+    for _ in range(TRIES):
+        page = _drawn(generator, seam, geometry, easy)
+        if page is not None:
+            return page
+    raise FilaError(
+        f"data.seam.text_height={list(seam.text_height)}: nothing can be drawn that fits on canvases of two tiles of {geometry.tile} px; "
+        "choose a smaller text height"
+    )
+
+
+def _drawn(generator: np.random.Generator, seam: SeamConfig, geometry: GeometryConfig, easy: bool) -> SymbolicPage | None:
+    """One page; None where its target found no room."""
     own, other = (sum(share for name, share in seam.tasks.items() if (name in _OWN) == mine) for mine in (True, False))
     if other > 0 and not easy and generator.random() < other / (own + other):
         return _of_the_suite(generator, seam, geometry)
@@ -99,7 +116,7 @@ def symbolic_page(generator: np.random.Generator, seam: SeamConfig, geometry: Ge
         if block is not None:
             blocks.append(block)
     if not blocks or (coarse and not blocks[0].panel):
-        return symbolic_page(generator, seam, geometry, easy)
+        return None
     glyphs = np.array([glyph for block in blocks for glyph in _glyphs(block, character)], np.float32)
     if coarse:
         return SymbolicPage(canvas, glyphs, ((QUESTIONS["coarse"], f"{COLOUR_NAMES[blocks[0].colour]} {blocks[0].panel}"),), "coarse")
@@ -118,7 +135,13 @@ def _of_the_suite(generator: np.random.Generator, seam: SeamConfig, geometry: Ge
 
 
 def _canvases(geometry: GeometryConfig) -> list[tuple[int, int]]:
-    return [canvas for canvas in geometry.canvases if max(canvas) == 2 * geometry.tile]
+    found = [canvas for canvas in geometry.canvases if max(canvas) == 2 * geometry.tile]
+    if not found:
+        raise FilaError(
+            f"geometry.canvases={[list(canvas) for canvas in geometry.canvases]}: pages without pixels have canvases of two tiles of "
+            f"{geometry.tile} px along the longer side, and none is; add one"
+        )
+    return found
 
 
 def _place(

@@ -26,8 +26,11 @@ class Coarse(Task):
         codes = CodeBlocks(page)
         blocks = [codes.block() for _ in range(page.count)]
         layout, colour = page.one_of(LAYOUTS), page.one_of(content.PANEL_COLOURS)
-        side = round(page.patch * draw.uniform(*PANEL_SIDE))
-        blocks[0] = render.panel_block(layout, colour, side, codes.plate, page.margin)
+
+        def panel() -> render.Block:
+            return render.panel_block(layout, colour, round(page.patch * draw.uniform(*PANEL_SIDE)), codes.plate, page.margin)
+
+        blocks[0] = page.fitting(panel)
         blocks += codes.others(page.seam.clutter, ())
         return Draft(blocks, QUESTIONS["coarse"], f"{colour} {layout}", smaller=codes.short)
 

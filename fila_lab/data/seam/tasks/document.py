@@ -30,7 +30,7 @@ class FormFields:
         self.apart = page.draws_apart(1)
 
     def field(self, short: bool = False) -> render.Block:
-        """A field; `short`: as small as may be, with a value of one character.
+        """A field; `short`: as small as may be, with a value of one character. FilaError where no label or no value fits.
 
         Labels are small print; the first one never comes again, the others only when all were used.
         """
@@ -39,7 +39,9 @@ class FormFields:
         cap = page.smallest if short else page.height()
         label_cap = page.smallest if short else round(draw.uniform(page.smallest, max(page.smallest, page.heights[0] * page.scale)))
         widest = page.tile - 2 * page.margin
-        label = next(label for label in self.labels if fit(label, self.font, label_cap, 1, widest, page.pitch))
+        label = next((label for label in self.labels if fit(label, self.font, label_cap, 1, widest, page.pitch)), None)
+        if label is None:
+            raise page.no_room()
         for tries in range(TRIES):
             value = content.draw_code(draw, page.split, max(1, length - tries // 20))
             fitting = fit(value, self.font, cap, page.smallest, widest, page.pitch)
