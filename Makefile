@@ -45,7 +45,7 @@ compare: $(STAMP) ## compare fusion methods in minutes: run the small budget, pr
 	$(BIN)/fila-lab run experiments/fusion_methods.yaml --budget $(BUDGET)
 	$(BIN)/fila-lab report experiments/fusion_methods.yaml --budget $(BUDGET)
 
-towers: $(STAMP) all-towers ## pretrain three tower pairs with answer models into runs/towers (hours; DEVICE=auto, WORKERS=2); what is there is not made again
+towers: $(STAMP) all-towers ## pretrain three tower pairs with answer models into experiments/towers (hours; DEVICE=auto, WORKERS=2); what is there is not made again
 
 bench: $(STAMP) ## measure the encoder at paper scale against bare library calls, plain and compiled, then generation, images, files, training steps, nothing else running: ratios (BENCH='--quick' etc.)
 	$(BIN)/python -m benchmarks --out runs/bench $(BENCH)

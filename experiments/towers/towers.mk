@@ -1,6 +1,6 @@
-# Three tower pairs: `make towers`. A part whose card is there is not made again, so a stopped run goes on with the same command. Each part has
-# a seed and a third of the training fonts and photos of its own to leave out; logs lie beside the weights.
-TOWERS ?= runs/towers
+# Three tower pairs: `make towers`. A part whose card is there is not made again, so a stopped run goes on with the same command
+# (a part that was stopped, from its .part). Each part has a seed and a third of the training fonts and photos of its own to leave out; logs lie beside the weights.
+TOWERS ?= experiments/towers
 TOWER_PRESET ?= experiments/towers/mini.yaml
 DEVICE ?= cpu
 WORKERS ?= 1
