@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fila_lab.config import RunConfig
+from fila_lab.config.json_files import parse_json
 from fila_lab.config.seam_words import ALPHABET
 from fila_lab.config.tiling import TileLayout
 from fila_lab.data.seam.symbolic import SymbolicPage, recoloured, symbolic_pages
@@ -203,7 +204,7 @@ def _lessons(
             own.load_state_dict(state)
         for schedule, state in zip(schedules, stands["schedules"], strict=True):
             schedule.load_state_dict(state)
-        pupil.generator.bit_generator.state = json.loads(stands["generator"])
+        pupil.generator.bit_generator.state = parse_json(stands["generator"])
         pupil.missed, total, right_share, first = stands["missed"], stands["total"], stands["right_share"], stands["step"]
     for step in range(first, steps):
         beginner = step < recipe.easy_share * steps

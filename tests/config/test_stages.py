@@ -151,7 +151,7 @@ def test_a_loss_of_whole_batches_is_not_split() -> None:
         ({"seed": 1}, False),
         ({"data.val_items": 7}, False),
         ({"train.gradient_clip": 2.0}, False),
-        ({"runtime.precision": "fp32"}, False),
+        ({"runtime.precision": "bf16"}, False),
         ({"language.template": "vicuna_v1"}, False),
     ],
 )

@@ -96,7 +96,7 @@ def test_tuning_and_winners() -> None:
     [
         ({"train.weight_decay": 0.02}, False),
         ({"runtime.threads": 2}, False),
-        ({"runtime.precision": "fp32"}, False),
+        ({"runtime.precision": "bf16"}, False),
         ({"runtime.attention": "flash"}, False),
         ({"data.seam.seed": 1}, False),
         ({"fusion.hidden": 32}, False),

@@ -62,7 +62,7 @@ def test_the_key_knows_weights_and_resolution_but_neither_seed_nor_fusion(cache_
     key = features_key(base, pool)
     assert features_key(tiny(fusion__name="addition", seed=5), pool) == key
     assert features_key(tiny(fusion__control="random_weights"), pool) != key
-    assert features_key(tiny(runtime__precision="fp32"), pool) != key
+    assert features_key(tiny(runtime__precision="bf16"), pool) != key
     for field in ({"fusion__detail_resolution": "canvas"}, {"fusion__detail_context": "tile"}):
         assert features_key(tiny(**field), pool) != key
         assert use_of_caches(tiny(**field)) != use_of_caches(base)
