@@ -12,7 +12,7 @@ BUDGET ?= small
 BENCH ?=
 MUTANTS ?=
 
-.PHONY: help setup lock compare towers bench bench-gpu simulate test test-slow test-studies test-gpu test-oldest reports mutants reference docs lint clean
+.PHONY: help setup lock compare towers bench bench-gpu simulate test test-slow test-studies test-gpu test-oldest reports notebooks mutants reference docs lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 	@echo "installing into $(VENV)-oldest:"; sed 's/^/  /' $(VENV)-oldest/constraints.txt
 	@$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install $(QUIET) -c $(VENV)-oldest/constraints.txt -e '.[dev]'
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal
+
+notebooks: $(STAMP) ## run the notebooks on published results and keep their outputs in the files (a minute)
+	@cd notebooks && OMP_NUM_THREADS=1 ../$(BIN)/python execute.py
 
 reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and study files (minutes)
 	@for plan in experiments/results/*/plan.json; do folder=$$(dirname $$plan); \

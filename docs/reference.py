@@ -196,7 +196,9 @@ def python_page() -> str:
         "",
         "`fila_lab.analysis.load(FOLDER)` is the door to results, running or published, as tidy frames: `cells`, `scores`, `costs`,",
         "`items`, `predictions`, `contrasts`, `curves`; `show(ITEM, fila_lab.draw_item)` draws an item's page with all arms' answers,",
-        "and `interval_plot`, `profile_plot` and `improvement_plot` draw `scores`. The notebooks work through these names.",
+        "and `interval_plot`, `profile_plot` and `improvement_plot` draw `scores`; `findings` is what reports are made of, `answer_of` its",
+        "answer in two sentences, and `contrasts_plot`, `seeds_plot`, `gaps_plot` and `cost_plot` draw it. The notebooks work",
+        "through these names.",
     ]
     rooms: dict[str, list[str]] = {}
     for module, name in _handed_on(PACKAGE):

@@ -6,6 +6,7 @@ from .aggregates import improvement_probabilities as improvement_probabilities
 from .aggregates import performance_profiles as performance_profiles
 from .alarm import Alarm as Alarm
 from .alarms import find_alarms as find_alarms
+from .answer import answer_of as answer_of
 from .bootstrap import GapInterval as GapInterval
 from .bootstrap import clustered_gap as clustered_gap
 from .check import Check as Check
@@ -27,10 +28,14 @@ from .front import non_dominated as non_dominated
 from .front import reference_point as reference_point
 from .headline import headline_of as headline_of
 from .importance import importances as importances
+from .plots import contrasts_plot as contrasts_plot
+from .plots import cost_plot as cost_plot
+from .plots import seeds_plot as seeds_plot
 from .probes import load_probe as load_probe
 from .report import write_report as write_report
 from .report import write_summary as write_summary
 from .score_frame import task_scores as task_scores
+from .seam_plots import gaps_plot as gaps_plot
 from .selfcheck import aa_rate as aa_rate
 from .signatures import check_signatures as check_signatures
 from .statistics import holm as holm

@@ -29,7 +29,16 @@ SAID = {
 
 def answer_of(found: Findings) -> list[str]:
     """Two sentences at most: what the verdicts say of the arms that are no controls, with reversals between kinds of items, and what they
-    say of the controls. Of a sweep: its points, and what became of them on fresh seeds."""
+    say of the controls. Of a sweep: its points, and what became of them on fresh seeds.
+
+    Args:
+        found: of `StudyFrames.findings`.
+
+    Example:
+        >>> study = load("experiments/results/remove_fusion")
+        >>> answer_of(study.findings)
+        ['On exact/reading/cut, in points, beyond the margin of 2.0 unless said: concat is better than none (+13.3 [+12.2, +14.4]).']
+    """
     if found.sweep is not None:
         return sweep_sentences(found.sweep)[:2]
     table = found.verdicts

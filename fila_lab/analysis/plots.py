@@ -27,7 +27,16 @@ __all__ = ["CAPTIONS", "contrasts_plot", "cost_plot", "curves_plot", "gaps_plot"
 
 
 def seeds_plot(found: Findings) -> Figure:
-    """As `seeds_picture`, drawn whole."""
+    """Every seed of every arm as a dot, the mean with its 95 % t interval; the primary metric, then its places.
+
+    Args:
+        found: of `StudyFrames.findings`.
+
+    Example:
+        >>> study = load("experiments/results/remove_fusion")
+        >>> [axes.get_title(loc="left") for axes in seeds_plot(study.findings).axes]
+        ['exact/reading/cut', 'sham', 'intact']
+    """
     return seeds_picture(found).whole()
 
 
@@ -56,7 +65,16 @@ def seeds_picture(found: Findings) -> Picture:
 
 
 def contrasts_plot(found: Findings) -> Figure:
-    """Differences A - B with 95 % intervals, the margin as a band, verdicts at the right."""
+    """Differences A - B with 95 % intervals, the margin as a band, verdicts at the right.
+
+    Args:
+        found: of `StudyFrames.findings`.
+
+    Example:
+        >>> study = load("experiments/results/remove_fusion")
+        >>> contrasts_plot(study.findings).axes[0].get_xlabel()
+        'difference in exact/reading/cut, points; band: margin ±2'
+    """
     table, scale = found.verdicts, scale_of(found.metric)
     styles = arm_styles(found.folder)
     gaps = table["family"].ne(table["family"].shift()).cumsum() - 1
@@ -133,7 +151,17 @@ def differences_picture(found: Findings) -> Picture | None:
 
 
 def cost_plot(found: Findings) -> Figure | None:
-    """As `cost_picture`, drawn whole."""
+    """Primary metric of every arm against its FLOPs and its median latency, with intervals and the Pareto front; None before costs are
+    measured.
+
+    Args:
+        found: of `StudyFrames.findings`.
+
+    Example:
+        >>> study = load("experiments/results/remove_fusion")
+        >>> [axes.get_xlabel() for axes in cost_plot(study.findings).axes]
+        ['MFLOPs a forward pass, largest canvas', 'median latency, ms (bar: interquartile range)']
+    """
     picture = cost_picture(found)
     return None if picture is None else picture.whole()
 

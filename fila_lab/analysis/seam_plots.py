@@ -18,7 +18,17 @@ PLACE_MARKS = {"cut": "|", "sham": "d", "intact": "o"}
 
 
 def gaps_plot(found: Findings) -> Figure | None:
-    """Every task that has gaps, a row of panels each. None where no task does, as those of benchmarks and files."""
+    """Every task that has gaps, a row of panels each: places, seam gap and sham gap, fragmentation against its reverse. None where no task
+    does, as those of benchmarks and files.
+
+    Args:
+        found: of `StudyFrames.findings`.
+
+    Example:
+        >>> study = load("experiments/results/remove_fusion")
+        >>> len(gaps_plot(study.findings).axes)
+        6
+    """
     picture = gaps_picture(found)
     return None if picture is None else picture.whole()
 
@@ -30,7 +40,7 @@ def gaps_picture(found: Findings) -> Picture | None:
     if not tasks:
         return None
     panels = [panel for task in tasks for panel in _of_task(found, task)]
-    height = 1.0 + 0.34 * len(arms_of(found))
+    height = 1.3 + 0.34 * len(arms_of(found))
     return Picture(panels, (2.2, height), left=1.8, columns=3, frame=row_frame(found))
 
 
@@ -49,7 +59,7 @@ def _of_task(found: Findings, task: str) -> list[Panel]:
                 }
                 panel.plot(mean, y, color=style.colour, mfc=style.colour if place == "intact" else "white", zorder=4, **look)
         rows_only(panel)
-        panel.set_title(plot_text(f"{task}: cut | sham ◇ intact ●"))
+        panel.set_title(f"{plot_text(task)}\ncut | sham ◇ intact ●")
         panel.set_xlabel("percent")
 
     def gaps(panel: Axes) -> None:
@@ -66,8 +76,8 @@ def _of_task(found: Findings, task: str) -> list[Panel]:
                 panel.errorbar(values.mean, at, xerr=wide, color=style.colour, **(MEAN | {"markersize": 5.5, "elinewidth": 2.0}), **look)
         panel.axvline(0, color="#666666", lw=0.9, zorder=1)
         rows_only(panel)
-        panel.set_title(plot_text(f"{task}: seam gap ■, sham gap ◇"))
-        panel.set_xlabel("sham − cut ■, intact − sham ◇, points")
+        panel.set_title(f"{plot_text(task)}\nseam gap ■, sham gap ◇")
+        panel.set_xlabel("sham − cut ■,\nintact − sham ◇, points")
 
     def fragments(panel: Axes) -> None:
         for y, arm, style in arms_of(found):
@@ -79,11 +89,11 @@ def _of_task(found: Findings, task: str) -> list[Panel]:
             panel.plot(ends[1:], [y], style.marker, color=style.colour, mfc=style.face, ms=8, mew=1.6, zorder=4, clip_on=False)
         panel.set_xlim(left=0)
         rows_only(panel)
-        panel.set_title(plot_text(f"{task}: fragmentation errors"))
-        panel.set_xlabel("percent of triplets (bar: reverse)")
+        panel.set_title(f"{plot_text(task)}\nfragmentation errors")
+        panel.set_xlabel("percent of triplets\n(bar: reverse)")
 
     return [
         Panel(f"{task}: accuracy at the cut, sham and intact place of every arm, percent", places),
         Panel(f"{task}: seam gap and sham gap of every arm, points, with intervals over seeds and over test images", gaps),
-        Panel(f"{task}: fragmentation errors of every arm beside the reverse, percent of triplets", fragments),
+        Panel(f"{task}\nfragmentation errors of every arm beside the reverse, percent of triplets", fragments),
     ]
