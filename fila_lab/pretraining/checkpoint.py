@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fila_lab.config.files import becoming
+from fila_lab.config.files import becoming, move_aside
 
 log = logging.getLogger("fila_lab")
 
@@ -23,7 +23,7 @@ EVERY = 500
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """OUT/<file>.part. `told`: everything that the steps depend on; one of other steps is not gone on with, and written over."""
+    """OUT/<file>.part. `told`: everything that the steps depend on; one of other steps is set aside."""
 
     weights: Path
     told: Mapping[str, Any]
@@ -43,13 +43,17 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read (%s): it starts anew", self.path.name, error)
+            self._aside(f"cannot be read ({error})")
             return None
         if not isinstance(held, dict) or held.get("owner") != self._owner:
-            log.warning("%s is of another command, or of other versions: it starts anew", self.path.name)
+            self._aside("is of another command, or of other versions")
             return None
         log.info("%s: goes on at step %s", self.path.name, held["state"]["step"])
         return dict(held["state"])
+
+    def _aside(self, why: str) -> None:
+        aside = move_aside(self.path, "other")
+        log.warning("%s %s: moved to %s; the pretraining starts anew", self.path.name, why, aside.name)
 
     def due(self, step: int, steps: int) -> bool:
         """Whether to write after so many steps are done."""

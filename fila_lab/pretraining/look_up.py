@@ -168,8 +168,8 @@ def train_look_up(
     if steps:
         easy, full = draw("easy pages", recipe.pages // 4, easy=True), draw("pages", recipe.pages)
         _lessons(pupil, easy, full, draw("held out pages", recipe.unseen // 2), certain, recipe, steps, progress, checkpoint)
-        for part in (model.language, model.separator, truth):
-            round_as_stored(part)
+    for part in (model.language, model.separator, truth):
+        round_as_stored(part)
     scores = {"look_up": pupil.score(unseen, recipe)["look_up"]}
     return scores | {f"{name}, no errors": value for name, value in pupil.score(unseen, certain).items()}
 

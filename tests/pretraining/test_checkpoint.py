@@ -95,3 +95,5 @@ def test_what_cannot_be_gone_on_with_is_said_and_starts_anew(damage: str, tmp_pa
         own.path.write_bytes({"cut": held[: len(held) // 2], "empty": b"", "no checkpoint": b"not one"}[damage])
     assert own.read() is None
     assert "starts anew" in caplog.text
+    kept = {"another command": held, "cut": held[: len(held) // 2], "empty": b"", "no checkpoint": b"not one"}[damage]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [kept], "hours of work, or somebody's file, are set aside"
