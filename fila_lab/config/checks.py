@@ -160,6 +160,7 @@ def _check_seam(seam: SeamConfig, geometry: GeometryConfig) -> None:
     if high > tile:
         raise ConfigError(f"data.seam.text_height = [{low}, {high}] is higher than a tile of {tile} px; choose smaller text")
     _check_below(seam)
+    _check_sizes(seam, tile)
     check_heights(seam, PATCH * seam.page_scale / geometry.patch)
     least, most = seam.cut_share
     if not CUT_SHARE <= least <= most <= 0.5:
@@ -172,6 +173,16 @@ def _check_seam(seam: SeamConfig, geometry: GeometryConfig) -> None:
         raise ConfigError(f"data.seam.page_aspect = {list(aspect)} is no range of width / height; give [low, high], e.g. [0.25, 4]")
     _check_shares("data.seam.tasks", list(seam.tasks.values()))
     _check_shares("data.seam.code_length", list(seam.code_length))
+
+
+def _check_sizes(seam: SeamConfig, tile: int) -> None:
+    """What a task shows has a size, within a tile."""
+    for task, factor in seam.sizes.items():
+        if not 0 < factor * seam.text_height[1] <= tile:
+            raise ConfigError(
+                f"data.seam.sizes.{task} = {factor:g} makes text of data.seam.text_height up to {factor * seam.text_height[1]:g} px high, on "
+                f"tiles of {tile} px; choose a factor above 0, up to {tile / seam.text_height[1]:.3g}"
+            )
 
 
 def _check_below(seam: SeamConfig) -> None:

@@ -50,6 +50,11 @@ class SeamConfig(Strict):
         "characters (reading, document, table), spaced as legible ones are. Items then say their `height_class`",
     )
     below_share: Number = Field(default=0.0, ge=0, le=1, description="share of those pages with text of `below_height`")
+    sizes: dict[SeamTask, Number] = Field(
+        default={},
+        description="task -> factor on the sizes of what its pages show (text of `text_height`, marks, panels): how hard it is; 1 where it is "
+        "not named",
+    )
     code_length: tuple[Number, Number, Number, Number] = Field(
         default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters"
     )
@@ -109,7 +114,7 @@ class SeamConfig(Strict):
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """Records from before there were these fields stay as they are."""
-        return dumped(self, dump, info, ("further_places", "stride_cells", "below_height", "below_share"))
+        return dumped(self, dump, info, ("further_places", "stride_cells", "below_height", "below_share", "sizes"))
 
 
 with warnings.catch_warnings():

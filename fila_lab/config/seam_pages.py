@@ -61,11 +61,15 @@ def check_heights(seam: SeamConfig, scale: float) -> None:
     Raises:
         ConfigError: with the least height that can be drawn.
     """
-    for field, heights in (("text_height", seam.text_height), ("below_height", seam.below_height if seam.below_share > 0 else None)):
-        if heights is not None and round(heights[0] * scale) < 1:
+    smallest, factor = min(((task, seam.sizes.get(task, 1.0)) for task in seam.tasks), key=lambda each: each[1], default=("", 1.0))
+    text = f"data.seam.text_height = {list(seam.text_height)}" + ("" if factor == 1 else f" times data.seam.sizes.{smallest} = {factor:g}")
+    heights = {text: seam.text_height[0] * factor}
+    if seam.below_height is not None and seam.below_share > 0:
+        heights[f"data.seam.below_height = {list(seam.below_height)}"] = seam.below_height[0]
+    for said, low in heights.items():
+        if round(low * scale) < 1:
             raise ConfigError(
-                f"data.seam.{field} = {list(heights)}: letters so low leave no ink with {scale:.3g} page px a canvas px; choose more than "
-                f"{0.5 / scale:.3g}"
+                f"{said}: letters so low leave no ink with {scale:.3g} page px a canvas px; choose more than {0.5 / scale:.3g}"
             )
 
 

@@ -43,8 +43,8 @@ def label_grids(records: Tensor, scale: float, origin: Tensor, size: int, cell: 
     present = (records[..., 0] >= 0) & (visible > 0)
     whole = present & (visible >= VISIBLE_SHARE) & (2 * half[..., 1] >= records[..., 6])
     batch = len(records)
-    classes = torch.zeros(batch, n * n, dtype=torch.long)
-    colours = torch.zeros(batch, n * n, dtype=torch.long)
+    classes = torch.zeros(batch, n * n, dtype=torch.long, device=records.device)
+    colours = torch.zeros_like(classes)
     for mask, fill in ((present & ~whole, False), (whole, True)):
         row, glyph = mask.nonzero(as_tuple=True)
         where = flat[row, glyph]

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from fila_lab.config.data import SeamConfig
 from fila_lab.config.run import RunConfig
@@ -57,9 +59,25 @@ class DensePages:
     records: np.ndarray
     detail: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
+
+@dataclass
+class PageTensors:
+    """Dense pages on a device. canvas uint8 [P, S, S, 3]; records float32 [P, G, 7]; detail: cells k -> (uint8 [Q, 64k, 64k, 3], the
+    records of these pages [Q, G, 7])."""
+
+    canvas: Tensor
+    records: Tensor
+    detail: dict[int, tuple[Tensor, Tensor]]
+
+    @classmethod
+    def of(cls, pages: DensePages, place: torch.device) -> PageTensors:
+        canvas, records = (torch.from_numpy(part).to(place) for part in (pages.canvas, pages.records))
+        detail = {k: (torch.from_numpy(pixels).to(place), records[torch.from_numpy(rows)]) for k, (pixels, rows) in pages.detail.items()}
+        return cls(canvas, records, detail)
+
     def draw_resolution(self, uniform: float) -> int:
         """A k, in proportion to the pages that have it."""
-        shares = np.cumsum([len(rows) for _, rows in self.detail.values()])
+        shares = np.cumsum([len(pages) for pages, _ in self.detail.values()])
         return list(self.detail)[int(np.searchsorted(shares, uniform * shares[-1], side="right"))]
 
 

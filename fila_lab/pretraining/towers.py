@@ -31,7 +31,7 @@ from fila_lab.pretraining.checkpoint import Checkpoint
 from fila_lab.pretraining.dense_labels import MapHead, TokenHead, dense_loss, dense_scores, label_grids
 from fila_lab.pretraining.device import chosen_device, made_on, products
 from fila_lab.pretraining.halves import STORED, round_as_stored
-from fila_lab.pretraining.pages import CLASSES, DensePages, dense_pages
+from fila_lab.pretraining.pages import CLASSES, PageTensors, dense_pages
 from fila_lab.pretraining.thirds import left_out
 
 BLURRED = 0.15
@@ -75,21 +75,22 @@ def blur(pixels: Tensor, factor: float) -> Tensor:
 
 
 def _some_blurred(pixels: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-    mask = torch.rand(len(pixels), generator=generator) < BLURRED
+    mask = (torch.rand(len(pixels), generator=generator) < BLURRED).to(pixels.device)
     if mask.any():
         pixels[mask] = blur(pixels[mask], factor)
     return pixels
 
 
-def _crop(pages: Tensor, origin: Tensor, size: int) -> Tensor:
-    """pages [B, H, W, 3], origin [B, 2] (x, y) -> [B, size, size, 3]."""
-    return torch.stack([page[y : y + size, x : x + size] for page, (x, y) in zip(pages, origin.tolist(), strict=True)])
+def _crop(pages: Tensor, rows: Tensor, origin: Tensor, size: int) -> Tensor:
+    """pages [P, H, W, 3], rows of B of them, origin [B, 2] (x, y) -> [B, size, size, 3]."""
+    x, y = (origin[:, axis, None] + torch.arange(size, device=origin.device) for axis in (0, 1))
+    return pages[rows[:, None, None], y[:, :, None], x[:, None, :]]
 
 
 class VitTask(nn.Module):
     """The ViT on single tiles; labels on quarter-token cells."""
 
-    def __init__(self, config: RunConfig, pages: DensePages) -> None:
+    def __init__(self, config: RunConfig, pages: PageTensors) -> None:
         super().__init__()
         self.tower = VitTower(config.vit, config.geometry)
         self.head = TokenHead(config.vit.width, CHANNELS)
@@ -97,18 +98,17 @@ class VitTask(nn.Module):
         self.pages = pages
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised pixels [B, 3, T, T] and the two label grids."""
-        index = torch.randint(len(self.pages.canvas), (size,), generator=generator)
-        canvas = torch.from_numpy(self.pages.canvas)[index]  # [B, S, S, 3]
-        records = torch.from_numpy(self.pages.records)[index]
-        overviews = int(size * OVERVIEWS)
-        free = canvas.shape[1] - self.tile
-        origin = torch.randint(free + 1, (size, 2), generator=generator)
-        tiles = _crop(canvas, origin, self.tile)
-        pixels = normalise(tiles)
-        whole = F.interpolate(normalise(canvas[:overviews]), size=(self.tile, self.tile), mode="area")
-        pixels = torch.cat([whole, _some_blurred(pixels[overviews:], 1.5, generator)])
-        reduced = label_grids(records[:overviews], self.tile / canvas.shape[1], torch.zeros(overviews, 2), self.tile, self.patch / 2)
+        """Normalised pixels [B, 3, T, T] and the two label grids, where the pages lie; a whole page reduced, or a tile cut out of it."""
+        canvas, overviews = self.pages.canvas, int(size * OVERVIEWS)
+        side = canvas.shape[1]
+        index = torch.randint(len(canvas), (size,), generator=generator).to(canvas.device)
+        origin = torch.randint(side - self.tile + 1, (size, 2), generator=generator).to(canvas.device)
+        records = self.pages.records[index]
+        whole = F.interpolate(normalise(canvas[index[:overviews]]), size=(self.tile, self.tile), mode="area")
+        tiles = normalise(_crop(canvas, index[overviews:], origin[overviews:], self.tile))
+        pixels = torch.cat([whole, _some_blurred(tiles, 1.5, generator)])
+        nought = torch.zeros(overviews, 2, device=canvas.device)
+        reduced = label_grids(records[:overviews], self.tile / side, nought, self.tile, self.patch / 2)
         cropped = label_grids(records[overviews:], 1.0, origin[overviews:].float(), self.tile, self.patch / 2)
         return pixels, torch.cat([reduced[0], cropped[0]]), torch.cat([reduced[1], cropped[1]])
 
@@ -119,7 +119,7 @@ class VitTask(nn.Module):
 class ConvNextTask(nn.Module):
     """The ConvNeXt on crops of pages at several detail resolutions; labels on the stage-3 grid."""
 
-    def __init__(self, config: RunConfig, pages: DensePages) -> None:
+    def __init__(self, config: RunConfig, pages: PageTensors) -> None:
         super().__init__()
         self.tower = ConvNextTower(config.convnext).to(memory_format=torch.channels_last)
         self.head = MapHead(config.convnext.dims, CHANNELS)
@@ -128,14 +128,12 @@ class ConvNextTask(nn.Module):
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised pixels [B, 3, 128, 128] of one detail resolution and the two label grids."""
         cells = self.pages.draw_resolution(float(torch.rand(1, generator=generator)))
-        detail, rows = self.pages.detail[cells]
-        index = torch.randint(len(detail), (size,), generator=generator)
-        pages = torch.from_numpy(detail)[index]
-        records = torch.from_numpy(self.pages.records[rows])[index]
-        scale = pages.shape[1] / self.pages.canvas.shape[1]
-        origin = torch.randint(pages.shape[1] - CROP + 1, (size, 2), generator=generator)
-        pixels = _some_blurred(normalise(_crop(pages, origin, CROP)), scale, generator)
-        classes, colours = label_grids(records, scale, origin.float(), CROP, 16)
+        detail, records = self.pages.detail[cells]
+        index = torch.randint(len(detail), (size,), generator=generator).to(detail.device)
+        scale = detail.shape[1] / self.pages.canvas.shape[1]
+        origin = torch.randint(detail.shape[1] - CROP + 1, (size, 2), generator=generator).to(detail.device)
+        pixels = _some_blurred(normalise(_crop(detail, index, origin, CROP)), scale, generator)
+        classes, colours = label_grids(records[index], scale, origin.float(), CROP, 16)
         return pixels, classes, colours
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -181,7 +179,7 @@ def pretrain(
     pages = dense_pages(config, "train", recipe.pages, seed, workers, progress, third)
     held_out = dense_pages(config, "val", recipe.validation_pages, seed, workers, progress, third)
     with component_rng(seed, f"pretrain_{tower}"):
-        task = TASKS[tower](config, pages)
+        task = TASKS[tower](config, PageTensors.of(pages, place))
     load_weights(task.tower, start, "start")
     task.to(place)
     generator = torch.Generator().manual_seed(component_seed(seed, f"pretrain_{tower}_data"))
@@ -198,7 +196,7 @@ def pretrain(
         generator.set_state(stands["generator"])
         running, first = stands["running"], stands["step"]
     for step in range(first, steps):
-        pixels, classes, colours = (part.to(place) for part in task.batch(recipe.batch_size, generator))
+        pixels, classes, colours = task.batch(recipe.batch_size, generator)
         with autocast(products(place), place.type), attention_backend("auto", config.geometry.grid**2 + 1, place.type):
             logits = task(pixels)
         loss = dense_loss(logits, classes, colours, N_CLASSES)
@@ -222,7 +220,7 @@ def pretrain(
             )
         if progress:
             progress(f"pretrain {tower}", step + 1, steps)
-    task.pages = held_out
+    task.pages = PageTensors.of(held_out, place)
     round_as_stored(task.tower)
     scores = evaluate(task, seed)
     with becoming(path) as temporary:
@@ -258,7 +256,7 @@ def evaluate(task: VitTask | ConvNextTask, seed: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(component_seed(seed, "pretrain_validation"))
     totals: dict[str, float] = {}
     for _ in range(VALIDATION_BATCHES):
-        pixels, classes, colours = (part.to(place) for part in task.batch(128, generator))
+        pixels, classes, colours = task.batch(128, generator)
         with autocast(products(place), place.type):
             logits = task(pixels)
         for name, value in dense_scores(logits, classes, colours, N_CLASSES).items():

@@ -49,6 +49,8 @@ class PageSetup:
     """Whether its text is of `data.seam.below_height`."""
     fonts: tuple[Path, ...] = ()
     """Files of the fonts it may be written in."""
+    size: float = 1.0
+    """Factor on the sizes of what it shows, text below legibility apart."""
 
     @property
     def patch(self) -> int:
@@ -75,7 +77,10 @@ class PageSetup:
     @property
     def heights(self) -> tuple[float, float]:
         """The range of its cap heights, canvas px."""
-        return self.seam.below_height if self.below and self.seam.below_height is not None else self.seam.text_height
+        if self.below and self.seam.below_height is not None:
+            return self.seam.below_height
+        low, high = self.seam.text_height
+        return low * self.size, high * self.size
 
     @property
     def pitch(self) -> int:
@@ -86,7 +91,7 @@ class PageSetup:
     @property
     def smallest(self) -> int:
         """The smallest cap height at which text may be drawn: of text below legibility no lower than it says."""
-        return max(1, round((self.heights[0] - (0 if self.below else SHRINK)) * self.scale))
+        return max(1, round((self.heights[0] - (0 if self.below else SHRINK * self.size)) * self.scale))
 
     def height(self) -> int:
         """A cap height, drawn from the whole range of the knob."""

@@ -199,10 +199,10 @@ class SeamSuite:
 
     def setup(self, split: str, index: int) -> PageSetup:
         """What the item's task knows of its page, its stream of random numbers at the beginning."""
-        canvas = self.heading(split, index)[1]
+        task, canvas, _ = self.heading(split, index)
         draw, below = self._stream(split, index, "page"), self.height_class(split, index) == "below"
         fonts = content.fonts(split, self.seam.fonts)
-        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), draw, self._by_key(canvas), below, fonts)
+        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), draw, self._by_key(canvas), below, fonts, self.seam.sizes.get(task, 1.0))
 
     def _page(self, split: str, index: int) -> _Page:
         task, canvas, _ = self.heading(split, index)

@@ -28,7 +28,7 @@ class Coarse(Task):
         layout, colour = page.one_of(LAYOUTS), page.one_of(content.PANEL_COLOURS)
 
         def panel() -> render.Block:
-            return render.panel_block(layout, colour, round(page.patch * draw.uniform(*PANEL_SIDE)), codes.plate, page.margin)
+            return render.panel_block(layout, colour, round(page.patch * page.size * draw.uniform(*PANEL_SIDE)), codes.plate, page.margin)
 
         blocks[0] = page.fitting(panel)
         blocks += codes.others(page.seam.clutter, ())
