@@ -180,8 +180,8 @@ def _check_sizes(seam: SeamConfig, tile: int) -> None:
     for task, factor in seam.sizes.items():
         if not 0 < factor * seam.text_height[1] <= tile:
             raise ConfigError(
-                f"data.seam.sizes.{task} = {factor:g} makes text of data.seam.text_height up to {factor * seam.text_height[1]:g} px high, on "
-                f"tiles of {tile} px; choose a factor above 0, up to {tile / seam.text_height[1]:.3g}"
+                f"data.seam.sizes.{task} = {factor:g} makes text of data.seam.text_height up to {factor * seam.text_height[1]:g} px high, "
+                f"on tiles of {tile} px; choose a factor above 0, up to {tile / seam.text_height[1]:.3g}"
             )
 
 

@@ -52,8 +52,8 @@ class SeamConfig(Strict):
     below_share: Number = Field(default=0.0, ge=0, le=1, description="share of those pages with text of `below_height`")
     sizes: dict[SeamTask, Number] = Field(
         default={},
-        description="task -> factor on the sizes of what its pages show (text of `text_height`, marks, panels): how hard it is; 1 where it is "
-        "not named",
+        description="task -> factor on the sizes of what its pages show (text of `text_height`, marks, panels): how hard it is; 1 where "
+        "it is not named",
     )
     code_length: tuple[Number, Number, Number, Number] = Field(
         default=(0.4, 0.3, 0.2, 0.1), description="share of codes of 1..4 characters"

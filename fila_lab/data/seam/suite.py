@@ -202,7 +202,8 @@ class SeamSuite:
         task, canvas, _ = self.heading(split, index)
         draw, below = self._stream(split, index, "page"), self.height_class(split, index) == "below"
         fonts = content.fonts(split, self.seam.fonts)
-        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), draw, self._by_key(canvas), below, fonts, self.seam.sizes.get(task, 1.0))
+        size = self.seam.sizes.get(task, 1.0)
+        return PageSetup(self.seam, self.geometry, split, self.axes(canvas), draw, self._by_key(canvas), below, fonts, size)
 
     def _page(self, split: str, index: int) -> _Page:
         task, canvas, _ = self.heading(split, index)
