@@ -70,6 +70,8 @@ def test_cuts_of_exactly_the_least_and_the_greatest_share_count() -> None:
     assert table.before == [2, 3, 4, 5, 6]
     (table,) = cut_tables(Axis(2, 4, 3), np.ones(8, int), (0.25, 0.375))
     assert table.before == [2, 3, 5, 6]
+    (table,) = cut_tables(Axis(2, 5, 6), np.ones(20, int), (0.25, 0.5), (2, 5))
+    assert table.before == [3, 4, 5], "between two parts of the evidence: three twentieths are CUT_SHARE, which counts"
 
 
 @settings(deadline=None, max_examples=60)
