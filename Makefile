@@ -79,7 +79,7 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 	@$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install $(QUIET) -c $(VENV)-oldest/constraints.txt -e '.[dev]'
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q -n 2 --dist worksteal
 
-notebooks: $(STAMP) ## run the notebooks on published results and keep their outputs in the files (a minute)
+notebooks: $(STAMP) ## run the notebooks and keep their outputs in the files (two minutes)
 	@cd notebooks && OMP_NUM_THREADS=1 ../$(BIN)/python execute.py
 
 reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and study files (minutes)

@@ -20,6 +20,7 @@ def executed(path: Path) -> Any:
     """The notebook with the outputs of a run in a kernel of its own, started where the notebook lies. Errors: nbclient's, of a cell."""
     notebook = nbformat.read(path, as_version=4)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # tqdm's, of bars that no notebook here draws
     there: Any = {"metadata": {"path": str(HERE)}}
     times = {"timeout": SECONDS, "startup_timeout": SECONDS, "record_timing": False}
     NotebookClient(notebook, coalesce_streams=True, resources=there, **times).execute()

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom on published results, the first on simulated ones too; the files keep their outputs."""
+"""The notebooks run from top to bottom, most on published results, the first on simulated ones too; the files keep their outputs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fila_lab.config.base import FilaError
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MADE_HERE = ("07_one_image_through_the_model", "08_your_own_data")
+"""Those that read no published results."""
 FIRST = ROOT / "notebooks" / "01_fusion_methods.ipynb"
 executed = runpy.run_path(str(ROOT / "notebooks" / "execute.py"))["executed"]
 every = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -69,9 +71,23 @@ def test_its_file_names_no_machine_and_no_inside(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"/(tmp|home|root|work|Users)/", text)
     assert not [output for output in outputs(notebook) if output.output_type == "error" or output.get("name") == "stderr"]
+    assert "Warning" not in said(notebook)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert not re.search(r"(from|import) fila_lab[\w.]*\._|\bfila_lab\.(?!analysis\b|load_|draw_item\b)[a-z_]+\._", code)
     assert path.stat().st_size < 2_000_000
+
+
+def test_there_are_ten() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(1, 11)]
+
+
+@pytest.mark.parametrize("name", MADE_HERE)
+def test_a_forge_shows_it(name: str) -> None:
+    """It is small, and made anew wherever it runs."""
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    assert path.stat().st_size < 300_000
+    notebook = nbformat.read(path, as_version=4)
+    assert "experiments/results" not in "".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
 
 
 @pytest.mark.slow

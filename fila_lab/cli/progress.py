@@ -19,7 +19,7 @@ class Bar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = Progress(*columns, console=Console(stderr=True, force_jupyter=False))  # in a notebook too
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bar:

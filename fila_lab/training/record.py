@@ -142,6 +142,8 @@ class Recorder(Callback):
         trainer.should_stop = self.stopped is not None
         if self.journal and trainer.is_global_zero:
             self.journal.begin(list(self._entries()))
+        if self.progress:
+            self.progress("train", self.first + trainer.global_step, self.total)
         if self.due:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()

@@ -41,6 +41,14 @@ def test_the_same_cell_twice_gives_the_same_numbers_to_the_last_bit(cache_dir: P
     assert [point["step"] for point in first.result["curve"]] == [2, 3, 4, 6], "every second step, and the one that was validated"
 
 
+def test_it_says_that_it_trains_before_its_first_step_is_logged(cache_dir: Path, tmp_path: Path) -> None:
+    """Until then a display would show the last that was read."""
+    said: list[tuple[str, int, int]] = []
+    config = tiny(fusion__name="none", train__steps=2, train__validate_every=2)
+    run_cell(config, workdir=tmp_path, cache_dir=cache_dir, progress=lambda *step: said.append(step), test=False)
+    assert [step for step in said if step[0] == "train"] == [("train", 0, 2), ("train", 2, 2)]
+
+
 def test_another_seed_gives_other_numbers(cache_dir: Path, tmp_path: Path) -> None:
     configs = [tiny(seed=seed, fusion__name="none", train__steps=2, train__validate_every=2) for seed in (0, 1)]
     cells = [run_cell(config, workdir=tmp_path / str(config.seed), cache_dir=cache_dir, test=False).result for config in configs]

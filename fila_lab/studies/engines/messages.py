@@ -17,7 +17,7 @@ BEGUN, PROGRESS, WARNED, FINISHED = "begun", "progress", "warned", "finished"
 EVENTS: dict[str, Callable[..., Event]] = {PROGRESS: Progress, WARNED: Warned}
 """Kind of message -> the event that tells the driver, made of cell id, worker and the message's content."""
 PROGRESS_SECONDS = 0.25
-"""At most one progress message per phase in this time."""
+"""At most one progress message per phase in this time, but for its last."""
 
 
 def run_told(job: Job, tell: Callable[..., None]) -> Outcome:
@@ -27,7 +27,7 @@ def run_told(job: Job, tell: Callable[..., None]) -> Outcome:
     def progress(phase: str, step: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if phase != last[0] or now - last[1] >= PROGRESS_SECONDS:
+        if phase != last[0] or step == total or now - last[1] >= PROGRESS_SECONDS:
             last = (phase, now)
             tell(PROGRESS, phase, step, total)
 
