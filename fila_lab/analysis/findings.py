@@ -49,6 +49,13 @@ class Findings:
         kept: T = self._kept[make]
         return kept
 
+    def published(self, folder: Path | None = None) -> Findings | None:
+        """What `find_published` finds beside these findings, read at the first time."""
+        if ("published", folder) not in self._kept:
+            self._kept["published", folder] = find_published(self.folder, folder)
+        kept: Findings | None = self._kept["published", folder]
+        return kept
+
     @staticmethod
     def of(out: Path | str | StudyFolder | Findings) -> Findings:
         """Errors: FilaError as in `load_study_frame`; where a sweep has begun, its trials can be told before a main cell is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 import re
 from collections import Counter
@@ -21,7 +22,7 @@ from fila_lab.analysis.dose_tables import dose_tables
 from fila_lab.analysis.escape import Raw, markdown_text
 from fila_lab.analysis.family_rows import RANKS, family_rows
 from fila_lab.analysis.figures import SUMMARY_FIGURES, SWEEP_SUMMARY_FIGURES, draw_figures
-from fila_lab.analysis.findings import Findings, find_published
+from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.forest import forest_of
 from fila_lab.analysis.gallery import Flip, flips_table, load_flips, load_sample
@@ -86,7 +87,7 @@ def write_report(out: Path | str | StudyFolder | Findings, published: Path | Non
         'report.html'
     """
     found = Findings.of(out)
-    committed = find_published(found.folder, published)
+    committed = found.published(published)
     target = to or found.folder.report
     try:
         for part in ("figures", "tables"):
@@ -239,6 +240,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """What a page cannot hold."""
 
 
+@functools.cache
 def _environment(html: bool) -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=html, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)

@@ -14,7 +14,7 @@ from fila_lab.analysis.answer import answer_of
 from fila_lab.analysis.crossed import too_few_seeds
 from fila_lab.analysis.crossed_tables import crossed_tables
 from fila_lab.analysis.escape import rich_text
-from fila_lab.analysis.findings import Findings, find_published
+from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.fitted import Column, Fitted
 from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.pair_tables import levels_text
@@ -48,7 +48,7 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
         >>> console.print(terminal_summary(found))
     """
     found = Findings.of(out)
-    committed = find_published(found.folder, published)
+    committed = found.published(published)
     parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold")]
     if found.sweep is None and len(found.verdicts):
         parts += [rich_text(sentence) for sentence in answer_of(found)]

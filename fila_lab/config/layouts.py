@@ -151,8 +151,9 @@ def _read(layout: Layout, before: str, names: Iterable[str]) -> Reading:
             continue
         for number, (pattern, own) in enumerate(layout.rules or _SAME):
             if match := re.fullmatch(pattern, short):
-                joined.setdefault(match.expand(own), {})[number] = name
-                needed[match.expand(own)] = parts.get(own, 1)
+                made = match.expand(own)
+                joined.setdefault(made, {})[number] = name
+                needed[made] = parts.get(own, 1)
                 break
         else:
             surplus.append(short)

@@ -5,7 +5,7 @@ Where the benchmark's own definition and a harness's differ, both are here, unde
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from fila_lab.config.installed import installed_names
 
 GROUP = "fila_lab.scores"
 SCORES: dict[str, str] = {
@@ -42,7 +42,7 @@ SCORES: dict[str, str] = {
 
 def score_names() -> tuple[str, ...]:
     """All names, those of installed packages included (which are not imported for it)."""
-    return tuple(dict.fromkeys((*SCORES, *sorted(point.name for point in entry_points(group=GROUP)))))
+    return tuple(dict.fromkeys((*SCORES, *installed_names(GROUP))))
 
 
 AGGREGATE_GROUP = "fila_lab.aggregates"
@@ -60,4 +60,4 @@ AGGREGATES: dict[str, str] = {
 
 def aggregate_names() -> tuple[str, ...]:
     """All names of aggregates, those of installed packages included (which are not imported for it)."""
-    return tuple(dict.fromkeys((*AGGREGATES, *sorted(point.name for point in entry_points(group=AGGREGATE_GROUP)))))
+    return tuple(dict.fromkeys((*AGGREGATES, *installed_names(AGGREGATE_GROUP))))

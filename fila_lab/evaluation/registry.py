@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from fila_lab.config.base import FilaError, did_you_mean
+from fila_lab.config.installed import installed_names
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Registry(Mapping[str, T]):
         return thing
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*self._own, *sorted(point.name for point in entry_points(group=self._group)))))
+        return iter(dict.fromkeys((*self._own, *installed_names(self._group))))
 
     def __len__(self) -> int:
         return len(list(iter(self)))

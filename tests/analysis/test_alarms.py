@@ -171,12 +171,13 @@ def test_every_output_shows_the_one_list_first(out: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
     for trouble in ("a dropped seed", "an edited metric", "an arm never tuned", "predictions gone", "another phase of the stride"):
         TROUBLES[trouble][0](out)
-    made = analysis.find_alarms(Findings.of(out))
+    found = Findings.of(out)
+    made = analysis.find_alarms(found)
     assert len({alarm.kind for alarm in made}) >= 6
     console = Console(width=2000, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(out))
+    console.print(analysis.terminal_summary(found))
     shown = console.export_text()
-    page = html.unescape(analysis.write_report(out).read_text(encoding="utf-8"))
+    page = html.unescape(analysis.write_report(found).read_text(encoding="utf-8"))
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     table = (out / "report" / "tables" / "alarms.csv").read_text(encoding="utf-8")
     for alarm in made:

@@ -14,9 +14,9 @@ from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.subgroups import Subgroups
 
 
-@pytest.fixture(scope="module")
-def found(full_study: Path) -> Findings:
-    return Findings.of(full_study)
+@pytest.fixture
+def found(full_found: Findings) -> Findings:
+    return full_found
 
 
 def judged(found: Findings, verdicts: pd.DataFrame, subgroups: Subgroups | None = None) -> Findings:

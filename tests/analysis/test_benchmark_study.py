@@ -11,6 +11,7 @@ import pytest
 from synthetic import write_study
 
 from fila_lab import analysis
+from fila_lab.analysis.figures import draw_figures
 from fila_lab.analysis.findings import Findings
 from fila_lab.studies.publish import publish
 
@@ -55,6 +56,7 @@ def test_its_page_is_written(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "report" / "figures" / "gaps.png").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_answers_that_are_right_or_wrong_have_no_gaps_to_draw_either(run: Path, tmp_path: Path) -> None:
     study = json.loads((run / "plan.json").read_text(encoding="utf-8"))["study"]
     _rewrite(run / "plan.json", study=study | {"metric": "exact/mine"})
@@ -63,9 +65,10 @@ def test_answers_that_are_right_or_wrong_have_no_gaps_to_draw_either(run: Path, 
         told.assign(task="mine", score=told["correct"].astype(float)).to_parquet(folder / "predictions.parquet")
         metrics = {"exact/mine": float(told["correct"].mean()), "exact/mean": float(told["correct"].mean()), "n/mine": 4.0}
         _rewrite(folder / "result.json", metrics=metrics)
-    analysis.write_report(run, to=tmp_path / "report")
-    assert not (tmp_path / "report" / "figures" / "gaps.png").exists()
-    assert (tmp_path / "report" / "figures" / "seeds.png").exists()
+    found = Findings.of(run)
+    analysis.write_report(found, to=tmp_path / "report")
+    assert [drawn.name for drawn in draw_figures(found, tmp_path, ("seeds", "gaps"), ("png",))] == ["seeds"]
+    assert [path.name for path in tmp_path.glob("*.png")] == ["seeds.png"]
 
 
 def test_contrasts_are_split_by_what_is_known_of_its_questions(run: Path) -> None:

@@ -54,6 +54,7 @@ def test_figures_are_means_over_seeds_in_their_own_units(judged: Path) -> None:
     assert aside[["where", "reason", "rows"]].to_numpy().tolist() == [["pope", "missing image", 3]]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_every_form_of_the_report_holds_them(judged: Path) -> None:
     page = analysis.write_report(judged).read_text(encoding="utf-8")
     text = (judged / "report" / "report.md").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from synthetic import write_study
 
 from fila_lab import analysis
 from fila_lab.analysis import report
+from fila_lab.analysis.findings import Findings
 from fila_lab.config import schemas
 from fila_lab.config.base import FilaError
 from fila_lab.config.compact import TABLES
@@ -123,9 +124,10 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
 def _said(out: Path, to: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Report, tables and terminal."""
     monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
-    analysis.write_report(out, to=to)
+    found = Findings.of(out)
+    analysis.write_report(found, to=to)
     console = Console(width=500, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(out, page=to / "none"))
+    console.print(analysis.terminal_summary(found, page=to / "none"))
     return {path.name: path.read_text(encoding="utf-8") for path in to.rglob("*.*")} | {"terminal": console.export_text()}
 
 

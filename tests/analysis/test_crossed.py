@@ -18,6 +18,7 @@ from synthetic import write_study
 from fila_lab import analysis
 from fila_lab.analysis import report, statistics
 from fila_lab.analysis.crossed import Crossing, crossed_contrasts, crossed_effects, too_few_seeds
+from fila_lab.analysis.findings import Findings
 
 LEVELS = {"fusion": ["concat", "addition", "cross"], "depth": ["last", "multi"], "k": ["k2", "k3", "k4"]}
 FACTORS = {"-".join(at): dict(zip(LEVELS, at, strict=True)) for at in itertools.product(*LEVELS.values())}
@@ -134,12 +135,13 @@ def test_report_and_terminal_show_effects_and_say_what_seeds_cannot_show(tmp_pat
     corners = itertools.product(("low", "high"), ("one", "two"))
     plan["study"]["factors"] = dict(zip(plan["study"]["arms"], ({"a": a, "b": b} for a, b in corners), strict=False))
     (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    page = analysis.write_report(out).read_text(encoding="utf-8")
+    found = Findings.of(out)
+    page = analysis.write_report(found).read_text(encoding="utf-8")
     assert "Crossed factors" in page
     assert "(high − low) x (two − one)" in page
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     assert "3 seeds cannot reach p < 0.05 over 3: 7 are needed; estimates only" in markdown
     assert len(pd.read_csv(out / "report" / "tables" / "effects.csv")) == 3
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(out))
+    console.print(analysis.terminal_summary(found))
     assert "crossed factors, exact/reading, points" in console.export_text()

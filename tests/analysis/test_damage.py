@@ -17,6 +17,7 @@ from synthetic import write_study
 
 from fila_lab import analysis
 from fila_lab.analysis import report
+from fila_lab.analysis.findings import Findings
 from fila_lab.config.base import FilaError
 
 FILES = (
@@ -85,9 +86,10 @@ def _with(value: Any, at: tuple[Any, ...], odd: Any) -> Any:
 def _said(out: Path) -> str:
     """Report and terminal, or the one message."""
     try:
-        analysis.write_report(out)
+        found = Findings.of(out)
+        analysis.write_report(found)
         console = Console(width=500, record=True, file=io.StringIO())
-        console.print(analysis.terminal_summary(out))
+        console.print(analysis.terminal_summary(found))
     except FilaError as error:
         return f"message: {error}"
     return console.export_text()

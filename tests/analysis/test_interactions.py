@@ -117,6 +117,6 @@ def test_tables_terminal_and_plot_show_it_under_its_own_name(tmp_path: Path, mon
     expected = (wide["concat"] - wide["none"] - wide["cross_attention"] + wide["addition"]).mean()
     assert secondary["(concat − none)", "exact/reading/cut"] == pytest.approx(expected)
     text = io.StringIO()
-    Console(file=text, width=160).print(analysis.terminal_summary(out))
+    Console(file=text, width=160).print(analysis.terminal_summary(found))
     assert name in text.getvalue()
     assert any(label.get_text() == name for label in contrasts_plot(found).axes[0].get_yticklabels())

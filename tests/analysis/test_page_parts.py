@@ -27,9 +27,9 @@ COLOUR = st.integers(0, 0xFFFFFF).map(lambda value: f"#{value:06x}")
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
 
-@pytest.fixture(scope="module")
-def found(full_study: Path) -> Findings:
-    return Findings.of(full_study)
+@pytest.fixture
+def found(full_found: Findings) -> Findings:
+    return full_found
 
 
 def test_contrast_is_that_of_the_guideline() -> None:

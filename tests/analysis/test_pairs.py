@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -15,6 +16,7 @@ from rich.console import Console
 from synthetic import write_study
 
 from fila_lab import analysis
+from fila_lab.analysis import report
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.pair_tables import pair_alarms, pair_tables
 from fila_lab.analysis.pairs import ALIKE, DIFFER, PairContrasts
@@ -144,12 +146,16 @@ def test_cells_of_other_pairs_may_load_other_towers(study: Path) -> None:
     assert environment_check(manifests).passed is False
 
 
-def test_report_and_terminal_show_pairs(study: Path, tmp_path: Path) -> None:
-    page = analysis.write_report(study, to=tmp_path / "report")
+def test_report_and_terminal_show_pairs(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the figures, the one that marks pairs is drawn."""
+    monkeypatch.setattr(report, "draw_figures", functools.partial(report.draw_figures, names=("differences",)))
+    found = Findings.of(study)
+    page = analysis.write_report(found, to=tmp_path / "report")
+    assert (page.parent / "figures" / "differences.svg").is_file()
     assert "Pair by pair" in page.read_text(encoding="utf-8")
     assert "## Pair by pair" in (page.parent / "report.md").read_text(encoding="utf-8")
     console = Console(file=io.StringIO(), width=300)
-    console.print(analysis.terminal_summary(study))
+    console.print(analysis.terminal_summary(found))
     assert "pair by pair" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

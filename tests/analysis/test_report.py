@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -17,6 +18,8 @@ from rich.console import Console
 from synthetic import write_study
 
 from fila_lab import analysis
+from fila_lab.analysis import report
+from fila_lab.analysis.figures import draw_figures
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.gallery import load_flips
 from fila_lab.analysis.plots import curves_plot
@@ -85,14 +88,14 @@ def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Pat
     assert figures == {"contrasts", "differences", "seeds", "gaps", "cost", "curves", "progress", "tuning"}
 
 
-def test_arms_table_holds_means_by_hand_and_costs(full_study: Path) -> None:
-    table = analysis.arms_table(full_study).set_index("arm")
-    frame = analysis.load_study_frame(full_study)
+def test_arms_table_holds_means_by_hand_and_costs(full_found: Findings) -> None:
+    table = analysis.arms_table(full_found).set_index("arm")
+    frame = full_found.frame
     assert table.at["concat", "exact/reading"] == pytest.approx(frame.loc[frame["arm"] == "concat", "exact/reading"].mean())
     assert table.at["addition", "seeds"] == 7
     assert table.at["addition", "failed"] == 1
     assert table.at["concat", "fusion_parameters"] == 40_000
-    seeds = analysis.per_seed_table(full_study)
+    seeds = analysis.per_seed_table(full_found)
     assert seeds["seed"].tolist() == list(range(8))
     assert seeds["addition"].isna().sum() == 1
 
@@ -123,7 +126,8 @@ def test_published_results_are_found_by_the_studys_name(reported: Path, small_st
         analysis.terminal_summary(small_study, small_study / "nowhere")
 
 
-def test_a_single_seed_without_costs_curves_or_predictions_is_still_reported(tmp_path: Path) -> None:
+def test_a_single_seed_without_costs_curves_or_predictions_is_still_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "draw_figures", functools.partial(draw_figures, formats=("png",)))
     out = write_study(tmp_path / "bare", arms=("none", "concat"), seeds=(0,), triplets=12, tuning=False)
     (out / "costs.json").unlink()
     for cell in (out / "cells").iterdir():
@@ -183,6 +187,7 @@ def test_gallery_shows_flips_with_pictures_or_without(full_study: Path, small_st
         assert (best.answers["none"]["cut"].right, best.answers["none"]["cut"].seeds) == (own["correct"].sum(), len(own))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_matched_arms_stand_with_their_deviations(small_study: Path, tmp_path: Path) -> None:
     out = shutil.copytree(small_study, tmp_path / "out")
     plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
@@ -211,8 +216,8 @@ def test_a_damaged_gallery_costs_only_the_pictures(full_study: Path, tmp_path: P
     assert not load_flips(folder, analysis.load_predictions(folder))[0].pictures
 
 
-def test_what_came_from_mini_is_called_so_in_every_caption(full_study: Path) -> None:
-    tables = all_tables(Findings.of(full_study))
+def test_what_came_from_mini_is_called_so_in_every_caption(full_found: Findings) -> None:
+    tables = all_tables(full_found)
     assert all("mini, one pair of towers" in table.caption for name, table in tables.items() if name != "failures")
 
 

@@ -30,9 +30,9 @@ CLEAN = {  # arm -> reading, its seam gap, its fragmentation errors, coarse
 METRICS = ("exact/reading", "seam_gap/reading", "fragmentation/reading", "exact/coarse")
 
 
-@pytest.fixture(scope="module")
-def simulated(full_study: Path) -> Findings:
-    return Findings.of(full_study)
+@pytest.fixture
+def simulated(full_found: Findings) -> Findings:
+    return full_found
 
 
 def _study(found: Findings, **changed: tuple[float, float, float, float]) -> Findings:
@@ -255,7 +255,8 @@ def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path,
 
     small = write_study(tmp_path / "small", arms=("none", "concat"), seeds=(0, 1, 2), triplets=12)
     out = _edited(small, tmp_path / "out", "concat-0*", fast)
-    page = analysis.write_report(out).read_text(encoding="utf-8")
+    found = Findings.of(out)
+    page = analysis.write_report(found).read_text(encoding="utf-8")
     said = "train.learning_rate at the edge of its range: 0.0099, searched from 0.0003 to 0.01"
     assert page.count(said) == 2, "among the alarms, and with its rule"
     assert page.index("Alarms") < page.index(said) < page.index("Not comparable")
@@ -266,7 +267,7 @@ def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path,
     assert "Checked and found nothing; it could have found:" in markdown
     assert "- out of memory: one such cell; none of 14 cells failed" in markdown
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(out))
+    console.print(analysis.terminal_summary(found))
     lines = console.export_text().splitlines()
     assert sum(line.startswith("Warning, tuned value at the edge of its range: concat: ") for line in lines) == 1
     assert sum(line.startswith("Checked and found nothing: ") for line in lines) == 1

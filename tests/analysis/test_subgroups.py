@@ -210,14 +210,14 @@ def test_a_reversal_is_a_signature_and_stands_in_every_output(tmp_path: Path, mo
     assert "concat − none by place: intact +" in sign.numbers
     assert "cut −" in sign.numbers
     assert any("concat − none by place" in line for line in headline_of(found))
-    analysis.write_report(out)
+    analysis.write_report(found)
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     assert "By kinds of items" in markdown
     assert "intact against cut" in markdown
     assert "reversal between subgroups" in markdown
     assert len(pd.read_csv(out / "report" / "tables" / "subgroups.csv")) == 3
     console = Console(width=220, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(out))
+    console.print(analysis.terminal_summary(found))
     said = console.export_text()
     assert "reversal between subgroups" in said
     assert "differences that depend on the kind of items" in said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fila_lab.studies import ResultStore, run_study
 
 STUDY = """
@@ -31,13 +33,14 @@ budgets:
 """
 
 
-def test_engines_agree_to_the_last_bit_and_the_second_arm_finds_its_features(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_engines_agree_to_the_last_bit_and_the_second_arm_finds_its_features(tmp_path: Path, workers: int) -> None:
+    """One worker is one more process that loads torch and Lightning, which is most of the time."""
     (tmp_path / "real.yaml").write_text(STUDY, encoding="utf-8")
     stores = {}
     for engine in ("inline", "process"):
-        out = run_study(
-            tmp_path / "real.yaml", out=tmp_path / engine, engine=engine, cache_dir=tmp_path / "cache", tracking=False, costs=False
-        )
+        options = {"engine": engine, "workers": workers, "cache_dir": tmp_path / "cache", "tracking": False, "costs": False}
+        out = run_study(tmp_path / "real.yaml", out=tmp_path / engine, **options)
         stores[engine] = ResultStore(out)
     inline, process = (store.results() for store in stores.values())
     assert len(inline) == 2
