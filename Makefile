@@ -82,11 +82,8 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 notebooks: $(STAMP) ## run the notebooks and keep their outputs in the files (two minutes)
 	@cd notebooks && OMP_NUM_THREADS=1 ../$(BIN)/python execute.py
 
-reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and study files (minutes)
-	@for plan in experiments/results/*/plan.json; do folder=$$(dirname $$plan); \
-	  read -r study budget < <($(BIN)/python -c 'import json, sys; plan = json.load(open(sys.argv[1])); print(plan["study"]["name"], plan["budget"])' $$plan); \
-	  $(BIN)/fila-lab report experiments/$$study.yaml --budget $$budget --out $$folder || exit $$?; \
-	done; \
+reports: $(STAMP) ## build pages, tables and galleries of the published studies into runs/reports, by today's rules and their own declarations (minutes)
+	@for plan in experiments/results/*/plan.json; do $(BIN)/fila-lab report $$(dirname $$plan) || exit $$?; done; \
 	echo; echo "reports, each a page of its own, with tables and pictures beside it:"; ls -d runs/reports/*/report.html
 
 mutants: $(STAMP) ## put small faults into the code and see whether the tests notice (hours; MUTANTS='--room fusion --faults 60')

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fila_lab.cli import main
-from fila_lab.config import FilaError
+from fila_lab.config import FilaError, load_preset, preset_names
 from fila_lab.config.base import ToldInterrupt
 
 ROOT = Path(__file__).parents[1]
@@ -198,12 +198,20 @@ def test_run_hands_over_and_ends_well(
 
 
 def test_presets_and_costs(call: Any) -> None:
-    assert call("presets", "list")[1].split() == ["base", "mini", "mini_families", "paper"]
+    assert call("presets", "list")[1].split() == ["base", "mini", "paper"]
     shown = call("presets", "show", "mini", "--set", "train.steps=3")[1]
     assert "detail_cells: 3" in shown
     assert re.search(r"^  steps: 3 +# optimiser steps", shown, re.MULTILINE)
     assert "7.2" in call("cost", "--preset", "paper")[1]  # billions of parameters
     assert "cross_attention" in call("cost", "fusion_methods", *RANDOM)[1]
+
+
+def test_a_preset_that_is_shown_is_a_preset_file(call: Any, tmp_path: Path) -> None:
+    """Tower pairs and all: weights that pairs name are not said a second time."""
+    for name in preset_names():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(call("presets", "show", name)[1], encoding="utf-8")
+        assert load_preset(str(file)) == load_preset(name)
 
 
 def test_makefile_explains_itself() -> None:

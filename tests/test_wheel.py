@@ -40,7 +40,7 @@ def test_it_carries_what_the_package_needs_and_nothing_else(wheel: Path) -> None
     inside = set(zipfile.ZipFile(wheel).namelist())
     studies = {f"fila_lab/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "experiments").glob("*.yaml")}
     assert studies <= inside
-    needed = ("py.typed", "__init__.pyi", "analysis/__init__.pyi", "config/presets/mini.yaml", "weights/mini_vit.safetensors")
+    needed = ("py.typed", "__init__.pyi", "analysis/__init__.pyi", "config/presets/mini.yaml", "weights/mini_vit_0.safetensors")
     needed += ("analysis/templates/report.html.j2", "experiments/recipes/llava15.yaml", "experiments/real/study.yaml")
     assert {f"fila_lab/{name}" for name in needed} <= inside
     assert {name.split("/")[0] for name in inside} == {"fila_lab", f"fila_lab-{__version__}.dist-info"}

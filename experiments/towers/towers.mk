@@ -1,12 +1,12 @@
-# Three tower pairs: `make towers`. A part whose card is there is not made again, so a stopped run goes on with the same command
+# The three tower pairs of the preset `mini`: `make towers`. Moved into fila_lab/weights, the files are what it names (package:mini_vit_0, ...). A part whose card is there is not made again, so a stopped run goes on with the same command
 # (a part that was stopped, from its .part). Each part has a seed and a third of the training fonts and photos of its own to leave out; logs lie beside the weights.
 TOWERS ?= experiments/towers
 TOWER_PRESET ?= experiments/towers/mini.yaml
 DEVICE ?= cpu
 WORKERS ?= 1
-# The language model looks things up on pages without pixels, whatever the ViT: it is trained once, from one that knows the nine tasks already
-# (ANSWERS_START=random: from nothing, then ANSWERS_STEPS=9000 and a few rounds more), and each further pair trains a projector of its own.
-ANSWERS_START ?= package:mini_families_answers
+# The language model looks things up on pages without pixels, whatever the ViT: it is trained once, from the shipped one, which knows the nine
+# tasks (ANSWERS_START=random: from nothing, then ANSWERS_STEPS=9000 and a few rounds more), and each further pair trains a projector of its own.
+ANSWERS_START ?= package:mini_answers_0
 ANSWERS_STEPS ?= 6000
 ANSWERS_RATE ?= 0.0008
 

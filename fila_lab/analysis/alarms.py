@@ -16,6 +16,7 @@ from fila_lab.analysis.signatures import check_signatures
 from fila_lab.analysis.stride_phases import apart_text
 from fila_lab.analysis.sweep_alarms import sweep_alarms
 from fila_lab.analysis.training_checks import crossing_contrasts
+from fila_lab.config.instruments import FIRST
 from fila_lab.config.published import altered
 
 CUT_OFF = 0.01
@@ -34,7 +35,7 @@ def find_alarms(found: Findings, committed: Findings | None = None) -> list[Alar
     """
     made = list(found.once(_own_alarms))
     if committed is not None:
-        made += [*_other_code(found, committed), *_altered(committed)]
+        made += [*_other_instrument(found, committed), *_other_code(found, committed), *_altered(committed)]
     made = list(dict.fromkeys(made))
     return sorted(made, key=lambda alarm: SEVERITIES.index(alarm.severity))
 
@@ -183,6 +184,21 @@ def _stride_phase(found: Findings) -> Iterator[Alarm]:
     """Seam gaps that are of another phase towards the ConvNeXt's stride, too."""
     if text := apart_text(found):
         yield Alarm("phase of the stride", text, "note")
+
+
+def _other_instrument(found: Findings, committed: Findings) -> list[Alarm]:
+    """Numbers of two instruments side by side say nothing of each other."""
+    if text := other_instrument(found, committed):
+        return [Alarm("other instrument beside", text, "warning")]
+    return []
+
+
+def other_instrument(found: Findings, committed: Findings) -> str:
+    """That two studies which are shown side by side ran with different towers; empty where they did not."""
+    if found.folder.first_instrument == committed.folder.first_instrument:
+        return ""
+    sides = ("these", "the published results") if found.folder.first_instrument else ("the published results", "these")
+    return f"{sides[0]} are of the {FIRST}, {sides[1]} are not: other towers, so a difference between the two is no finding"
 
 
 def _other_code(found: Findings, committed: Findings) -> list[Alarm]:

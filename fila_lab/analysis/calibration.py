@@ -13,6 +13,7 @@ from fila_lab.analysis.folder import StudyFolder
 from fila_lab.analysis.frame import load_manifests, load_predictions, load_study_frame
 from fila_lab.analysis.statistics import Interval, paired_interval
 from fila_lab.config.files import write_atomically
+from fila_lab.config.instruments import NOTE
 from fila_lab.config.published import renew_mark
 
 FINE = (0.35, 0.85)
@@ -145,7 +146,7 @@ def _of_all(measured: _Measured) -> list[Line]:
     return lines
 
 
-def write_calibration(out: Path | str, command: str) -> Path:
+def write_calibration(out: Path | str) -> Path:
     """Write OUT/calibration.md; returns its path."""
     measured = _measured(out)
     lines = _lines(measured)
@@ -154,6 +155,7 @@ def write_calibration(out: Path | str, command: str) -> Path:
     text = [
         "# Calibration of the instrument",
         "",
+        *([NOTE, ""] if measured.folder.first_instrument else []),
         f"{held} of {len(lines)} lines hold; those that do not stand first. {len(measured.none)} seeds an arm, {_pairs(measured)}.",
         "Intervals are 95 %: of gaps, bootstrapped over test images; of shares and differences, Student's t over seeds.",
         "",
@@ -169,7 +171,7 @@ def write_calibration(out: Path | str, command: str) -> Path:
         "",
         *_by_place(measured),
         "",
-        f"Made by `{command}`. Code {', '.join(code)}.",
+        f"Made by `fila-lab calibrate`. Code {', '.join(code)}.",
         "",
     ]
     path = measured.folder.out / "calibration.md"

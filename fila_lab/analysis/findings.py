@@ -24,6 +24,7 @@ from fila_lab.analysis.sweep import SweepFindings
 from fila_lab.analysis.trials_file import read_trials_file
 from fila_lab.analysis.verdicts import judge
 from fila_lab.config.base import FilaError
+from fila_lab.config.instruments import FIRST, NOTE
 
 T = TypeVar("T")
 
@@ -98,12 +99,24 @@ class Findings:
     @property
     def measured_on(self) -> str:
         """Stands in every table's caption, so that no number travels without it."""
-        return f"{self.folder.study.preset}, {self._towers}"
+        return f"{self.preset}, {self._towers}"
+
+    @property
+    def preset(self) -> str:
+        """The preset's name, which does not stand alone where its towers are no longer today's."""
+        name = self.folder.study.preset
+        return f"{name} ({FIRST})" if self.folder.first_instrument else name
+
+    @property
+    def instrument(self) -> str:
+        """What a reader is told first of results of the first instrument; nothing of others."""
+        return NOTE if self.folder.first_instrument else ""
 
     @property
     def limits(self) -> str:
         preset = self.folder.study.preset
-        return f"Measured on `{preset}`, with {self._towers}; it says nothing about {'other presets' if preset == 'paper' else '`paper`'}."
+        named = self.preset.replace(preset, f"`{preset}`", 1)
+        return f"Measured on {named}, with {self._towers}; it says nothing about {'other presets' if preset == 'paper' else '`paper`'}."
 
     @property
     def _towers(self) -> str:

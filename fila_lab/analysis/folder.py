@@ -15,6 +15,7 @@ from fila_lab.config.cells import Cells
 from fila_lab.config.compact import is_compact, open_cells
 from fila_lab.config.declaration import changes, declaration, judged_by
 from fila_lab.config.files import RUNS
+from fila_lab.config.instruments import of_first_instrument
 from fila_lab.config.published import read_mark
 from fila_lab.config.study import FRONT, StudyConfig
 
@@ -188,6 +189,11 @@ class StudyFolder:
         """How an arm is called. Points of a sweep's front keep their short names: their values, which label them, stand in its table."""
         declared = self.study.arms.get(arm)
         return (declared.label if declared and declared.role != FRONT else None) or arm
+
+    @cached_property
+    def first_instrument(self) -> bool:
+        """Whether its cells ran with towers that are no longer shipped."""
+        return of_first_instrument((cell.result or {}).get("config") or cell.config for cell in self.main)
 
     @property
     def report(self) -> Path:

@@ -14,7 +14,7 @@ import jinja2
 import pandas as pd
 
 from fila_lab.analysis.alarm import Alarm
-from fila_lab.analysis.alarms import alarms_frame, find_alarms, other_code
+from fila_lab.analysis.alarms import alarms_frame, find_alarms, other_code, other_instrument
 from fila_lab.analysis.answer import answer_of
 from fila_lab.analysis.benchmark_tables import benchmark_tables
 from fila_lab.analysis.crossed_tables import crossed_tables
@@ -97,9 +97,9 @@ def write_report(out: Path | str | StudyFolder | Findings, published: Path | Non
         flips, sampled = (load(found.folder, found.predictions, own) for load in (load_flips, load_sample))
         context = _context(found, committed, flips) | {"sampled": sampled}
         for table in context["tables"].values():
-            table.write(target / "tables", found.folder.study.preset)
+            table.write(target / "tables", found.preset)
         context["figures"] = draw_figures(found, target / "figures")
-        context["csv_of"] = {name: _data_uri(table.csv(found.folder.study.preset)) for name, table in context["tables"].items()}
+        context["csv_of"] = {name: _data_uri(table.csv(found.preset)) for name, table in context["tables"].items()}
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context), encoding="utf-8")
         (target / SUMMARY).write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
@@ -160,6 +160,8 @@ def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alar
         caption = f"Fresh estimates beside the committed ones, points. {found.measured_on}"
         if unlike := other_code(found, committed):
             caption += f". Of different code: {unlike}"
+        if unlike := other_instrument(found, committed):
+            caption += f". {unlike}"
         tables["published"] = Table("published", caption, both, both)
     manifest = _manifest(found)
     tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
@@ -194,6 +196,7 @@ def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> 
         "committed": committed,
         "committed_headline": headline_of(committed) if committed else [],
         "other_code": other_code(found, committed) if committed else "",
+        "other_instrument": other_instrument(found, committed) if committed else "",
         "same_study": committed is not None and committed.folder.study_hash == found.folder.study_hash,
         "margin": number(study.margin * scale) + (" points" if scale == 100 else ""),
         "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),
@@ -221,7 +224,7 @@ def _manifest(found: Findings) -> pd.DataFrame:
         ("study", folder.study.name),
         ("study hash", folder.study_hash or "–"),
         ("budget", folder.budget or "–"),
-        ("preset", folder.study.preset),
+        ("preset", found.preset),
     ]
     hidden = {"arm", "seed", "id", "started", "finished"}
     for column in [name for name in manifests.columns if name not in hidden]:

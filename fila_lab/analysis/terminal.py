@@ -50,6 +50,8 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
     found = Findings.of(out)
     committed = found.published(published)
     parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold")]
+    if found.instrument:
+        parts.append(Text(found.instrument, style="yellow"))
     if found.sweep is None and len(found.verdicts):
         parts += [rich_text(sentence) for sentence in answer_of(found)]
     parts += _alarms(found, committed)

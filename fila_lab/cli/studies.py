@@ -293,7 +293,9 @@ def publish(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option("--by", metavar="STUDY.yaml", help="Study file by which the report judges. Default: FOLDER's.", show_default=False),
+        typer.Option(
+            "--by", metavar="STUDY.yaml", help="Study file by which it is judged from then on. Default: FOLDER's.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write the results of a study as a few small files, to be committed: tables of cells, items and predictions, costs, tuning, a
@@ -303,16 +305,13 @@ def publish(
     \b
     fila-lab publish runs/fusion_methods-full --to experiments/results/fusion_methods
     fila-lab publish experiments/results/fusion_methods      published by an older version, or its report by older rules
+    fila-lab publish experiments/results/fusion_methods --by declared_now.yaml
     """
-    from fila_lab.analysis import StudyFolder, load_study_frame, write_summary
+    from fila_lab.analysis import load_study_frame, write_summary
     from fila_lab.studies.publish import publish as write
 
     declared = declared_study(by) if by is not None else None
 
-    def judged(source: Path) -> StudyFolder:
-        opened = StudyFolder.open(source)
-        return opened.judged_by(declared) if declared is not None else opened
-
-    load_study_frame(judged(folder))  # refuses what has nothing to report before anything is written
-    count = write(folder, to, lambda fresh: write_summary(judged(fresh), fresh))
+    load_study_frame(folder)  # refuses what has nothing to report before anything is written
+    count = write(folder, to, lambda fresh: write_summary(fresh, fresh), declared)
     typer.echo(f"{count} files in {to or folder}")

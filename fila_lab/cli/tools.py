@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fila_lab.cli.failures import end_by_failures, finished
-from fila_lab.cli.options import Sets, open_study, study_path
+from fila_lab.cli.options import Sets, open_study
 from fila_lab.config.base import ConfigError
 
 presets_app = typer.Typer(no_args_is_help=True, help="List presets, or show one resolved.", rich_markup_mode=None)
@@ -38,16 +38,19 @@ def presets_show(
     from fila_lab.cli.keys import commented
     from fila_lab.config import parse_set, resolve_run
     from fila_lab.config.keys import run_keys
+    from fila_lab.config.tower_pairs import pair_weights
 
-    content = resolve_run(name, parse_set(sets or [])).model_dump(mode="json", exclude={"preset"}, context={"whole": True})
+    shown = resolve_run(name, parse_set(sets or []))
+    of_pairs = {room: {"weights"} for pair in shown.tower_pairs[:1] for room in pair_weights(pair)}
+    content = shown.model_dump(mode="json", exclude={"preset": True, **of_pairs}, context={"whole": True})
     known = {key.path: key for key in run_keys() if not key.where}
     typer.echo("\n".join(commented(content, known)))
 
 
 def pretrain(
     part: Annotated[str, typer.Argument(metavar="vit|convnext|answers", help="Which part.", show_default=False)],
-    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Whose part: mini, mini_families or a YAML.")] = "mini",
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: the package's own.", show_default=False)] = None,
+    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Whose part: mini, or a YAML that extends it.")] = "mini",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where weights and cards go.")] = Path("towers"),
     steps: Annotated[
         int | None,
         typer.Option(min=0, help="Optimiser steps. Default: the recipe's. answers: 0 trains the projector alone.", show_default=False),
@@ -76,14 +79,14 @@ def pretrain(
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="answers: with torch.compile, twice as fast; needs a C++ compiler.")] = False,
 ) -> None:
-    """Pretrain a part of mini or mini_families: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up.
-    Writes safetensors and a card; the package's own weights came from this.
+    """Pretrain a part of mini: a tower on dense glyph labels, or the answer model (after the ViT) on looking things up. Writes safetensors
+    and a card; the package's own weights came from this (`make towers`).
 
     \b
     fila-lab pretrain convnext
-    fila-lab pretrain vit --out towers     then --set vit.weights=towers/mini_vit.safetensors
-    fila-lab pretrain answers --preset mini_families --workers 2
-    fila-lab pretrain vit --seed 1 --split 1 --out towers     of the second tower pair: towers/mini_vit_1.safetensors
+    fila-lab pretrain vit                     then --set vit.weights=towers/mini_vit.safetensors
+    fila-lab pretrain answers --workers 2
+    fila-lab pretrain vit --seed 1 --split 1  of the second tower pair: towers/mini_vit_1.safetensors
     """
     parts = ("vit", "convnext", "answers")
     from fila_lab.config import did_you_mean
@@ -101,11 +104,9 @@ def pretrain(
             raise ConfigError(f"{option} is of the answers, and PART = {part!r}; leave it out")
     from fila_lab.cli.progress import Bar
     from fila_lab.config import load_preset
-    from fila_lab.config.weights import PACKAGE_WEIGHTS
 
     load_preset(preset)
 
-    folder = out if out is not None else PACKAGE_WEIGHTS
     with Bar() as bar:
         if part == "answers":
             from fila_lab.pretraining.answers import pretrain_answers
@@ -113,7 +114,7 @@ def pretrain(
 
             recipe = AnswerRecipe(compiled=compiled)
             scores = pretrain_answers(
-                folder,
+                out,
                 steps=steps,
                 seed=seed,
                 threads=threads,
@@ -132,7 +133,7 @@ def pretrain(
 
             scores = train_tower(
                 part,
-                folder,
+                out,
                 steps=steps,
                 seed=seed,
                 threads=threads,
@@ -144,32 +145,29 @@ def pretrain(
                 progress=bar,
             )
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-    typer.echo(f"weights and card in {folder}: {listed}")
+    typer.echo(f"weights and card in {out}: {listed}")
 
 
 def calibrate(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="calibration, or families: the tasks of mini_families.")] = "calibration",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Result folder, and where the report goes. Default: runs/STUDY-full.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Result folder, and where the report goes. Default: runs/calibration-full.",
+            show_default=False,
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time.", show_default=False)] = None,
 ) -> None:
-    """Can the instrument see a seam? Runs experiments/calibration.yaml (what is missing of it) and writes which requirements hold:
-    difficulty, seam gap and sham gap of `none`, the ceiling and the floors, with intervals.
+    """Can the instrument see a seam? Runs experiments/calibration.yaml (what is missing of it) and writes which requirements hold, task by
+    task: difficulty, seam gap and sham gap of `none`, the ceiling and the floors, with intervals.
 
     \b
     fila-lab calibrate
-    fila-lab calibrate families
     """
-    from fila_lab.config import load_study
-
-    named = "full" if "full" in load_study(study_path(study)).budgets else None
-    path, declared, budget, folder = open_study(study, named, out)
-    if missing := {"none", "foreign", "oracle_map"} - set(declared.arms):
-        raise ConfigError(
-            f"STUDY = {study}: no calibration, for it has no arm {', '.join(sorted(missing))}; choose calibration or families"
-        )
-
+    path, declared, budget, folder = open_study("calibration", "full", out)
     from fila_lab.analysis.calibration import write_calibration
     from fila_lab.studies.options import Options
     from fila_lab.studies.plan import make_plan
@@ -179,11 +177,10 @@ def calibrate(
 
     made = make_plan(declared, budget, step_seconds=find_step_seconds(declared, budget, folder))
     run_plan(made, path, folder, Options(workers=workers))
-    command = "fila-lab calibrate" if study == "calibration" else f"fila-lab calibrate {study}"
-    arguments = f"{study} --budget {budget}" + (f" --out {out}" if out is not None else "")
+    arguments = f"calibration --budget {budget}" + (f" --out {out}" if out is not None else "")
     state = study_status(folder)
     if finished(state, arguments):
-        typer.echo(f"calibration: {write_calibration(folder, command)}")
+        typer.echo(f"calibration: {write_calibration(folder)}")
     end_by_failures(state, arguments)
 
 

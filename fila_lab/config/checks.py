@@ -244,7 +244,7 @@ def _check_truth(config: RunConfig) -> None:
     if weight and weights_file(spec) is None:
         raise ConfigError(
             f"train.truth_weight = {weight:g} needs an answer model with its embedding of the truth, but language.weights = {spec!r}; "
-            "set language.weights=package:mini_families_answers (preset mini_families), or truth_weight=0"
+            "set language.weights=package:mini_answers_0 (preset mini has them), or truth_weight=0"
         )
     if not weight or not config.data.draws_seam:
         return

@@ -53,7 +53,7 @@ def paired_layer(layers: Sequence[Mapping[str, Any]], seed: Any) -> tuple[int, d
     """What pairs come to in layers of overrides, lowest first, for a run with a seed.
 
     The pairs of the highest layer that names them count. Weights that layers below it name give way; those that layers above it name, an
-    arm's or `--set`'s, are every pair's.
+    arm's or `--set`'s, are every pair's. Where they replace all that pairs name, there are no pairs.
 
     Args:
         layers: flat, dotted path -> value.
@@ -75,17 +75,18 @@ def paired_layer(layers: Sequence[Mapping[str, Any]], seed: Any) -> tuple[int, d
         return None  # the run's own check says what is wrong, by its path
     if not pairs:
         return None
-    named = [room for room in ROOMS if pair_weights(pairs[0]).get(room) is not None]
+    named = list(pair_weights(pairs[0]))
     for room in named:
         if f"{room}.weights" in layers[at]:
             raise ConfigError(
                 f"{FIELD} and {room}.weights = {layers[at][f'{room}.weights']!r} stand side by side, and one would be lost; leave one out"
             )
-        above = [layer[f"{room}.weights"] for layer in layers[at + 1 :] if f"{room}.weights" in layer]
-        if above and isinstance(above[-1], str):
-            _check_override(room, above[-1], pairs)
-            pairs = tuple(pair.model_copy(update={room: above[-1]}) for pair in pairs)
-    chosen = pair_weights(pairs[seed % len(pairs)])
+    said = {room: [layer[f"{room}.weights"] for layer in layers[at + 1 :] if f"{room}.weights" in layer] for room in named}
+    above = {room: weights[-1] for room, weights in said.items() if weights and isinstance(weights[-1], str)}
+    for room, weights in above.items() if len(above) < len(named) else ():
+        _check_override(room, weights, pairs)
+    chosen = pair_weights(pairs[seed % len(pairs)]) | above
+    pairs = tuple(pair.model_copy(update=above) for pair in pairs) if len(above) < len(named) else ()
     laid = {FIELD: [pair.model_dump(exclude_none=True) for pair in pairs]}
     return at, laid | {f"{room}.weights": weights for room, weights in chosen.items()}
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from fila_lab.config.base import ConfigError
 from fila_lab.config.hub_cache import HUB_NAME
+from fila_lab.config.instruments import RETIRED, not_shipped
 
 PACKAGE_WEIGHTS = Path(__file__).parents[1] / "weights"
 PICKLED = (".pt", ".pth", ".bin")
@@ -84,5 +85,7 @@ def require_file(field: str, spec: str, path: Path) -> Path:
     """
     if path.is_file():
         return path
-    remedy = "make it with `fila-lab pretrain`" if spec.startswith("package:") else "check the path"
+    if spec in RETIRED:
+        raise ConfigError(f"{field}: {not_shipped([spec], 'name weights that are (`fila-lab presets show mini`)')}")
+    remedy = "check the name: `fila-lab weights mini` lists those there are" if spec.startswith("package:") else "check the path"
     raise ConfigError(f"{field} = {spec!r}: the weights file {path} is missing; {remedy}, or set {field}=random")

@@ -18,7 +18,7 @@ from fila_lab.config.run import RunConfig
 from fila_lab.config.seam_words import ORACLE_CHANNELS
 from fila_lab.config.strategies import has_convnext
 from fila_lab.config.tiling import seen_canvases, tile_layout
-from fila_lab.config.vocabulary import VOCABULARY
+from fila_lab.config.vocabulary import OWN, VOCABULARY
 from fila_lab.cost.closed.parts import text_tokens
 from fila_lab.modeling import FilaModel, VisionBatch, build_model
 from fila_lab.modeling.language import weights_dtype
@@ -30,11 +30,12 @@ def largest_canvas(config: RunConfig) -> Size:
 
 
 def randomly_weighted(config: RunConfig) -> RunConfig:
-    """The same arm without files: random weights everywhere, and the character tokenizer (build_subject mends the vocabulary)."""
+    """The same arm without files: random weights everywhere, and a tokenizer of our own (build_subject mends another's vocabulary)."""
+    tokenizer = config.language.tokenizer if config.language.tokenizer in OWN else "characters"
     parts: dict[str, Any] = {
         "vit": config.vit.model_copy(update={"weights": "random"}),
         "convnext": config.convnext.model_copy(update={"weights": "random"}),
-        "language": config.language.model_copy(update={"weights": "random", "tokenizer": "characters"}),
+        "language": config.language.model_copy(update={"weights": "random", "tokenizer": tokenizer}),
     }
     return config.model_copy(update=parts)
 
@@ -48,7 +49,7 @@ def build_subject(config: RunConfig, device: str = "cpu") -> FilaModel:
     with torch.device(device):
         model = build_model(randomly_weighted(config))
         language = config.language
-        if language.tokenizer != "characters":
+        if language.tokenizer not in OWN:
             words, kind = VOCABULARY[language.architecture], weights_dtype(language)
             embedding = nn.Embedding(words, language.width, dtype=kind)
             head = nn.Linear(language.width, words, bias=False, dtype=kind)

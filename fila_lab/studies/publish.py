@@ -6,6 +6,7 @@ Checkpoints, logs, databases and the gallery stay behind; pages, tables and gall
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -13,12 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fila_lab.config import FilaError
+from fila_lab.config import FilaError, StudyConfig
 from fila_lab.config.compact import TABLES, is_compact, open_cells, write_compact
-from fila_lab.config.files import sync
+from fila_lab.config.declaration import declaration, judged_by
+from fila_lab.config.files import sync, write_atomically
 from fila_lab.config.hashing import file_sha256
+from fila_lab.config.json_files import read_json
 from fila_lab.config.published import MANIFEST, Mark, altered, read_mark, write_mark
+from fila_lab.config.renamed import present_plan
 from fila_lab.studies.folder import read_plan
+from fila_lab.studies.plan import study_hash
 from fila_lab.studies.replace import begin, entries, swap
 
 log = logging.getLogger("fila_lab")
@@ -42,15 +47,16 @@ Report = Callable[[Path], object]
 """Writes the report into a folder of published results."""
 
 
-def publish(source: Path, target: Path | None = None, report: Report | None = None) -> int:
+def publish(source: Path, target: Path | None = None, report: Report | None = None, by: StudyConfig | None = None) -> int:
     """Publish SOURCE as TARGET, which is new, empty, or holds published results of the same study; returns the number of files.
 
-    Without a TARGET, SOURCE is published results, and brought to the present form. A kill at any instant leaves the former TARGET or
-    the new one, and the same command goes on.
+    Without a TARGET, SOURCE is published results, and brought to the present form. `by`: the study as its file declares it now, by which
+    what is published is judged from then on; the declaration as it stood is kept. A kill at any instant leaves the former TARGET or the
+    new one, and the same command goes on.
 
     Raises:
-        FilaError: SOURCE is no result folder, or holds published results that were changed; TARGET is something else, or holds changes
-            of somebody; it cannot be written; or what `report` raises.
+        FilaError: SOURCE is no result folder, or holds published results that were changed; `by` is another study, or plans other
+            cells; TARGET is something else, or holds changes of somebody; it cannot be written; or what `report` raises.
     """
     plan = read_plan(source)
     if plan is None:
@@ -68,6 +74,8 @@ def publish(source: Path, target: Path | None = None, report: Report | None = No
             before = _ours(home, plan["study"]["name"], shown, example)
             try:
                 _fill(fresh, source, plan)
+                if by is not None:
+                    _declare(fresh / "plan.json", by)
                 if report is not None:
                     report(fresh)
             except FilaError as error:  # what is wrong with the copy is wrong with its source, which is there to be mended
@@ -178,6 +186,24 @@ def _fill(fresh: Path, source: Path, plan: dict[str, Any]) -> None:
     if not compact:
         left_out = {name.parts[1] for name in links if name.parts[0] == "cells"}
         write_compact(fresh, plan["cells"], open_cells(source), left_out)
+
+
+def _declare(path: Path, study: StudyConfig) -> None:
+    """Have a plan say what the study's file declares now, and what it declared when the first cell ran.
+
+    Raises:
+        FilaError: the file is another study's, or plans other cells.
+    """
+    content = read_json(path)
+    ran = StudyConfig.model_validate(present_plan(content)["study"])
+    judged, unrun = judged_by(ran, study, content["budget"])
+    if unrun:
+        raise FilaError(
+            f"--by: the cells were not run with its {', '.join(unrun)}; give a file that changes question, metric, margin or families alone"
+        )
+    content["declared"] = content.get("declared") or declaration(ran, content["budget"])
+    content |= {"study": judged.model_dump(mode="json"), "study_hash": study_hash(judged)}
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _through_link(path: Path, source: Path) -> bool:

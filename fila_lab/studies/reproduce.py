@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fila_lab.config import FilaError, MachineError
+from fila_lab.config import ConfigError, FilaError, MachineError
+from fila_lab.config.instruments import not_shipped, retired_weights
 from fila_lab.studies.agreement import Difference, differences, differing_predictions
 from fila_lab.studies.cell_names import StoredCell
 from fila_lab.studies.engines import CELL_FUNCTION, Event, Finished, Job, Undone, make_engine
@@ -56,9 +57,11 @@ def reproduce(
     cache_dir: pools and features. listener: takes the engine's events.
 
     Raises:
-        ConfigError: its weights or data are not here, or its device.
+        ConfigError: its weights or data are not here, or no longer shipped; or its device is not here.
         MachineError: the machine failed under it.
     """
+    if lost := retired_weights(cell.result.config):
+        raise ConfigError(f"CELL = {cell.name}: its weights {not_shipped(lost, 'reproduce a cell that ran with weights that are')}")
     config = cell.config
     check_devices([config])
     options: dict[str, Any] = {} if cell.phase == "main" else {"test": False}

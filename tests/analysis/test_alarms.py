@@ -19,6 +19,7 @@ from fila_lab.analysis import report
 from fila_lab.analysis.findings import Findings
 from fila_lab.analysis.stride_phases import arms_apart
 from fila_lab.config.hashing import file_sha256
+from fila_lab.config.instruments import NOTE
 from fila_lab.config.published import Mark, altered, renew_mark, write_mark
 
 
@@ -262,6 +263,47 @@ def test_results_of_other_code_are_not_put_side_by_side_in_silence(study: Path, 
     console = Console(width=400, record=True, file=io.StringIO())
     console.print(analysis.terminal_summary(out, study))
     assert f"Warning, other code beside: {line}" in console.export_text()
+
+
+def _first(result: dict[str, Any]) -> None:
+    result["config"]["vit"]["weights"] = "package:mini_vit"
+
+
+def test_results_of_another_instrument_are_not_put_side_by_side_in_silence(
+    study: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
+    assert Findings.of(out).instrument == ""
+    first = tmp_path / "first"
+    shutil.copytree(study, first)
+    for path in first.glob("cells/*/result.json"):
+        _edit(path, _first)
+    _edit(out / "plan.json", lambda plan: plan["cells"].__setitem__(0, plan["cells"][0] | {"id": "another"}))
+    line = "the published results are of the first instrument, these are not: other towers, so a difference between the two is no finding"
+    page = analysis.write_report(out, first).read_text(encoding="utf-8")
+    assert NOTE not in page
+    assert page.lower().count(line) == 3, "among the alarms, above the table, under it"
+    assert line in (out / "report" / "report.md").read_text(encoding="utf-8").lower()
+    assert not analysis.find_alarms(Findings.of(first), Findings.of(first))[0].kind.startswith("other instrument")
+
+
+def test_the_first_instrument_is_named_before_anything_else(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
+    first = tmp_path / "first"
+    shutil.copytree(study, first)
+    for path in first.glob("cells/*/result.json"):
+        _edit(path, _first)
+    found = Findings.of(first)
+    assert (found.instrument, found.measured_on) == (NOTE, "mini (first instrument), one pair of towers")
+    assert found.limits.startswith("Measured on `mini` (first instrument), with one pair of towers; ")
+    page = analysis.write_report(found).read_text(encoding="utf-8")
+    assert page.index('<section class="answer"') < page.index(NOTE) < page.index('id="alarms"')
+    text = (first / "report" / "report.md").read_text(encoding="utf-8")
+    assert text.splitlines()[2] == f"*{NOTE}*"
+    assert (first / "report" / "tables" / "arms.csv").read_text(encoding="utf-8").splitlines()[1].startswith("mini (first instrument),")
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(analysis.terminal_summary(found))
+    assert console.export_text().splitlines()[1].strip() == NOTE
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

@@ -40,8 +40,8 @@ def test_later_layers_win_and_nested_is_the_same_as_dotted() -> None:
 
 
 def test_a_key_of_a_plain_mapping_keeps_the_others() -> None:
-    config = resolve_run("mini", parse_set(["data.seam.tasks.reading=0.5", "data.seam.tasks.coarse=0.5"]))
-    assert config.data.seam.tasks == {"reading": 0.5, "coarse": 0.5}
+    config = resolve_run("mini", parse_set(["data.seam.tasks.reading=0.06", "data.seam.tasks.coarse=0.2"]))
+    assert config.data.seam.tasks == resolve_run("mini").data.seam.tasks | {"reading": 0.06, "coarse": 0.2}
 
 
 def test_a_key_deep_in_a_plain_mapping_keeps_the_others() -> None:

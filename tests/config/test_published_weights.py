@@ -55,7 +55,8 @@ def test_a_repository_with_a_part_of_its_shards_is_not_here(hub: Hub) -> None:
 
 def test_random_and_packaged_parts_need_nothing() -> None:
     config = resolve_run("mini", {"vit.weights": "random"})
-    assert [(each.part, each.state) for each in holdings(config)] == [("vit", "random"), ("convnext", "package"), ("language", "package")]
+    packaged = [(part, "package") for part in ("convnext", "language") for _ in config.tower_pairs]
+    assert [(each.part, each.state) for each in holdings(config)] == [("vit", "random"), *packaged]
 
 
 def test_the_verb_says_it_in_a_table_and_in_json(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,13 +83,14 @@ def test_a_plan_warns_of_what_its_cells_would_have_to_fetch(hub: Hub) -> None:
 
 
 def test_a_local_file_that_is_missing_is_said(tmp_path: Path) -> None:
-    held = holdings(resolve_run("mini", {"convnext.weights": str(tmp_path / "x.pt"), "language.weights": str(tmp_path / "none" / "x")}))
+    mine = {"convnext.weights": str(tmp_path / "x.pt"), "language.weights": str(tmp_path / "none" / "x")}
+    held = holdings(resolve_run("mini", mine | {"vit.weights": "random"}))
     assert [each.state for each in held[1:]] == ["missing", "missing"]
     assert "x.pt is missing; check the path" in held[1].remedy
 
 
 def test_a_local_file_that_is_cut_off_and_a_folder_without_a_tokenizer_are_said(tmp_path: Path) -> None:
-    whole = (PACKAGE_WEIGHTS / "mini_convnext.safetensors").read_bytes()
+    whole = (PACKAGE_WEIGHTS / "mini_convnext_0.safetensors").read_bytes()
     (tmp_path / "x.safetensors").write_bytes(whole)
     run = {"convnext.weights": str(tmp_path / "x.safetensors"), "language.tokenizer": str(tmp_path)}
     held = {each.part: each for each in holdings(resolve_run("mini", run))}

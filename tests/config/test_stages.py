@@ -108,8 +108,8 @@ REFUSED = [
     ([ALIGN | {"data": {"suite": "seam", "pth": "x"}}], r"unknown key 'train\.stages\.0\.data\.0\.pth' \(did you mean 'path'\?\)"),
     ([ALIGN | {"trains": ["projector"]}], r"none trains fusion, so fusion\.name = 'concat' would change nothing"),
     (
-        [ALIGN | {"batch_size": 9000, "accumulate": 2}],
-        r"stages\.0 \(align\): train\.batch_size = 9000 x train\.accumulate = 2 is",
+        [ALIGN | {"batch_size": 24000, "accumulate": 2}],
+        r"stages\.0 \(align\): train\.batch_size = 24000 x train\.accumulate = 2 is",
     ),
     ([ALIGN | {"max_tokens": 4}], r"train\.stages\.0 \(align\): language\.max_tokens = 4 leaves no room"),
     ([ALIGN | {"template": "plane"}], r"train\.stages\.0 \(align\): language\.template = 'plane' is unknown \(did you mean 'plain'"),
@@ -133,7 +133,7 @@ def test_a_stage_that_trains_nothing_of_this_run_is_refused() -> None:
 def test_a_loss_of_whole_batches_is_not_split() -> None:
     for layer in ({"train.accumulate": 2}, {"train.stages": [ALIGN | {"accumulate": 2}]}):
         with pytest.raises(ConfigError, match=r"accumulate = 2 splits a batch, of which train\.truth_weight = 0\.5 takes"):
-            resolve_run("mini_families", {"train.truth_weight": 0.5} | layer)
+            resolve_run("mini", {"train.truth_weight": 0.5} | layer)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_what_trains_later_is_seen_in_how_it_begins() -> None:
     with_language = {"name": "more", "trains": ["language"]}
     for later, overrides, shared in (
         (with_vit, {"vit.weights": "random"}, False),
-        (with_vit, {"vit.weights": "package:mini_vit"}, True),
+        (with_vit, {}, True),
         (with_language, {}, False),
         (with_language, {"language.dtype": "float32"}, True),
     ):

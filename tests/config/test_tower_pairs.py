@@ -10,12 +10,15 @@ import pytest
 from fila_lab.config import ConfigError, RunConfig, resolve_run
 from fila_lab.config.published_weights import holdings
 
+COMMON = "common.safetensors"
 PAIRS = [{"vit": f"v{n}.safetensors", "convnext": f"c{n}.safetensors"} for n in range(3)]
 WITH_ANSWERS = [pair | {"language": f"a{n}.safetensors"} for n, pair in enumerate(PAIRS)]
 
+RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+
 
 def paired(pairs: Any = PAIRS, *overrides: dict[str, Any]) -> RunConfig:
-    return resolve_run("mini", {"tower_pairs": pairs}, *overrides)
+    return resolve_run("mini", {"tower_pairs": [], "language.weights": COMMON}, {"tower_pairs": pairs}, *overrides)
 
 
 def weights(config: RunConfig) -> tuple[str, str, str]:
@@ -23,20 +26,34 @@ def weights(config: RunConfig) -> tuple[str, str, str]:
 
 
 def test_seed_s_has_pair_s_mod_their_number() -> None:
-    common = resolve_run("mini").language.weights
     for seed in range(7):
         config = paired(PAIRS, {"seed": seed})
         assert config.pair == seed % 3
-        assert weights(config) == (f"v{seed % 3}.safetensors", f"c{seed % 3}.safetensors", common)
+        assert weights(config) == (f"v{seed % 3}.safetensors", f"c{seed % 3}.safetensors", COMMON)
         assert paired(PAIRS).with_seed(seed) == config  # a plan resolves an arm once
         assert weights(paired(WITH_ANSWERS, {"seed": seed}))[2] == f"a{seed % 3}.safetensors"
 
 
 def test_without_pairs_nothing_is_said_of_them() -> None:
-    config = resolve_run("mini", {"seed": 4})
+    plain = [{"tower_pairs": []}, RANDOM]
+    config = resolve_run("mini", *plain, {"seed": 4})
     assert config.pair is None
     assert "tower_pairs" not in config.model_dump()
-    assert resolve_run("mini").with_seed(4) == config
+    assert resolve_run("mini", *plain).with_seed(4) == config
+
+
+def test_mini_has_three() -> None:
+    for seed in range(6):
+        named = tuple(f"package:mini_{part}_{seed % 3}" for part in ("vit", "convnext", "answers"))
+        assert weights(resolve_run("mini", {"seed": seed})) == named
+
+
+def test_where_all_that_pairs_name_is_replaced_there_are_none() -> None:
+    config = resolve_run("mini", RANDOM, {"seed": 4})
+    assert (config.tower_pairs, weights(config)) == ((), ("random", "random", "random"))
+    own = {"vit.weights": "v1.safetensors", "convnext.weights": "c1.safetensors", "language.weights": "a1.safetensors"}
+    one = paired(WITH_ANSWERS, own, {"seed": 2})  # a pair named part by part is that pair for every seed
+    assert (one.pair, weights(one)) == (None, ("v1.safetensors", "c1.safetensors", "a1.safetensors"))
 
 
 def test_a_run_is_read_back_as_it_was() -> None:
@@ -59,7 +76,7 @@ def test_pairs_above_weights_take_their_place(tmp_path: Path) -> None:
     assert weights(resolve_run(str(preset)))[:2] == ("v.safetensors", "c.safetensors")
     later = resolve_run(str(preset), {"tower_pairs": PAIRS, "seed": 2})
     assert weights(later)[:2] == ("v2.safetensors", "c2.safetensors")
-    assert resolve_run(str(preset), {"tower_pairs": []}).vit.weights == "package:mini_vit"
+    assert resolve_run(str(preset), {"tower_pairs": []}, {"vit.weights": "w.safetensors"}).vit.weights == "w.safetensors"
 
 
 @pytest.mark.parametrize(

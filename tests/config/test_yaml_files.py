@@ -102,7 +102,7 @@ def test_what_yaml_would_read_as_something_else_is_refused_with_a_remedy(text: s
         ("'on': 1\n\"no\": 2", {"on": 1, "no": 2}),
         ("'a:b': 1", {"a:b": 1}),
         ("a: 1e-3\nb: 1E5\nc: 2.e3\nd: -1e+2", {"a": 0.001, "b": 1e5, "c": 2000.0, "d": -100.0}),
-        ("a: '010'\nb: 0\nc: 0.5\ne: package:mini_vit", {"a": "010", "b": 0, "c": 0.5, "e": "package:mini_vit"}),
+        ("a: '010'\nb: 0\nc: 0.5\ne: package:mini_vit_0", {"a": "010", "b": 0, "c": 0.5, "e": "package:mini_vit_0"}),
         ("a: no\nb: on", {"a": False, "b": True}),
     ],
 )

@@ -20,8 +20,9 @@ from fila_lab.training.texts import Texts
 torch.set_num_threads(1)
 SMALL: dict[str, Any] = {
     **{f"{part}.weights": "random" for part in ("vit", "convnext", "language")},
-    **{"vit.width": 32, "vit.layers": 6, "convnext.depths": [1, 1, 1, 1], "convnext.dims": [8, 8, 16, 16]},
-    **{"language.width": 32, "language.layers": 2, "language.intermediate": 64, "runtime.precision": "fp32"},
+    **{"vit.width": 32, "vit.layers": 6, "vit.heads": 4, "convnext.depths": [1, 1, 1, 1], "convnext.dims": [8, 8, 16, 16]},
+    **{"language.tokenizer": "characters", "language.width": 32, "language.layers": 2, "language.intermediate": 64},
+    "runtime.precision": "fp32",
 }
 
 

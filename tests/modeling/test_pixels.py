@@ -16,7 +16,7 @@ from fila_lab.modeling.pixels import tag_statistics, tower_statistics
 
 
 @pytest.mark.parametrize(
-    "weights", ["random", "package:mini_convnext", "/a/file.safetensors", "timm:convnext_base.clip_laion2b", "open_clip:ViT-B-16/openai"]
+    "weights", ["random", "package:mini_convnext_0", "/a/file.safetensors", "timm:convnext_base.clip_laion2b", "open_clip:ViT-B-16/openai"]
 )
 def test_clips_own_where_nothing_says_otherwise(weights: str) -> None:
     assert tower_statistics(VitConfig(width=8, layers=1, heads=1, weights=weights)) == CLIP

@@ -18,7 +18,7 @@ from fila_lab.pretraining.pages import cap_heights, dense_pages
 from fila_lab.pretraining.thirds import left_out, of_third
 
 REPOSITORY = Path(__file__).parents[2]
-FAMILIES = load_preset("mini_families")
+MINI = load_preset("mini")
 
 
 def test_every_font_and_photo_is_left_out_by_one_split() -> None:
@@ -39,18 +39,18 @@ def test_pages_of_a_third_show_its_fonts_and_photos_alone(split: str, monkeypatc
     draw_text, photo_crop = render.draw_text, render.photo_crop
     monkeypatch.setattr(render, "draw_text", lambda text, font, *rest: fonts.add(font) or draw_text(text, font, *rest))
     monkeypatch.setattr(render, "photo_crop", lambda draw, name, *rest: photos.add(name) or photo_crop(draw, name, *rest))
-    dense_pages(FAMILIES, split, 5, 0, 1, third=1)
+    dense_pages(MINI, split, 5, 0, 1, third=1)
     assert len(fonts) > 2
     assert fonts <= set(of_third(content.fonts(split), 1, split == "val"))
     assert photos <= set(of_third(content.photos(split), 1, split == "val"))
 
 
 def test_pages_show_text_as_low_as_items_ask_for() -> None:
-    both = FAMILIES.data.seam.model_copy(update={"below_height": (4.4, 6.0), "below_share": 0.5})
-    assert cap_heights(FAMILIES.data.seam) == (8.0, 15.0)
+    both = MINI.data.seam.model_copy(update={"below_height": (4.4, 6.0), "below_share": 0.5})
+    assert cap_heights(MINI.data.seam) == (8.0, 15.0)
     assert cap_heights(both) == pytest.approx((3.52, 15.0))
     generator = np.random.default_rng(0)
-    pages = [symbolic_page(generator, both, FAMILIES.geometry) for _ in range(60)]
+    pages = [symbolic_page(generator, both, MINI.geometry) for _ in range(60)]
     assert all(len(page.glyphs) for page in pages)
 
 
@@ -70,11 +70,15 @@ def test_a_projector_alone_needs_a_language_model(tmp_path: Path) -> None:
 
 
 def test_the_committed_commands_make_what_the_preset_names() -> None:
-    """`make towers` writes the files of experiments/towers/mini.yaml: three pairs, by seed."""
+    """`make towers` writes files of the names that `mini` has in the package, by the rules of a preset that adds small text alone."""
     rules = (REPOSITORY / "experiments" / "towers" / "towers.mk").read_text(encoding="utf-8")
-    folder = re.search(r"^TOWERS \?= (\S+)$", rules, re.MULTILINE)
-    assert folder is not None
-    for seed in range(4):
-        run = resolve_run(str(REPOSITORY / "experiments" / "towers" / "mini.yaml"), {"seed": seed})
-        made = [f"{folder.group(1)}/mini_{part}_{seed % 3}.safetensors" for part in ("vit", "convnext", "answers")]
-        assert [run.vit.weights, run.convnext.weights, run.language.weights] == made
+    made = re.search(r"^all-towers: .*foreach part,([\w ]+),.*\$\(TOWERS\)/(\w+)_\$\(part\)_\$\(pair\)\.json", rules, re.MULTILINE)
+    pairs = re.search(r"^PAIRS := ([\d ]+)$", rules, re.MULTILINE)
+    assert made is not None
+    assert pairs is not None
+    for number, pair in enumerate(MINI.tower_pairs):
+        assert str(number) == pairs[1].split()[number]
+        assert [pair.vit, pair.convnext, pair.language] == [f"package:{made[2]}_{part}_{number}" for part in made[1].split()]
+    shown = resolve_run(str(REPOSITORY / "experiments" / "towers" / "mini.yaml"))
+    small = {"data.seam.below_height": shown.data.seam.below_height, "data.seam.below_share": shown.data.seam.below_share}
+    assert shown == resolve_run("mini", small)

@@ -107,14 +107,14 @@ def test_a_full_disk_is_found(tmp_path: Path, disk: Callable[[str], Path], monke
 
 
 def test_a_spoilt_weights_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("mini_vit.json", "mini_vit.safetensors"):
+    for name in ("mini_vit_0.json", "mini_vit_0.safetensors"):
         shutil.copyfile(PACKAGE_WEIGHTS / name, tmp_path / name)
     monkeypatch.setattr(weights, "PACKAGE_WEIGHTS", tmp_path)
     assert weights._packaged()[0].state == "ok"
-    with (tmp_path / "mini_vit.safetensors").open("ab") as file:
+    with (tmp_path / "mini_vit_0.safetensors").open("ab") as file:
         file.write(b"x")
     (found,) = weights._packaged()
-    assert (found.state, found.told) == ("fail", "mini_vit missing, or not as published")
+    assert (found.state, found.told) == ("fail", "mini_vit_0 missing, or not as published")
 
 
 def test_weights_on_the_hub_are_looked_for_and_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_a_full_out_disk_by_the_command_line(tmp_path: Path, disk: Callable[[str
 
 
 def test_a_weights_file_that_vanishes_while_cells_run_fails_none(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, shipped = tmp_path / "vit.safetensors", weights_file("package:mini_vit")
+    weights, shipped = tmp_path / "vit.safetensors", weights_file("package:mini_vit_0")
     assert shipped is not None
     shutil.copyfile(shipped, weights)
     right = fake_cell.run_cell

@@ -74,7 +74,7 @@ STUDY = """
 name: colours
 question: can it tell colours?
 set:
-  {{vit.weights: random, convnext.weights: random, language.weights: random, vit.width: 32, convnext.dims: [8, 8, 16, 16],
+  {{vit.weights: random, convnext.weights: random, language.weights: random, vit.width: 32, vit.heads: 4, convnext.dims: [8, 8, 16, 16],
     language.width: 32, language.intermediate: 64, train.batch_size: 4, train.validate_every: 2, runtime.feature_cache: false,
     data.train: {{suite: colours, options: {{rows: 12}}}}, data.train_items: null, data.val_items: null, data.workers: 0,
     data.evaluate: {{quiz: {{definition: {package}/quiz.yaml, path: {pages}}}}}}}

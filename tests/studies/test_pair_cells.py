@@ -20,8 +20,8 @@ name: blocks
 question: does it run over pairs?
 set:
   tower_pairs:
-    - {{vit: "package:mini_vit", convnext: "package:mini_convnext"}}
-    - {{vit: {vit}, convnext: {convnext}}}
+    - {{vit: "package:mini_vit_0", convnext: "package:mini_convnext_0", language: "package:mini_answers_0"}}
+    - {{vit: {vit}, convnext: {convnext}, language: "package:mini_answers_0"}}
   data.seam.below_height: [4.4, 6.0]
   data.seam.below_share: 0.5
 arms:
@@ -42,7 +42,7 @@ SETS = (
 def test_cells_load_the_pair_of_their_seed(tmp_path: Path) -> None:
     other = {}
     for tower in ("vit", "convnext"):
-        content = {name: value + 0.01 for name, value in load_file(PACKAGE_WEIGHTS / f"mini_{tower}.safetensors").items()}
+        content = {name: value + 0.01 for name, value in load_file(PACKAGE_WEIGHTS / f"mini_{tower}_0.safetensors").items()}
         other[tower] = str(tmp_path / f"{tower}.safetensors")
         save_file(content, other[tower])
     file = tmp_path / "blocks.yaml"

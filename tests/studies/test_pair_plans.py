@@ -21,6 +21,7 @@ question: does the order hold for each pair?
 set:
   tower_pairs:
 {pairs}
+  language.weights: package:mini_answers_0
 arms:
   none: {{role: baseline, set: {{fusion.name: none}}}}
   concat: {{set: {{fusion.name: concat}}}}
@@ -41,7 +42,7 @@ def towers(tmp_path: Path) -> list[dict[str, str]]:
         pair = {}
         for tower in ("vit", "convnext"):
             path = tmp_path / f"{tower}_{number}.safetensors"
-            content = load_file(PACKAGE_WEIGHTS / f"mini_{tower}.safetensors")
+            content = load_file(PACKAGE_WEIGHTS / f"mini_{tower}_0.safetensors")
             first = min(content)
             content[first] = content[first] + number
             save_file(content, path)
@@ -65,7 +66,8 @@ def test_cells_have_the_pair_of_their_seed_and_ids_its_bytes(tmp_path: Path, tow
         assert cell.id == cell_id(cell.config)
         # The id is of what is loaded: a run that names these weights itself is the same cell.
         plain = {"fusion.name": cell.config.fusion.name, "train.steps": 7, "seed": cell.seed}
-        alone = resolve_run("mini", {"vit.weights": pair["vit"], "convnext.weights": pair["convnext"]}, plain)
+        named = {"vit.weights": pair["vit"], "convnext.weights": pair["convnext"], "language.weights": "package:mini_answers_0"}
+        alone = resolve_run("mini", named, plain)
         assert cell_id(alone) == cell.id
     assert len({tuple(weights_hashes(cell.config).items()) for cell in plan.cells}) == 3
     before = {cell.id for cell in plan.cells}
@@ -95,8 +97,9 @@ def test_the_plan_says_how_seeds_fall_on_pairs(tmp_path: Path, towers: list[dict
     (line, note) = pair_lines(make_plan(study(tmp_path, towers, [0, 1, 3, 4])))
     assert line.endswith("2: no seed")
     assert "unequal: 2, 2, 0 seeds" in note
-    plain = make_plan(load_study(Path(__file__).parents[2] / "experiments" / "fusion_methods.yaml"))
-    assert pair_lines(plain) == []
+    shipped = load_study(Path(__file__).parents[2] / "experiments" / "fusion_methods.yaml")
+    assert pair_lines(make_plan(shipped)) != []
+    assert pair_lines(make_plan(shipped, overrides={f"{part}.weights": "random" for part in ("vit", "convnext", "language")})) == []
 
 
 def test_a_saved_model_is_one_pairs(tmp_path: Path, towers: list[dict[str, str]]) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from thin_study import Bench
+from thin_study import STUDY, Bench
 
-from fila_lab.analysis import load_study_frame
+from fila_lab.analysis import StudyFolder, load_study_frame
 from fila_lab.config import FilaError, load_study
 from fila_lab.config.hashing import file_sha256
 from fila_lab.config.published import MANIFEST, Mark, read_mark, renew_mark, write_mark
@@ -232,6 +232,24 @@ def test_published_results_are_brought_to_the_present_form_where_they_are(done: 
     publish(folder, None, lambda place: (place / "report.md").write_text("by other rules", encoding="utf-8"))
     assert {path: path.read_bytes() for path in folder.rglob("*.parquet")} == before
     assert tree(folder) == tree(fresh) | {"report.md": b"by other rules", MANIFEST: (folder / MANIFEST).read_bytes()}
+
+
+def test_published_results_are_judged_as_their_study_file_says_by_now(done: Bench, tmp_path: Path) -> None:
+    folder, file = tmp_path / "thin", tmp_path / "now.yaml"
+    publish(done.out, folder)
+    said = STUDY.replace("margin: 0.03", "margin: 0.05")
+    file.write_text(said, encoding="utf-8")
+    publish(folder, by=load_study(file))
+    opened = StudyFolder.open(folder)
+    assert (opened.study.margin, opened.changed) == (0.05, ("margin: 0.03 then, 0.05 now",))
+    file.write_text(said.replace("margin: 0.05", "margin: 0.06"), encoding="utf-8")
+    publish(folder, by=load_study(file))
+    assert StudyFolder.open(folder).changed == ("margin: 0.03 then, 0.06 now",), "as it stood when the first cell ran"
+    file.write_text(said + "equalise: flops\n", encoding="utf-8")
+    before = tree(folder)
+    with pytest.raises(FilaError, match="the cells were not run with its equalise"):
+        publish(folder, by=load_study(file))
+    assert tree(folder) == before
 
 
 def test_a_run_is_not_turned_into_published_results(done: Bench, tmp_path: Path) -> None:

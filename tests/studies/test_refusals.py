@@ -14,6 +14,7 @@ from fila_lab.studies import make_plan
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RANDOM = {"vit.weights": "random", "convnext.weights": "random", "language.weights": "random"}
+TWO_TASKS = {"data.seam.tasks": {"reading": 0.85, "coarse": 0.15}}
 ARMS = {"none": {"role": "baseline", "set": {"fusion.name": "none"}}} | {
     name: {"set": {"fusion.name": name}} for name in ("concat", "addition", "cross_attention")
 }
@@ -84,7 +85,7 @@ def test_an_arm_in_no_contrast_is_fine() -> None:
     ("fields", "words"),
     [
         ({"metric": "exact/readin"}, "arm 'none': metric = 'exact/readin' is no metric (did you mean 'exact/reading'?)"),
-        ({"metric": "exact/chart"}, "choose one of reading, coarse"),
+        ({"metric": "exact/chart", "set": RANDOM | TWO_TASKS}, "choose one of reading, coarse"),
         ({"metric": "n/reading"}, "counts items"),
         ({"families": {"all": {"metric": "seam", "contrasts": [["concat", "none"]]}}}, "families.all.metric = 'seam' is no metric"),
         ({"margin": 2}, "small_study': margin = 2 is no share, but exact/reading is one, between 0 and 1; for 2 points write margin: 0.02"),

@@ -55,6 +55,12 @@ def contents(root: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
+def test_a_cell_of_the_first_instrument_is_refused(tmp_path: Path) -> None:
+    cell = Path(__file__).parents[2] / "experiments" / "results" / "remove_fusion"
+    with pytest.raises(ConfigError, match=r"none seed 0 .*: its weights package:mini_vit, .* no longer shipped; .* mini_vit\.safetensors"):
+        again(cell, "none:0", tmp_path)
+
+
 def test_every_cell_of_a_run_and_of_its_published_form_is_bit_equal(ran: Bench, tmp_path: Path) -> None:
     published = tmp_path / "published"
     publish(ran.out, published)

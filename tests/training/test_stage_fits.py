@@ -338,7 +338,7 @@ def test_epochs_become_steps_by_the_rows(cache_dir: Path, tmp_path: Path) -> Non
 def test_features_are_cached_where_the_tower_is_frozen(cache_dir: Path, tmp_path: Path) -> None:
     towers = INSTRUCT | {"trains": ["projector", "fusion", "convnext"], "learning_rate": 1e-3, "steps": 2}
     after = ALIGN | {"name": "after", "steps": 1}
-    config = staged(ALIGN | {"steps": 1}, towers, after, convnext__weights="package:mini_convnext", convnext__dims=[24, 48, 72, 96])
+    config = staged(ALIGN | {"steps": 1}, towers, after, convnext__weights="package:mini_convnext_0", convnext__dims=[24, 48, 72, 96])
     seen = stage_features(config, open_stages(config, cache_dir, ("train", "val")), cache_dir)
     assert [any(found is not None for found in own.values()) for own in seen] == [True, False, False]
     result = run_cell(config, workdir=tmp_path, cache_dir=cache_dir, checkpoint=tmp_path / TRAINED_PARTS).result
