@@ -76,7 +76,7 @@ def test_one_tile_at_a_time_gives_the_arm_s_tokens(scene: Scene) -> None:
 @pytest.mark.parametrize("name", ARRANGEMENTS)
 def test_arrangements_give_as_many_tokens(scene: Scene, name: str) -> None:
     out = subject(scene, name).call()
-    assert out.shape == (5, 9, 64)
+    assert out.shape == (5, 9, 96)
     assert out.isfinite().all()
 
 
