@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -22,6 +21,7 @@ from fila_lab.config.samplers import SAMPLERS
 from fila_lab.config.score_names import AGGREGATES, SCORES
 from fila_lab.config.strategies import FUSIONS
 from fila_lab.config.study import StudyConfig
+from fila_lab.config.yaml_files import yaml_text
 
 NAMED: dict[str, tuple[str, ...]] = {
     "fusion.name": FUSIONS,
@@ -139,7 +139,7 @@ def _default(field: FieldInfo) -> str | None:
 
 def as_yaml(value: Any) -> str:
     """A value as a YAML file would have it, in one line."""
-    written: str = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    written = yaml_text(_plain(value), default_flow_style=True, width=math.inf)
     return written.removesuffix("\n").removesuffix("\n...")
 
 

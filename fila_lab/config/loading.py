@@ -18,7 +18,7 @@ from fila_lab.config.run import RunConfig
 from fila_lab.config.shipped import shipped
 from fila_lab.config.source_fields import Layer, with_source_fields
 from fila_lab.config.tower_pairs import paired_layer
-from fila_lab.config.yaml_files import read_yaml
+from fila_lab.config.yaml_files import read_yaml, yaml_text
 
 if TYPE_CHECKING:
     from fila_lab.config.study import StudyConfig
@@ -101,10 +101,7 @@ def _tells_a_run(content: Mapping[str, Any]) -> bool:
 
 def study_yaml(study: StudyConfig) -> bytes:
     """What was said of a study, as a file that `load_study` reads."""
-    import yaml
-
-    content = study.model_dump(mode="json", exclude_unset=True)
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110).encode()
+    return yaml_text(study.model_dump(mode="json", exclude_unset=True), width=110).encode()
 
 
 def _read(path: Path) -> dict[str, Any]:

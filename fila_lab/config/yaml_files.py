@@ -1,8 +1,9 @@
-"""YAML as this laboratory reads it: the one loader of every file and of `--set`, strict where YAML would lose or change something unsaid.
+"""YAML as this laboratory reads and writes it: the one loader of every file and of `--set`, strict where YAML would lose or change something unsaid.
 
 On top of YAML 1.1 (PyYAML's safe loader, anchors and merges included) it refuses, with line and remedy: a key given twice, keys that YAML
 reads as true, false or null (`on:`, `no:`), a key without a space behind its colon (`{document:1}`), and numbers in another base or with
 underscores (`010`, `1:30`, `0x10`, `1_0`). `1e-3` is a number here, as in YAML 1.2.
+What is written (`yaml_text`) has quotes where the loader would read a text as something else, or refuse it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ _EXPONENT = re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$")
 _OCTAL = re.compile(r"^[-+]?0[0-9_]+$")
 _ODD = re.compile(r"^[-+]?(0[xb].*|.*_.*)$")
 """Whole numbers and fractions in base 16 or 2, or with underscores: who writes an arm's name so does not mean a number."""
+_GLUED = re.compile(r"^([^:]+):(\S.*)$", re.DOTALL)
+"""A key and a value without a space between them, which are one text."""
+_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
+"""What YAML takes for the end of a line, or drops, unless it is escaped."""
 _MERGE = "tag:yaml.org,2002:merge"
+_TEXT = "tag:yaml.org,2002:str"
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$")
 
 
@@ -62,6 +68,32 @@ def parse_yaml(text: str, source: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{source}: not valid YAML: {reason}; mend it there") from error
+
+
+def yaml_text(content: Any, flat_lists: bool = False, **options: Any) -> str:
+    """YAML that `parse_yaml` reads as this very content, in its order. flat_lists: each list in one line; options: of `yaml.dump`."""
+    import yaml
+
+    return str(yaml.dump(content, Dumper=_dumper(flat_lists), **{"sort_keys": False, "allow_unicode": True, **options}))
+
+
+@functools.cache
+def _dumper(flat_lists: bool) -> Any:
+    """The dumper class; it quotes all texts that the loader takes for numbers, or refuses."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def represent_scalar(self, tag: str, value: Any, style: str | None = None) -> Any:
+            if tag == _TEXT and _BREAKS.search(value):
+                style = '"'
+            elif tag == _TEXT and any(kind.match(value) for kind in (_EXPONENT, _OCTAL, _ODD, _SEXAGESIMAL, _GLUED)):
+                style = "'"
+            return super().represent_scalar(tag, value, style)
+
+        def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+            return super().represent_sequence(tag, sequence, True if flat_lists else flow_style)
+
+    return Dumper
 
 
 class _Refused(Exception):
@@ -139,7 +171,7 @@ def _check_keys(node: Any, keys: list[Any]) -> None:
         plain = isinstance(written, str) and not key_node.style
         if plain and (isinstance(key, bool) or key is None):
             raise _Refused(f'the key {written or "(nothing)"} is read as {_named(key)} by YAML; quote it: "{written}":', line)
-        if plain and (glued := re.match(r"^([^:]+):(\S.*)$", written)):
+        if plain and (glued := _GLUED.match(written)):
             remedy = f"write `{glued[1]}: {glued[2]}`, or quote the key if the colon belongs to it"
             raise _Refused(f"all of `{written}` is one key to YAML, for there is no space behind the colon; {remedy}", line)
         if not isinstance(key, Hashable):

@@ -105,7 +105,7 @@ def test_wrong_weights_are_refused_with_field_path_and_remedy(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("package:nope", "fila-lab pretrain"),
+        ("package:nope", "fila-lab weights mini"),
         ("/nowhere/vit.safetensors", r"vit\.weights.*/nowhere/vit\.safetensors"),
         ("open_clip:ViT-L-14-336/laion", "tags of ViT-L-14-336: openai"),
         ("timm:convnext_base.clip_laion2b", "is unknown; use random, package:NAME"),

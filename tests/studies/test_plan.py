@@ -340,10 +340,12 @@ def test_a_plan_says_what_its_seeds_can_show_at_the_noise_it_has_measured(tmp_pa
     assumed = detectable(plan, {})
     assert {name: (own.contrasts, own.needed, own.measured) for name, own in assumed.items()} == {
         "fusions": (6, 8, False),
-        "controls": (4, 8, False),
+        "over_capacity": (3, 7, False),
+        "by_place": (3, 7, False),
+        "controls": (5, 8, False),
         "content": (3, 7, False),
     }
-    assert assumed["fusions"].effect == pytest.approx(minimal_detectable_effect(ASSUMED_SD, 8, 6))
+    assert assumed["fusions"].effect == pytest.approx(minimal_detectable_effect(ASSUMED_SD, 9, 6))
     # Arms differ by seed alone: none by (0, 2, 4, ...) points, concat by none of it, so that concat - none has the sd of none.
     results = {
         cell.id: CellResult.model_validate(
@@ -353,7 +355,7 @@ def test_a_plan_says_what_its_seeds_can_show_at_the_noise_it_has_measured(tmp_pa
                 "status": "done",
                 "config": {},
                 "validation": {},
-                "metrics": {"exact/reading": 0.5 + (0.02 * cell.seed if cell.arm == "none" else 0)},
+                "metrics": {"exact/fine/cut": 0.5 + (0.02 * cell.seed if cell.arm == "none" else 0)},
             }
         )
         for cell in plan.cells
@@ -361,7 +363,7 @@ def test_a_plan_says_what_its_seeds_can_show_at_the_noise_it_has_measured(tmp_pa
     }
     measured = detectable(plan, results)
     assert measured["controls"].measured
-    assert measured["controls"].sd == pytest.approx(statistics.stdev(0.02 * seed for seed in range(8)))
+    assert measured["controls"].sd == pytest.approx(statistics.stdev(0.02 * seed for seed in range(9)))
     assert not measured["content"].measured
     assert detectable(make_plan(plan.study, "small", RANDOM), {})["fusions"].effect is None
 

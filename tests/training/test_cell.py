@@ -181,7 +181,7 @@ def test_training_resumes_from_a_checkpoint_as_if_it_had_not_stopped(cache_dir: 
 
 
 def test_a_trained_cell_answers_from_its_folder(cache_dir: Path, tmp_path: Path) -> None:
-    config = tiny(fusion__name="concat", language__answer_tokens=1)
+    config = tiny(fusion__name="concat", language__answer_tokens=1, train__steps=2)
     outcome = run_cell(config, workdir=tmp_path / "work", cache_dir=cache_dir, checkpoint=tmp_path / "cell" / "model.safetensors")
     assert outcome.result["failure"] is None
     said = (outcome.predictions["prediction"] != "").sum()  # what says something came to no end in one token

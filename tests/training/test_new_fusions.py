@@ -38,7 +38,7 @@ MORE = [
     "arm", [*ARMS, *(pytest.param(arm, marks=pytest.mark.slow) for arm in MORE)], ids=lambda arm: "-".join(map(str, arm.values()))
 )
 def test_a_short_training_runs_and_leaves_finite_losses(arm: dict, cache_dir: Path, tmp_path: Path) -> None:
-    config = tiny(**arm, train__steps=3, train__log_every=1)
+    config = tiny(**arm, train__steps=3, train__log_every=1, train__learning_rate=1e-2)
     outcome = run_cell(config, workdir=tmp_path, cache_dir=cache_dir, test=False)
     assert outcome.result["failure"] is None
     losses = [point["loss"] for point in outcome.result["curve"]]

@@ -8,13 +8,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fila_lab.config import FilaError, RunConfig, StudyConfig, schemas
 from fila_lab.config.json_files import parse_json, read_json
 from fila_lab.config.overrides import overlaid
 from fila_lab.config.power import seeds_needed
 from fila_lab.config.schemas import refuse_newer
+from fila_lab.config.yaml_files import yaml_text
 from fila_lab.studies.folder import read_plan
 from fila_lab.studies.searches.trials import trial_name, with_trials
 from fila_lab.studies.searches.trials_file import FOLDER, TRIALS
@@ -35,15 +34,8 @@ def front_text(root: Path) -> str:
     if contrasts and (needed := seeds_needed(contrasts)) > seeds:
         many = "contrast" if contrasts == 1 else "contrasts"
         about.append(f"A verdict needs {needed} seeds for {contrasts} {many}; budget {budget} has the {seeds} that confirmed.")
-    body = yaml.dump(parse_json(json.dumps(content)), Dumper=_Flat, sort_keys=False, allow_unicode=True, width=140, default_flow_style=None)
+    body = yaml_text(parse_json(json.dumps(content)), flat_lists=True, width=140, default_flow_style=None)
     return "".join(f"# {line}\n" for line in about) + body
-
-
-class _Flat(yaml.SafeDumper):
-    """Lists in one line each, as in a study written by hand."""
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
-        return super().represent_sequence(tag, sequence, flow_style=True)
 
 
 def front_study(root: Path) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
 from fila_lab.config import ConfigError, Tuning
 from fila_lab.config.files import write_atomically
 from fila_lab.config.search import Objective
 from fila_lab.config.space import Parameters
-from fila_lab.config.yaml_files import read_yaml
+from fila_lab.config.yaml_files import read_yaml, yaml_text
 from fila_lab.studies.plan import CellSpec, Plan, trial_cells
 from fila_lab.studies.result import CellResult
 from fila_lab.studies.searches.phase import SearchPhase
@@ -88,7 +87,7 @@ class Tuner(Searching):
             "at_edge": {arm: list(flagged) for arm, flagged in edges.items()},
             "search": describe(self.tuning, self.plan.study.metric),
         }
-        write_atomically(folder / "winners.yaml", yaml.safe_dump(content, sort_keys=False).encode())
+        write_atomically(folder / "winners.yaml", yaml_text(content, allow_unicode=False).encode())
 
 
 def read_winners(root: Path, tuning: Tuning, metric: str, arms: Sequence[str]) -> Winners | None:

@@ -64,7 +64,7 @@ def test_text_without_a_page_px_is_refused_before_anything_is_drawn(field: str) 
     fields = {f"data.seam.{field}": [0.2, 0.3]} | ({"data.seam.below_share": 0.5} if field == "below_height" else {})
     wanted = rf"data.seam.{field} = \[0.2, 0.3\]: letters so low leave no ink with 2.29 page px a canvas px; choose more than 0.219"
     with pytest.raises(ConfigError, match=wanted):
-        resolve_run("mini", {"data.seam.page_scale": 1, **fields})
+        resolve_run("mini", {"data.seam.page_scale": 1, "data.seam.sizes": {}, **fields})
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
