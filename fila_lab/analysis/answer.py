@@ -27,65 +27,65 @@ SAID = {
 """Verdict -> how a clause ends, in the order in which clauses stand."""
 
 
-def answer_of(found: Findings) -> list[str]:
+def answer_of(findings: Findings) -> list[str]:
     """Two sentences at most: what the verdicts say of the arms that are no controls, with reversals between kinds of items, and what they
     say of the controls. Of a sweep: its points, and what became of them on fresh seeds.
 
     Args:
-        found: of `StudyFrames.findings`.
+        findings: of `StudyFrames.findings`.
 
     Example:
         >>> study = load("experiments/results/remove_fusion")
         >>> answer_of(study.findings)
         ['On exact/reading/cut, in points, beyond the margin of 2.0 unless said: concat is better than none (+13.3 [+12.2, +14.4]).']
     """
-    if found.sweep is not None:
-        return sweep_sentences(found.sweep)[:2]
-    table = found.verdicts
+    if findings.sweep is not None:
+        return sweep_sentences(findings.sweep)[:2]
+    table = findings.verdicts
     if table.empty:
         return ["No declared contrast has both its arms in this folder: there is nothing to judge."]
-    controls = control_rows(found)
+    controls = control_rows(findings)
     sentences = [
         sentence
         for head, rows in (("", table[~controls]), ("Controls: " if len(table[~controls]) else "", table[controls]))
-        if (sentence := _sentence(found, head, rows))
+        if (sentence := _sentence(findings, head, rows))
     ]
     if untested := sorted(set(table.loc[table["verdict"] == "not testable", "reason"])):
         sentences[-1] = sentences[-1].removesuffix(".") + f"; no verdict can be given, as {'; '.join(untested)}."
     return sentences
 
 
-def control_rows(found: Findings) -> pd.Series:
+def control_rows(findings: Findings) -> pd.Series:
     """Which rows of the verdicts compare a control: one flag a row."""
-    study = found.folder.study
+    study = findings.folder.study
     named = {sides(arms): arms for family in study.families.values() for arms in family.comparisons}
-    flags = [any(study.arms[arm].role == "control" for arm in named[r.a, r.b]) for r in rows_of(found.verdicts)]
-    return pd.Series(flags, index=found.verdicts.index, dtype=bool)
+    flags = [any(study.arms[arm].role == "control" for arm in named[r.a, r.b]) for r in rows_of(findings.verdicts)]
+    return pd.Series(flags, index=findings.verdicts.index, dtype=bool)
 
 
-def control_families(found: Findings) -> list[str]:
+def control_families(findings: Findings) -> list[str]:
     """Families, as the verdicts name them, in which every contrast compares a control."""
-    flags = control_rows(found).groupby(found.verdicts["family"], sort=False).all()
+    flags = control_rows(findings).groupby(findings.verdicts["family"], sort=False).all()
     return [str(name) for name, all_of_it in flags.items() if all_of_it]
 
 
-def _sentence(found: Findings, head: str, rows: pd.DataFrame) -> str:
-    several = len(set(found.verdicts["metric"])) > 1
+def _sentence(findings: Findings, head: str, rows: pd.DataFrame) -> str:
+    several = len(set(findings.verdicts["metric"])) > 1
     clauses = _clauses(rows, several)
     if not clauses:
         return ""
     text = "; ".join(clauses)
-    if turned := _reversals(found, rows):
+    if turned := _reversals(findings, rows):
         text += f"; but which is ahead depends on the items, for {turned}"
-    return f"{head or _opening(found, several)}{text}."
+    return f"{head or _opening(findings, several)}{text}."
 
 
-def _opening(found: Findings, several: bool) -> str:
-    scale = scale_of(found.metric)
+def _opening(findings: Findings, several: bool) -> str:
+    scale = scale_of(findings.metric)
     unit = ", in points" if scale == 100 else ""
-    sized = found.verdicts["size"].ne("").any()
-    margin = f", beyond the margin of {number(found.folder.study.margin * scale)} unless said" if sized else ""
-    return f"{'By the metric of each family' if several else f'On {found.metric}'}{unit}{margin}: "
+    sized = findings.verdicts["size"].ne("").any()
+    margin = f", beyond the margin of {number(findings.folder.study.margin * scale)} unless said" if sized else ""
+    return f"{'By the metric of each family' if several else f'On {findings.metric}'}{unit}{margin}: "
 
 
 def _clauses(rows: pd.DataFrame, several: bool) -> list[str]:
@@ -114,9 +114,9 @@ def _entry(name: str, r: Any) -> str:
     return f"{name} ({'; '.join([with_bounds(r.difference * scale, r.low * scale, r.high * scale), *more])})"
 
 
-def _reversals(found: Findings, rows: pd.DataFrame) -> str:
+def _reversals(findings: Findings, rows: pd.DataFrame) -> str:
     """Which of these contrasts change sign between kinds of items, with the two levels: `A − B by place (intact +1.8, cut −5.0)`."""
-    split = found.subgroups
+    split = findings.subgroups
     said: dict[str, list[str]] = {}
     for effect, _ in split.reversals():
         if not ((rows["a"] == effect.a) & (rows["b"] == effect.b) & (rows["metric"] == effect.metric)).any():

@@ -12,15 +12,15 @@ from fila_lab.analysis.statistics import paired_interval
 from fila_lab.analysis.tables import Table
 
 
-def benchmark_tables(found: Findings) -> dict[str, Table]:
+def benchmark_tables(findings: Findings) -> dict[str, Table]:
     """`benchmarks`: what aggregates made of the answers to each test that has more than a mean; `set_aside`: rows that were not used.
     Each only where there is something to show."""
-    return {table.name: table for table in (_figures(found), _set_aside(found)) if not table.shown.empty}
+    return {table.name: table for table in (_figures(findings), _set_aside(findings)) if not table.shown.empty}
 
 
-def _figures(found: Findings) -> Table:
+def _figures(findings: Findings) -> Table:
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for cell in found.folder.main:
+    for cell in findings.folder.main:
         for benchmark, figures in _of(cell.result, "benchmarks").items():
             for name, value in figures.items():
                 if name != "n" and isinstance(value, int | float):
@@ -28,7 +28,7 @@ def _figures(found: Findings) -> Table:
     data, rows = [], []
     for (benchmark, name), arms in values.items():
         row = {"benchmark": benchmark, "figure": name}
-        for arm in found.folder.arms:
+        for arm in findings.folder.arms:
             if arm not in arms:
                 continue
             interval = paired_interval(arms[arm])
@@ -40,13 +40,13 @@ def _figures(found: Findings) -> Table:
         caption += "declared. A discrepancy says nothing without the level beside it: a model that is wrong everywhere has none. "
     else:
         caption += "declared. "
-    caption += found.measured_on
+    caption += findings.measured_on
     return Table("benchmarks", caption, pd.DataFrame(data), pd.DataFrame(rows).fillna(""))
 
 
-def _set_aside(found: Findings) -> Table:
+def _set_aside(findings: Findings) -> Table:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for cell in found.folder.main:
+    for cell in findings.folder.main:
         for pool, reasons in _of(cell.result, "set_aside").items():
             for reason, told in reasons.items():
                 row = rows.setdefault((pool, reason), {"where": pool, "reason": reason, "rows": 0, "the first": told["first"]})

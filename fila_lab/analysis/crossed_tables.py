@@ -11,16 +11,16 @@ from fila_lab.analysis.tables import Table
 from fila_lab.analysis.verdicts import p_text
 
 
-def crossed_tables(found: Findings) -> dict[str, Table]:
+def crossed_tables(findings: Findings) -> dict[str, Table]:
     """`effects` and `effect_contrasts` of a study that declares factors; empty for one that does not."""
-    factors = found.folder.study.factors
-    contrasts = crossed_contrasts(found.frame, factors, found.metric)
-    tables = (_effects(found, crossed_effects(found.frame, factors, found.metric), contrasts), _contrasts(found, contrasts))
+    factors = findings.folder.study.factors
+    contrasts = crossed_contrasts(findings.frame, factors, findings.metric)
+    tables = (_effects(findings, crossed_effects(findings.frame, factors, findings.metric), contrasts), _contrasts(findings, contrasts))
     return {table.name: table for table in tables if len(table.data)}
 
 
-def _effects(found: Findings, data: pd.DataFrame, contrasts: pd.DataFrame) -> Table:
-    scale, rows = scale_of(found.metric), []
+def _effects(findings: Findings, data: pd.DataFrame, contrasts: pd.DataFrame) -> Table:
+    scale, rows = scale_of(findings.metric), []
     for r in rows_of(data):
         own = contrasts[contrasts["effect"] == r.effect]
         largest = own.loc[own["difference"].abs().idxmax()]
@@ -34,25 +34,23 @@ def _effects(found: Findings, data: pd.DataFrame, contrasts: pd.DataFrame) -> Ta
         }
         rows.append(row | {"largest contrast [95 %]": f"{largest['contrast']}: {ends}"})
     caption = (
-        f"Main effects and two-way interactions on {found.metric}, crossed, paired by seed. F: repeated-measures analysis of variance; "
+        f"Main effects and two-way interactions on {findings.metric}, crossed, paired by seed. F: repeated-measures analysis of variance; "
     )
     caption += "p: exact sign-flip of each seed's contrasts together, which needs no sphericity; Holm over the effects. "
-    return Table("effects", _completed(caption, data, "effects", found), data, pd.DataFrame(rows))
+    return Table("effects", _completed(caption, data, "effects", findings), data, pd.DataFrame(rows))
 
 
-def _contrasts(found: Findings, data: pd.DataFrame) -> Table:
-    scale, rows = scale_of(found.metric), []
+def _contrasts(findings: Findings, data: pd.DataFrame) -> Table:
+    scale, rows = scale_of(findings.metric), []
     for r in rows_of(data):
         ends = with_bounds(r.difference * scale, r.low * scale, r.high * scale)
         row = {"effect": r.effect, "contrast": r.contrast, "seeds": str(r.n), "difference [95 %]": ends}
         rows.append(row | {"p": p_text(r.p), "Holm p": p_text(r.p_holm)})
-    caption = (
-        f"Contrasts of levels on {found.metric}, points, means over the other factors' combinations at which all levels in question were "
-    )
-    caption += "run; (B − A) x (D − C): by how much B − A is larger at D than at C. Holm within an effect. "
-    return Table("effect_contrasts", _completed(caption, data, "contrasts", found), data, pd.DataFrame(rows))
+    caption = f"Contrasts of levels on {findings.metric}, points, means over the other factors' combinations at which all levels in question "
+    caption += "were run; (B − A) x (D − C): by how much B − A is larger at D than at C. Holm within an effect. "
+    return Table("effect_contrasts", _completed(caption, data, "contrasts", findings), data, pd.DataFrame(rows))
 
 
-def _completed(caption: str, data: pd.DataFrame, size: str, found: Findings) -> str:
+def _completed(caption: str, data: pd.DataFrame, size: str, findings: Findings) -> str:
     short = too_few_seeds(data, size)
-    return caption + (f"{short}. " if short else "") + found.measured_on
+    return caption + (f"{short}. " if short else "") + findings.measured_on

@@ -22,19 +22,19 @@ FAINT = "#c3cad1"
 """The other arms, behind the one that a panel shows."""
 
 
-def curves_plot(found: Findings) -> Figure | None:
+def curves_plot(findings: Findings) -> Figure | None:
     """As `curves_picture`, drawn whole."""
-    picture = curves_picture(found)
+    picture = curves_picture(findings)
     return None if picture is None else picture.whole()
 
 
-def curves_picture(found: Findings) -> Picture | None:
+def curves_picture(findings: Findings) -> Picture | None:
     """Training loss, the loss of validation where a run has training stages, and validation metric by step, all arms together: mean over
     seeds, band = range over seeds. None without curves."""
-    curves = found.curves
+    curves = findings.curves
     if curves.empty:
         return None
-    percent = scale_of(found.metric) == 100
+    percent = scale_of(findings.metric) == 100
     titles = {
         "loss": "training loss",
         VALIDATION_LOSS: "validation loss",
@@ -43,8 +43,8 @@ def curves_picture(found: Findings) -> Picture | None:
 
     def panel_of(name: str) -> Panel:
         def draw(panel: Axes) -> None:
-            for _, arm, style in arms_of(found):
-                _curve(panel, _by_step(found, arm, name), style, name)
+            for _, arm, style in arms_of(findings):
+                _curve(panel, _by_step(findings, arm, name), style, name)
             _steps(panel, titles[name])
             if name != "validation" and curves[name].min() > 0:
                 panel.set_yscale("log")
@@ -58,11 +58,11 @@ def curves_picture(found: Findings) -> Picture | None:
     return Picture([panel_of(name) for name in shown], (4.0, 3.4), left=0.0, equal=False, legend=True)
 
 
-def progress_picture(found: Findings) -> Picture | None:
+def progress_picture(findings: Findings) -> Picture | None:
     """Validation metric by step, a panel an arm before the others, on one axis. None where there is too little to set apart."""
-    if found.curves.empty:
+    if findings.curves.empty:
         return None
-    by_arm = {arm: _by_step(found, arm, "validation") for _, arm, _ in arms_of(found)}
+    by_arm = {arm: _by_step(findings, arm, "validation") for _, arm, _ in arms_of(findings)}
     if len(by_arm) < 2 or max(len(own) for own in by_arm.values()) < 2:
         return None
 
@@ -77,31 +77,31 @@ def progress_picture(found: Findings) -> Picture | None:
         return Panel(f"{style.label}: validation items by step, the other arms faint behind it", draw)
 
     def frame(panel: Axes) -> None:
-        panel.set_ylabel("validation, percent" if scale_of(found.metric) == 100 else "validation")
+        panel.set_ylabel("validation, percent" if scale_of(findings.metric) == 100 else "validation")
 
-    return Picture([panel_of(arm, style) for _, arm, style in arms_of(found)], (2.5, 2.1), left=0.5, columns=4, frame=frame)
+    return Picture([panel_of(arm, style) for _, arm, style in arms_of(findings)], (2.5, 2.1), left=0.5, columns=4, frame=frame)
 
 
-def tuning_plot(found: Findings) -> Figure | None:
+def tuning_plot(findings: Findings) -> Figure | None:
     """As `tuning_picture`, drawn whole."""
-    picture = tuning_picture(found)
+    picture = tuning_picture(findings)
     return None if picture is None else picture.whole()
 
 
-def tuning_picture(found: Findings) -> Picture | None:
+def tuning_picture(findings: Findings) -> Picture | None:
     """Validation value of every trial against each searched value, the winner ringed: a panel an arm where one field is searched, else a
     panel a field. None without tuning."""
-    trials = frames.load_tuning(found.folder)
+    trials = frames.load_tuning(findings.folder)
     trials = trials.dropna(subset=["value"]) if not trials.empty else trials
-    searched = found.folder.study.tuning.dimensions if found.folder.study.tuning else {}
+    searched = findings.folder.study.tuning.dimensions if findings.folder.study.tuning else {}
     space = [path for path in searched if path in trials]
     if trials.empty or not space:
         return None
-    arms = [arm for arm in found.folder.study.arms if arm in set(trials["arm"])]
-    styles = arm_styles(found.folder)
+    arms = [arm for arm in findings.folder.study.arms if arm in set(trials["arm"])]
+    styles = arm_styles(findings.folder)
 
     def frame(panel: Axes) -> None:
-        panel.set_ylabel("validation, percent" if scale_of(found.metric) == 100 else "validation")
+        panel.set_ylabel("validation, percent" if scale_of(findings.metric) == 100 else "validation")
 
     if len(space) == 1:
         path, one = space[0], searched[space[0]]
@@ -110,8 +110,8 @@ def tuning_picture(found: Findings) -> Picture | None:
             def draw(panel: Axes) -> None:
                 for other in arms:
                     if other != arm and isinstance(one, Range):
-                        _trials(panel, found, trials[trials["arm"] == other], path, one, None)
-                _trials(panel, found, trials[trials["arm"] == arm], path, one, styles[arm])
+                        _trials(panel, findings, trials[trials["arm"] == other], path, one, None)
+                _trials(panel, findings, trials[trials["arm"] == arm], path, one, styles[arm])
                 _searched_axis(panel, path, one)
                 panel.set_title(plot_text(styles[arm].label))
 
@@ -124,7 +124,7 @@ def tuning_picture(found: Findings) -> Picture | None:
     def field_panel(path: str) -> Panel:
         def draw(panel: Axes) -> None:
             for arm in arms:
-                _trials(panel, found, trials[trials["arm"] == arm], path, searched[path], styles[arm], line=False)
+                _trials(panel, findings, trials[trials["arm"] == arm], path, searched[path], styles[arm], line=False)
             _searched_axis(panel, path, searched[path])
 
         return Panel(f"validation of every trial by {path}, winners ringed", draw)
@@ -132,10 +132,10 @@ def tuning_picture(found: Findings) -> Picture | None:
     return Picture([field_panel(path) for path in space], (4.3, 3.8), left=0.0, legend=True, frame=frame)
 
 
-def _by_step(found: Findings, arm: str, name: str) -> pd.DataFrame:
+def _by_step(findings: Findings, arm: str, name: str) -> pd.DataFrame:
     """step -> mean, min and max over seeds, as drawn."""
-    scale = scale_of(found.metric) if name == "validation" else 1.0
-    own = found.curves[(found.curves["arm"] == arm) & found.curves[name].notna()]
+    scale = scale_of(findings.metric) if name == "validation" else 1.0
+    own = findings.curves[(findings.curves["arm"] == arm) & findings.curves[name].notna()]
     by: pd.DataFrame = own.groupby("step")[name].agg(["mean", "min", "max"]) * scale
     return by
 
@@ -155,10 +155,10 @@ def _steps(panel: Axes, title: str) -> None:
 
 
 def _trials(
-    panel: Axes, found: Findings, own: pd.DataFrame, path: str, one: Choices | Range, style: ArmStyle | None, line: bool = True
+    panel: Axes, findings: Findings, own: pd.DataFrame, path: str, one: Choices | Range, style: ArmStyle | None, line: bool = True
 ) -> None:
     """One arm's trials; faint without a style."""
-    own, scale = own[own[path].notna()], scale_of(found.metric)
+    own, scale = own[own[path].notna()], scale_of(findings.metric)
     if isinstance(one, Choices):
         places = {str(plain(value)): place for place, value in enumerate(one.values)}
         own = own.assign(**{path: own[path].astype(str).map(places)}).dropna(subset=[path])

@@ -16,16 +16,16 @@ DOSES = {"sham": "no seam", "cut": "one", "cross": "two"}
 """Place -> its dose, in words; all three in one phase towards patches, overview and stride."""
 
 
-def dose_tables(found: Findings) -> dict[str, Table]:
+def dose_tables(findings: Findings) -> dict[str, Table]:
     """`doses`, where test items have further places; `count_errors`, where counts are asked for. Each only where there is something."""
-    return {table.name: table for table in (_doses(found), _counts(found)) if not table.shown.empty}
+    return {table.name: table for table in (_doses(findings), _counts(findings)) if not table.shown.empty}
 
 
-def _doses(found: Findings) -> Table:
+def _doses(findings: Findings) -> Table:
     data, rows = [], []
-    tasks = [task for task in found.tasks if any(f"exact/{task}/{place}" in found.frame for place in FURTHER_PLACES)]
-    for task, arm in ((task, arm) for task in tasks for arm in found.folder.arms):
-        own = found.frame[found.frame["arm"] == arm]
+    tasks = [task for task in findings.tasks if any(f"exact/{task}/{place}" in findings.frame for place in FURTHER_PLACES)]
+    for task, arm in ((task, arm) for task in tasks for arm in findings.folder.arms):
+        own = findings.frame[findings.frame["arm"] == arm]
         kinds = {
             **{DOSES[place]: (f"exact/{task}/{place}",) for place in DOSES},
             "seam gap": (f"seam_gap/{task}",),
@@ -40,7 +40,7 @@ def _doses(found: Findings) -> Table:
         for title, interval in intervals.items():
             record |= {title: interval.mean, f"{title} low": interval.low, f"{title} high": interval.high}
         data.append(record)
-        row = {"task": task, "arm": found.folder.label(arm)}
+        row = {"task": task, "arm": findings.folder.label(arm)}
         for title, interval in intervals.items():
             ends = interval.mean * 100, interval.low * 100, interval.high * 100
             share = title in DOSES.values()
@@ -54,7 +54,7 @@ def _doses(found: Findings) -> Table:
     if any("shift gap" in record for record in data):
         caption += "; their noise floor is the shift gap, sham − sham moved by less than a patch, as the shift error (right at the sham "
         caption += "place, wrong when shifted) is that of fragmentation"
-    caption += f". {found.measured_on}"
+    caption += f". {findings.measured_on}"
     return Table("doses", caption, pd.DataFrame(data), pd.DataFrame(rows).fillna("–"))
 
 
@@ -79,12 +79,12 @@ def count_errors(predictions: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby(keys, observed=True)[["over", "under", "error", "no_number"]].mean().reset_index()
 
 
-def _counts(found: Findings) -> Table:
+def _counts(findings: Findings) -> Table:
     caption = "Counts that are too great and too small, percent of answers that are a number, and the mean of counted − true with its "
     caption += "95 % t interval over seeds. What is seen in two tiles and counted twice makes counts too great where it is cut, and not at "
     caption += "the sham place: the "
-    caption += f"signature of overlapping tiles. {found.measured_on}"
-    own = pd.DataFrame() if found.predictions is None else found.predictions[found.predictions["task"].isin(COUNT_TASKS)]
+    caption += f"signature of overlapping tiles. {findings.measured_on}"
+    own = pd.DataFrame() if findings.predictions is None else findings.predictions[findings.predictions["task"].isin(COUNT_TASKS)]
     if own.empty or "answer" not in own:
         return Table("count_errors", caption, pd.DataFrame(), pd.DataFrame())
     cells = count_errors(own)
@@ -92,7 +92,7 @@ def _counts(found: Findings) -> Table:
     order = {place: at for at, place in enumerate((*PLACES, *FURTHER_PLACES))}
     places = sorted(map(str, cells["place"].unique()), key=lambda place: order.get(place, len(order)))
     for task in dict.fromkeys(map(str, cells["task"])):
-        for arm in found.folder.arms:
+        for arm in findings.folder.arms:
             for place in places:
                 at = cells[(cells["task"] == task) & (cells["arm"] == arm) & (cells["place"] == place)]
                 if at.empty:
@@ -100,7 +100,7 @@ def _counts(found: Findings) -> Table:
                 error = paired_interval(at["error"].dropna())
                 means = {name: float(at[name].mean()) for name in ("over", "under", "no_number")}
                 data.append({"task": task, "arm": arm, "place": place, **means, "error": error.mean, "low": error.low, "high": error.high})
-                row = {"task": task, "arm": found.folder.label(arm), "place": place or "–", "too many": number(means["over"] * 100)}
+                row = {"task": task, "arm": findings.folder.label(arm), "place": place or "–", "too many": number(means["over"] * 100)}
                 row |= {"too few": number(means["under"] * 100), "no number": number(means["no_number"] * 100)}
                 rows.append(row | {"counted − true": with_bounds(error.mean, error.low, error.high, 2)})
     return Table("count_errors", caption, pd.DataFrame(data), pd.DataFrame(rows))

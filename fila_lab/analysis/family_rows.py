@@ -15,10 +15,10 @@ RANKS = {"difference [95 %]": "first"} | dict.fromkeys(("A", "B", "new items [95
 BESIDE_THE_NAME = ("family", "A − B", "verdict", "size", "mark")
 
 
-def family_rows(found: Findings, verdicts: Table) -> list[dict[str, Any]]:
+def family_rows(findings: Findings, verdicts: Table) -> list[dict[str, Any]]:
     """The rows of the table of verdicts family by family, with the columns that do not stand beside the contrast's name; families of one
     contrast each stand together, and then name themselves in their rows."""
-    controls = control_families(found)
+    controls = control_families(findings)
     columns = [column for column in verdicts.shown.columns if column not in BESIDE_THE_NAME]
     first = [column for column in columns if RANKS.get(column) == "first"]
     columns = first + [column for column in columns if column not in first]

@@ -52,18 +52,18 @@ class Drawn:
 
 
 def draw_figures(
-    found: Findings, target: Path, names: Sequence[str] = tuple(DRAWN), formats: Sequence[str] = ("png", "svg")
+    findings: Findings, target: Path, names: Sequence[str] = tuple(DRAWN), formats: Sequence[str] = ("png", "svg")
 ) -> list[Drawn]:
     """Draw what there is of the names and save it in the formats. SVG follows the reader's light or dark scheme."""
     drawn = []
     with matplotlib.rc_context(RC):
         for name in names:
             draw, caption = DRAWN[name]
-            if (name in ("contrasts", "differences") and found.verdicts.empty) or (
-                name in (*CAPTIONS, *POSITION_CAPTIONS) and found.frame.empty
+            if (name in ("contrasts", "differences") and findings.verdicts.empty) or (
+                name in (*CAPTIONS, *POSITION_CAPTIONS) and findings.frame.empty
             ):
                 continue
-            made = draw(found)
+            made = draw(findings)
             if made is None:
                 continue
             figure = made.whole() if isinstance(made, Picture) else made

@@ -207,11 +207,11 @@ def find_published(folder: StudyFolder, published: Path | None = None) -> Findin
             return None
         if published is not None or (candidate / "plan.json").exists():
             try:
-                found = Findings.of(candidate)
+                findings = Findings.of(candidate)
             except FilaError:
                 if published is not None:
                     raise
                 continue
             own = {cell.id for cell in folder.main}
-            return found if published is not None or not {cell.id for cell in found.folder.main if cell.done} <= own else None
+            return findings if published is not None or not {cell.id for cell in findings.folder.main if cell.done} <= own else None
     return None

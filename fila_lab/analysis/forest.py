@@ -40,16 +40,16 @@ class Forest:
     left_out: list[str]
 
 
-def forest_of(found: Findings) -> Forest | None:
+def forest_of(findings: Findings) -> Forest | None:
     """The contrasts by family, families of controls left out where there are others. None where there is no contrast, or where metrics
     are of different units and have no axis in common."""
-    table = found.verdicts
+    table = findings.verdicts
     if table.empty or len({scale_of(metric) for metric in table["metric"]}) > 1:
         return None
-    apart = control_families(found)
+    apart = control_families(findings)
     shown = table if set(apart) == set(table["family"]) else table[~table["family"].isin(apart)]
-    scale = scale_of(found.metric)
-    margin = found.folder.study.margin * scale
+    scale = scale_of(findings.metric)
+    margin = findings.folder.study.margin * scale
     ends = np.concatenate([[-margin, margin], *(shown[name].dropna().to_numpy(float) * scale for name in ("difference", "low", "high"))])
     low, high = float(ends.min()), float(ends.max())
     low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)

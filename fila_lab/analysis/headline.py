@@ -12,7 +12,7 @@ SAID = (*((word, size) for word in ("better", "worse") for size in (BEYOND, OPEN
 """Verdicts and sizes in the order in which they are said."""
 
 
-def headline_of(found: Findings, committed: Findings | None = None) -> list[str]:
+def headline_of(findings: Findings, committed: Findings | None = None) -> list[str]:
     """Every alarm, then what was found. committed: the results shown beside it, when there are any.
 
     Example:
@@ -20,19 +20,19 @@ def headline_of(found: Findings, committed: Findings | None = None) -> list[str]
         >>> print(headline_of(found)[-1])
         Smallest true difference these seeds find with 80 % power: ...
     """
-    return [alarm.line() for alarm in find_alarms(found, committed)] + sentences_of(found)
+    return [alarm.line() for alarm in find_alarms(findings, committed)] + sentences_of(findings)
 
 
-def sentences_of(found: Findings) -> list[str]:
+def sentences_of(findings: Findings) -> list[str]:
     """What a sweep found, then every verdict; a study that declares no contrast has none."""
-    if found.sweep is None:
-        return verdict_sentences(found)
-    return sweep_sentences(found.sweep) + (verdict_sentences(found) if found.folder.study.families else [])
+    if findings.sweep is None:
+        return verdict_sentences(findings)
+    return sweep_sentences(findings.sweep) + (verdict_sentences(findings) if findings.folder.study.families else [])
 
 
-def verdict_sentences(found: Findings) -> list[str]:
+def verdict_sentences(findings: Findings) -> list[str]:
     """What was found, one sentence a verdict, by rule from the data alone."""
-    table, scale = found.verdicts, scale_of(found.metric)
+    table, scale = findings.verdicts, scale_of(findings.metric)
     unit = "points" if scale == 100 else ""
     if table.empty:
         return ["No declared contrast has both its arms in this folder: there is nothing to judge."]
@@ -44,7 +44,7 @@ def verdict_sentences(found: Findings) -> list[str]:
         rows = table[(table["verdict"] == word) & (table["size"] == size)]
         parts = []
         for r in rows_of(rows):
-            what = f"{r.a} − {r.b}" if r.metric == found.metric else f"{r.a} − {r.b} in {r.metric}"
+            what = f"{r.a} − {r.b}" if r.metric == findings.metric else f"{r.a} − {r.b} in {r.metric}"
             test = f"TOST, Holm p {relation(r.p_tost_holm)}" if word == "equivalent" else f"Holm p {relation(r.p_holm)}"
             mark = f"; {r.mark}" if r.mark else ""
             parts.append(f"{what} {with_bounds(r.difference * scale, r.low * scale, r.high * scale)} ({test}{mark})")
@@ -58,6 +58,6 @@ def verdict_sentences(found: Findings) -> list[str]:
     mde = judged["mde"].dropna() * scale
     if len(mde):
         span = number(mde.min()) if mde.max() - mde.min() < 0.05 else f"{number(mde.min())} to {number(mde.max())}"
-        margin = number(found.folder.study.margin * scale)
+        margin = number(findings.folder.study.margin * scale)
         sentences.append(f"Smallest true difference these seeds find with 80 % power: {span} {unit}, against a margin of {margin}.")
     return sentences

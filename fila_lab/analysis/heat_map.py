@@ -38,35 +38,35 @@ class HeatMap:
     rows: list[tuple[str, list[Square]]]
 
 
-def task_table(found: Findings) -> Table:
+def task_table(findings: Findings) -> Table:
     """Every task's accuracy of every arm, with its 95 % t interval over seeds; numbers in long form."""
     records = []
-    for arm in [arm for arm in found.folder.arms if (found.frame["arm"] == arm).any()]:
-        own = found.frame[found.frame["arm"] == arm]
-        for metric in _metrics(found):
+    for arm in [arm for arm in findings.folder.arms if (findings.frame["arm"] == arm).any()]:
+        own = findings.frame[findings.frame["arm"] == arm]
+        for metric in _metrics(findings):
             over = paired_interval(own[metric].dropna())
             record = {"arm": arm, "metric": metric, "seeds": over.n, "mean": over.mean, "low": over.low, "high": over.high}
             places = {place: own[f"{metric}/{place}"].mean() for place in (*PLACES, *FURTHER_PLACES) if f"{metric}/{place}" in own}
             records.append(record | places)
     data = pd.DataFrame(records)
-    caption = f"Every task by arm, percent, mean over seeds; 95 % t intervals and places stand in tasks.csv. {found.measured_on}"
+    caption = f"Every task by arm, percent, mean over seeds; 95 % t intervals and places stand in tasks.csv. {findings.measured_on}"
     if data.empty:
         return Table("tasks", caption, data, data)
     wide = data.assign(text=[number(value * 100) for value in data["mean"]]).pivot(index="arm", columns="metric", values="text")
     wide = wide.loc[list(dict.fromkeys(data["arm"])), list(dict.fromkeys(data["metric"]))].fillna("–")
-    shown = wide.rename(index=found.folder.label, columns=_title).rename_axis(columns=None).reset_index()
+    shown = wide.rename(index=findings.folder.label, columns=_title).rename_axis(columns=None).reset_index()
     return Table("tasks", caption, data, shown)
 
 
-def heat_map(found: Findings, table: Table) -> HeatMap | None:
+def heat_map(findings: Findings, table: Table) -> HeatMap | None:
     """The picture of `task_table`; None where it is empty."""
     data = table.data
     if data.empty:
         return None
-    cells = {(r.arm, r.metric): _square(found, r) for r in rows_of(data)}
+    cells = {(r.arm, r.metric): _square(findings, r) for r in rows_of(data)}
     none = Square("–", "not measured", "transparent", "inherit")
     arms, metrics = list(dict.fromkeys(data["arm"])), list(dict.fromkeys(data["metric"]))
-    labels, titles = {arm: found.folder.label(arm) for arm in arms}, {metric: _title(metric) for metric in metrics}
+    labels, titles = {arm: findings.folder.label(arm) for arm in arms}, {metric: _title(metric) for metric in metrics}
     if len(arms) >= len(metrics):
         rows = [(labels[arm], [cells.get((arm, metric), none) for metric in metrics]) for arm in arms]
         return HeatMap("arm", list(titles.values()), rows)
@@ -74,20 +74,20 @@ def heat_map(found: Findings, table: Table) -> HeatMap | None:
     return HeatMap("task", list(labels.values()), rows)
 
 
-def _metrics(found: Findings) -> list[str]:
+def _metrics(findings: Findings) -> list[str]:
     """What has one value a task and is a share: the primary metric first."""
     scored = [f"{score}/" for score in SCORES]
-    tasks = [f"exact/{task}" for task in found.tasks]
-    others = [name for name in map(str, found.frame) if name.count("/") == 1 and name.startswith(tuple(scored)) and name != "exact/mean"]
-    names = dict.fromkeys([found.metric, *tasks, *others])
-    return [name for name in names if name in found.frame and is_share(name) and found.frame[name].notna().any()]
+    tasks = [f"exact/{task}" for task in findings.tasks]
+    others = [name for name in map(str, findings.frame) if name.count("/") == 1 and name.startswith(tuple(scored)) and name != "exact/mean"]
+    names = dict.fromkeys([findings.metric, *tasks, *others])
+    return [name for name in names if name in findings.frame and is_share(name) and findings.frame[name].notna().any()]
 
 
 def _title(metric: str) -> str:
     return metric.removeprefix("exact/")
 
 
-def _square(found: Findings, r: object) -> Square:
+def _square(findings: Findings, r: object) -> Square:
     row = r._asdict()  # type: ignore[attr-defined]
     scale = scale_of(row["metric"])
     value = row["mean"]
@@ -96,5 +96,5 @@ def _square(found: Findings, r: object) -> Square:
     ground = mixed(PALE, DEEP, min(max(value, 0.0), 1.0))
     interval = f" [{number(row['low'] * scale)}, {number(row['high'] * scale)}]" if row["low"] == row["low"] else ""
     places = ", ".join(f"{place} {number(row[place] * scale)}" for place in (*PLACES, *FURTHER_PLACES) if row.get(place, float("nan")) >= 0)
-    hint = f"{found.folder.label(row['arm'])}, {_title(row['metric'])}: {number(value * scale)} %{interval}, {row['seeds']} seeds"
+    hint = f"{findings.folder.label(row['arm'])}, {_title(row['metric'])}: {number(value * scale)} %{interval}, {row['seeds']} seeds"
     return Square(number(value * scale), hint + (f"; {places}" if places else ""), ground, ink_on(ground))

@@ -15,13 +15,13 @@ from fila_lab.analysis.tables import Table
 from fila_lab.analysis.verdicts import p_text
 
 
-def pair_tables(found: Findings) -> dict[str, Table]:
+def pair_tables(findings: Findings) -> dict[str, Table]:
     """`pairs`, of a study whose seeds are spread over tower pairs; empty for one that has none."""
-    split = found.pairs
+    split = findings.pairs
     if split.effects.empty:
         return {}
     rows: list[dict[str, Any]] = []
-    whole = {tuple(getattr(r, name) for name in KEYS): r for r in rows_of(found.verdicts)}
+    whole = {tuple(getattr(r, name) for name in KEYS): r for r in rows_of(findings.verdicts)}
     for r in rows_of(split.effects):
         scale, seeds = scale_of(r.metric), whole[r.family, r.metric, r.a, r.b]
         row = {"family": r.family, "A − B": f"{r.a} − {r.b}"}
@@ -40,7 +40,7 @@ def pair_tables(found: Findings) -> dict[str, Table]:
         "detectable sd = the smallest sd between pairs that it finds with 80 % power. "
     )
     data = split.levels.merge(split.effects, on=KEYS, suffixes=("", "_all"))
-    return {"pairs": Table("pairs", caption + found.measured_on, data, pd.DataFrame(rows).fillna("–"))}
+    return {"pairs": Table("pairs", caption + findings.measured_on, data, pd.DataFrame(rows).fillna("–"))}
 
 
 def levels_text(levels: pd.DataFrame) -> str:
@@ -48,9 +48,9 @@ def levels_text(levels: pd.DataFrame) -> str:
     return ", ".join(f"{level.pair} {number(level.difference * scale_of(level.metric), sign=True)}" for level in rows_of(levels))
 
 
-def pair_alarms(found: Findings) -> Iterator[Alarm]:
+def pair_alarms(findings: Findings) -> Iterator[Alarm]:
     """Contrasts that depend on the towers; seeds that are not spread alike over the pairs."""
-    split = found.pairs
+    split = findings.pairs
     for r in rows_of(split.differing):
         scale = scale_of(r.metric)
         own = "; ".join(
@@ -60,8 +60,8 @@ def pair_alarms(found: Findings) -> Iterator[Alarm]:
         sign = "" if r.signs == r.pairs else ", and not even in sign"
         text = f"{r.a} − {r.b} on {r.metric} differs between tower pairs more than seeds do{sign}: {own} (Holm p {p_text(r.p_holm)}); "
         yield Alarm("depends on the towers", text + "its mean over pairs is not what any one pair shows", "warning")
-    if "pair" in found.frame and not found.frame.empty:
-        counts = found.frame.drop_duplicates("seed")["pair"].value_counts().reindex(range(found.folder.tower_pairs), fill_value=0)
+    if "pair" in findings.frame and not findings.frame.empty:
+        counts = findings.frame.drop_duplicates("seed")["pair"].value_counts().reindex(range(findings.folder.tower_pairs), fill_value=0)
         if counts.nunique() > 1:
             text = f"{', '.join(map(str, counts))} seeds on the {len(counts)} pairs: means over seeds weigh pairs unequally"
             yield Alarm("tower pairs unequal", text, "warning")

@@ -83,15 +83,15 @@ class Picture:
         return figure
 
 
-def arms_of(found: Findings) -> list[tuple[int, str, ArmStyle]]:
+def arms_of(findings: Findings) -> list[tuple[int, str, ArmStyle]]:
     """(row, arm, style) of the arms that have a finished cell."""
-    styles, present = arm_styles(found.folder), set(found.frame["arm"])
-    return [(y, arm, styles[arm]) for y, arm in enumerate(arm for arm in found.folder.arms if arm in present)]
+    styles, present = arm_styles(findings.folder), set(findings.frame["arm"])
+    return [(y, arm, styles[arm]) for y, arm in enumerate(arm for arm in findings.folder.arms if arm in present)]
 
 
-def row_frame(found: Findings) -> Callable[[Axes], None]:
+def row_frame(findings: Findings) -> Callable[[Axes], None]:
     """Labels of one row an arm, the first arm on top."""
-    arms = arms_of(found)
+    arms = arms_of(findings)
 
     def frame(panel: Axes) -> None:
         panel.set_yticks([y for y, _, _ in arms], [plot_text(style.label) for _, _, style in arms])

@@ -26,63 +26,63 @@ from fila_lab.config.data import PLACES
 __all__ = ["CAPTIONS", "contrasts_plot", "cost_plot", "curves_plot", "gaps_plot", "seeds_plot", "tuning_plot"]
 
 
-def seeds_plot(found: Findings) -> Figure:
+def seeds_plot(findings: Findings) -> Figure:
     """Every seed of every arm as a dot, the mean with its 95 % t interval; the primary metric, then its places.
 
     Args:
-        found: of `StudyFrames.findings`.
+        findings: of `StudyFrames.findings`.
 
     Example:
         >>> study = load("experiments/results/remove_fusion")
         >>> [axes.get_title(loc="left") for axes in seeds_plot(study.findings).axes]
         ['exact/reading/cut', 'sham', 'intact']
     """
-    return seeds_picture(found).whole()
+    return seeds_picture(findings).whole()
 
 
-def seeds_picture(found: Findings) -> Picture:
+def seeds_picture(findings: Findings) -> Picture:
     """Every seed as a dot, the mean with its 95 % t interval; the primary metric, then its places."""
-    task = found.tasks[0] if found.tasks else ""
-    names = [found.metric, *(f"exact/{task}/{place}" for place in PLACES)]
+    task = findings.tasks[0] if findings.tasks else ""
+    names = [findings.metric, *(f"exact/{task}/{place}" for place in PLACES)]
 
     def panel_of(name: str) -> Panel:
         scale = scale_of(name)
 
         def draw(panel: Axes) -> None:
-            for y, arm, style in arms_of(found):
-                values = found.frame.loc[found.frame["arm"] == arm, name].dropna().to_numpy() * scale
+            for y, arm, style in arms_of(findings):
+                values = findings.frame.loc[findings.frame["arm"] == arm, name].dropna().to_numpy() * scale
                 spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(len(values))
                 panel.scatter(values, y + spread, s=13, color=style.colour, alpha=0.45, linewidths=0, zorder=3)
                 mean_mark(panel, paired_interval(values), y, style)
             rows_only(panel)
-            panel.set_title(name if name == found.metric else name.split("/")[-1])
+            panel.set_title(name if name == findings.metric else name.split("/")[-1])
             panel.set_xlabel("percent" if scale == 100 else "")
 
         return Panel(f"{name} of every arm: each seed a dot, the mean with its interval", draw)
 
-    panels = [panel_of(name) for name in dict.fromkeys(names) if name in found.frame]
-    return Picture(panels, (2.2, 1.0 + 0.38 * len(arms_of(found))), left=1.8, frame=row_frame(found))
+    panels = [panel_of(name) for name in dict.fromkeys(names) if name in findings.frame]
+    return Picture(panels, (2.2, 1.0 + 0.38 * len(arms_of(findings))), left=1.8, frame=row_frame(findings))
 
 
-def contrasts_plot(found: Findings) -> Figure:
+def contrasts_plot(findings: Findings) -> Figure:
     """Differences A - B with 95 % intervals, the margin as a band, verdicts at the right.
 
     Args:
-        found: of `StudyFrames.findings`.
+        findings: of `StudyFrames.findings`.
 
     Example:
         >>> study = load("experiments/results/remove_fusion")
         >>> contrasts_plot(study.findings).axes[0].get_xlabel()
         'difference in exact/reading/cut, points; band: margin ±2'
     """
-    table, scale = found.verdicts, scale_of(found.metric)
-    styles = arm_styles(found.folder)
+    table, scale = findings.verdicts, scale_of(findings.metric)
+    styles = arm_styles(findings.folder)
     gaps = table["family"].ne(table["family"].shift()).cumsum() - 1
     ys = np.arange(len(table)) + 0.9 * gaps.to_numpy()
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(8.6, 1.1 + 0.36 * (float(ys[-1]) + 1 if len(ys) else 1)), layout="constrained")
         panel = figure.subplots()
-        margin = found.folder.study.margin * scale
+        margin = findings.folder.study.margin * scale
         panel.axvspan(-margin, margin, color="#9db7cf", alpha=0.28, lw=0, zorder=0)
         panel.axvline(0, color="#666666", lw=0.9, zorder=1)
         for y, row in zip(ys, rows_of(table), strict=True):
@@ -107,27 +107,27 @@ def contrasts_plot(found: Findings) -> Figure:
         if len(ys):
             panel.set_ylim(float(ys[-1]) + 0.6, -0.95)
         panel.grid(axis="y", visible=False)
-        judged = "each family's metric" if found.folder.study.own_metrics else found.metric
+        judged = "each family's metric" if findings.folder.study.own_metrics else findings.metric
         panel.set_xlabel(f"difference in {judged}, {'points' if scale == 100 else 'its units'}; band: margin ±{margin:g}")
     return figure
 
 
-def differences_picture(found: Findings) -> Picture | None:
+def differences_picture(findings: Findings) -> Picture | None:
     """Every seed's difference in each declared contrast, those of controls last, with the mean and its 95 % t interval; a mark a tower
     pair. None without a contrast."""
-    order = control_rows(found).sort_values(kind="stable").index
-    table = found.verdicts.loc[order].drop_duplicates(["a", "b", "metric"])
+    order = control_rows(findings).sort_values(kind="stable").index
+    table = findings.verdicts.loc[order].drop_duplicates(["a", "b", "metric"])
     if table.empty or len({scale_of(metric) for metric in table["metric"]}) > 1:
         return None
-    scale, styles = scale_of(found.metric), arm_styles(found.folder)
-    named = {sides(arms): arms for family in found.folder.study.families.values() for arms in family.comparisons}
-    pairs = found.frame.drop_duplicates("seed").set_index("seed")["pair"] if "pair" in found.frame else None
+    scale, styles = scale_of(findings.metric), arm_styles(findings.folder)
+    named = {sides(arms): arms for family in findings.folder.study.families.values() for arms in family.comparisons}
+    pairs = findings.frame.drop_duplicates("seed").set_index("seed")["pair"] if "pair" in findings.frame else None
 
     def draw(panel: Axes) -> None:
         panel.axvline(0, color="#666666", lw=0.9, zorder=1)
         for y, row in enumerate(rows_of(table)):
             arms = named[row.a, row.b]
-            values = found.frame.pivot_table(index="seed", columns="arm", values=row.metric)[list(arms)].dropna()
+            values = findings.frame.pivot_table(index="seed", columns="arm", values=row.metric)[list(arms)].dropna()
             first, second = paired(values, arms)
             own, style = (first - second) * scale, styles.get(row.a, INTERACTION)
             spread = np.linspace(-0.24, 0.24, len(own)) if len(own) > 1 else np.zeros(len(own))
@@ -150,44 +150,47 @@ def differences_picture(found: Findings) -> Picture | None:
     return Picture([Panel(says, draw)], (3.6, 0.8 + 0.34 * len(table)), left=2.0, frame=frame)
 
 
-def cost_plot(found: Findings) -> Figure | None:
+def cost_plot(findings: Findings) -> Figure | None:
     """Primary metric of every arm against its FLOPs and its median latency, with intervals and the Pareto front; None before costs are
     measured.
 
     Args:
-        found: of `StudyFrames.findings`.
+        findings: of `StudyFrames.findings`.
 
     Example:
         >>> study = load("experiments/results/remove_fusion")
         >>> [axes.get_xlabel() for axes in cost_plot(study.findings).axes]
         ['MFLOPs a forward pass, largest canvas', 'median latency, ms (bar: interquartile range)']
     """
-    picture = cost_picture(found)
+    picture = cost_picture(findings)
     return None if picture is None else picture.whole()
 
 
-def cost_picture(found: Findings) -> Picture | None:
+def cost_picture(findings: Findings) -> Picture | None:
     """Primary metric against FLOPs and against median latency, with intervals, names beside the points; the Pareto front of the arms that
     are no controls. None before costs are measured."""
-    scale = scale_of(found.metric)
-    per, prefix = si_prefix(found.costs["flops"].max())
+    scale = scale_of(findings.metric)
+    per, prefix = si_prefix(findings.costs["flops"].max())
     axes_of = [
         ("flops", 1 / per, f"{prefix}FLOPs a forward pass, largest canvas"),
         ("latency_ms", 1.0, "median latency, ms (bar: interquartile range)"),
     ]
-    axes_of = [entry for entry in axes_of if found.costs[entry[0]].notna().any()]
+    axes_of = [entry for entry in axes_of if findings.costs[entry[0]].notna().any()]
     if not axes_of:
         return None
 
     def panel_of(name: str, factor: float, title: str) -> Panel:
-        across = found.costs[name].astype(float) * factor
-        means = {arm: paired_interval(found.frame.loc[found.frame["arm"] == arm, found.metric].dropna()) for _, arm, _ in arms_of(found)}
+        across = findings.costs[name].astype(float) * factor
+        means = {
+            arm: paired_interval(findings.frame.loc[findings.frame["arm"] == arm, findings.metric].dropna())
+            for _, arm, _ in arms_of(findings)
+        }
 
         def draw(panel: Axes) -> None:
             front = []
-            for _, arm, style in arms_of(found):
+            for _, arm, style in arms_of(findings):
                 values, x = means[arm], float(across[arm])
-                wide = found.costs["latency_iqr_ms"].to_dict()[arm] / 2 if name == "latency_ms" else 0.0
+                wide = findings.costs["latency_iqr_ms"].to_dict()[arm] / 2 if name == "latency_ms" else 0.0
                 error = None if values.half != values.half else values.half * scale
                 shown = {"fmt": style.marker, "color": style.colour, "mfc": style.face, **MEAN}
                 panel.errorbar(x, values.mean * scale, yerr=error, xerr=wide if wide > 0 else None, **shown)
@@ -199,16 +202,18 @@ def cost_picture(found: Findings) -> Picture | None:
             panel.margins(x=0.18, y=0.14)
 
         def finish(panel: Axes) -> None:
-            there = [(arm, style) for _, arm, style in arms_of(found) if across[arm] == across[arm] and means[arm].mean == means[arm].mean]
+            there = [
+                (arm, style) for _, arm, style in arms_of(findings) if across[arm] == across[arm] and means[arm].mean == means[arm].mean
+            ]
             names = [plot_text(style.label) for _, style in there]
             place_labels(
                 panel, names, [float(across[arm]) for arm, _ in there], [means[arm].mean * scale for arm, _ in there], fontsize=8.5
             )
 
-        return Panel(f"{found.metric} of every arm against {title}", draw, finish)
+        return Panel(f"{findings.metric} of every arm against {title}", draw, finish)
 
     def frame(panel: Axes) -> None:
-        panel.set_ylabel(f"{found.metric}, percent" if scale == 100 else found.metric)
+        panel.set_ylabel(f"{findings.metric}, percent" if scale == 100 else findings.metric)
 
     return Picture([panel_of(*entry) for entry in axes_of], (5.2, 4.2), left=0.0, frame=frame)
 

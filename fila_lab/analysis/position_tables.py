@@ -17,32 +17,32 @@ PANELS = 8
 """Arms that are drawn, at most: the first of the study."""
 
 
-def positions_plot(found: Findings) -> Figure | None:
+def positions_plot(findings: Findings) -> Figure | None:
     """Every arm's map, over all places and seeds. None where items do not say where their target lies."""
-    maps = found.once(study_maps)
-    return map_figure({found.folder.label(arm): table for arm, table in list(maps.items())[:PANELS]}) if maps else None
+    maps = findings.once(study_maps)
+    return map_figure({findings.folder.label(arm): table for arm, table in list(maps.items())[:PANELS]}) if maps else None
 
 
-def study_maps(found: Findings) -> dict[str, pd.DataFrame]:
+def study_maps(findings: Findings) -> dict[str, pd.DataFrame]:
     """Arm -> frame of `position_map`; empty where items do not say where their target lies."""
-    predictions = found.predictions
+    predictions = findings.predictions
     if predictions is None or not {*CENTRE, "canvas"} <= set(predictions.columns):
         return {}
     there = predictions[predictions[CENTRE[0]].notna()]
-    config = next((cell.result or {}).get("config") or cell.config for cell in found.folder.main)
+    config = next((cell.result or {}).get("config") or cell.config for cell in findings.folder.main)
     tile, patch = (int(config["geometry"][name]) for name in ("tile", "patch"))
-    return {arm: position_map(own, tile, patch) for arm in found.folder.arms if len(own := there[there["arm"] == arm])}
+    return {arm: position_map(own, tile, patch) for arm in findings.folder.arms if len(own := there[there["arm"] == arm])}
 
 
-def position_tables(found: Findings) -> dict[str, Table]:
+def position_tables(findings: Findings) -> dict[str, Table]:
     """`positions`: the maps as numbers, and of each arm the worst and the best field that have enough answers."""
     data, rows = [], []
-    for arm, table in found.once(study_maps).items():
+    for arm, table in findings.once(study_maps).items():
         data.append(table.assign(arm=arm))
         sure = table[table["answers"] >= FEW].sort_values("accuracy")
         if sure.empty:
             continue
-        row = {"arm": found.folder.label(arm), "fields": str(len(sure))}
+        row = {"arm": findings.folder.label(arm), "fields": str(len(sure))}
         for title, at in (("worst", sure.iloc[0]), ("best", sure.iloc[-1])):
             where = f"row {at['row']}, column {at['col']} of {at['canvas']}"
             bounds = f"[{number(at['low'] * 100)}, {number(at['high'] * 100)}]"
@@ -50,7 +50,7 @@ def position_tables(found: Findings) -> dict[str, Table]:
         rows.append(row)
     caption = "Accuracy by where on the canvas the middle of the target lies, percent, all tasks, places and seeds together [Wilson's "
     caption += "95 %, of answers as if they were independent, and of the extreme fields of many: neither is a finding by itself]. "
-    caption += f"{found.measured_on}"
+    caption += f"{findings.measured_on}"
     shown = pd.DataFrame(rows)
     return {"positions": Table("positions", caption, pd.concat(data, ignore_index=True), shown)} if rows else {}
 

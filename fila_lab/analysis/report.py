@@ -86,20 +86,20 @@ def write_report(out: Path | str | StudyFolder | Findings, published: Path | Non
         >>> write_report("experiments/results/remove_fusion", to=Path(tempfile.mkdtemp())).name
         'report.html'
     """
-    found = Findings.of(out)
-    committed = found.published(published)
-    target = to or found.folder.report
+    findings = Findings.of(out)
+    committed = findings.published(published)
+    target = to or findings.folder.report
     try:
         for part in ("figures", "tables"):
             (target / part).mkdir(parents=True, exist_ok=True)
         gallery = target / "gallery"
         own = gallery if gallery.is_dir() else None
-        flips, sampled = (load(found.folder, found.predictions, own) for load in (load_flips, load_sample))
-        context = _context(found, committed, flips) | {"sampled": sampled}
+        flips, sampled = (load(findings.folder, findings.predictions, own) for load in (load_flips, load_sample))
+        context = _context(findings, committed, flips) | {"sampled": sampled}
         for table in context["tables"].values():
-            table.write(target / "tables", found.preset)
-        context["figures"] = draw_figures(found, target / "figures")
-        context["csv_of"] = {name: _data_uri(table.csv(found.preset)) for name, table in context["tables"].items()}
+            table.write(target / "tables", findings.preset)
+        context["figures"] = draw_figures(findings, target / "figures")
+        context["csv_of"] = {name: _data_uri(table.csv(findings.preset)) for name, table in context["tables"].items()}
         page = target / "report.html"
         page.write_text(_environment(html=True).get_template("report.html.j2").render(context), encoding="utf-8")
         (target / SUMMARY).write_text(_environment(html=False).get_template("report.md.j2").render(context), encoding="utf-8")
@@ -123,68 +123,68 @@ def write_summary(out: Path | str | StudyFolder, folder: Path) -> None:
         >>> (folder / "report.md").is_file()
         True
     """
-    found = Findings.of(out)
-    context = _context(found, None, [])
+    findings = Findings.of(out)
+    context = _context(findings, None, [])
     (folder / "figures").mkdir(exist_ok=True)
     context["figures"] = draw_figures(
-        found, folder / "figures", SUMMARY_FIGURES if found.sweep is None else SWEEP_SUMMARY_FIGURES, ("png",)
+        findings, folder / "figures", SUMMARY_FIGURES if findings.sweep is None else SWEEP_SUMMARY_FIGURES, ("png",)
     )
     text = _environment(html=False).get_template("report.md.j2").render(context | {"summary": True})
     (folder / SUMMARY).write_text(text, encoding="utf-8")
 
 
-def _tables(found: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
+def _tables(findings: Findings, committed: Findings | None, flips: list[Flip], alarms: list[Alarm]) -> dict[str, Table]:
     tables = (
-        all_tables(found)
-        | sweep_tables(found)
-        | benchmark_tables(found)
-        | crossed_tables(found)
-        | subgroup_tables(found)
-        | pair_tables(found)
+        all_tables(findings)
+        | sweep_tables(findings)
+        | benchmark_tables(findings)
+        | crossed_tables(findings)
+        | subgroup_tables(findings)
+        | pair_tables(findings)
     )
-    tables |= dose_tables(found) | position_tables(found) | resolution_tables(found)
-    tasks = task_table(found)
+    tables |= dose_tables(findings) | position_tables(findings) | resolution_tables(findings)
+    tasks = task_table(findings)
     if len(tasks.data):
         tables["tasks"] = tasks
     if alarms:
         raised = alarms_frame(alarms)
-        tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {found.measured_on}", raised, raised)
-    signatures = signatures_table(check_signatures(found), found.measured_on)
+        tables["alarms"] = Table("alarms", f"Alarms, the gravest first. {findings.measured_on}", raised, raised)
+    signatures = signatures_table(check_signatures(findings), findings.measured_on)
     if len(signatures.data):
         tables["signatures"] = signatures
     if flips:
-        text = flips_table(found.folder, flips)
-        tables["flips"] = Table("flips", f"Seeds that answered right at {' / '.join(PLACES)}. {found.measured_on}", text, text)
+        text = flips_table(findings.folder, flips)
+        tables["flips"] = Table("flips", f"Seeds that answered right at {' / '.join(PLACES)}. {findings.measured_on}", text, text)
     if committed is not None:
-        both = published_table(found, committed)
-        caption = f"Fresh estimates beside the committed ones, points. {found.measured_on}"
-        if unlike := other_code(found, committed):
+        both = published_table(findings, committed)
+        caption = f"Fresh estimates beside the committed ones, points. {findings.measured_on}"
+        if unlike := other_code(findings, committed):
             caption += f". Of different code: {unlike}"
-        if unlike := other_instrument(found, committed):
+        if unlike := other_instrument(findings, committed):
             caption += f". {unlike}"
         tables["published"] = Table("published", caption, both, both)
-    manifest = _manifest(found)
+    manifest = _manifest(findings)
     tables["manifest"] = Table("manifest", "What produced these numbers.", manifest, manifest)
     return tables
 
 
-def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> dict[str, Any]:
+def _context(findings: Findings, committed: Findings | None, flips: list[Flip]) -> dict[str, Any]:
     """What the templates show, the figures apart."""
-    alarms, outcomes = find_alarms(found, committed), check_signatures(found)
-    study, scale = found.folder.study, scale_of(found.metric)
-    budget = study.budgets.get(found.folder.budget)
-    tables, styles = _tables(found, committed, flips, alarms), arm_styles(found.folder)
+    alarms, outcomes = find_alarms(findings, committed), check_signatures(findings)
+    study, scale = findings.folder.study, scale_of(findings.metric)
+    budget = study.budgets.get(findings.folder.budget)
+    tables, styles = _tables(findings, committed, flips, alarms), arm_styles(findings.folder)
     return {
         "study": study,
-        "folder": found.folder,
-        "found": found,
-        "answer": answer_of(found),
-        "words": words_of(found),
-        "headline": sentences_of(found),
-        "verdict_sentences": verdict_sentences(found),
-        "forest": forest_of(found),
-        "heat": heat_map(found, tables["tasks"]) if "tasks" in tables else None,
-        "families": family_rows(found, tables["verdicts"]) if "verdicts" in tables else [],
+        "folder": findings.folder,
+        "findings": findings,
+        "answer": answer_of(findings),
+        "words": words_of(findings),
+        "headline": sentences_of(findings),
+        "verdict_sentences": verdict_sentences(findings),
+        "forest": forest_of(findings),
+        "heat": heat_map(findings, tables["tasks"]) if "tasks" in tables else None,
+        "families": family_rows(findings, tables["verdicts"]) if "verdicts" in tables else [],
         "alarm_kinds": [(kind, list(own)) for kind, own in itertools.groupby(alarms, key=lambda alarm: alarm.kind)],
         "alarms": alarms,
         "tables": tables,
@@ -192,24 +192,24 @@ def _context(found: Findings, committed: Findings | None, flips: list[Flip]) -> 
         "outcomes": outcomes,
         "multiplicity": multiplicity(outcomes),
         "summary": False,
-        "checks": found.checks,
+        "checks": findings.checks,
         "committed": committed,
         "committed_headline": headline_of(committed) if committed else [],
-        "other_code": other_code(found, committed) if committed else "",
-        "other_instrument": other_instrument(found, committed) if committed else "",
-        "same_study": committed is not None and committed.folder.study_hash == found.folder.study_hash,
+        "other_code": other_code(findings, committed) if committed else "",
+        "other_instrument": other_instrument(findings, committed) if committed else "",
+        "same_study": committed is not None and committed.folder.study_hash == findings.folder.study_hash,
         "margin": number(study.margin * scale) + (" points" if scale == 100 else ""),
-        "seeds": len(budget.seeds) if budget else found.frame["seed"].nunique(),
-        "winners": found.searched_values,
+        "seeds": len(budget.seeds) if budget else findings.frame["seed"].nunique(),
+        "winners": findings.searched_values,
         "places": PLACES,
         "styles": styles,
         "arm_numbers": {arm: number for number, arm in enumerate(styles)},
         "in_dark": in_dark,
         "ranks": RANKS,
         "verdict_words": VERDICT_WORDS,
-        "titles": TITLES | ({"front": "Best trial of the sweep"} if found.sweep is not None and not found.sweep.several else {}),
-        "planned": len(found.folder.main),
-        "hours": found.frame["timing/total"].sum() / 3600 if "timing/total" in found.frame else None,
+        "titles": TITLES | ({"front": "Best trial of the sweep"} if findings.sweep is not None and not findings.sweep.several else {}),
+        "planned": len(findings.folder.main),
+        "hours": findings.frame["timing/total"].sum() / 3600 if "timing/total" in findings.frame else None,
     }
 
 
@@ -217,14 +217,14 @@ def _data_uri(text: str) -> str:
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
 
 
-def _manifest(found: Findings) -> pd.DataFrame:
+def _manifest(findings: Findings) -> pd.DataFrame:
     """Field and value; where cells differ, every value with its count."""
-    folder, manifests = found.folder, found.manifests
+    folder, manifests = findings.folder, findings.manifests
     rows = [
         ("study", folder.study.name),
         ("study hash", folder.study_hash or "–"),
         ("budget", folder.budget or "–"),
-        ("preset", found.preset),
+        ("preset", findings.preset),
     ]
     hidden = {"arm", "seed", "id", "started", "finished"}
     for column in [name for name in manifests.columns if name not in hidden]:

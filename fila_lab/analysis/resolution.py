@@ -48,12 +48,12 @@ def falls(scores: Sequence[float]) -> float:
     return math.fsum(max(before - after, 0.0) for before, after in pairwise(scores))
 
 
-def resolution_tables(found: Findings) -> dict[str, Table]:
+def resolution_tables(findings: Findings) -> dict[str, Table]:
     """`resolutions`: a row for arms that differ in `data.seam.page_scale` alone; empty where none do."""
     data: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    for arms in _alike(found):
-        seeds = found.frame[found.frame["arm"].isin(arms.values())].pivot(index="seed", columns="arm", values=found.metric)
+    for arms in _alike(findings):
+        seeds = findings.frame[findings.frame["arm"].isin(arms.values())].pivot(index="seed", columns="arm", values=findings.metric)
         seeds = seeds.reindex(columns=list(arms.values())).dropna()
         if seeds.empty:
             continue
@@ -61,7 +61,7 @@ def resolution_tables(found: Findings) -> dict[str, Table]:
         each = pd.DataFrame(
             [{"rho": rho(scales, row), "ace": ace(row), "rce": rce(row), "falls": falls(row)} for row in seeds.to_numpy().tolist()]
         )
-        label, scale = " / ".join(found.folder.label(arm) for arm in arms.values()), scale_of(found.metric)
+        label, scale = " / ".join(findings.folder.label(arm) for arm in arms.values()), scale_of(findings.metric)
         means = {str(name): paired_interval(each[name].dropna()) for name in each}
         data.append({"arms": label, "scales": " ".join(map(str, arms)), **{name: interval.mean for name, interval in means.items()}})
         row = {"arms": label, "page scales": ", ".join(map(str, arms))}
@@ -70,17 +70,19 @@ def resolution_tables(found: Findings) -> dict[str, Table]:
         rows.append(row | {"RCE": number(means["rce"].mean, 3)})
     if not rows:
         return {}
-    caption = f"{found.metric} over page resolutions, means over seeds. rho: Spearman's, of resolution and score; ACE: the sum of absolute "
+    caption = (
+        f"{findings.metric} over page resolutions, means over seeds. rho: Spearman's, of resolution and score; ACE: the sum of absolute "
+    )
     caption += "differences between neighbouring resolutions, RCE: that over the mean (Res-Bench). ACE and RCE count a monotone rise as "
-    caption += f"instability; falls, the part of ACE that is lost, do not. {found.measured_on}"
+    caption += f"instability; falls, the part of ACE that is lost, do not. {findings.measured_on}"
     return {"resolutions": Table("resolutions", caption, pd.DataFrame(data), pd.DataFrame(rows).fillna("–"))}
 
 
-def _alike(found: Findings) -> list[dict[int, str]]:
+def _alike(findings: Findings) -> list[dict[int, str]]:
     """Groups of arms whose runs differ in the page scale alone (canvases, tiles and tokens stay): scale -> arm, ascending."""
     groups: dict[str, dict[int, str]] = {}
     seen: set[str] = set()
-    for cell in found.folder.main:
+    for cell in findings.folder.main:
         if cell.arm in seen:
             continue
         seen.add(cell.arm)

@@ -11,9 +11,9 @@ from fila_lab.analysis.style import number, rows_of, scale_of
 from fila_lab.config.power import ALPHA
 
 
-def reversals(found: Findings) -> Applied:
+def reversals(findings: Findings) -> Applied:
     """Where A is ahead of B in one level of a declared column and behind in another."""
-    split = found.subgroups
+    split = findings.subgroups
     if split.effects.empty:
         return Applied(unchecked="; ".join(split.notes) or "no family declares `by`, so no contrast was split by kinds of items")
     signs = []

@@ -17,37 +17,37 @@ from fila_lab.config.data import PLACES
 PLACE_MARKS = {"cut": "|", "sham": "d", "intact": "o"}
 
 
-def gaps_plot(found: Findings) -> Figure | None:
+def gaps_plot(findings: Findings) -> Figure | None:
     """Every task that has gaps, a row of panels each: places, seam gap and sham gap, fragmentation against its reverse. None where no task
     does, as those of benchmarks and files.
 
     Args:
-        found: of `StudyFrames.findings`.
+        findings: of `StudyFrames.findings`.
 
     Example:
         >>> study = load("experiments/results/remove_fusion")
         >>> len(gaps_plot(study.findings).axes)
         6
     """
-    picture = gaps_picture(found)
+    picture = gaps_picture(findings)
     return None if picture is None else picture.whole()
 
 
-def gaps_picture(found: Findings) -> Picture | None:
+def gaps_picture(findings: Findings) -> Picture | None:
     """A row of three panels a task: places, seam gap and sham gap, fragmentation against its reverse. Of gaps thick: over seeds, thin: over
     test images."""
-    tasks = [task for task in found.tasks if f"seam_gap/{task}" in found.frame]
+    tasks = [task for task in findings.tasks if f"seam_gap/{task}" in findings.frame]
     if not tasks:
         return None
-    panels = [panel for task in tasks for panel in _of_task(found, task)]
-    height = 1.3 + 0.34 * len(arms_of(found))
-    return Picture(panels, (2.2, height), left=1.8, columns=3, frame=row_frame(found))
+    panels = [panel for task in tasks for panel in _of_task(findings, task)]
+    height = 1.3 + 0.34 * len(arms_of(findings))
+    return Picture(panels, (2.2, height), left=1.8, columns=3, frame=row_frame(findings))
 
 
-def _of_task(found: Findings, task: str) -> list[Panel]:
+def _of_task(findings: Findings, task: str) -> list[Panel]:
     def places(panel: Axes) -> None:
-        for y, arm, style in arms_of(found):
-            own = found.frame.loc[found.frame["arm"] == arm]
+        for y, arm, style in arms_of(findings):
+            own = findings.frame.loc[findings.frame["arm"] == arm]
             known = [place for place in PLACES if f"exact/{task}/{place}" in own]
             means = [own[f"exact/{task}/{place}"].mean() * 100 for place in known]
             panel.plot(means, [y] * len(means), color=style.colour, lw=1.2, zorder=2)
@@ -63,12 +63,12 @@ def _of_task(found: Findings, task: str) -> list[Panel]:
         panel.set_xlabel("percent")
 
     def gaps(panel: Axes) -> None:
-        for y, arm, style in arms_of(found):
-            own = found.frame.loc[found.frame["arm"] == arm]
+        for y, arm, style in arms_of(findings):
+            own = findings.frame.loc[findings.frame["arm"] == arm]
             for kind, at in (("seam", y - 0.16), ("sham", y + 0.16)):
                 name = f"{kind}_gap/{task}"
                 values = paired_interval(own[name].dropna() * 100 if name in own else [])
-                known = found.gaps.get((arm, task, kind))
+                known = findings.gaps.get((arm, task, kind))
                 if known is not None:
                     panel.plot([known.low * 100, known.high * 100], [at, at], color=style.colour, lw=0.9, marker="|", ms=6, zorder=2)
                 wide = None if values.half != values.half else values.half
@@ -80,8 +80,8 @@ def _of_task(found: Findings, task: str) -> list[Panel]:
         panel.set_xlabel("sham − cut ■,\nintact − sham ◇, points")
 
     def fragments(panel: Axes) -> None:
-        for y, arm, style in arms_of(found):
-            own = found.frame.loc[found.frame["arm"] == arm]
+        for y, arm, style in arms_of(findings):
+            own = findings.frame.loc[findings.frame["arm"] == arm]
             kinds = ("fragmentation_reverse", "fragmentation")
             ends = [own[f"{name}/{task}"].mean() * 100 if f"{name}/{task}" in own else np.nan for name in kinds]
             panel.plot(ends, [y, y], color=style.colour, lw=1.2, zorder=2)

@@ -26,11 +26,11 @@ KILLED = "memory ran out"
 """Part of what the engines record about a worker that died of signal 9."""
 
 
-def out_of_memory(found: Findings) -> Applied:
+def out_of_memory(findings: Findings) -> Applied:
     """Failures by arm: how many cells, at which detail resolution, in which part of the model."""
     signs, failures = [], 0
-    for arm in found.folder.arms:
-        cells = [cell for cell in found.folder.cells if cell.arm == arm]
+    for arm in findings.folder.arms:
+        cells = [cell for cell in findings.folder.cells if cell.arm == arm]
         failed = [(cell, (cell.result or {}).get("failure") or {}) for cell in cells if cell.failed]
         failures += len(failed)
         short = [(cell, cause) for cell, cause in failed if cause.get("kind") == "out_of_memory" or KILLED in str(cause.get("message"))]
@@ -44,17 +44,17 @@ def out_of_memory(found: Findings) -> Applied:
             told += f"{' and ' if told else ''}{len(short) - sure} of {len(cells)} whose worker was killed, by hand or for want of memory"
         told += f", in {' and '.join(parts)}" if parts else ", where in the model is not known"
         signs.append(Sign(arm, f"{told}; {_resolution(config)}", len(short), limit=0, unit="cells"))
-    return Applied(signs, reach=f"one such cell; {failures or 'none'} of {len(found.folder.cells)} cells failed")
+    return Applied(signs, reach=f"one such cell; {failures or 'none'} of {len(findings.folder.cells)} cells failed")
 
 
-def tuned_edges(found: Findings) -> Applied:
+def tuned_edges(findings: Findings) -> Applied:
     """Values that main cells ran with, in the outer part of what was searched: true under every budget, whether it searched or not."""
-    tuning = found.folder.study.tuning
+    tuning = findings.folder.study.tuning
     if tuning is None:
         return Applied(unchecked="the study tunes nothing")
     same: dict[tuple[str, float], list[str]] = {}
     nearest, values = math.inf, 0
-    for arm, chosen in found.searched_values.items():
+    for arm, chosen in findings.searched_values.items():
         for path, one in tuning.ranges.items():
             value = chosen[path]
             if not math.isfinite(value) or (one.log and value <= 0):

@@ -111,7 +111,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def check_signatures(found: Findings) -> list[Outcome]:
+def check_signatures(findings: Findings) -> list[Outcome]:
     """Every rule, in the order of RULES.
 
     Example:
@@ -119,11 +119,11 @@ def check_signatures(found: Findings) -> list[Outcome]:
         >>> check_signatures(found)[0].rule.name
         'seam errors'
     """
-    return list(found.once(_apply_rules))
+    return list(findings.once(_apply_rules))
 
 
-def _apply_rules(found: Findings) -> list[Outcome]:
-    applied = [(rule, rule.check(found)) for rule in RULES]
+def _apply_rules(findings: Findings) -> list[Outcome]:
+    applied = [(rule, rule.check(findings)) for rule in RULES]
     return [Outcome(rule, tuple(result.signs), result.unchecked, result.reach) for rule, result in applied]
 
 

@@ -48,16 +48,16 @@ def reach_text(what: str, screen: Screen, unit: str = "points", scale: float = 1
     return f"{what} {number(max(screen.reach, least) * scale, 1 if scale > 1 else 3)} {unit}, {over}{left}"
 
 
-def compared(found: Findings, where: str, what: str, metric: str, arm: str, base: str, gap: Interval, limit: float) -> Sign:
+def compared(findings: Findings, where: str, what: str, metric: str, arm: str, base: str, gap: Interval, limit: float) -> Sign:
     """The sign of an arm beside its counterpart."""
     scale = scale_of(metric)
-    a, b = (number(column(found, metric, name).mean() * scale) for name in (arm, base))
+    a, b = (number(column(findings, metric, name).mean() * scale) for name in (arm, base))
     text = f"{what} {a} against {b} of {base}: {with_bounds(gap.mean * scale, gap.low * scale, gap.high * scale)}"
     kind, task, _ = parse_metric(metric)
-    if kind == "fragmentation" and (sham := f"exact/{task}/sham") in found.frame:
-        a, b = (number(column(found, sham, name).mean() * 100) for name in (arm, base))
+    if kind == "fragmentation" and (sham := f"exact/{task}/sham") in findings.frame:
+        a, b = (number(column(findings, sham, name).mean() * 100) for name in (arm, base))
         text += f" (right at the sham place, so able to break: {a} against {b})"
-    if kind in ("seam_gap", "fragmentation") and arm in arms_apart(found):
+    if kind in ("seam_gap", "fragmentation") and arm in arms_apart(findings):
         text += "; its cut and sham places do not always share the phase of the ConvNeXt's stride, so the seam need not be the cause"
     return Sign(where, text, gap.mean * scale, gap.low * scale, gap.high * scale, limit * scale, unit_of(metric))
 

@@ -88,8 +88,8 @@ class StudyFrames:
     def predictions(self) -> pd.DataFrame:
         """A row an answer: arm, seed, pair, id (of the cell), item_id, task, place, question, answer (what is right), prediction, correct,
         and what else is known of the item. Without rows where no cell has readable predictions."""
-        found = self.findings.predictions
-        return self._with_pair(found if found is not None else pd.DataFrame(columns=["arm", "seed", "id", *PREDICTION_COLUMNS]))
+        findings = self.findings.predictions
+        return self._with_pair(findings if findings is not None else pd.DataFrame(columns=["arm", "seed", "id", *PREDICTION_COLUMNS]))
 
     @cached_property
     def items(self) -> pd.DataFrame:

@@ -13,9 +13,9 @@ from fila_lab.analysis.tables import Table
 from fila_lab.analysis.verdicts import p_text
 
 
-def subgroup_tables(found: Findings) -> dict[str, Table]:
+def subgroup_tables(findings: Findings) -> dict[str, Table]:
     """`subgroups`, of a study whose families declare `by`; empty for one that does not, or without predictions."""
-    split = found.subgroups
+    split = findings.subgroups
     if split.effects.empty:
         return {}
     rows: list[dict[str, Any]] = []
@@ -30,7 +30,7 @@ def subgroup_tables(found: Findings) -> dict[str, Table]:
         "one-sided t tests, Holm over levels and contrasts. Near floor or ceiling differences are compressed, so that levels differ for "
         "that alone. "
     )
-    caption += found.measured_on
+    caption += findings.measured_on
     data = split.levels.merge(split.effects, on=[*KEYS, "n"])
     shown = pd.DataFrame(rows)
     return {"subgroups": Table("subgroups", caption, data, shown if shown["reversal"].any() else shown.drop(columns="reversal"))}

@@ -29,9 +29,9 @@ WIDE = 30.0
 UNITS = {"latency": "ms an image", "peak_memory": "MiB"}
 
 
-def front_plot(found: Findings) -> Figure | None:
+def front_plot(findings: Findings) -> Figure | None:
     """The first metric against each other objective. None without several objectives or a complete trial."""
-    sweep = found.sweep
+    sweep = findings.sweep
     if sweep is None or not sweep.several or not sweep.file.finished:
         return None
     up, across = sweep.axes
@@ -123,9 +123,9 @@ def _name_points(panel: Axes, sweep: SweepFindings, up: str, across: str) -> Non
     place_labels(panel, names, xs, ys, taken, fontsize=8, color="#333333", zorder=6)
 
 
-def hypervolume_plot(found: Findings) -> Figure | None:
+def hypervolume_plot(findings: Findings) -> Figure | None:
     """Hypervolume by complete trials; of one objective the best value so far. None without a complete trial."""
-    sweep = found.sweep
+    sweep = findings.sweep
     if sweep is None or not sweep.file.finished:
         return None
     with matplotlib.rc_context(RC):
@@ -149,9 +149,9 @@ def hypervolume_plot(found: Findings) -> Figure | None:
     return figure
 
 
-def importance_plot(found: Findings) -> Figure | None:
+def importance_plot(findings: Findings) -> Figure | None:
     """What each field explains of each objective's spread, over a band of what shuffled values give. None where nothing can be told."""
-    sweep = found.sweep
+    sweep = findings.sweep
     if sweep is None or not sweep.file.finished or not sweep.importance["importance"].notna().any():
         return None
     table = sweep.importance

@@ -36,12 +36,12 @@ IMPORTANCE = (
 )
 
 
-def sweep_tables(found: Findings) -> dict[str, Table]:
+def sweep_tables(findings: Findings) -> dict[str, Table]:
     """By name; empty where no sweep has begun."""
-    sweep = found.sweep
+    sweep = findings.sweep
     if sweep is None:
         return {}
-    made = [make(sweep, found.measured_on) for make in (_front, _fresh_seeds, _dominated, _trials, _hypervolume, _importance)]
+    made = [make(sweep, findings.measured_on) for make in (_front, _fresh_seeds, _dominated, _trials, _hypervolume, _importance)]
     return {table.name: table for table in made if not table.shown.empty}
 
 

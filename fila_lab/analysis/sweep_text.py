@@ -46,71 +46,72 @@ def interval_text(name: str, row: Mapping[Any, Any], title: str = "", unit: str 
     return text if not math.isfinite(low) else f"{text} [{value_text(name, low)}, {value_text(name, high)}]"
 
 
-def point_text(found: SweepFindings, row: Mapping[Any, Any]) -> str:
+def point_text(findings: SweepFindings, row: Mapping[Any, Any]) -> str:
     """A point in all objectives: `exact/reading 74.7 % [69.7, 79.7], 376 M FLOPs`."""
     shown = {
-        name: interval_text(name, row, unit=" %" * (name in found.file.metrics and scale_of(name) == 100)) for name in found.file.names
+        name: interval_text(name, row, unit=" %" * (name in findings.file.metrics and scale_of(name) == 100))
+        for name in findings.file.names
     }
     return ", ".join(f"{text} {UNITS[name]}" if name in UNITS else f"{name} {text}" for name, text in shown.items())
 
 
-def counted(found: SweepFindings) -> str:
+def counted(findings: SweepFindings) -> str:
     """`57 complete, 2 impossible, 1 failed`."""
-    return ", ".join(f"{found.counts[state]} {state}" for state in ("complete", *UNSAID) if found.counts[state]) or "none"
+    return ", ".join(f"{findings.counts[state]} {state}" for state in ("complete", *UNSAID) if findings.counts[state]) or "none"
 
 
-def progress(found: SweepFindings) -> str:
+def progress(findings: SweepFindings) -> str:
     """How far an unfinished sweep is; empty where it is complete."""
-    if found.file.complete:
+    if findings.file.complete:
         return ""
-    told = len(found.file.trials) - found.counts["running"]
-    return f"{told} of {found.file.search.trials} trials are told ({counted(found)}); the same command goes on"
+    told = len(findings.file.trials) - findings.counts["running"]
+    return f"{told} of {findings.file.search.trials} trials are told ({counted(findings)}); the same command goes on"
 
 
-def objectives_text(found: SweepFindings) -> str:
+def objectives_text(findings: SweepFindings) -> str:
     """`exact/reading (maximize) and flops (minimize)`."""
-    *most, last = (f"{one.name} ({one.direction})" for one in found.file.objectives)
+    *most, last = (f"{one.name} ({one.direction})" for one in findings.file.objectives)
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def sweep_sentences(found: SweepFindings) -> list[str]:
+def sweep_sentences(findings: SweepFindings) -> list[str]:
     """What the sweep found, one sentence a fact, the answer first: the points on fresh seeds, of how many trials they are the front, the
     declared arms beside them, what the search's own values were worth."""
-    if going := progress(found):
-        return [f"The sweep goes on: {going}.", *_so_far(found)]
-    kind = f"Front of {len(found.points)} point{'s' * (len(found.points) != 1)}" if found.several else "Best trial"
-    head = f"{kind} in {objectives_text(found)}, of {len(found.file.trials)} trials ({counted(found)})"
-    points = found.confirmed.points
+    if going := progress(findings):
+        return [f"The sweep goes on: {going}.", *_so_far(findings)]
+    kind = f"Front of {len(findings.points)} point{'s' * (len(findings.points) != 1)}" if findings.several else "Best trial"
+    head = f"{kind} in {objectives_text(findings)}, of {len(findings.file.trials)} trials ({counted(findings)})"
+    points = findings.confirmed.points
     if points.empty:
-        return [f"{head}.", *_so_far(found), "None of them has been run on fresh seeds."]
+        return [f"{head}.", *_so_far(findings), "None of them has been run on fresh seeds."]
     seeds = sorted(set(points["seeds"]))
     on = f"{seeds[0]} fresh seed{'s' * (seeds[0] != 1)}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} fresh seeds"
-    shown = _ends([f"{row['arm']} ({_values(found, row['number'])}): {point_text(found, row)}" for row in points.to_dict("records")])
+    shown = _ends([f"{row['arm']} ({_values(findings, row['number'])}): {point_text(findings, row)}" for row in points.to_dict("records")])
     sentences = [f"{head}; on {on}{' [95 %]' if seeds[-1] > 1 else ''}: {shown}."]
-    if found.several:
+    if findings.several:
         kept = points["dominated_by"].eq("")
         fallen = "; ".join(f"{row.arm} is dominated by {row.dominated_by}" for row in rows_of(points[~kept]))
         sentences.append(f"On fresh seeds {kept.sum()} of {len(points)} points stay on the front{': ' + fallen if fallen else ''}.")
-    return [*sentences, *_declared(found), *_curse(found), POST_HOC]
+    return [*sentences, *_declared(findings), *_curse(findings), POST_HOC]
 
 
-def _values(found: SweepFindings, number: int) -> str:
+def _values(findings: SweepFindings, number: int) -> str:
     """What a trial is."""
-    return values_text(next(trial.parameters for trial in found.file.trials if trial.number == number))
+    return values_text(next(trial.parameters for trial in findings.file.trials if trial.number == number))
 
 
-def _so_far(found: SweepFindings) -> list[str]:
-    entries = found.points
+def _so_far(findings: SweepFindings) -> list[str]:
+    entries = findings.points
     if not entries:
         return []
-    rows = [dict(zip(found.file.names, entry.values or (), strict=True)) for entry in entries]
+    rows = [dict(zip(findings.file.names, entry.values or (), strict=True)) for entry in entries]
     shown = _ends(
         [
-            f"trial {entry.number} ({values_text(entry.parameters)}): {point_text(found, row)}"
+            f"trial {entry.number} ({values_text(entry.parameters)}): {point_text(findings, row)}"
             for entry, row in zip(entries, rows, strict=True)
         ]
     )
-    return [f"As the search saw them{'' if found.file.complete else ' so far'} (validation items): {shown}."]
+    return [f"As the search saw them{'' if findings.file.complete else ' so far'} (validation items): {shown}."]
 
 
 def _ends(points: list[str]) -> str:
@@ -118,26 +119,26 @@ def _ends(points: list[str]) -> str:
     return "; ".join(points) if len(points) <= MOST else f"from {points[0]} to {points[-1]}"
 
 
-def _declared(found: SweepFindings) -> list[str]:
+def _declared(findings: SweepFindings) -> list[str]:
     """Where the declared arms lie."""
     said = []
-    for row in found.confirmed.declared.to_dict("records"):
-        if not all(math.isfinite(row[name]) for name in found.file.names):
+    for row in findings.confirmed.declared.to_dict("records"):
+        if not all(math.isfinite(row[name]) for name in findings.file.names):
             continue
-        below, above, equal = DOMINATION if found.several else ORDER
+        below, above, equal = DOMINATION if findings.several else ORDER
         parts = [f"{below} {row['dominated_by']}"] if row["dominated_by"] else []
         parts += [f"{above} {row['dominates']}"] if row["dominates"] else []
         where = " and ".join(parts) or equal
-        said.append(f"{found.folder.label(row['arm'])} ({point_text(found, row)}) {where}")
+        said.append(f"{findings.folder.label(row['arm'])} ({point_text(findings, row)}) {where}")
     return [f"Declared arms on the same seeds: {'; '.join(said)}."] if said else []
 
 
-def _curse(found: SweepFindings) -> list[str]:
+def _curse(findings: SweepFindings) -> list[str]:
     """By how much the chosen points looked better to the search than they are on fresh seeds and items of the same kind."""
-    points, said, lucky = found.confirmed.points, [], False
-    for name in found.file.metrics:
+    points, said, lucky = findings.confirmed.points, [], False
+    for name in findings.file.metrics:
         better = (points[f"{name} search"] - points[f"{name} fresh"]).dropna() * scale_of(name)
-        better = better if found.direction(name) == "maximize" else -better
+        better = better if findings.direction(name) == "maximize" else -better
         if len(better):
             unit = " points" if scale_of(name) == 100 else ""
             span = f" on average ({_better(better.min())} to {_better(better.max())})" if len(better) > 1 else ""
@@ -148,7 +149,7 @@ def _curse(found: SweepFindings) -> list[str]:
     why = "a search picks what was lucky too, so the fresh value is the estimate" if lucky else "here its luck does not show"
     subject, are = ("points", "they are") if len(points) > 1 else ("point", "it is")
     shown = f"to the search the chosen {subject} looked {'; '.join(said)} than {are} on fresh seeds (validation items both)"
-    return [f"Winner's curse: {shown}; {why}{_overrides(found)}."]
+    return [f"Winner's curse: {shown}; {why}{_overrides(findings)}."]
 
 
 def _better(difference: float, unit: str = "") -> str:
@@ -156,7 +157,7 @@ def _better(difference: float, unit: str = "") -> str:
     return f"{number(abs(difference))}{unit} {'worse' if difference < 0 else 'better'}"
 
 
-def _overrides(found: SweepFindings) -> str:
+def _overrides(findings: SweepFindings) -> str:
     """What the trials ran with and the confirmed cells did not."""
-    given = ", ".join(f"{path} = {value}" for path, value in found.confirmed.trials_alone.items())
+    given = ", ".join(f"{path} = {value}" for path, value in findings.confirmed.trials_alone.items())
     return f" (and the trials ran with {given}, the confirmed cells without)" if given else ""

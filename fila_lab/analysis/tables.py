@@ -93,23 +93,23 @@ def per_seed_table(findings: Findings | StudyFolder | Path | str) -> pd.DataFram
     return wide[[arm for arm in found.folder.arms if arm in wide]].rename_axis(columns=None).reset_index()
 
 
-def all_tables(found: Findings) -> dict[str, Table]:
+def all_tables(findings: Findings) -> dict[str, Table]:
     makers = (_verdicts, _arms, _matches, _gaps, _secondary, _per_seed, _tuning, _failures)
-    tables = [make(found) for make in makers]
+    tables = [make(findings) for make in makers]
     return {table.name: table for table in tables if not table.shown.empty}
 
 
-def _metrics(found: Findings) -> list[str]:
+def _metrics(findings: Findings) -> list[str]:
     names = []
-    for task in found.tasks:
+    for task in findings.tasks:
         names += [f"exact/{task}", *(f"exact/{task}/{place}" for place in (*PLACES, *FURTHER_PLACES))]
         names += [f"{kind}/{task}" for kind in (*BY_TRIPLET, *BESIDE)]
-    names += [name for name in map(str, found.frame) if name.count("/") == 1 and name.partition("/")[0] in OTHER_SCORES]
-    return [name for name in dict.fromkeys([found.metric, *names]) if name in found.frame]
+    names += [name for name in map(str, findings.frame) if name.count("/") == 1 and name.partition("/")[0] in OTHER_SCORES]
+    return [name for name in dict.fromkeys([findings.metric, *names]) if name in findings.frame]
 
 
-def _verdicts(found: Findings) -> Table:
-    data, scale = found.verdicts, scale_of(found.metric)
+def _verdicts(findings: Findings) -> Table:
+    data, scale = findings.verdicts, scale_of(findings.metric)
     rows = []
     for r in rows_of(data):
         rows.append(
@@ -134,10 +134,10 @@ def _verdicts(found: Findings) -> Table:
                 "near floor or ceiling": _on_logits(r) if r.flag else "",
             }
         )
-    caption = f"Contrasts on {found.metric}, percent and points, paired by seed; margin {number(found.folder.study.margin * scale)}; "
+    caption = f"Contrasts on {findings.metric}, percent and points, paired by seed; margin {number(findings.folder.study.margin * scale)}; "
     caption += "new items = 95 % when other images of the same kind are drawn as well as other seeds; p of the exact sign-flip test, with "
     caption += "Holm's correction within the family and over the study; TOST = p of equivalence within the margin, Holm within the family; "
-    caption += f"detectable = smallest effect found with 80 % power by the test that is used. {found.measured_on}"
+    caption += f"detectable = smallest effect found with 80 % power by the test that is used. {findings.measured_on}"
     shown = pd.DataFrame(rows)
     sparse = ("size", "mark", "near floor or ceiling", "new items [95 %]")
     empty = [name for name in sparse if rows and not shown[name].str.strip("–").any()]
@@ -149,23 +149,26 @@ def _on_logits(row: Any) -> str:
     return f"{row.flag}: logit {logits}, margin {number(row.logit_margin, 2)}"
 
 
-def _arms(found: Findings) -> Table:
-    data = arms_table(found)
+def _arms(findings: Findings) -> Table:
+    data = arms_table(findings)
     rows = []
     for r in data.to_dict("records"):
         role = {"control": " (control)", "capacity": " (second baseline)"}.get(r["role"], "")
-        row = {"arm": found.folder.label(r["arm"]) + role, "seeds": f"{r['seeds']}" + (f" (+{r['failed']} failed)" if r["failed"] else "")}
-        kinds = {} if found.metric in {f"exact/{task}" for task in found.tasks} else {found.metric: found.metric}
-        for task in found.tasks[:1]:
+        row = {
+            "arm": findings.folder.label(r["arm"]) + role,
+            "seeds": f"{r['seeds']}" + (f" (+{r['failed']} failed)" if r["failed"] else ""),
+        }
+        kinds = {} if findings.metric in {f"exact/{task}" for task in findings.tasks} else {findings.metric: findings.metric}
+        for task in findings.tasks[:1]:
             kinds |= {task: f"exact/{task}", **{place: f"exact/{task}/{place}" for place in PLACES}}
             kinds |= {"seam gap": f"seam_gap/{task}", "sham gap": f"sham_gap/{task}", "fragm.": f"fragmentation/{task}"}
             kinds |= {"reverse": f"fragmentation_reverse/{task}"}
-        kinds |= {task: f"exact/{task}" for task in found.tasks[1:]}
+        kinds |= {task: f"exact/{task}" for task in findings.tasks[1:]}
         row |= {title: _cell(r, name) for title, name in kinds.items() if name in r}
         row |= {"params": quantity(r["parameters"]), "FLOPs": quantity(r["flops"])}
         row |= {"ms": with_half(r["latency_ms"], r["latency_iqr_ms"] / 2), "MiB": number(r["peak_memory_mib"], 0)}
         rows.append(row)
-    whose = found.tasks[0] if found.tasks else "no task"
+    whose = findings.tasks[0] if findings.tasks else "no task"
     caption = (
         f"Percent, mean ± half of the 95 % t interval over seeds; places, gaps and errors are those of {whose}; fragm. = right at the "
     )
@@ -174,55 +177,55 @@ def _arms(found: Findings) -> Table:
     costs += "latency median ± half the interquartile range, peak memory"
     shown = pd.DataFrame(rows)
     unknown = [name for name in ("params", "FLOPs", "ms", "MiB") if rows and shown[name].eq("–").all()]
-    caption += f"{costs if len(unknown) < 4 else 'what arms cost is not measured yet'}. {found.measured_on}"
+    caption += f"{costs if len(unknown) < 4 else 'what arms cost is not measured yet'}. {findings.measured_on}"
     return Table("arms", caption, data, shown.drop(columns=unknown))
 
 
-def _matches(found: Findings) -> Table:
+def _matches(findings: Findings) -> Table:
     """How near the matched arms came to their targets."""
     data, rows = [], []
-    for arm, match in found.folder.matches.items():
+    for arm, match in findings.folder.matches.items():
         data.append({"arm": arm, **match})
-        row = {"arm": found.folder.label(arm), "matched in": match["quantity"], "to": match["target"]}
+        row = {"arm": findings.folder.label(arm), "matched in": match["quantity"], "to": match["target"]}
         row |= {"solved": f"{match['path']} = {match['value']}", "wanted": quantity(match["wanted"]), "reached": quantity(match["reached"])}
         rows.append(row | {"off, whole model": f"{match['off_whole']:+.2%}", "off, part": f"{match['off_part']:+.2%}"})
     caption = "Matched arms, in closed form: parameters, or FLOPs of one page and its question, of the whole model; part = what the "
-    caption += f"solved field has to fill. {found.measured_on}"
+    caption += f"solved field has to fill. {findings.measured_on}"
     return Table("matches", caption, pd.DataFrame(data), pd.DataFrame(rows))
 
 
-def _gaps(found: Findings) -> Table:
+def _gaps(findings: Findings) -> Table:
     data, rows = [], []
-    keys = [(arm, task, kind) for task in found.tasks for kind in ("seam", "sham") for arm in found.folder.arms]
-    for arm, task, kind in [key for key in keys if key in found.gaps]:
-        gap = found.gaps[arm, task, kind]
+    keys = [(arm, task, kind) for task in findings.tasks for kind in ("seam", "sham") for arm in findings.folder.arms]
+    for arm, task, kind in [key for key in keys if key in findings.gaps]:
+        gap = findings.gaps[arm, task, kind]
         metric = f"{kind}_gap/{task}"
-        seeds = found.frame.loc[found.frame["arm"] == arm]
+        seeds = findings.frame.loc[findings.frame["arm"] == arm]
         over = paired_interval(seeds[metric].dropna() if metric in seeds else [])
         record = {"task": task, "gap": kind, "arm": arm, "mean": gap.gap, "seeds_low": over.low, "seeds_high": over.high}
         data.append(record | {"images_low": gap.low, "images_high": gap.high, "triplets": gap.triplets, "images": gap.images})
-        shown = {"task": task, "gap": kind, "arm": found.folder.label(arm), "points": number(gap.gap * 100, sign=True)}
+        shown = {"task": task, "gap": kind, "arm": findings.folder.label(arm), "points": number(gap.gap * 100, sign=True)}
         shown["over seeds"] = f"[{number(over.low * 100)}, {number(over.high * 100)}]"
         shown["over test images"] = f"[{number(gap.low * 100)}, {number(gap.high * 100)}]"
         rows.append(shown | {"triplets": str(gap.triplets), "images": f"{gap.images}" + (" (few)" if gap.images < FEW_CLUSTERS else "")})
     caption = (
         "Seam gap (sham − cut) and sham gap (intact − sham), all seeds pooled; 95 % t interval over seeds, 95 % bootstrap interval over "
     )
-    caption += f"test images with seeds fixed (few: below {FEW_CLUSTERS} images it is too narrow). {found.measured_on}"
+    caption += f"test images with seeds fixed (few: below {FEW_CLUSTERS} images it is too narrow). {findings.measured_on}"
     return Table("gaps", caption, pd.DataFrame(data), pd.DataFrame(rows))
 
 
-def _secondary(found: Findings) -> Table:
+def _secondary(findings: Findings) -> Table:
     """Differences of other metrics over the declared contrasts: estimates without p or verdict, as nothing was declared about them."""
-    names = [name for name in _metrics(found) if name != found.metric and not name.startswith("fragmentation_reverse")]
+    names = [name for name in _metrics(findings) if name != findings.metric and not name.startswith("fragmentation_reverse")]
     data, rows = [], []
-    present = set(found.frame["arm"])
-    declared = [arms for family in found.folder.study.families.values() for arms in family.comparisons if set(arms) <= present]
+    present = set(findings.frame["arm"])
+    declared = [arms for family in findings.folder.study.families.values() for arms in family.comparisons if set(arms) <= present]
     for arms in dict.fromkeys(declared) if names else ():
         a, b = sides(arms)
         row = {"A − B": f"{a} − {b}"}
         for name in names:
-            first, second = paired(found.frame.pivot(index="seed", columns="arm", values=name), arms)
+            first, second = paired(findings.frame.pivot(index="seed", columns="arm", values=name), arms)
             interval = paired_interval(first - second)
             data.append(
                 {
@@ -239,41 +242,41 @@ def _secondary(found: Findings) -> Table:
                 shorter = name.removeprefix("exact/").replace("_gap/", " gap, ").replace("fragmentation/", "fragm., ").replace("/", " ")
                 row[shorter] = with_bounds(interval.mean * 100, interval.low * 100, interval.high * 100)
         rows.append(row)
-    caption = f"Secondary differences in points [95 % t]: estimates, not tested and not declared. {found.measured_on}"
+    caption = f"Secondary differences in points [95 % t]: estimates, not tested and not declared. {findings.measured_on}"
     return Table("secondary", caption, pd.DataFrame(data), pd.DataFrame(rows))
 
 
-def _per_seed(found: Findings) -> Table:
-    data, scale = per_seed_table(found), scale_of(found.metric)
+def _per_seed(findings: Findings) -> Table:
+    data, scale = per_seed_table(findings), scale_of(findings.metric)
     shown = data.copy().astype(object)
     for arm in data.columns[1:]:
         shown[arm] = [number(value * scale) for value in data[arm]]
     shown["seed"] = data["seed"].astype(str)
     return Table(
         "per_seed",
-        f"{found.metric}{', percent,' if scale == 100 else ''} by seed. {found.measured_on}",
+        f"{findings.metric}{', percent,' if scale == 100 else ''} by seed. {findings.measured_on}",
         data,
-        shown.rename(columns={arm: found.folder.label(str(arm)) for arm in data.columns[1:]}),
+        shown.rename(columns={arm: findings.folder.label(str(arm)) for arm in data.columns[1:]}),
     )
 
 
-def _tuning(found: Findings) -> Table:
-    data = frames.load_tuning(found.folder)
+def _tuning(findings: Findings) -> Table:
+    data = frames.load_tuning(findings.folder)
     rows = []
     for r in data.to_dict("records"):
         searched = {
-            path: value_text(r[path]) for path in (found.folder.study.tuning.space if found.folder.study.tuning else ()) if path in r
+            path: value_text(r[path]) for path in (findings.folder.study.tuning.space if findings.folder.study.tuning else ()) if path in r
         }
-        row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(found.metric))}
+        row = {"arm": r["arm"], "trial": str(r.get("trial", "")), **searched, "validation": number(r["value"] * scale_of(findings.metric))}
         rows.append(
             row | {"winner": "winner" if r["winner"] else "", "flag": r["edge"] or ("failed" if r.get("status") == "failed" else "")}
         )
-    caption = f"Tuning trials; validation = {found.metric} on validation items. {found.measured_on}"
+    caption = f"Tuning trials; validation = {findings.metric} on validation items. {findings.measured_on}"
     return Table("tuning", caption, data, pd.DataFrame(rows))
 
 
-def _failures(found: Findings) -> Table:
-    data = frames.failures(found.folder)
+def _failures(findings: Findings) -> Table:
+    data = frames.failures(findings.folder)
     return Table(
         "failures", "Cells that failed, with their cause; none was dropped silently.", data, data.drop(columns="trial").astype(str)
     )
@@ -283,18 +286,18 @@ def _cell(row: Mapping[Any, Any], metric: str) -> str:
     return with_half(row[metric] * scale_of(metric), row[f"{metric} half"] * scale_of(metric))
 
 
-def published_table(found: Findings, published: Findings) -> pd.DataFrame:
+def published_table(findings: Findings, published: Findings) -> pd.DataFrame:
     """Declared contrasts, fresh beside committed: difference, interval and verdict of each.
 
     A contrast is the same whatever its family is called; where it stands in several, that of the same name comes first.
     """
     keys = ["a", "b", "metric"]
-    own = found.verdicts.drop_duplicates(["family", *keys])
+    own = findings.verdicts.drop_duplicates(["family", *keys])
     same = published.verdicts[["family", *keys]].merge(own, on=["family", *keys], how="left")
     other = published.verdicts[keys].merge(own.drop_duplicates(keys), on=keys, how="left")
     ours = same.where(same["n"].notna(), other.reindex(columns=same.columns))
     both = published.verdicts.reset_index(drop=True).join(ours, lsuffix="_published", rsuffix="_here")
-    scale = scale_of(found.metric)
+    scale = scale_of(findings.metric)
     rows = []
     for r in rows_of(both):
         here = "not run here" if r.n_here != r.n_here else with_bounds(r.difference_here * scale, r.low_here * scale, r.high_here * scale)

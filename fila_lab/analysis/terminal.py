@@ -47,20 +47,20 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
         >>> console = Console(width=100, record=True, quiet=True)
         >>> console.print(terminal_summary(found))
     """
-    found = Findings.of(out)
-    committed = found.published(published)
-    parts: list[RenderableType] = [rich_text(found.folder.study.question, "bold")]
-    if found.instrument:
-        parts.append(Text(found.instrument, style="yellow"))
-    if found.sweep is None and len(found.verdicts):
-        parts += [rich_text(sentence) for sentence in answer_of(found)]
-    parts += _alarms(found, committed)
-    parts += _sweep(found)
-    parts.append(_arms(found))
-    if found.sweep is None or found.folder.study.families:
-        parts.append(_contrasts(found, committed))
-    if not found.testable and len(found.verdicts):
-        reasons = list(dict.fromkeys(found.verdicts["reason"]))
+    findings = Findings.of(out)
+    committed = findings.published(published)
+    parts: list[RenderableType] = [rich_text(findings.folder.study.question, "bold")]
+    if findings.instrument:
+        parts.append(Text(findings.instrument, style="yellow"))
+    if findings.sweep is None and len(findings.verdicts):
+        parts += [rich_text(sentence) for sentence in answer_of(findings)]
+    parts += _alarms(findings, committed)
+    parts += _sweep(findings)
+    parts.append(_arms(findings))
+    if findings.sweep is None or findings.folder.study.families:
+        parts.append(_contrasts(findings, committed))
+    if not findings.testable and len(findings.verdicts):
+        reasons = list(dict.fromkeys(findings.verdicts["reason"]))
         parts.append(rich_text(f"No verdict from this run: {'; '.join(reasons)}.", "yellow"))
         if committed is None:
             parts.append(Text("No published results of this study were found to show beside it.", style="dim"))
@@ -71,54 +71,54 @@ def terminal_summary(out: Path | str | StudyFolder | Findings, published: Path |
                 style="dim",
             )
         )
-        if committed.folder.study_hash != found.folder.study_hash:
+        if committed.folder.study_hash != findings.folder.study_hash:
             parts.append(Text("The published results were made with another version of the study file.", style="dim"))
-    parts += _subgroups(found)
-    parts += _crossed(found)
-    parts += _signatures(found)
-    parts.append(Text(found.limits, style="dim"))
-    page = page or found.folder.report / "report.html"
+    parts += _subgroups(findings)
+    parts += _crossed(findings)
+    parts += _signatures(findings)
+    parts.append(Text(findings.limits, style="dim"))
+    page = page or findings.folder.report / "report.html"
     if page.exists():
         parts.append(Text(f"Report: {_short(page)}", style="bold"))
     return Group(*parts)
 
 
-def _arms(found: Findings) -> Fitted:
-    data = arms_table(found)
-    task = found.tasks[0] if found.tasks else ""
-    scale = scale_of(found.metric)
+def _arms(findings: Findings) -> Fitted:
+    data = arms_table(findings)
+    task = findings.tasks[0] if findings.tasks else ""
+    scale = scale_of(findings.metric)
     columns = {
         "cut": f"exact/{task}/cut",
         "sham": f"exact/{task}/sham",
         "intact": f"exact/{task}/intact",
         "seam gap": f"seam_gap/{task}",
     }
-    columns |= {other: f"exact/{other}" for other in found.tasks[1:]}
+    columns |= {other: f"exact/{other}" for other in findings.tasks[1:]}
     columns = {title: name for title, name in columns.items() if name in data}
-    title = f"{found.metric} in percent ± half of the 95 % interval over seeds; {found.measured_on}"
-    whole = [Column("arm", name=True), Column("seeds", 1), Column(found.metric.removeprefix("exact/"))]
+    title = f"{findings.metric} in percent ± half of the 95 % interval over seeds; {findings.measured_on}"
+    whole = [Column("arm", name=True), Column("seeds", 1), Column(findings.metric.removeprefix("exact/"))]
     whole += [Column(name, {"sham": 5, "intact": 4, "cut": 2, "seam gap": 3}.get(name, 6)) for name in columns]
     table = Fitted(title, [*whole, Column("FLOPs", 2), Column("ms", 7), Column("MiB", 8)])
     for row in data.to_dict("records"):
-        primary = with_half(row[found.metric] * scale, row[f"{found.metric} half"] * scale)
+        primary = with_half(row[findings.metric] * scale, row[f"{findings.metric} half"] * scale)
         middle = [number(row[name] * 100) for name in columns.values()]
         seeds = f"{row['seeds']}" + (f" (+{row['failed']} failed)" if row["failed"] else "")
         costs = [quantity(row["flops"]), number(row["latency_ms"]), number(row["peak_memory_mib"], 0)]
-        table.rows.append((rich_text(found.folder.label(row["arm"])), *map(rich_text, (seeds, primary, *middle, *costs))))
+        table.rows.append((rich_text(findings.folder.label(row["arm"])), *map(rich_text, (seeds, primary, *middle, *costs))))
     return table
 
 
-def _contrasts(found: Findings, committed: Findings | None) -> Fitted:
-    scale = scale_of(found.metric)
-    named = found.folder.study.own_metrics  # the same contrast then stands in several families
+def _contrasts(findings: Findings, committed: Findings | None) -> Fitted:
+    scale = scale_of(findings.metric)
+    named = findings.folder.study.own_metrics  # the same contrast then stands in several families
     columns = [Column("family", name=True)] if named else []
     columns += [Column("contrast", name=True), Column("here"), Column("verdict", words=True)]
-    if by_pair := not found.pairs.levels.empty:
+    if by_pair := not findings.pairs.levels.empty:
         columns.append(Column("pair by pair", 2))
     if committed is not None:
         columns += [Column("published", 1), Column("published verdict", words=True)]
-    table = Fitted(f"A − B, points [95 %]; margin ±{number(found.folder.study.margin * scale)}", columns)
-    ours = {(r.family, r.a, r.b): r for r in rows_of(found.verdicts)}
+    table = Fitted(f"A − B, points [95 %]; margin ±{number(findings.folder.study.margin * scale)}", columns)
+    ours = {(r.family, r.a, r.b): r for r in rows_of(findings.verdicts)}
     named_here = {(r.metric, r.a, r.b): key for key, r in ours.items()}
     theirs: dict[tuple[str, str, str], Any] = {}
     for r in rows_of(committed.verdicts) if committed is not None else ():
@@ -134,16 +134,16 @@ def _contrasts(found: Findings, committed: Findings | None) -> Fitted:
             else:
                 cells += [rich_text(interval), Text(said(row.verdict, row.size, row.mark), style=COLOURS[str(row.verdict)])]
             if by_pair and side is ours:
-                cells.append(rich_text("" if row is None else levels_text(found.pairs.of_effect(row))))
+                cells.append(rich_text("" if row is None else levels_text(findings.pairs.of_effect(row))))
         table.rows.append(cells)
     return table
 
 
-def _sweep(found: Findings) -> list[RenderableType]:
+def _sweep(findings: Findings) -> list[RenderableType]:
     """The front in a table and what was found in sentences, or how far the sweep is."""
-    if found.sweep is None:
+    if findings.sweep is None:
         return []
-    sweep = found.sweep
+    sweep = findings.sweep
     what = f"{'front' if sweep.several else 'best trial'} in {objectives_text(sweep)}"
     seen = "on fresh seeds" if len(sweep.confirmed.points) else "as the search saw them"
     table = Table(title=rich_text(f"{what}; metrics in percent, {seen}"), title_justify="left", title_style="")
@@ -167,9 +167,9 @@ def _sweep(found: Findings) -> list[RenderableType]:
     return [table, *said] if sweep.points else said
 
 
-def _subgroups(found: Findings) -> list[RenderableType]:
+def _subgroups(findings: Findings) -> list[RenderableType]:
     """Contrasts by kinds of items, those that depend on them; the rest is in the report."""
-    split = found.subgroups
+    split = findings.subgroups
     depends = split.effects[split.effects["verdict"] == DEPENDS]
     if depends.empty:
         return []
@@ -182,14 +182,14 @@ def _subgroups(found: Findings) -> list[RenderableType]:
     return [table]
 
 
-def _crossed(found: Findings) -> list[RenderableType]:
+def _crossed(findings: Findings) -> list[RenderableType]:
     """The effects of crossed factors; where a combination is missing, the contrasts of their levels."""
-    tables = crossed_tables(found)
+    tables = crossed_tables(findings)
     if not tables:
         return []
     wanted = tables.get("effects", tables["effect_contrasts"])
     short = too_few_seeds(wanted.data, "effects" if wanted.name == "effects" else "contrasts")
-    title = f"crossed factors, {found.metric}, points" + (f"; {short}" if short else "")
+    title = f"crossed factors, {findings.metric}, points" + (f"; {short}" if short else "")
     table = Table(title=rich_text(title), title_justify="left", title_style="")
     for column in wanted.shown.columns:
         table.add_column(rich_text(column), no_wrap=True, justify="right" if column in ("p", "Holm p", "F", "seeds") else "left")
@@ -198,17 +198,17 @@ def _crossed(found: Findings) -> list[RenderableType]:
     return [table]
 
 
-def _alarms(found: Findings, committed: Findings | None) -> list[Text]:
+def _alarms(findings: Findings, committed: Findings | None) -> list[Text]:
     """Before everything else: a line an alarm, or that there is none."""
-    made = find_alarms(found, committed)
+    made = find_alarms(findings, committed)
     if not made:
         return [Text("No alarm: every cell is there, the self-checks hold, no rule found a signature.", style="dim")]
     return [rich_text(alarm.line(), {"error": "bold red", "warning": "yellow", "note": "dim"}[alarm.severity]) for alarm in made]
 
 
-def _signatures(found: Findings) -> list[Text]:
+def _signatures(findings: Findings) -> list[Text]:
     """What the rules that found nothing could have found, and what could not be checked; those that did are among the alarms."""
-    outcomes = check_signatures(found)
+    outcomes = check_signatures(findings)
     quiet = [f"{outcome.rule.name} ({outcome.reach})" for outcome in outcomes if not outcome.signs and not outcome.unchecked]
     lines = [Text(f"Checked and found nothing: {'; '.join(quiet)}.", style="dim")] if quiet else []
     if unchecked := [outcome.rule.name for outcome in outcomes if outcome.unchecked]:

@@ -10,11 +10,11 @@ from fila_lab.config.data import CUT_SHARE, PLACES, SHIFTS
 COUNTED = "geometry.detail_cells"
 
 
-def words_of(found: Findings) -> list[tuple[str, str]]:
+def words_of(findings: Findings) -> list[tuple[str, str]]:
     """(word, meaning) in the order in which the report needs them."""
-    study = found.folder.study
-    columns = [str(name) for name in found.frame.columns]
-    arms = [study.arms[arm] for arm in found.folder.arms]
+    study = findings.folder.study
+    columns = [str(name) for name in findings.frame.columns]
+    arms = [study.arms[arm] for arm in findings.folder.arms]
     words = [("arm", "one configuration under comparison"), ("cell", "one arm with one seed")]
     words += [("margin", "the smallest difference of interest, declared before the first cell ran")]
     if any(name.rpartition("/")[2] in PLACES for name in columns):
@@ -47,17 +47,17 @@ def words_of(found: Findings) -> list[tuple[str, str]]:
         ]
     if any(arm.role == "capacity" for arm in arms):
         words += [("second baseline", "a fusion's parameters with nothing to look at: what parameters alone gain")]
-    if _varies(found, COUNTED):
+    if _varies(findings, COUNTED):
         words += [
             ("k, detail cells", "how many cells of the ConvNeXt's last stage lie along a tile's side: the resolution of the detail branch")
         ]
-    if found.folder.tower_pairs:
+    if findings.folder.tower_pairs:
         words += [("tower pair", "a ViT and a ConvNeXt pretrained together; seeds are spread over the pairs")]
     return words
 
 
-def _varies(found: Findings, path: str) -> bool:
+def _varies(findings: Findings, path: str) -> bool:
     """Whether arms or trials differ in a field."""
     section, _, field = path.partition(".")
-    seen = {((cell.result or {}).get("config") or cell.config).get(section, {}).get(field) for cell in found.folder.main}
+    seen = {((cell.result or {}).get("config") or cell.config).get(section, {}).get(field) for cell in findings.folder.main}
     return len(pd.Series(list(seen), dtype=object).dropna()) > 1

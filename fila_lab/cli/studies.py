@@ -260,9 +260,9 @@ def report(
         refuse_foreign(to, ("report.html", "report.md", "figures", "tables", "gallery"), "report.html", "--to")
     if is_compact(folder):
         draw_published(folder, target / "gallery")
-    found = Findings.of(source)
-    page = write_report(found, to=target)
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(found, page=page))  # ends with the report's path
+    findings = Findings.of(source)
+    page = write_report(findings, to=target)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_summary(findings, page=page))  # ends with the report's path
 
 
 def sync(study: Folder, budget: BudgetName = None, out: Out = None, tracking_uri: Tracking = None) -> None:

@@ -100,6 +100,10 @@ class SeamConfig(Strict):
     def _ascending(cls, cells: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(cells)))
 
+    def size_of(self, task: str) -> float:
+        """Factor on the sizes of what a task's pages show."""
+        return next((factor for name, factor in self.sizes.items() if name == task), 1.0)
+
     @property
     def test_places(self) -> tuple[str, ...]:
         """Where a test item's target stands, in order."""

@@ -61,7 +61,7 @@ def check_heights(seam: SeamConfig, scale: float) -> None:
     Raises:
         ConfigError: with the least height that can be drawn.
     """
-    smallest, factor = min(((task, seam.sizes.get(task, 1.0)) for task in seam.tasks), key=lambda each: each[1], default=("", 1.0))
+    smallest, factor = min(((task, seam.size_of(task)) for task in seam.tasks), key=lambda each: each[1], default=("", 1.0))
     text = f"data.seam.text_height = {list(seam.text_height)}" + ("" if factor == 1 else f" times data.seam.sizes.{smallest} = {factor:g}")
     heights = {text: seam.text_height[0] * factor}
     if seam.below_height is not None and seam.below_share > 0:

@@ -38,7 +38,7 @@ def full_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def full_found(full_study: Path) -> Findings:
+def full_findings(full_study: Path) -> Findings:
     """What follows from it, computed once."""
     return Findings.of(full_study)
 

@@ -169,16 +169,16 @@ def test_each_trouble_is_an_alarm_before_any_verdict(out: Path, trouble: str) ->
 
 
 def test_every_output_shows_the_one_list_first(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])  # they take most of a report's time
     for trouble in ("a dropped seed", "an edited metric", "an arm never tuned", "predictions gone", "another phase of the stride"):
         TROUBLES[trouble][0](out)
-    found = Findings.of(out)
-    made = analysis.find_alarms(found)
+    findings = Findings.of(out)
+    made = analysis.find_alarms(findings)
     assert len({alarm.kind for alarm in made}) >= 6
     console = Console(width=2000, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(found))
+    console.print(analysis.terminal_summary(findings))
     shown = console.export_text()
-    page = html.unescape(analysis.write_report(found).read_text(encoding="utf-8"))
+    page = html.unescape(analysis.write_report(findings).read_text(encoding="utf-8"))
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     table = (out / "report" / "tables" / "alarms.csv").read_text(encoding="utf-8")
     for alarm in made:
@@ -189,14 +189,14 @@ def test_every_output_shows_the_one_list_first(out: Path, monkeypatch: pytest.Mo
 
 
 def test_a_study_without_trouble_says_so(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])
 
     def complete(plan: dict[str, Any]) -> None:
         plan["study"]["families"] = {"methods": {"contrasts": [["concat", "none"], ["addition", "none"]]}}
 
     _edit(out / "plan.json", complete)
-    found = Findings.of(out)
-    rules = {alarm.kind for alarm in analysis.find_alarms(found)}
+    findings = Findings.of(out)
+    rules = {alarm.kind for alarm in analysis.find_alarms(findings)}
     assert rules <= {"floor or ceiling", "seed instability", "over-fusion", "seam errors"}, "signatures alone, by their own rules"
 
 
@@ -210,9 +210,9 @@ def test_what_a_budget_leaves_out_is_a_note(small_study: Path) -> None:
 
 def test_arms_without_seam_gaps_have_no_phase_to_tell_of(out: Path) -> None:
     _coarser(out)
-    found = Findings.of(out)
-    assert arms_apart(found) == {"concat"}
-    without = Findings(found.folder, found.frame[[name for name in found.frame if not name.startswith("seam_gap/")]])
+    findings = Findings.of(out)
+    assert arms_apart(findings) == {"concat"}
+    without = Findings(findings.folder, findings.frame[[name for name in findings.frame if not name.startswith("seam_gap/")]])
     assert arms_apart(without) == frozenset()
     assert "phase of the stride" not in {alarm.kind for alarm in analysis.find_alarms(without)}
 
@@ -288,21 +288,21 @@ def test_results_of_another_instrument_are_not_put_side_by_side_in_silence(
 
 
 def test_the_first_instrument_is_named_before_anything_else(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])
     first = tmp_path / "first"
     shutil.copytree(study, first)
     for path in first.glob("cells/*/result.json"):
         _edit(path, _first)
-    found = Findings.of(first)
-    assert (found.instrument, found.measured_on) == (NOTE, "mini (first instrument), one pair of towers")
-    assert found.limits.startswith("Measured on `mini` (first instrument), with one pair of towers; ")
-    page = analysis.write_report(found).read_text(encoding="utf-8")
+    findings = Findings.of(first)
+    assert (findings.instrument, findings.measured_on) == (NOTE, "mini (first instrument), one pair of towers")
+    assert findings.limits.startswith("Measured on `mini` (first instrument), with one pair of towers; ")
+    page = analysis.write_report(findings).read_text(encoding="utf-8")
     assert page.index('<section class="answer"') < page.index(NOTE) < page.index('id="alarms"')
     text = (first / "report" / "report.md").read_text(encoding="utf-8")
     assert text.splitlines()[2] == f"*{NOTE}*"
     assert (first / "report" / "tables" / "arms.csv").read_text(encoding="utf-8").splitlines()[1].startswith("mini (first instrument),")
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(found))
+    console.print(analysis.terminal_summary(findings))
     assert console.export_text().splitlines()[1].strip() == NOTE
 
 

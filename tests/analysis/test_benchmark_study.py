@@ -65,9 +65,9 @@ def test_answers_that_are_right_or_wrong_have_no_gaps_to_draw_either(run: Path, 
         told.assign(task="mine", score=told["correct"].astype(float)).to_parquet(folder / "predictions.parquet")
         metrics = {"exact/mine": float(told["correct"].mean()), "exact/mean": float(told["correct"].mean()), "n/mine": 4.0}
         _rewrite(folder / "result.json", metrics=metrics)
-    found = Findings.of(run)
-    analysis.write_report(found, to=tmp_path / "report")
-    assert [drawn.name for drawn in draw_figures(found, tmp_path, ("seeds", "gaps"), ("png",))] == ["seeds"]
+    findings = Findings.of(run)
+    analysis.write_report(findings, to=tmp_path / "report")
+    assert [drawn.name for drawn in draw_figures(findings, tmp_path, ("seeds", "gaps"), ("png",))] == ["seeds"]
     assert [path.name for path in tmp_path.glob("*.png")] == ["seeds.png"]
 
 

@@ -123,11 +123,11 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
 
 def _said(out: Path, to: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Report, tables and terminal."""
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
-    found = Findings.of(out)
-    analysis.write_report(found, to=to)
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])  # they take most of a report's time
+    findings = Findings.of(out)
+    analysis.write_report(findings, to=to)
     console = Console(width=500, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(found, page=to / "none"))
+    console.print(analysis.terminal_summary(findings, page=to / "none"))
     return {path.name: path.read_text(encoding="utf-8") for path in to.rglob("*.*")} | {"terminal": console.export_text()}
 
 

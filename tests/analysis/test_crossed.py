@@ -129,19 +129,19 @@ def test_joint_sign_flip_against_all_assignments_by_hand() -> None:
 
 @pytest.mark.slow
 def test_report_and_terminal_show_effects_and_say_what_seeds_cannot_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])
     out = write_study(tmp_path / "out", arms=("none", "concat", "addition", "cross_attention"), seeds=(0, 1, 2), triplets=12, tuning=False)
     plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
     corners = itertools.product(("low", "high"), ("one", "two"))
     plan["study"]["factors"] = dict(zip(plan["study"]["arms"], ({"a": a, "b": b} for a, b in corners), strict=False))
     (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    found = Findings.of(out)
-    page = analysis.write_report(found).read_text(encoding="utf-8")
+    findings = Findings.of(out)
+    page = analysis.write_report(findings).read_text(encoding="utf-8")
     assert "Crossed factors" in page
     assert "(high − low) x (two − one)" in page
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     assert "3 seeds cannot reach p < 0.05 over 3: 7 are needed; estimates only" in markdown
     assert len(pd.read_csv(out / "report" / "tables" / "effects.csv")) == 3
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(found))
+    console.print(analysis.terminal_summary(findings))
     assert "crossed factors, exact/reading, points" in console.export_text()

@@ -86,10 +86,10 @@ def _with(value: Any, at: tuple[Any, ...], odd: Any) -> Any:
 def _said(out: Path) -> str:
     """Report and terminal, or the one message."""
     try:
-        found = Findings.of(out)
-        analysis.write_report(found)
+        findings = Findings.of(out)
+        analysis.write_report(findings)
         console = Console(width=500, record=True, file=io.StringIO())
-        console.print(analysis.terminal_summary(found))
+        console.print(analysis.terminal_summary(findings))
     except FilaError as error:
         return f"message: {error}"
     return console.export_text()

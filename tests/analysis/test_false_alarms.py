@@ -104,8 +104,8 @@ def rising_by_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Last rises at a steady rate, all noise."""
     rng = np.random.default_rng(9)
 
-    def rises(found: Findings) -> pd.DataFrame:
-        n = found.frame["seed"].nunique()
+    def rises(findings: Findings) -> pd.DataFrame:
+        n = findings.frame["seed"].nunique()
         own = pd.DataFrame({"arm": "none", "first": 500, "last": 1000, "rise": rng.normal(0, 0.02, n), "rate": 1.0, "final": 1.0})
         return own.assign(more=own["rise"] * math.log2(signature_rules.MORE_STEPS), steady=True)
 

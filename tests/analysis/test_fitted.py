@@ -37,8 +37,8 @@ def test_the_least_needed_go_first_and_are_named(table: Fitted, width: int, left
     assert "…" not in text
 
 
-def test_a_summary_fits_a_narrow_terminal_with_all_its_digits(full_found: Findings) -> None:
-    wide, narrow = (printed(analysis.terminal_summary(full_found), width) for width in (200, 72))
+def test_a_summary_fits_a_narrow_terminal_with_all_its_digits(full_findings: Findings) -> None:
+    wide, narrow = (printed(analysis.terminal_summary(full_findings), width) for width in (200, 72))
     assert all(len(line) <= 72 for line in narrow.splitlines())
     assert "\x1b" not in narrow, "plain where it is no terminal"
     primary = re.findall(r"\d+\.\d ± \d+\.\d", wide)

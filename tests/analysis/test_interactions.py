@@ -107,16 +107,16 @@ def test_tables_terminal_and_plot_show_it_under_its_own_name(tmp_path: Path, mon
     families = {"factors": {"contrasts": [["concat", "none"]], "interactions": [["concat", "none", "cross_attention", "addition"]]}}
     monkeypatch.setattr(synthetic, "FAMILIES", families)
     out = synthetic.write_study(tmp_path / "study", arms=arms, triplets=24, tuning=False)
-    found = Findings.of(out)
+    findings = Findings.of(out)
     name = "(concat − none) − (cross_attention − addition)"
-    tables = all_tables(found)
+    tables = all_tables(findings)
     for table in ("verdicts", "secondary"):
         assert tables[table].shown["A − B"].tolist() == ["concat − none", name]
-    wide = found.frame.pivot(index="seed", columns="arm", values="exact/reading/cut")
+    wide = findings.frame.pivot(index="seed", columns="arm", values="exact/reading/cut")
     secondary = tables["secondary"].data.set_index(["a", "metric"])["difference"]
     expected = (wide["concat"] - wide["none"] - wide["cross_attention"] + wide["addition"]).mean()
     assert secondary["(concat − none)", "exact/reading/cut"] == pytest.approx(expected)
     text = io.StringIO()
-    Console(file=text, width=160).print(analysis.terminal_summary(found))
+    Console(file=text, width=160).print(analysis.terminal_summary(findings))
     assert name in text.getvalue()
-    assert any(label.get_text() == name for label in contrasts_plot(found).axes[0].get_yticklabels())
+    assert any(label.get_text() == name for label in contrasts_plot(findings).axes[0].get_yticklabels())

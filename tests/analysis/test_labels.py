@@ -163,9 +163,9 @@ def drawn(figure: Figure) -> list[str]:
 
 def test_every_label_stands_in_every_figure_and_legend(tmp_path: Path) -> None:
     texts = ("_concat", r"$\frac{$", "$5 and $6", "[multi]", "🦊 日本", "שלום")
-    found = Findings.of(write_nasty(tmp_path / "study", texts, "labels"))
+    findings = Findings.of(write_nasty(tmp_path / "study", texts, "labels"))
     for draw in (plots.seeds_plot, plots.cost_plot, plots.gaps_plot, plots.curves_plot, plots.tuning_plot):
-        figure: Any = draw(found)
+        figure: Any = draw(findings)
         figure.savefig(io.BytesIO())
         for text in texts:
             expected = r"\U0001f98a \u65e5\u672c" if text == "🦊 日本" else text

@@ -28,8 +28,8 @@ RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
 
 @pytest.fixture
-def found(full_found: Findings) -> Findings:
-    return full_found
+def findings(full_findings: Findings) -> Findings:
+    return full_findings
 
 
 def test_contrast_is_that_of_the_guideline() -> None:
@@ -70,8 +70,8 @@ def test_a_figure_has_a_rule_for_each_of_its_colours() -> None:
     assert made.count("prefers-color-scheme") == 1
 
 
-def test_the_first_figure_places_every_interval_on_one_axis(found: Findings) -> None:
-    forest = forest_of(found)
+def test_the_first_figure_places_every_interval_on_one_axis(findings: Findings) -> None:
+    forest = forest_of(findings)
     assert forest is not None
     assert [name for name, _ in forest.families] == ["methods"]
     assert forest.left_out == ["controls"]
@@ -80,7 +80,7 @@ def test_the_first_figure_places_every_interval_on_one_axis(found: Findings) -> 
             assert line.left is not None
             assert line.width is not None
             assert 0 <= line.left <= line.mean <= line.left + line.width <= 100
-    (_, lines), shown = forest.families[0], found.verdicts.query("family == 'methods'")
+    (_, lines), shown = forest.families[0], findings.verdicts.query("family == 'methods'")
     spread = float(shown["difference"].max() - shown["difference"].min())
     for line, other in itertools.product(lines, repeat=2):
         wanted = shown.set_index(["a", "b"])["difference"]
@@ -91,12 +91,12 @@ def test_the_first_figure_places_every_interval_on_one_axis(found: Findings) -> 
     assert {text: at for at, text in forest.ticks}["0"] == forest.zero
 
 
-def test_what_is_more_numerous_stands_in_rows(found: Findings) -> None:
-    few = heat_map(found, task_table(found))
+def test_what_is_more_numerous_stands_in_rows(findings: Findings) -> None:
+    few = heat_map(findings, task_table(findings))
     assert few is not None
     assert (few.corner, few.columns, len(few.rows)) == ("arm", ["reading", "coarse"], 6)
     heading, (square, _) = few.rows[1]
-    mean = found.frame.loc[found.frame["arm"] == "concat", "exact/reading"].mean()
+    mean = findings.frame.loc[findings.frame["arm"] == "concat", "exact/reading"].mean()
     assert (heading, square.text) == ("concat", f"{mean * 100:.1f}")
     assert square.hint.startswith(f"concat, reading: {mean * 100:.1f} % [")
     assert "8 seeds; cut " in square.hint
@@ -125,8 +125,8 @@ def test_every_task_has_its_seam() -> None:
     assert [panel.says.partition(":")[0] for panel in picture.panels[::3]] == many.tasks
 
 
-def test_families_of_one_contrast_stand_together(found: Findings) -> None:
-    methods, controls = family_rows(found, all_tables(found)["verdicts"])
+def test_families_of_one_contrast_stand_together(findings: Findings) -> None:
+    methods, controls = family_rows(findings, all_tables(findings)["verdicts"])
     assert (methods["name"], methods["controls"], methods["named"], len(methods["rows"])) == ("methods", False, False, 4)
     assert (controls["name"], controls["controls"]) == ("controls", True)
     assert methods["columns"][0] == "difference [95 %]"
@@ -137,8 +137,8 @@ def test_families_of_one_contrast_stand_together(found: Findings) -> None:
     assert len(together["rows"]) == 9
 
 
-def test_only_words_that_the_study_uses_are_explained(found: Findings, tmp_path: Path) -> None:
-    words = dict(words_of(found))
+def test_only_words_that_the_study_uses_are_explained(findings: Findings, tmp_path: Path) -> None:
+    words = dict(words_of(findings))
     assert {"cut", "sham", "intact", "control"} <= set(words)
     assert "15% of its ink" in words["cut"]
     assert "k, detail cells" not in words

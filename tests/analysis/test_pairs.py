@@ -120,16 +120,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_table_says_over_how_many_pairs_it_speaks(study: Path) -> None:
-    found = Findings.of(study)
-    assert found.measured_on == "mini, 3 tower pairs"
-    assert "with 3 tower pairs" in found.limits
-    assert list(found.frame.columns[:4]) == ["arm", "seed", "id", "pair"]
-    assert (found.frame["pair"] == found.frame["seed"] % 3).all()
-    table = pair_tables(found)["pairs"]
-    assert found.measured_on in table.caption
+    findings = Findings.of(study)
+    assert findings.measured_on == "mini, 3 tower pairs"
+    assert "with 3 tower pairs" in findings.limits
+    assert list(findings.frame.columns[:4]) == ["arm", "seed", "id", "pair"]
+    assert (findings.frame["pair"] == findings.frame["seed"] % 3).all()
+    table = pair_tables(findings)["pairs"]
+    assert findings.measured_on in table.caption
     assert [name for name in table.shown if name.startswith("pair ")] == [f"pair {n} (seeds)" for n in range(3)]
     shown = table.shown.set_index(["family", "A − B"])["all seeds [95 %]"]
-    for row in found.verdicts.itertuples():
+    for row in findings.verdicts.itertuples():
         if row.n:
             assert shown[row.family, f"{row.a} − {row.b}"].startswith(number(row.difference * 100, sign=True))
     assert set(table.shown["A − B"]) >= {"concat − none", "addition − none"}
@@ -137,9 +137,9 @@ def test_every_table_says_over_how_many_pairs_it_speaks(study: Path) -> None:
 
 def test_cells_of_other_pairs_may_load_other_towers(study: Path) -> None:
     """Weights differ within an arm by its pairs, and by nothing else."""
-    found = Findings.of(study)
-    assert not [check for check in found.checks if check.passed is False]
-    manifests = found.manifests.copy()
+    findings = Findings.of(study)
+    assert not [check for check in findings.checks if check.passed is False]
+    manifests = findings.manifests.copy()
     from fila_lab.analysis.selfcheck import environment_check
 
     manifests.loc[manifests.index[0], "weights.vit"] = "9" * 64
@@ -149,25 +149,25 @@ def test_cells_of_other_pairs_may_load_other_towers(study: Path) -> None:
 def test_report_and_terminal_show_pairs(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the figures, the one that marks pairs is drawn."""
     monkeypatch.setattr(report, "draw_figures", functools.partial(report.draw_figures, names=("differences",)))
-    found = Findings.of(study)
-    page = analysis.write_report(found, to=tmp_path / "report")
+    findings = Findings.of(study)
+    page = analysis.write_report(findings, to=tmp_path / "report")
     assert (page.parent / "figures" / "differences.svg").is_file()
     assert "Pair by pair" in page.read_text(encoding="utf-8")
     assert "## Pair by pair" in (page.parent / "report.md").read_text(encoding="utf-8")
     console = Console(file=io.StringIO(), width=300)
-    console.print(analysis.terminal_summary(found))
+    console.print(analysis.terminal_summary(findings))
     assert "pair by pair" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_contrast_that_depends_on_the_towers_is_an_alarm(study: Path) -> None:
-    found = Findings.of(study)
-    assert [alarm.kind for alarm in pair_alarms(found)] == []
-    frame = found.frame.copy()
+    findings = Findings.of(study)
+    assert [alarm.kind for alarm in pair_alarms(findings)] == []
+    frame = findings.frame.copy()
     frame.loc[frame["arm"] == "concat", "exact/reading"] -= 0.4 * (frame["pair"] == 2)
-    changed = Findings(found.folder, frame[frame["seed"] != 11])
+    changed = Findings(findings.folder, frame[frame["seed"] != 11])
     spoilt = {alarm.kind for alarm in pair_alarms(changed)}
     assert "depends on the towers" not in spoilt  # the metrics are not those of the predictions: nothing is said
-    sound = Findings(found.folder, changed.frame)
+    sound = Findings(findings.folder, changed.frame)
     sound.__dict__["checks"] = []
     kinds = {alarm.kind: alarm.text for alarm in pair_alarms(sound)}
     assert kinds["tower pairs unequal"].startswith("4, 4, 3 seeds")

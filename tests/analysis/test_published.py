@@ -18,22 +18,22 @@ from fila_lab.analysis.terminal import terminal_summary
 class _Renamed:
     """Findings whose families have other names, or stand in other families too."""
 
-    def __init__(self, found: Findings, verdicts: pd.DataFrame) -> None:
-        self.folder, self.metric, self.verdicts = found.folder, found.metric, verdicts
+    def __init__(self, findings: Findings, verdicts: pd.DataFrame) -> None:
+        self.folder, self.metric, self.verdicts = findings.folder, findings.metric, verdicts
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     out = Path(tmp_path_factory.mktemp("published"))
     return Findings.of(write_study(out, arms=("none", "concat", "addition"), seeds=(0, 1, 2), triplets=8, tuning=False))
 
 
 @pytest.mark.parametrize("change", ["none", "renamed", "twice"])
-def test_a_contrast_is_found_whatever_its_family_is_called(found: Findings, change: str) -> None:
-    own = found.verdicts
+def test_a_contrast_is_found_whatever_its_family_is_called(findings: Findings, change: str) -> None:
+    own = findings.verdicts
     other = own.assign(family="other") if change != "none" else own
     here = pd.concat([other, own]) if change == "twice" else other
-    table = published_table(_Renamed(found, here), found)  # type: ignore[arg-type]
+    table = published_table(_Renamed(findings, here), findings)  # type: ignore[arg-type]
     assert len(table) == len(own) > 1
     assert list(table["fresh [95 %]"]) == list(table["published [95 %]"])
     assert list(table["fresh verdict"]) == list(table["published verdict"])
@@ -49,6 +49,6 @@ def test_the_terminal_shows_it_in_one_row(tmp_path: Path) -> None:
     assert "beyond the margin" in rows[0]
 
 
-def test_what_was_not_run_is_said(found: Findings) -> None:
-    table = published_table(_Renamed(found, found.verdicts.iloc[1:]), found)  # type: ignore[arg-type]
+def test_what_was_not_run_is_said(findings: Findings) -> None:
+    table = published_table(_Renamed(findings, findings.verdicts.iloc[1:]), findings)  # type: ignore[arg-type]
     assert (table["fresh [95 %]"] == "not run here").tolist() == [True] + [False] * (len(table) - 1)

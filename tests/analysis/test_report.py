@@ -88,14 +88,14 @@ def test_every_table_is_csv_and_latex_and_every_figure_png_and_svg(reported: Pat
     assert figures == {"contrasts", "differences", "seeds", "gaps", "cost", "curves", "progress", "tuning"}
 
 
-def test_arms_table_holds_means_by_hand_and_costs(full_found: Findings) -> None:
-    table = analysis.arms_table(full_found).set_index("arm")
-    frame = full_found.frame
+def test_arms_table_holds_means_by_hand_and_costs(full_findings: Findings) -> None:
+    table = analysis.arms_table(full_findings).set_index("arm")
+    frame = full_findings.frame
     assert table.at["concat", "exact/reading"] == pytest.approx(frame.loc[frame["arm"] == "concat", "exact/reading"].mean())
     assert table.at["addition", "seeds"] == 7
     assert table.at["addition", "failed"] == 1
     assert table.at["concat", "fusion_parameters"] == 40_000
-    seeds = analysis.per_seed_table(full_found)
+    seeds = analysis.per_seed_table(full_findings)
     assert seeds["seed"].tolist() == list(range(8))
     assert seeds["addition"].isna().sum() == 1
 
@@ -216,8 +216,8 @@ def test_a_damaged_gallery_costs_only_the_pictures(full_study: Path, tmp_path: P
     assert not load_flips(folder, analysis.load_predictions(folder))[0].pictures
 
 
-def test_what_came_from_mini_is_called_so_in_every_caption(full_found: Findings) -> None:
-    tables = all_tables(full_found)
+def test_what_came_from_mini_is_called_so_in_every_caption(full_findings: Findings) -> None:
+    tables = all_tables(full_findings)
     assert all("mini, one pair of towers" in table.caption for name, table in tables.items() if name != "failures")
 
 

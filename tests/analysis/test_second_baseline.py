@@ -17,7 +17,7 @@ ACCURACY = {"none": 0.50, "concat": 0.80, "addition": 0.60, "foreign": 0.60}  # 
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     out = tmp_path_factory.mktemp("capacity") / "study"
     write_study(out, arms=tuple(ACCURACY), triplets=120, tuning=False, accuracy={arm: (mean,) * 3 for arm, mean in ACCURACY.items()})
     plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
@@ -36,16 +36,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return Findings.of(out)
 
 
-def test_controls_are_weighed_against_it_and_it_against_none(found: Findings) -> None:
-    signs = {sign.where: sign for sign in gaining_controls(found).signs}
+def test_controls_are_weighed_against_it_and_it_against_none(findings: Findings) -> None:
+    signs = {sign.where: sign for sign in gaining_controls(findings).signs}
     assert list(signs) == ["addition"], "another page's map gains no more than the parameters do"
     assert "over none" in signs["addition"].numbers
     assert "of what concat gains" in signs["addition"].numbers
     assert signs["addition"].meaning == "this much needs nothing of any page: it is capacity"
 
 
-def test_tables_call_it_so(found: Findings) -> None:
-    assert "capacity (second baseline)" in all_tables(found)["arms"].shown["arm"].tolist()
+def test_tables_call_it_so(findings: Findings) -> None:
+    assert "capacity (second baseline)" in all_tables(findings)["arms"].shown["arm"].tolist()
 
 
 def test_the_role_is_that_of_a_fusion_with_nothing_to_look_at() -> None:

@@ -31,13 +31,13 @@ METRICS = ("exact/reading", "seam_gap/reading", "fragmentation/reading", "exact/
 
 
 @pytest.fixture
-def simulated(full_found: Findings) -> Findings:
-    return full_found
+def simulated(full_findings: Findings) -> Findings:
+    return full_findings
 
 
-def _study(found: Findings, **changed: tuple[float, float, float, float]) -> Findings:
+def _study(findings: Findings, **changed: tuple[float, float, float, float]) -> Findings:
     """The simulated study with constructed metrics; seeds and arms scatter by half a point or less."""
-    frame = found.frame.copy()
+    frame = findings.frame.copy()
     rng = np.random.default_rng(3)
     shared = _centred(rng.normal(0, 0.004, (8, len(METRICS))))
     for arm, values in (CLEAN | changed).items():
@@ -46,19 +46,19 @@ def _study(found: Findings, **changed: tuple[float, float, float, float]) -> Fin
         frame.loc[own, list(METRICS)] = np.array(values) + scatter
     frame["n/reading"] = 1700.0
     frame["seam_gap/coarse"] = 0.0
-    return Findings(found.folder, frame)
+    return Findings(findings.folder, frame)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
     return values - values.mean(axis=0)
 
 
-def _outcome(found: Findings, name: str) -> Outcome:
-    return next(outcome for outcome in check_signatures(found) if outcome.rule.name == name)
+def _outcome(findings: Findings, name: str) -> Outcome:
+    return next(outcome for outcome in check_signatures(findings) if outcome.rule.name == name)
 
 
-def _signs(found: Findings, name: str) -> dict[str, Any]:
-    outcome = _outcome(found, name)
+def _signs(findings: Findings, name: str) -> dict[str, Any]:
+    outcome = _outcome(findings, name)
     assert not outcome.unchecked, outcome.unchecked
     return {sign.where: sign for sign in outcome.signs}
 
@@ -168,8 +168,8 @@ def test_a_baseline_that_still_rises_at_a_steady_learning_rate(full_study: Path,
 
 
 def test_a_rise_while_the_learning_rate_falls_is_no_sign(full_study: Path, tmp_path: Path) -> None:
-    found = Findings.of(_edited(full_study, tmp_path / "falling", "none-0*", _rising(falling=True)))
-    outcome = _outcome(found, "under-trained baseline")
+    findings = Findings.of(_edited(full_study, tmp_path / "falling", "none-0*", _rising(falling=True)))
+    outcome = _outcome(findings, "under-trained baseline")
     assert not outcome.signs
     assert "from step 500 to 1000 validation accuracy rose by +25.0 points, but the learning rate fell from 0.001 to 0" in outcome.unchecked
 
@@ -181,9 +181,9 @@ def test_a_baseline_that_gains_from_longer_training_is_under_trained(full_study:
         result["config"] = json.loads((full_study / "cells" / "none-0000" / "result.json").read_text(encoding="utf-8"))["config"]
         result["config"]["train"]["steps"] *= 2
 
-    found = Findings.of(_edited(full_study, tmp_path / "longer", "addition-0*", longer))
-    assert list(_signs(_study(found, addition=(0.60, 0.06, 0.10, 0.80)), "under-trained baseline")) == ["none"]
-    outcome = _outcome(_study(found, addition=(0.56, 0.06, 0.10, 0.80)), "under-trained baseline")
+    findings = Findings.of(_edited(full_study, tmp_path / "longer", "addition-0*", longer))
+    assert list(_signs(_study(findings, addition=(0.60, 0.06, 0.10, 0.80)), "under-trained baseline")) == ["none"]
+    outcome = _outcome(_study(findings, addition=(0.56, 0.06, 0.10, 0.80)), "under-trained baseline")
     assert not outcome.signs, "one point is less than the margin of 3"
     assert outcome.reach == "a gain from longer training of 3.0 points, over 1 comparison"
 
@@ -227,9 +227,9 @@ def test_arms_are_compared_with_the_counterpart_of_their_own_scale(full_study: P
         result["config"]["train"]["steps"] *= 2
 
     out = _edited(full_study, tmp_path / "longer", "concat-0*", longer)
-    found = _study(Findings.of(out), concat=(0.65, 0.09, 0.2, 0.6), addition=(0.64, 0.03, 0.07, 0.7))
-    assert list(_signs(found, "over-fusion")) == ["addition, coarse"]
-    assert not _signs(found, "seam errors")
+    findings = _study(Findings.of(out), concat=(0.65, 0.09, 0.2, 0.6), addition=(0.64, 0.03, 0.07, 0.7))
+    assert list(_signs(findings, "over-fusion")) == ["addition, coarse"]
+    assert not _signs(findings, "seam errors")
 
 
 def test_a_single_seed_is_said_to_be_unchecked(tmp_path: Path) -> None:
@@ -248,15 +248,15 @@ def test_a_single_seed_is_said_to_be_unchecked(tmp_path: Path) -> None:
 
 
 def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])  # they take most of a report's time
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])  # they take most of a report's time
 
     def fast(result: dict[str, Any]) -> None:
         result["config"]["train"]["learning_rate"] = 9.9e-3
 
     small = write_study(tmp_path / "small", arms=("none", "concat"), seeds=(0, 1, 2), triplets=12)
     out = _edited(small, tmp_path / "out", "concat-0*", fast)
-    found = Findings.of(out)
-    page = analysis.write_report(found).read_text(encoding="utf-8")
+    findings = Findings.of(out)
+    page = analysis.write_report(findings).read_text(encoding="utf-8")
     said = "train.learning_rate at the edge of its range: 0.0099, searched from 0.0003 to 0.01"
     assert page.count(said) == 2, "among the alarms, and with its rule"
     assert page.index("Alarms") < page.index(said) < page.index("Not comparable")
@@ -267,7 +267,7 @@ def test_the_report_states_each_sign_once_and_what_was_not_found(tmp_path: Path,
     assert "Checked and found nothing; it could have found:" in markdown
     assert "- out of memory: one such cell; none of 14 cells failed" in markdown
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(found))
+    console.print(analysis.terminal_summary(findings))
     lines = console.export_text().splitlines()
     assert sum(line.startswith("Warning, tuned value at the edge of its range: concat: ") for line in lines) == 1
     assert sum(line.startswith("Checked and found nothing: ") for line in lines) == 1

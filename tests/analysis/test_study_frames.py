@@ -118,9 +118,9 @@ def test_pairs_of_towers_are_counted(out: Path, tmp_path: Path) -> None:
 
 
 def test_findings_are_not_computed_again(out: Path) -> None:
-    found = Findings.of(out)
-    assert load(found).findings is found
-    assert load(found).contrasts is found.verdicts
+    findings = Findings.of(out)
+    assert load(findings).findings is findings
+    assert load(findings).contrasts is findings.verdicts
 
 
 def test_a_page_with_all_answers(study: StudyFrames) -> None:

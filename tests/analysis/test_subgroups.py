@@ -202,22 +202,22 @@ def test_the_published_comparison_of_fusions_depends_on_place_and_length() -> No
 
 
 def test_a_reversal_is_a_signature_and_stands_in_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw_figures", lambda found, target: [])
+    monkeypatch.setattr(report, "draw_figures", lambda findings, target: [])
     accuracy = {"none": (0.75, 0.5, 0.3), "concat": (0.4, 0.5, 0.7)}
     out = write_study(tmp_path / "out", arms=("none", "concat"), triplets=120, tuning=False, accuracy=accuracy)
-    found = Findings.of(out)
-    (sign,) = reversals(found).signs
+    findings = Findings.of(out)
+    (sign,) = reversals(findings).signs
     assert "concat − none by place: intact +" in sign.numbers
     assert "cut −" in sign.numbers
-    assert any("concat − none by place" in line for line in headline_of(found))
-    analysis.write_report(found)
+    assert any("concat − none by place" in line for line in headline_of(findings))
+    analysis.write_report(findings)
     markdown = (out / "report" / "report.md").read_text(encoding="utf-8")
     assert "By kinds of items" in markdown
     assert "intact against cut" in markdown
     assert "reversal between subgroups" in markdown
     assert len(pd.read_csv(out / "report" / "tables" / "subgroups.csv")) == 3
     console = Console(width=220, record=True, file=io.StringIO())
-    console.print(analysis.terminal_summary(found))
+    console.print(analysis.terminal_summary(findings))
     said = console.export_text()
     assert "reversal between subgroups" in said
     assert "differences that depend on the kind of items" in said

@@ -69,9 +69,9 @@ def test_the_report_holds_the_sweep_in_every_form(swept: Path) -> None:
 
 
 def sweep_of(out: Path) -> sweep.SweepFindings:
-    found = Findings.of(out).sweep
-    assert found is not None
-    return found
+    findings = Findings.of(out).sweep
+    assert findings is not None
+    return findings
 
 
 def test_every_table_says_what_it_was_measured_on(swept: Path) -> None:
@@ -123,8 +123,8 @@ def test_an_unfinished_sweep_has_a_page(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_names_in_the_front_overprint_nothing(tmp_path: Path) -> None:
-    found = Findings.of(write_sweep(tmp_path / "out", objectives=(METRIC, "flops", "latency"), trials=40, seeds=(0, 1)))
-    figure = front_plot(found)
+    findings = Findings.of(write_sweep(tmp_path / "out", objectives=(METRIC, "flops", "latency"), trials=40, seeds=(0, 1)))
+    figure = front_plot(findings)
     assert figure is not None
     figure.draw_without_rendering()
     assert len(figure.axes) == 2
@@ -159,10 +159,10 @@ def test_names_of_a_crowd_keep_clear_of_each_other_and_of_the_points() -> None:
 
 
 def test_the_best_so_far_is_drawn_of_one_objective(tmp_path: Path) -> None:
-    found = Findings.of(write_sweep(tmp_path / "out", objectives=(METRIC,), trials=12, seeds=(0, 1)))
-    assert front_plot(found) is None
-    figure = hypervolume_plot(found)
+    findings = Findings.of(write_sweep(tmp_path / "out", objectives=(METRIC,), trials=12, seeds=(0, 1)))
+    assert front_plot(findings) is None
+    figure = hypervolume_plot(findings)
     assert figure is not None
     line = max(figure.axes[0].lines, key=lambda own: len(np.asarray(own.get_ydata())))
-    values = [trial["values"][0] for trial in read_json(found.folder.out / "sweep/trials.json")["trials"] if trial["values"]]
+    values = [trial["values"][0] for trial in read_json(findings.folder.out / "sweep/trials.json")["trials"] if trial["values"]]
     assert max(np.asarray(line.get_ydata())) == pytest.approx(max(values) * 100)

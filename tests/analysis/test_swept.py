@@ -36,9 +36,9 @@ def changed(swept: Path, tmp_path: Path) -> Path:
 
 
 def sweep_of(out: Path) -> SweepFindings:
-    found = Findings.of(out).sweep
-    assert found is not None
-    return found
+    findings = Findings.of(out).sweep
+    assert findings is not None
+    return findings
 
 
 def content_of(out: Path) -> dict[str, Any]:

@@ -109,7 +109,9 @@ def test_a_key_below_an_old_one_is_refused_too() -> None:
 
 
 def test_a_recorded_run_is_read_as_it_was() -> None:
-    config = resolve_run("mini", {"data.seam.photo_share": 0.25, "data.seam.sizes": {}, "data.seam.seed": 7, "data.train_tasks": ["reading"]})
+    config = resolve_run(
+        "mini", {"data.seam.photo_share": 0.25, "data.seam.sizes": {}, "data.seam.seed": 7, "data.train_tasks": ["reading"]}
+    )
     old = recorded(config)
     before = repr(old)
     assert "seam" not in old["data"]

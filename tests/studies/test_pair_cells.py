@@ -64,11 +64,11 @@ def test_cells_load_the_pair_of_their_seed(tmp_path: Path) -> None:
     kept = [path for path in (cache / "features").iterdir() if path.is_dir()]
     assert len(kept) == 2 * 3  # pairs x train, validation and test pools: none for `capacity`
 
-    found = Findings.of(out)
-    assert not [check.name for check in found.checks if check.passed is False]
-    assert found.measured_on == "mini, 2 tower pairs"
-    assert set(found.subgroups.levels["level"]) == {"legible", "below"}
-    assert len(found.pairs.levels) == 2 * 2
+    findings = Findings.of(out)
+    assert not [check.name for check in findings.checks if check.passed is False]
+    assert findings.measured_on == "mini, 2 tower pairs"
+    assert set(findings.subgroups.levels["level"]) == {"legible", "below"}
+    assert len(findings.pairs.levels) == 2 * 2
     page = write_report(out, to=tmp_path / "report").read_text(encoding="utf-8")
     assert "Pair by pair" in page
     assert "second baseline" in page

@@ -202,7 +202,7 @@ class SeamSuite:
         task, canvas, _ = self.heading(split, index)
         draw, below = self._stream(split, index, "page"), self.height_class(split, index) == "below"
         fonts = content.fonts(split, self.seam.fonts)
-        size = self.seam.sizes.get(task, 1.0)
+        size = self.seam.size_of(task)
         return PageSetup(self.seam, self.geometry, split, self.axes(canvas), draw, self._by_key(canvas), below, fonts, size)
 
     def _page(self, split: str, index: int) -> _Page:
