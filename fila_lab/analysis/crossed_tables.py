@@ -46,7 +46,9 @@ def _contrasts(findings: Findings, data: pd.DataFrame) -> Table:
         ends = with_bounds(r.difference * scale, r.low * scale, r.high * scale)
         row = {"effect": r.effect, "contrast": r.contrast, "seeds": str(r.n), "difference [95 %]": ends}
         rows.append(row | {"p": p_text(r.p), "Holm p": p_text(r.p_holm)})
-    caption = f"Contrasts of levels on {findings.metric}, points, means over the other factors' combinations at which all levels in question "
+    caption = (
+        f"Contrasts of levels on {findings.metric}, points, means over the other factors' combinations at which all levels in question "
+    )
     caption += "were run; (B − A) x (D − C): by how much B − A is larger at D than at C. Holm within an effect. "
     return Table("effect_contrasts", _completed(caption, data, "contrasts", findings), data, pd.DataFrame(rows))
 

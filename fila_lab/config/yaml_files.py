@@ -1,4 +1,4 @@
-"""YAML as this laboratory reads and writes it: one loader of every file and of `--set`, strict where YAML would lose or change things unsaid.
+"""YAML as this laboratory reads and writes it: one loader of every file and of `--set`, strict where YAML would lose or change something.
 
 On top of YAML 1.1 (PyYAML's safe loader, anchors and merges included) it refuses, with line and remedy: a key given twice, keys that YAML
 reads as true, false or null (`on:`, `no:`), a key without a space behind its colon (`{document:1}`), and numbers in another base or with
