@@ -150,13 +150,20 @@ def test_every_control_is_the_closed_form_exactly(control: str) -> None:
     _agrees(resolve_run("mini", {"fusion.name": "concat", "fusion.control": control}))
 
 
-@pytest.mark.parametrize("name", ["none", "cross_attention"])
-def test_the_large_presets_architectures_are_the_closed_form_exactly(name: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        ("base", "cross_attention"),
+        ("paper", "none"),
+        pytest.param("base", "none", marks=pytest.mark.slow),
+        pytest.param("paper", "cross_attention", marks=pytest.mark.slow),
+    ],
+)
+def test_the_large_presets_architectures_are_the_closed_form_exactly(preset: str, name: str) -> None:
     """Nothing is downloaded and no memory taken: the language model has its assumed vocabulary (and here fewer layers, to be quick)."""
-    for preset in ("base", "paper"):
-        config = resolve_run(preset, {"fusion.name": name, "language.layers": 2})
-        assert count_parameters(config)["parameters"] == sum(part.parameters for part in component_costs(config).values())
-        assert count_flops(config) == sum(part.flops for part in component_costs(config, largest_canvas(config)).values())
+    config = resolve_run(preset, {"fusion.name": name, "language.layers": 2})
+    assert count_parameters(config)["parameters"] == sum(part.parameters for part in component_costs(config).values())
+    assert count_flops(config) == sum(part.flops for part in component_costs(config, largest_canvas(config)).values())
 
 
 @pytest.mark.usefixtures("on_numbers")
