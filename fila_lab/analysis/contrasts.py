@@ -25,6 +25,11 @@ def sides(arms: Sequence[str]) -> tuple[str, str]:
     return (arms[0], arms[1]) if len(arms) == 2 else (f"({arms[0]} − {arms[1]})", f"({arms[2]} − {arms[3]})")
 
 
+def family_title(family: str, judged: str, metric: str) -> str:
+    """What tables call a family: its name and, where that is not the study's, the metric it is judged by."""
+    return family if judged == metric else f"{family}: {judged}"
+
+
 def signs(arms: Sequence[str]) -> dict[str, float]:
     """Arm -> its sign in A - B, or in (A - B) - (C - D)."""
     return dict(zip(arms, (1.0, -1.0) if len(arms) == 2 else (1.0, -1.0, -1.0, 1.0), strict=True))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fila_lab.analysis import statistics
 from fila_lab.analysis.check import Check
-from fila_lab.analysis.contrasts import paired, sides
+from fila_lab.analysis.contrasts import family_title, paired, sides
 from fila_lab.analysis.permutation import between_groups, detectable_spread, least_p
 from fila_lab.config import power
 from fila_lab.config.study import Family
@@ -58,7 +58,7 @@ class PairContrasts:
                     continue
                 whole = values[list(arms)].dropna()
                 a, b = sides(arms)
-                head = {"family": family, "metric": judged, "a": a, "b": b}
+                head = {"family": family_title(family, judged, metric), "metric": judged, "a": a, "b": b}
                 first, second = paired(whole, arms)
                 on = [int(pairs[seed]) for seed in whole.index]
                 spoilt = "; ".join(f"{check.name}: {check.text}" for check in failed if check.spoils(arms))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fila_lab.analysis import statistics
 from fila_lab.analysis.check import Check
-from fila_lab.analysis.contrasts import Contrast
+from fila_lab.analysis.contrasts import Contrast, family_title
 from fila_lab.analysis.new_items import NewItems
 from fila_lab.config import power
 from fila_lab.config.base import FilaError
@@ -96,7 +96,7 @@ def judge(
         judged = declared.metric or metric
         values = frame.dropna(subset=[judged]).pivot_table(index="seed", columns="arm", values=judged)
         own = contrasts_of(values, declared.comparisons, judged, margin, _items(frame, judged))
-        name, size = f"{family}: {judged}" if judged != metric else family, len(declared.comparisons)
+        name, size = family_title(family, judged, metric), len(declared.comparisons)
         verdicts = judge_family(own, size, items.get(judged), failed)
         rows += [{"family": name, "metric": judged, **row, **c.reach(size)} for c, row in zip(own, verdicts, strict=True)]
     declared_in_all = sum(len(declared.comparisons) for declared in families.values())

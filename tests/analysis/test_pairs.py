@@ -104,7 +104,7 @@ def test_pairs_that_differ_are_told_and_those_that_do_not_are_not() -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated study of three arms, 12 seeds over three pairs, each with towers of its own."""
+    """A simulated study of three arms, 12 seeds over three pairs, each with towers of its own; a family has a metric of its own."""
     out = tmp_path_factory.mktemp("pairs") / "study"
     write_study(out, arms=("none", "concat", "addition"), seeds=range(12), triplets=20, tuning=False)
     plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
@@ -115,6 +115,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, change in (("result", {"config": cell["config"]}), ("manifest", {"weights": {"vit": f"{cell['seed'] % 3}" * 64}})):
             path = out / "cells" / cell["id"] / f"{name}.json"
             path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    plan["study"]["families"]["at_seams"] = {"metric": "exact/reading/cut", "contrasts": [["concat", "none"]]}
     (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     return out
 
@@ -133,6 +134,7 @@ def test_every_table_says_over_how_many_pairs_it_speaks(study: Path) -> None:
         if row.n:
             assert shown[row.family, f"{row.a} − {row.b}"].startswith(number(row.difference * 100, sign=True))
     assert set(table.shown["A − B"]) >= {"concat − none", "addition − none"}
+    assert set(table.shown["family"]) == set(findings.verdicts.loc[findings.verdicts["n"] > 0, "family"]) >= {"at_seams: exact/reading/cut"}
 
 
 def test_cells_of_other_pairs_may_load_other_towers(study: Path) -> None:
