@@ -161,7 +161,7 @@ def test_a_plan_on_gpus_says_whether_a_usual_one_holds_a_cell(call: Any, tmp_pat
     said = ("plan", STUDY, "--force", "--set", "runtime.accelerator=gpu", "--out", str(tmp_path))
     assert "one of 80.0 GiB holds it\n" in call(*said)[1]
     monkeypatch.setattr(fitting, "USUAL", 2**30)
-    assert "one of 1.0 GiB holds the same steps with --set train.batch_size=" in call(*said, "--set", "train.batch_size=3000")[1]
+    assert "one of 1.0 GiB holds the same steps with --set train.batch_size=" in call(*said, "--set", "train.batch_size=2000")[1]
 
 
 def test_debug_shows_the_traceback_wherever_it_stands() -> None:

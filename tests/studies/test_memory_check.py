@@ -31,7 +31,7 @@ def test_a_cell_that_cannot_fit_is_refused_by_the_part_that_eats_it(monkeypatch:
 def test_a_batch_that_cannot_fit_is_told_the_passes_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "usable_memory", lambda accelerator: 4 * GIB)
     with pytest.raises(ConfigError, match=r"with the same steps it fits by --set train\.batch_size=\d+ --set train\.accumulate=\d+"):
-        estimate.check_memory_of(plan(**{"train.batch_size": 3000}), 1)
+        estimate.check_memory_of(plan(**{"train.batch_size": 2000}), 1)
 
 
 def test_too_many_workers_are_told_how_many_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_a_trial_of_a_sweep_that_cannot_fit_is_refused_too(monkeypatch: pytest.M
 def test_a_gpu_that_nobody_knows_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate.shutil, "which", lambda name: None)
     assert estimate.usable_memory("gpu") is None
-    assert estimate.check_memory_of(plan(**{"runtime.accelerator": "gpu", "train.batch_size": 3000}), 1) == []
+    assert estimate.check_memory_of(plan(**{"runtime.accelerator": "gpu", "train.batch_size": 2000}), 1) == []
 
 
 def test_the_machine_has_memory() -> None:
